@@ -1,0 +1,1 @@
+"""Emotional piano: MusER (AAAI 2024) trained on real performances."""
