@@ -1,0 +1,65 @@
+"""Chord symbols of simple progressions."""
+
+import numpy as np
+import pytest
+
+from music.beats import Beats
+from music.chords import NAMES, NONE, QUALITIES, ROOTS, TONES, estimate
+
+
+def played(symbols: list[str], each: int = 4, low: int = 48) -> tuple[np.ndarray, Beats]:
+    """Block chords of ``each`` beats at 100 bpm over their roots in the bass."""
+    rows = []
+    for i, symbol in enumerate(symbols):
+        root, quality = symbol.split("_")
+        start, end = i * each * 0.6, (i + 1) * each * 0.6
+        pitches = [ROOTS.index(root) + low + tone for tone in TONES[QUALITIES.index(quality)]]
+        rows += [(start, end, pitch, 70) for pitch in [pitches[0] - 12, *pitches]]
+    return np.array(rows, dtype=float), Beats(np.arange(len(symbols) * each) * 0.6, 0)
+
+
+def test_names_are_all_symbols():
+    assert len(set(NAMES)) == 12 * len(QUALITIES) + 1 == 133
+
+
+@pytest.mark.parametrize(
+    "progression",
+    [
+        ["C_M", "A_m", "F_M", "G_M"],
+        ["D_m7", "G_7", "C_M7", "C_M7"],
+        ["F#_m", "D_M", "A_M", "E_M"],
+        ["B_/o7", "E_7", "A_m", "A_m"],
+    ],
+    ids="-".join,
+)
+def test_progression(progression):
+    notes, beats = played(progression)
+    assert estimate(notes, beats) == [symbol for symbol in progression for _ in range(4)]
+
+
+@pytest.mark.parametrize("quality", QUALITIES)
+def test_every_quality_can_be_heard(quality):
+    notes, beats = played([f"D_{quality}"] * 2)
+    assert set(estimate(notes, beats)) == {f"D_{quality}"}
+
+
+def test_transposition_moves_every_root():
+    progression = ["C_M", "A_m", "F_M7", "G_sus4"]
+    notes, beats = played(progression)
+    notes[:, 2] += 3
+    roots = [symbol.split("_")[0] for symbol in estimate(notes, beats)]
+    assert roots[::4] == ["D#", "C", "G#", "A#"]
+
+
+def test_silence_is_no_chord():
+    beats = Beats(np.arange(8) * 0.5, 0)
+    assert estimate(np.zeros((0, 4)), beats) == [NONE] * 8
+    notes, beats = played(["C_M", "C_M"])
+    late = Beats(np.arange(24) * 0.6, 0)
+    assert estimate(notes, late)[-8:] == [NONE] * 8
+
+
+def test_passing_notes_do_not_change_the_chord():
+    notes, beats = played(["C_M", "F_M"])
+    passing = np.array([[0.3, 0.6, 74, 60], [0.9, 1.2, 77, 60], [1.5, 1.8, 71, 60]])
+    assert estimate(np.concatenate([notes, passing]), beats) == ["C_M"] * 4 + ["F_M"] * 4
