@@ -1,0 +1,164 @@
+"""Emotion terms as Gaussians in valence-arousal-dominance, and the conversions between the descriptions of an emotion.
+
+Means and spreads are published measurements (``data/vad_terms.csv``): state ratings where there are any (Russell and
+Mehrabian, J. Research in Personality 11, 1977), otherwise word ratings (Warriner, Kuperman and Brysbaert, Behavior
+Research Methods 45, 2013) mapped onto the scale of the states by a line per axis, fitted on the terms that have both.
+``data/vad_aliases.csv`` adds words by what they mean, as a mix of such terms. All coordinates lie in [-1, 1].
+"""
+
+import csv
+import difflib
+import functools
+import re
+from importlib import resources
+from typing import NamedTuple
+
+import numpy as np
+
+CANONICAL = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
+QUADRANTS = ("Q1", "Q2", "Q3", "Q4")
+
+MEASURED_AS = {"surprise": "surprised", "fear": "fearful", "disgust": "disgusted", "anger": "angry"}
+AVERAGE_WORD = (0.015, -0.198, 0.045)  # Warriner et al. 2013, table 1: mean over 13,915 words; taken as neutral
+STATE_SPREAD = 0.5  # a state is located about twice as sharply as raters agree on a word
+NEUTRAL_SD = (0.25, 0.25, 0.25)
+QUADRANT_SIGN = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
+QUADRANT_CENTRE = 0.6  # |valence| and |arousal| of the term Q1..Q4
+EDGE = 0.15  # half-width over which a point passes from one quadrant into the next
+
+
+class Term(NamedTuple):
+    """One word: where it lies, how wide, and its share of each canonical emotion."""
+
+    mean: np.ndarray  # (3,)
+    sd: np.ndarray  # (3,)
+    weights: np.ndarray  # (8,) sums to 1
+    quadrants: np.ndarray  # (4,) sums to 1
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    text = resources.files("gen.emotion").joinpath("data", name).read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))
+
+
+def _numbers(row: dict[str, str], suffix: str = "") -> np.ndarray:
+    return np.array([float(row[axis + suffix]) for axis in ("valence", "arousal", "dominance")])
+
+
+@functools.cache
+def measured() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Every measured term on the scale of the state ratings: name -> mean (3,), sd (3,)."""
+    rows = _rows("vad_terms.csv")
+    words = {row["term"]: row for row in rows if row["source"] == "warriner2013"}
+    states = {row["term"]: _numbers(row) for row in rows if row["source"] == "russell_mehrabian1977"}
+    shared = sorted(states.keys() & words.keys())
+    source = np.array([_numbers(words[term]) for term in shared] + [AVERAGE_WORD])
+    target = np.array([states[term] for term in shared] + [(0.0, 0.0, 0.0)])
+    slope, offset = np.array([np.polyfit(source[:, i], target[:, i], 1) for i in range(3)]).T
+    terms = {
+        term: (np.clip(slope * _numbers(row) + offset, -1, 1), STATE_SPREAD * slope * _numbers(row, "_sd"))
+        for term, row in words.items()
+    }
+    terms |= {term: (mean, terms[term][1]) for term, mean in states.items() if term in terms}
+    return terms | {"neutral": (states["neutral"], np.array(NEUTRAL_SD))}
+
+
+@functools.cache
+def canonical() -> tuple[np.ndarray, np.ndarray]:
+    """Means (8, 3) and the pooled spread (3,) of the canonical emotions.
+
+    One spread for all keeps the posterior's logits linear, hence monotone far away from every term.
+    """
+    pairs = [measured()[MEASURED_AS.get(term, term)] for term in CANONICAL]
+    return np.stack([mean for mean, _ in pairs]), np.stack([sd for _, sd in pairs]).mean(0)
+
+
+def posterior(vad: np.ndarray) -> np.ndarray:
+    """(..., 3) points -> (..., 8) label distributions: Bayes' rule under the canonical Gaussians, equal priors."""
+    mean, sd = canonical()
+    logits = -0.5 * (((np.asarray(vad)[..., None, :] - mean) / sd) ** 2).sum(-1)
+    likelihood = np.exp(logits - logits.max(-1, keepdims=True))
+    return likelihood / likelihood.sum(-1, keepdims=True)
+
+
+def quadrants(vad: np.ndarray, sd: np.ndarray | float = EDGE) -> np.ndarray:
+    """(..., 3) means and their spreads -> (..., 4) mass of the Gaussian in each quadrant of the valence-arousal plane."""
+    vad = np.asarray(vad, float)
+    high = 1 / (1 + np.exp(-1.702 * vad[..., :2] / np.broadcast_to(sd, vad.shape)[..., :2]))  # normal CDF, logistic form
+    valence, arousal = high[..., 0], high[..., 1]
+    return np.stack(
+        [valence * arousal, (1 - valence) * arousal, (1 - valence) * (1 - arousal), valence * (1 - arousal)], -1
+    )
+
+
+@functools.cache
+def _dominance_slope() -> np.ndarray:
+    means = np.stack([mean for mean, _ in measured().values()])
+    return np.linalg.lstsq(means[:, :2], means[:, 2], rcond=None)[0]
+
+
+def expected_dominance(valence: float, arousal: float) -> float:
+    """The dominance that usually goes with a valence and an arousal: least squares through neutral over all terms."""
+    return float(np.clip(np.array([valence, arousal]) @ _dominance_slope(), -1, 1))
+
+
+@functools.cache
+def terms() -> dict[str, Term]:
+    """Every term by name: the canonical eight first, the quadrants, the measured words, the aliases that are mixes."""
+    mean, _ = canonical()
+    table = {}
+    for index, name in enumerate(CANONICAL):
+        sd = measured()[MEASURED_AS.get(name, name)][1]
+        table[name] = Term(mean[index], sd, np.eye(8)[index], quadrants(mean[index], sd))
+    for index, name in enumerate(QUADRANTS):
+        valence, arousal = QUADRANT_CENTRE * QUADRANT_SIGN[index]
+        point = np.array([valence, arousal, expected_dominance(valence, arousal)])
+        table[name] = Term(point, np.full(3, 0.3), posterior(point), np.eye(4)[index])
+    for name, (point, sd) in measured().items():
+        table.setdefault(name, Term(point, sd, posterior(point), quadrants(point, sd)))
+    for row in _rows("vad_aliases.csv"):
+        parts = [part.split() for part in row["meaning"].split("+")]
+        shares = np.array([float(part[1]) if len(part) == 2 else 1.0 for part in parts])
+        table[row["word"]] = blend([table[part[0]] for part in parts], shares / shares.sum())
+    return table
+
+
+def mirror(name: str) -> Term:
+    """A term's opposite, "away from" it: reflected through neutral; its weights are what neutral has left over."""
+    term = terms()[name]
+    return Term(-term.mean, term.sd, 2 * np.eye(8)[0] - term.weights, term.quadrants[[2, 3, 0, 1]])
+
+
+def blend(parts: list[Term], shares: np.ndarray) -> Term:
+    """The mixture of terms, moment-matched: its mean, and a spread that includes how far apart the parts lie."""
+    means, sds = np.stack([part.mean for part in parts]), np.stack([part.sd for part in parts])
+    mean = shares @ means
+    sd = np.sqrt(shares @ (sds**2 + (means - mean) ** 2))
+    return Term(mean, sd, shares @ np.stack([p.weights for p in parts]), shares @ np.stack([p.quadrants for p in parts]))
+
+
+@functools.cache
+def _same() -> dict[str, str]:
+    """Words that are another term's name: an alias of a single term."""
+    return {row["word"]: row["meaning"] for row in _rows("vad_aliases.csv") if " " not in row["meaning"]}
+
+
+def resolve(word: str) -> str | None:
+    """The term a word stands for, or None: any case, aliases, and the endings of sadly, happily, gloominess."""
+    if word.upper() in QUADRANTS:
+        return word.upper()
+    word = word.lower()
+    stem = re.sub(r"(ly|ness)$", "", word)
+    for form in (word, stem, re.sub(r"i$", "y", stem)):
+        if form in terms():
+            return _same().get(form, form)
+    return None
+
+
+def nearest(words: list[str], count: int = 3) -> list[str]:
+    """The known terms most like one of ``words`` in spelling, best first."""
+    scored = [
+        (difflib.SequenceMatcher(None, word.lower(), term.lower()).ratio(), term) for word in words for term in terms()
+    ]
+    ranked = dict.fromkeys(term for _, term in sorted(scored, key=lambda pair: (-pair[0], pair[1])))
+    return list(ranked)[:count]

@@ -1,0 +1,227 @@
+"""What should be felt: an emotion, and an emotion that changes over time. Pure data, no torch.
+
+Both are frozen, hashable and JSON-able, and parse from the same text or mapping in YAML, on the command line and in
+Python (:mod:`gen.emotion.grammar` gives the grammar). Arrays: t times, 8 canonical emotions, 3 valence-arousal-dominance.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gen.emotion import grammar, lexicon
+from gen.emotion.lexicon import CANONICAL, QUADRANTS
+from gen.errors import InputError
+
+__all__ = ["CANONICAL", "QUADRANTS", "Emotion", "EmotionCurve", "Keyframe", "Samples"]
+
+ROUND = 6  # decimals of a weight
+SLACK = 2e-4  # weights whose sizes sum to 1 within this are left as they are, so that str -> parse is exact
+
+
+class Value(BaseModel):
+    """A frozen value with ``parse``, which turns every mistake into one :class:`InputError`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def parse(cls, value):
+        """From text, a mapping, or a value that is one already. Raises :class:`InputError`."""
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            raise InputError(_sentence(error)) from None
+
+
+class Emotion(Value):
+    """A mix of terms or a point in valence-arousal-dominance, and an intensity: 0 neutral, 1 natural, 2 exaggerated.
+
+    The sizes of a mix's weights sum to 1; a negative weight means "away from". A term may be any word of the lexicon.
+    """
+
+    mix: tuple[tuple[str, float], ...] | None = None
+    vad: tuple[float, float, float] | None = None
+    intensity: float = Field(1.0, ge=0.0, le=2.0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, data):
+        if isinstance(data, str):
+            data = grammar.emotion_fields(data)
+        if not isinstance(data, Mapping):
+            return data
+        if (data.get("mix") is None) == (data.get("vad") is None):
+            raise ValueError("An emotion needs either 'mix' or 'vad', such as mix: {happy: 1} or vad: [0.6, -0.3].")
+        data = {key: value for key, value in data.items() if value is not None}
+        if "mix" in data:
+            return data | {"mix": _mix(data["mix"])}
+        return data | {"vad": _vad(data["vad"])}
+
+    def weights(self) -> np.ndarray:
+        """(8,) weights over :data:`CANONICAL` that sum to 1; neutral holds what the others leave."""
+        if self.vad is not None:
+            return lexicon.posterior(np.array(self.vad))
+        others = sum(weight * lexicon.terms()[term].weights for term, weight in self.mix)
+        return np.concatenate([[1.0 - others[1:].sum()], others[1:]])
+
+    def point(self) -> np.ndarray:
+        """(3,) valence, arousal and dominance at intensity 1; "away from" a term is its mirror image through neutral."""
+        if self.vad is not None:
+            return np.array(self.vad)
+        return np.clip(sum(weight * lexicon.terms()[term].mean for term, weight in self.mix), -1.0, 1.0)
+
+    def spread(self) -> np.ndarray:
+        """(3,) standard deviation of the mixture of the terms' Gaussians; a point has none."""
+        if self.vad is not None:
+            return np.zeros(3)
+        return self._blend().sd
+
+    def quadrants(self) -> np.ndarray:
+        """(4,) share of each quadrant: the mix's Gaussian mass, or a point's signs with soft edges."""
+        if self.vad is not None:
+            return lexicon.quadrants(np.array(self.vad))
+        return self._blend().quadrants
+
+    def scaled(self) -> np.ndarray:
+        """(3,) the point moved from neutral by the intensity, clipped to [-1, 1]."""
+        return np.clip(self.intensity * self.point(), -1.0, 1.0)
+
+    def _blend(self) -> lexicon.Term:
+        parts = [lexicon.terms()[term] if weight > 0 else lexicon.mirror(term) for term, weight in self.mix]
+        shares = np.array([abs(weight) for _, weight in self.mix])
+        return lexicon.blend(parts, shares / shares.sum())
+
+    def __str__(self) -> str:
+        if self.vad is not None:
+            body = " ".join(f"{axis}={_short(value)}" for axis, value in zip("vad", self.vad))
+        elif len(self.mix) == 1:
+            body = "-" * (self.mix[0][1] < 0) + self.mix[0][0]
+        else:
+            body = _signed(self.mix)
+        return body if self.intensity == 1.0 else f"{body} @ {_short(self.intensity)}"
+
+
+class Keyframe(Value):
+    """An emotion at a time; ``ease`` is how the curve goes from here to the next keyframe."""
+
+    at: float = Field(ge=0.0)
+    emotion: Emotion
+    ease: Literal["hold", "linear", "smooth"] = "linear"
+
+
+class Samples(NamedTuple):
+    """A curve at some times: float32 arrays; ``vad`` is the point at intensity 1."""
+
+    weights: np.ndarray  # (t, 8)
+    vad: np.ndarray  # (t, 3)
+    intensity: np.ndarray  # (t,)
+
+
+class EmotionCurve(Value):
+    """Keyframes over seconds or bars; before the first and after the last the curve is constant."""
+
+    keyframes: tuple[Keyframe, ...] = Field(min_length=1)
+    unit: Literal["seconds", "bars"] = "seconds"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, data):
+        if isinstance(data, str):
+            return grammar.curve_fields(data)
+        if isinstance(data, Emotion) or (isinstance(data, Mapping) and "keyframes" not in data):
+            return {"keyframes": [{"at": 0.0, "emotion": data}]}
+        if isinstance(data, Sequence):
+            return {"keyframes": data}
+        return data
+
+    @model_validator(mode="after")
+    def _ordered(self):
+        times = [key.at for key in self.keyframes]
+        if any(later <= earlier for earlier, later in zip(times, times[1:])):
+            raise ValueError(f"The times of a curve must rise, not go {', '.join(map(_short, times))}.")
+        return self
+
+    @classmethod
+    def constant(cls, emotion: Emotion) -> "EmotionCurve":
+        """The curve that is ``emotion`` at all times."""
+        return cls(keyframes=(Keyframe(at=0.0, emotion=emotion),))
+
+    def sample(self, times: Sequence[float]) -> Samples:
+        """The curve at ``times`` (t,), in its own unit; weights, point and intensity each go from key to key."""
+        keys, times = self.keyframes, np.asarray(times, float)
+        starts = np.array([key.at for key in keys])
+        here = np.clip(np.searchsorted(starts, times, side="right") - 1, 0, len(keys) - 1)
+        after = np.minimum(here + 1, len(keys) - 1)
+        span = np.where(after > here, starts[after] - starts[here], 1.0)
+        fraction = np.clip((times - starts[here]) / span, 0.0, 1.0)
+        eased = np.stack([np.zeros_like(fraction), fraction, fraction**2 * (3 - 2 * fraction)])
+        step = eased[[("hold", "linear", "smooth").index(keys[i].ease) for i in here], np.arange(len(times))]
+
+        def between(values: np.ndarray) -> np.ndarray:
+            move = step.reshape(-1, *[1] * (values.ndim - 1))
+            return (values[here] * (1 - move) + values[after] * move).astype(np.float32)
+
+        emotions = [key.emotion for key in keys]
+        return Samples(
+            between(np.stack([emotion.weights() for emotion in emotions])),
+            between(np.stack([emotion.point() for emotion in emotions])),
+            between(np.array([emotion.intensity for emotion in emotions])),
+        )
+
+    def __str__(self) -> str:
+        first = self.keyframes[0]
+        if len(self.keyframes) == 1 and (first.at, first.ease, self.unit) == (0.0, "linear", "seconds"):
+            return str(first.emotion)
+        bar = "bar " if self.unit == "bars" else ""
+        return ", ".join(
+            f"{bar}{_short(key.at)}{'' if key.ease == 'linear' else ' ' + key.ease}: {key.emotion}"
+            for key in self.keyframes
+        )
+
+
+def _mix(mix) -> tuple[tuple[str, float], ...]:
+    """Terms under their lexicon names, merged, sizes summing to 1, the largest first."""
+    total: dict[str, float] = {}
+    for word, weight in mix.items() if isinstance(mix, Mapping) else mix:
+        term = lexicon.resolve(word)
+        if term is None:
+            raise ValueError(f"No emotion is called {word!r}; the nearest terms are {', '.join(lexicon.nearest([word]))}.")
+        total[term] = total.get(term, 0.0) + float(weight)
+    size = sum(abs(weight) for weight in total.values())
+    if not 0.0 < size < float("inf"):
+        raise ValueError("The weights of the mix cancel out: give at least one term a weight other than 0.")
+    scale = 1.0 if abs(size - 1.0) <= SLACK else size
+    shares = {term: round(weight / scale, ROUND) for term, weight in total.items()}
+    ranked = sorted(shares.items(), key=lambda item: (-abs(item[1]), -item[1], item[0]))
+    return tuple((term, weight) for term, weight in ranked if weight)
+
+
+def _vad(vad) -> tuple[float, float, float]:
+    """Valence, arousal and dominance from a mapping or 2 or 3 numbers; dominance defaults to what usually goes along."""
+    if isinstance(vad, Mapping):
+        values = [vad.get("v", 0.0), vad.get("a", 0.0), vad.get("d")]
+    else:
+        values = [*vad, None][:3]
+    if values[2] is None:
+        values[2] = round(lexicon.expected_dominance(*values[:2]), 3)
+    if not all(-1.0 <= value <= 1.0 for value in values):
+        raise ValueError(f"Valence, arousal and dominance lie between -1 and 1, not {values}.")
+    return tuple(float(value) + 0.0 for value in values)
+
+
+def _signed(mix: tuple[tuple[str, float], ...]) -> str:
+    parts = [f"{'-' if weight < 0 else '+'} {term} {_short(abs(weight))}" for term, weight in mix]
+    return " ".join(parts).removeprefix("+ ")
+
+
+def _short(value: float) -> str:
+    return repr(float(value)).removesuffix(".0")
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first mistake as one sentence, with its place in the value."""
+    first = error.errors(include_url=False)[0]
+    cause = first.get("ctx", {}).get("error")
+    place = ".".join(str(part) for part in first["loc"])
+    return str(cause) if cause else f"{place or 'emotion'}: {first['msg']}, not {first['input']!r}."

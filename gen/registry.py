@@ -1,0 +1,85 @@
+"""Named parts that can be swapped: conditioners, quantizers, job kinds, generators, trainers, evaluators, converters.
+
+A part is found in three places, in this order: what :func:`register` has seen, what ``gen`` ships (imported when
+first asked for), and the entry points of installed packages (group ``affekt.<kind>``). Only the part asked for is
+imported; installing a package is the consent to run its code, naming it in a YAML file is not.
+"""
+
+import difflib
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import TypeVar
+
+from gen.errors import InputError
+
+T = TypeVar("T")
+
+KINDS = ("conditioner", "quantizer", "task", "generator", "trainer", "evaluator", "converter")
+SHIPPED = {
+    "conditioner": ("gen.emotion.conditioner", ("none", "label", "vad", "gaussian", "bank", "direction")),
+    "quantizer": ("gen.quantize", ("ema_vq", "fsq", "fsp", "vp")),
+}
+_registered: dict[str, dict[str, object]] = {kind: {} for kind in KINDS}
+
+
+class UnknownName(InputError, ValueError):
+    """No part of that kind has that name; the message gives the nearest ones."""
+
+
+def register(kind: str, name: str) -> Callable[[T], T]:
+    """Decorator that makes an object known as ``name``; another object under a name in use raises ``ValueError``."""
+
+    def keep(thing: T) -> T:
+        holder = _known(kind).setdefault(name, thing)
+        if holder is not thing:
+            raise ValueError(f"{kind} {name!r} is already {holder!r}: choose another name for {thing!r}")
+        return thing
+
+    return keep
+
+
+def get(kind: str, name: str):
+    """The object called ``name``; imports no more than what provides it. Raises :class:`UnknownName`."""
+    known = _known(kind)
+    if name in known:
+        return known[name]
+    module, shipped = SHIPPED.get(kind, ("", ()))
+    if name in shipped:
+        import_module(module)
+        return known[name]
+    points = _entry_points(kind)
+    if name not in points:
+        raise UnknownName(_unknown(kind, name))
+    return register(kind, name)(points[name].load())
+
+
+def build(kind: str, name: str, **config):
+    """Call what :func:`get` finds with ``config``."""
+    return get(kind, name)(**config)
+
+
+def names(kind: str) -> list[str]:
+    """All names of a kind, sorted; imports none of them."""
+    return sorted({*_known(kind), *SHIPPED.get(kind, ("", ()))[1], *_entry_points(kind)})
+
+
+def _known(kind: str) -> dict[str, object]:
+    if kind not in _registered:
+        raise UnknownName(f"There is no kind of part {kind!r}; the kinds are {', '.join(KINDS)}.")
+    return _registered[kind]
+
+
+def _entry_points(kind: str) -> dict[str, EntryPoint]:
+    """Entry points by name; two packages that claim one name, or a name that ``gen`` ships, raise ``ValueError``."""
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=f"affekt.{kind}"):
+        rival = found.setdefault(point.name, point)
+        if rival.value != point.value or point.name in SHIPPED.get(kind, ("", ()))[1]:
+            raise ValueError(f"{kind} {point.name!r} is claimed twice: {point.value} must choose another name")
+    return found
+
+
+def _unknown(kind: str, name: str) -> str:
+    near = difflib.get_close_matches(name, names(kind), n=3, cutoff=0.0)
+    return f"There is no {kind} {name!r}; the nearest are {', '.join(near) or 'none at all'}."
