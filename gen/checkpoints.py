@@ -1,0 +1,182 @@
+"""Where trained weights are, whether they are the right ones, and under which licence.
+
+A checkpoint is a folder of ``config.json`` and safetensors, in parts for a model of several networks. ``index.toml``
+beside the folders gives origin, licence and the sha256 of each file. A name is looked for in the checkout's
+``checkpoints/``, in ``$AFFEKT_CHECKPOINTS`` and in the user's cache, in this order; an existing path stands for itself.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+from gen.errors import CheckpointError
+
+log = logging.getLogger(__name__)
+M = TypeVar("M")
+
+UNHASHED = {".md", ".toml"}  # cards and notes may change without changing what a model does
+
+
+def roots() -> list[Path]:
+    """Folders that may hold checkpoints, nearest first; the last one, the user's cache, is where new ones go."""
+    checkout = Path(__file__).parent.parent / "checkpoints"
+    chosen = os.environ.get("AFFEKT_CHECKPOINTS")
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return [checkout, *([Path(chosen)] if chosen else []), caches / "affekt" / "checkpoints"]
+
+
+def index() -> dict[str, dict]:
+    """Every known checkpoint: name -> licence, origin, non_commercial, files {path: {sha256, bytes}}, ..."""
+    entries: dict[str, dict] = {}
+    for root in reversed(roots()):
+        for name, entry in _read(root / "index.toml").items():
+            entries[name] = entries.get(name, {}) | entry
+    return entries
+
+
+def folder(name: str | Path) -> Path:
+    """The folder of a checkpoint; raises :class:`CheckpointError` where there is none."""
+    for place in (Path(name), *(root / name for root in roots())):
+        if place.is_dir():
+            return place
+    mend = _mend(str(name)) if str(name) in index() else "`affekt checkpoints list` shows what there is"
+    raise CheckpointError(f"There is no checkpoint {str(name)!r}: {mend}.")
+
+
+def sha256(path: Path) -> str:
+    """Digest of a file, computed once per process for the same path, size and time of change."""
+    stat = path.stat()
+    return _sha256(str(path), stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _sha256(path: str, size: int, changed: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def files(place: Path) -> dict[str, Path]:
+    """What a checkpoint consists of: path inside the folder -> path, sorted."""
+    found = {path.relative_to(place): path for path in sorted(place.rglob("*")) if path.is_file()}
+    return {
+        part.as_posix(): path
+        for part, path in found.items()
+        if path.suffix not in UNHASHED and not any(step.startswith(".") for step in part.parts)
+    }
+
+
+@cache
+def digest(name: str) -> str:
+    """One sha256 for the whole checkpoint, after its files were verified; once per process."""
+    verify(name)
+    listed = {part: sha256(path) for part, path in files(folder(name)).items()}
+    return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()
+
+
+def verify(name: str) -> None:
+    """Compare every file with the index; raises :class:`CheckpointError` naming the first wrong one.
+
+    A folder that no index names, such as the output of a training, has nothing to be compared with.
+    """
+    place = folder(name)
+    entry = entry_of(place)
+    if "files" not in entry:
+        return
+    compare(place, entry["files"], _mend(place.name))
+    if unknown := files(place).keys() - entry["files"].keys():
+        raise CheckpointError(f"{place / min(unknown)} is not in the index: remove it, or add the folder again.")
+
+
+def compare(place: Path, wanted: dict[str, dict], mend: str) -> None:
+    """Check the files of a folder against ``{path: {sha256, bytes}}``; the error ends with how to ``mend`` it."""
+    for part, facts in wanted.items():
+        path = place / part
+        if not path.is_file():
+            raise CheckpointError(f"{path} is missing: {mend}.")
+        if (found := sha256(path)) != facts["sha256"]:
+            raise CheckpointError(
+                f"{path} is damaged or was altered ({path.stat().st_size} of {facts['bytes']} bytes; "
+                f"its sha256 is {found} and must be {facts['sha256']}): {mend}."
+            )
+
+
+def entry_of(place: Path) -> dict:
+    """The index entry of a folder: of its name where it lies in one of :func:`roots`, else of the index beside it."""
+    if place.parent.resolve() in [root.resolve() for root in roots()]:
+        return index().get(place.name, {})
+    return _read(place.parent / "index.toml").get(place.name, {})
+
+
+def load(name: str, cls: type[M], part: str = "") -> M:
+    """``cls.from_pretrained`` on a verified folder, or on one part of it; safetensors only."""
+    digest(name)
+    _say_licence(name)
+    return cls.from_pretrained(
+        folder(name) / part, use_safetensors=True, low_cpu_mem_usage=False, local_files_only=True
+    )
+
+
+def save(model, place: Path) -> None:
+    """Write a diffusers model as ``config.json`` and safetensors."""
+    model.save_pretrained(place, safe_serialization=True)
+
+
+def add(name: str, *, licence: str, origin: str, non_commercial: bool = False, root: Path | None = None) -> None:
+    """Write a checkpoint's entry, with the digests of its files, into the index beside its folder."""
+    place = root / name if root else folder(name)
+    name = place.name
+    path = place.parent / "index.toml"
+    entries = _read(path)
+    listed = {part: {"sha256": sha256(p), "bytes": p.stat().st_size} for part, p in files(place).items()}
+    facts = {"licence": licence, "origin": origin, "non_commercial": non_commercial, "files": listed}
+    entries[name] = entries.get(name, {}) | facts
+    text = "\n".join(_toml(key, entries[key]) for key in sorted(entries))
+    draft = path.with_name(f".index.toml.{os.getpid()}")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
+    digest.cache_clear()
+
+
+def _say_licence(name: str) -> None:
+    entry = entry_of(folder(name))
+    if entry.get("non_commercial"):
+        _say_once(f"{name} is under {entry['licence']}: not for commercial use")
+
+
+@cache
+def _say_once(text: str) -> None:
+    log.warning(text)
+
+
+def _mend(name: str) -> str:
+    if "repo" in index().get(name, {}):
+        return f"`affekt checkpoints pull {name}` fetches it"
+    return f"`git restore checkpoints/{name}` brings it back"
+
+
+def _read(path: Path) -> dict[str, dict]:
+    if not path.is_file():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise CheckpointError(f"{path} is not valid TOML ({error}): mend it, or restore it.") from None
+
+
+def _toml(name: str, entry: dict) -> str:
+    """One entry as TOML; JSON writes strings, numbers and booleans the same way."""
+    lines = [f"[{json.dumps(name)}]"]
+    lines += [f"{key} = {json.dumps(value)}" for key, value in entry.items() if not isinstance(value, dict)]
+    for table in ("downloads", "files"):
+        if table in entry:
+            lines.append(f"[{json.dumps(name)}.{table}]")
+            lines += [
+                f"{json.dumps(part)} = {{ sha256 = {json.dumps(facts['sha256'])}, bytes = {facts['bytes']} }}"
+                for part, facts in entry[table].items()
+            ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,33 @@
+"""What made a file: a manifest inside the file's own metadata and next to it. Nothing volatile, so bytes repeat."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import gen
+from gen.checkpoints import digest, sha256
+from gen.jobs.schema import Task, canonical
+
+
+def manifest(task: Task, seed: int, device: str, checkpoints: Sequence[str]) -> dict:
+    """The facts about one result; input files by name and digest, checkpoints by name and digest.
+
+    ``device`` is the kind of device ("cpu", "cuda"): results repeat on the same kind.
+    """
+    return {
+        "ai_generated": True,
+        "affekt": gen.__version__,
+        "task": json.loads(canonical(task, _named)),
+        "seed": seed,
+        "device": device,
+        "checkpoints": {Path(name).name: digest(name) for name in checkpoints},
+    }
+
+
+def _named(path: Path) -> dict[str, str]:
+    return {"file": path.name, "sha256": sha256(path)}
+
+
+def sidecar(path: Path) -> Path:
+    """Where a file's manifest lies: ``x.mid`` -> ``x.mid.json``."""
+    return path.with_name(f"{path.name}.json")
