@@ -13,15 +13,18 @@ def nearest(x: Tensor, codes: Tensor, chunk: int = 16384) -> Tensor:
 
 
 def knn_distances(x: Tensor, points: Tensor, ranks: Sequence[int], chunk: int = 2048) -> tuple[Tensor, ...]:
-    """Distance (m,) from each row of x (m, d) to its rank-th nearest of the points (q, d), one tensor per rank."""
+    """Distances (m,), one tensor per rank, from each row of x (m, d) to its rank-th nearest point (q, d)."""
     parts = [torch.cdist(part, points).topk(max(ranks), largest=False).values for part in x.split(chunk)]
     near = torch.cat(parts).clamp_min(1e-12)
     return tuple(near[:, rank - 1] for rank in ranks)
 
 
 def kmeans(x: Tensor, size: int, generator: torch.Generator, steps: int = 200, tolerance: float = 1e-3) -> Tensor:
-    """Centres (size, d) of x (m, d): k-means++ seeds, Lloyd steps until the centres move less than ``tolerance`` of the
-    data's spread; an empty cell takes the point farthest from the centre of the fullest one."""
+    """Centres (size, d) of x (m, d): k-means++ seeds, then Lloyd steps.
+
+    Stops when the centres move less than ``tolerance`` of the data's spread. The centre of an empty cell goes to the
+    point farthest from the centre of the fullest cell.
+    """
     codes = x[torch.randint(len(x), (1,), generator=generator)].repeat(size, 1)
     gap = (x - codes[0]).square().sum(1)
     for j in range(1, size):

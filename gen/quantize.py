@@ -1,7 +1,8 @@
 """Vector and scalar quantizers behind one interface: EMA-VQ, FSQ, FSP and VP, one class each.
 
-Every quantizer maps z (b, n, dim) to the nearest of ``size`` codes, passes the gradient straight through, ignores masked
-positions in its statistics and its loss, and keeps all that it learnt in buffers, so that saving loses nothing.
+Every quantizer maps z (b, n, dim) to the nearest of ``size`` codes, passes the gradient straight through,
+ignores masked positions in its statistics and its loss, and keeps all that it learnt in buffers, so that
+saving loses nothing.
 """
 
 import math
@@ -31,19 +32,13 @@ def valid(x: Tensor, mask: Tensor | None) -> Tensor:
 class Quantizer(nn.Module):
     """Base of all quantizers; counts the codes that ``forward`` has seen.
 
-    Subclasses define ``forward(z, mask) -> Quantized``, ``encode(z) -> index`` and ``decode(index) -> z``.
+    A subclass defines ``forward(z, mask) -> Quantized``, ``encode(z) -> index`` and ``decode(index) -> z``.
     """
 
     def __init__(self, dim: int, size: int, slots: int = 1):
         super().__init__()
         self.dim, self.size, self.slots = dim, size, slots
         self.register_buffer("seen", torch.zeros(slots, size, dtype=torch.long), persistent=False)
-
-    def encode(self, z: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def decode(self, index: Tensor) -> Tensor:
-        raise NotImplementedError
 
     @torch.no_grad()
     def record(self, index: Tensor, mask: Tensor | None) -> None:
@@ -55,7 +50,7 @@ class Quantizer(nn.Module):
         self.seen.zero_()
 
     def usage(self) -> dict[str, float]:
-        """Codes used and perplexity exp(H) since ``reset_usage``, averaged over slots; 0 when nothing was seen."""
+        """Number of codes used and perplexity exp(H) since ``reset_usage``, averaged over slots; 0 if none."""
         share = self.seen / self.seen.sum(1, keepdim=True).clamp_min(1)
         entropy = -torch.xlogy(share, share).sum(1)
         perplexity = torch.where(self.seen.sum(1) > 0, entropy.exp(), 0.0)
@@ -64,16 +59,18 @@ class Quantizer(nn.Module):
 
 @register("quantizer", "ema_vq")
 class EMAVectorQuantizer(Quantizer):
-    """Codebook that follows the data by moving averages ("Neural Discrete Representation Learning", 2017, appendix A.1).
+    """Codebook that follows the data by moving averages (van den Oord et al. 2017, appendix A.1).
 
-    Counts are Laplace-smoothed and bias-corrected; a code that no vector of the batch chose stays where it is. With
-    ``restart``, codes whose average count falls below ``dead`` of a fair share are put on random vectors of the batch.
+    Counts are Laplace-smoothed and bias-corrected; a code that no vector of the batch chose stays where it
+    is. With ``restart``, codes whose average count falls below ``dead`` of a fair share are put on random
+    vectors of the batch.
     """
 
     epsilon = 1e-5
     dead = 0.03
 
-    def __init__(self, dim: int, size: int = 512, decay: float = 0.99, commitment: float = 0.25, restart: bool = True):
+    def __init__(self, dim: int, size: int = 512, decay: float = 0.99, commitment: float = 0.25,
+                 restart: bool = True):  # fmt: skip
         super().__init__(dim, size)
         self.decay, self.commitment, self.restart = decay, commitment, restart
         self.register_buffer("codes", nn.init.xavier_uniform_(torch.empty(size, dim)))
@@ -130,10 +127,11 @@ class SlotLinear(nn.Module):
 
 
 class GridQuantizer(Quantizer):
-    """A code is a tuple of digits, one per channel, digit j below levels[j]; index = sum_j digit_j prod_{m<j} levels[m].
+    """A code is a tuple of digits, digit j below levels[j]; index = sum_j digit_j prod_{m<j} levels[m].
 
-    ``slots`` cuts dim into equal parts that are quantized independently, each with its own projection to len(levels)
-    channels and back; without ``project`` dim must be slots * len(levels).
+    ``slots`` cuts dim into equal parts that are quantized independently, each with its own projection to
+    len(levels) channels and back; without ``project`` dim must be slots * len(levels). A subclass defines
+    ``digits(x)`` of the projected latent (..., slots, c), and the ``values`` that digits stand for.
     """
 
     def __init__(self, dim: int, levels: Sequence[int], slots: int, project: bool):
@@ -141,17 +139,10 @@ class GridQuantizer(Quantizer):
         if dim % slots or not (project or dim == slots * len(levels)):
             raise ValueError(f"dim {dim} does not fit {slots} slots of {len(levels)} channels (project={project})")
         self.register_buffer("levels", torch.tensor(levels), persistent=False)
-        self.register_buffer("basis", torch.tensor([math.prod(levels[:j]) for j in range(len(levels))]), persistent=False)
+        basis = [math.prod(levels[:j]) for j in range(len(levels))]
+        self.register_buffer("basis", torch.tensor(basis), persistent=False)
         self.inward = SlotLinear(slots, dim // slots, len(levels)) if project else nn.Identity()
         self.outward = SlotLinear(slots, len(levels), dim // slots) if project else nn.Identity()
-
-    def digits(self, x: Tensor) -> Tensor:
-        """Digits (..., slots, c) as floats of the projected latent x (..., slots, c)."""
-        raise NotImplementedError
-
-    def values(self, digit: Tensor) -> Tensor:
-        """What the digits stand for, as ``outward`` reads them."""
-        raise NotImplementedError
 
     def encode(self, z: Tensor) -> Tensor:
         return self._pack(self.digits(self._project(z)))
@@ -175,7 +166,7 @@ class GridQuantizer(Quantizer):
 
 @register("quantizer", "fsq")
 class FSQ(GridQuantizer):
-    """Finite scalar quantization ("Finite Scalar Quantization: VQ-VAE Made Simple", ICLR 2024, sec. 3 and appendix A)."""
+    """Finite scalar quantization (Mentzer et al., ICLR 2024, sec. 3 and appendix A)."""
 
     def __init__(self, dim: int, levels: Sequence[int] = (8, 5, 5, 5), slots: int = 1, project: bool = True):
         super().__init__(dim, levels, slots, project)
@@ -219,12 +210,13 @@ def moment_loss(x: Tensor, variance: float) -> Tensor:
 class FSP(GridQuantizer):
     """Finite scalar perturbation (VP-VAE, 2026): train with noise one level wide in place of rounding.
 
-    Levels are the centres of equal parts of (0, 1), which a uniform variable has as its Lloyd-Max centroids; the moment
-    loss keeps the squashed latent uniform. ``rounding`` is the share of entries that are rounded in training.
+    Levels are the centres of equal parts of (0, 1), which a uniform variable has as its Lloyd-Max centroids;
+    the moment loss keeps the squashed latent uniform. ``rounding`` is the share of entries that are rounded
+    in training.
     """
 
     def __init__(self, dim: int, levels: Sequence[int] = (8, 5, 5, 5), slots: int = 1, project: bool = True,
-                 cdf: str = "tanh", rounding: float = 0.0, moments: float = 1.0):
+                 cdf: str = "tanh", rounding: float = 0.0, moments: float = 1.0):  # fmt: skip
         super().__init__(dim, levels, slots, project)
         self.squash, self.variance = CDF[cdf]
         self.rounding, self.moments = rounding, moments
@@ -256,18 +248,20 @@ class FSP(GridQuantizer):
 
 @register("quantizer", "vp")
 class VPQuantizer(Quantizer):
-    """Variational perturbation (VP-VAE, 2026): no codebook in training, only noise as large as a codebook's error.
+    """Perturbation in place of a codebook (VP-VAE, 2026): training adds noise as large as a codebook's error.
 
-    A queue of recent latents estimates their density; each latent moves to a uniform draw from a ball that holds 1/size
-    of the queue, accepted by Metropolis-Hastings so that the moved latents keep their distribution. At evaluation the
-    codes are k-means centres of the queue. ``neighbours`` sets the queue to size * neighbours rows (the paper takes
-    16 * width); ``width`` projects dim to a space small enough for density estimates (None: stay in dim).
+    A queue of recent latents estimates their density; each latent moves to a uniform draw from a ball that
+    holds 1/size of the queue, accepted by Metropolis-Hastings so that the moved latents keep their
+    distribution. At evaluation the codes are k-means centres of the queue. ``neighbours`` sets the queue to
+    size * neighbours rows (the paper takes 16 * width); ``width`` projects dim to a space small enough for
+    density estimates (None: stay in dim).
     """
 
     density = 8  # rank of the neighbour whose distance estimates the density
     refresh = 0.01  # chance per step that the batch enters a full queue
 
-    def __init__(self, dim: int, size: int = 512, width: int | None = 8, neighbours: int = 16, moments: float = 1.0):
+    def __init__(self, dim: int, size: int = 512, width: int | None = 8, neighbours: int = 16,
+                 moments: float = 1.0):  # fmt: skip
         super().__init__(dim, size)
         self.neighbours, self.moments = neighbours, moments
         self.inward = nn.Linear(dim, width) if width else nn.Identity()
@@ -308,7 +302,7 @@ class VPQuantizer(Quantizer):
 
     @torch.no_grad()
     def fit(self) -> None:
-        """Codes from the queue by k-means, if the queue changed since the last fit; the same queue, the same codes."""
+        """Codes from the queue by k-means if the queue changed since the last fit, always the same ones."""
         if self.stale:
             codes = kmeans(self.queue.float(), self.size, torch.Generator().manual_seed(0))
             self.codes.copy_(codes)
@@ -316,7 +310,7 @@ class VPQuantizer(Quantizer):
 
     @torch.no_grad()
     def _calibrate(self) -> None:
-        """Set the ball so that, on Gaussian data, proposals are on average as long as the error of k-means codes."""
+        """Set the ball so that on Gaussian data proposals are as long as the mean error of k-means codes."""
         if self.radius > 0:
             return
         self.fit()  # the queue still holds its Gaussian filling
@@ -331,7 +325,7 @@ class VPQuantizer(Quantizer):
 
     @torch.no_grad()
     def _move(self, x: Tensor) -> Tensor:
-        """One Metropolis-Hastings step: uniform proposals in balls, target density ~ (distance to a neighbour)^-d."""
+        """One Metropolis-Hastings step: proposals uniform in balls, density as (distance to a neighbour)^-d."""
         d, ranks = x.shape[1], (self.density, self.neighbours)
         near, far = knn_distances(x, self.queue, ranks)
         step = F.normalize(torch.randn_like(x), dim=1) * torch.rand_like(near).pow(1 / d)[:, None]
