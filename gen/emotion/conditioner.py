@@ -1,0 +1,159 @@
+"""What turns emotion curves into the vectors a network is conditioned on: the contract, and the built-in conditioners.
+
+b batch, n frames, d width of the condition, e width of the embedding. Another conditioner is a subclass with ``embed``
+and the decorator ``register("conditioner", name)``; :func:`check_conditioner` says whether it keeps the contract.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
+
+from gen.emotion import priors as prior_files
+from gen.emotion.bank import EmotionBank
+from gen.emotion.priors import Priors, scale_weights
+from gen.emotion.spec import CANONICAL, EmotionCurve
+from gen.nn import FourierFeatures
+from gen.registry import register
+
+
+class Condition(NamedTuple):
+    """What a conditioner hands to a network."""
+
+    tokens: Tensor  # (b n d), zero where the mask is False
+    mask: Tensor  # (b n) bool
+    pooled: Tensor  # (b d) mean of the tokens under the mask
+    loss: Tensor  # scalar to add to the training loss; 0 for most conditioners
+
+
+class EmotionConditioner(ModelMixin, ConfigMixin):
+    """Base of all conditioners. A subclass writes ``embed``; intensity 0 must give what neutral gives."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.null = nn.Parameter(0.5 * torch.randn(dim))
+
+    def prepare(self, curves: Sequence[EmotionCurve], frames: Sequence[float]) -> dict[str, Tensor]:
+        """Curves at the times ``frames`` (n,), in the curves' unit -> the inputs of ``forward``, on the CPU."""
+        samples = [curve.sample(frames) for curve in curves]
+        return {
+            "weights": torch.from_numpy(np.stack([s.weights for s in samples])),  # (b n 8)
+            "vad": torch.from_numpy(np.stack([s.vad for s in samples])),  # (b n 3)
+            "intensity": torch.from_numpy(np.stack([s.intensity for s in samples])),  # (b n)
+        }
+
+    def embed(self, weights: Tensor, vad: Tensor, intensity: Tensor) -> tuple[Tensor, Tensor | float]:
+        """The prepared inputs -> tokens (b n d), and a loss or 0."""
+        raise NotImplementedError
+
+    def forward(self, drop: Tensor | None = None, mask: Tensor | None = None, **prepared: Tensor) -> Condition:
+        """``drop`` (b,) bool replaces an item by ``null``; ``mask`` (b n) bool says which frames exist."""
+        tokens, loss = self.embed(**{name: value.to(self.null.dtype) for name, value in prepared.items()})
+        if drop is not None:
+            tokens = torch.where(drop[:, None, None], self.null, tokens)
+        if mask is None:
+            mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        tokens = tokens * mask[..., None]
+        pooled = tokens.sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+        return Condition(tokens, mask, pooled, torch.as_tensor(loss, device=tokens.device))
+
+
+def head(width: int, dim: int) -> nn.Sequential:
+    """The small network between a description of an emotion and the condition."""
+    return nn.Sequential(nn.Linear(width, dim), nn.SiLU(), nn.Linear(dim, dim))
+
+
+@register("conditioner", "none")
+class NoConditioner(EmotionConditioner):
+    """The same learned vector for every emotion: the baseline of an ablation."""
+
+    @register_to_config
+    def __init__(self, dim: int):
+        super().__init__(dim)
+        self.constant = nn.Parameter(0.5 * torch.randn(dim))
+
+    def embed(self, weights, vad, intensity):
+        return self.constant.expand(*weights.shape[:2], -1), 0.0
+
+
+@register("conditioner", "label")
+class LabelConditioner(EmotionConditioner):
+    """One vector per canonical emotion, mixed by the weights (EMOTE, SIGGRAPH Asia 2023, sec. 4)."""
+
+    @register_to_config
+    def __init__(self, dim: int):
+        super().__init__(dim)
+        self.table = nn.Parameter(0.5 * torch.randn(len(CANONICAL), dim))
+
+    def embed(self, weights, vad, intensity):
+        return scale_weights(weights, intensity) @ self.table, 0.0
+
+
+@register("conditioner", "vad")
+class VADConditioner(EmotionConditioner):
+    """The scaled point in valence-arousal-dominance, through low Fourier octaves: smooth between and beyond the data."""
+
+    @register_to_config
+    def __init__(self, dim: int, octaves: int = 2):
+        super().__init__(dim)
+        self.features = FourierFeatures(3, dim, octaves)
+        self.head = head(dim, dim)
+
+    def embed(self, weights, vad, intensity):
+        return self.head(self.features((vad * intensity[..., None]).clamp(-1, 1))), 0.0
+
+
+class PriorConditioner(EmotionConditioner):
+    """Base of those that read the embedding's priors: a file's, or seeded ones made from valence-arousal-dominance.
+
+    The file is read once: its numbers go into the checkpoint, its path does not.
+    """
+
+    def __init__(self, dim: int, width: int, priors: str | None):
+        super().__init__(dim)
+        self.prior = Priors(*prior_files.read(priors)) if priors else Priors.seeded(width)
+        self.register_to_config(priors=None, width=self.prior.mean.shape[1])
+
+
+@register("conditioner", "gaussian")
+class GaussianConditioner(PriorConditioner):
+    """The embedding as a distribution: its mean, and in training a sample of it (DICE-Talk, ACM MM 2025, sec. 3.2)."""
+
+    @register_to_config
+    def __init__(self, dim: int, width: int = 256, priors: str | None = None, noise: float = 1.0):
+        super().__init__(dim, width, priors)
+        self.head = head(self.config.width, dim)
+
+    def embed(self, weights, vad, intensity):
+        mean = self.prior(weights, vad, intensity)
+        if self.training:
+            mean = mean + self.config.noise * self.prior.sd(weights, intensity) * torch.randn_like(mean)
+        return self.head(mean), 0.0
+
+
+@register("conditioner", "bank")
+class BankConditioner(PriorConditioner):
+    """The embedding's mean as a query to a learned bank of prototypes (DICE-Talk, ACM MM 2025, sec. 3.3)."""
+
+    @register_to_config
+    def __init__(
+        self,
+        dim: int,
+        width: int = 256,
+        priors: str | None = None,
+        entries: int = 64,
+        heads: int = 4,
+        mode: str = "soft",
+    ):
+        super().__init__(dim, width, priors)
+        self.query = head(self.config.width, dim)
+        self.bank = EmotionBank(entries, dim, heads, mode)
+        self.out = nn.Linear(dim, dim)
+
+    def embed(self, weights, vad, intensity):
+        banked = self.bank(self.query(self.prior(weights, vad, intensity)))
+        return self.out(banked.tokens), banked.loss
