@@ -1,0 +1,307 @@
+"""An emotion judge for piano: which quadrant of valence and arousal a listener would name.
+
+Trained on EMOPIA training songs alone, and on nothing that a generator here was trained with, so that it can
+measure generators from outside. Several small networks vote; each reads every note with its harmonic
+surroundings (no absolute key) and a few measures of the whole piece.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+
+from gen.errors import InputError
+from music import metrics
+from music.data import emopia, read_notes
+
+CHECKPOINT = Path(__file__).parents[1] / "checkpoints" / "music-judge"
+NOTE_FEATURES = 44
+PIECE_FEATURES = 25
+
+
+class Verdict(NamedTuple):
+    """Probabilities: quadrants Q1 to Q4 (n, 4), positive valence (n,), high arousal (n,)."""
+
+    quadrant: np.ndarray
+    valence: np.ndarray
+    arousal: np.ndarray
+
+
+def note_features(notes: np.ndarray) -> np.ndarray:
+    """(n, 44) float32: height, loudness, timing, and the pitch classes around, counted from the note itself.
+
+    The surroundings are those that sound with the note, those within about two seconds, and the whole piece.
+    """
+    start, end, pitch, loud = notes.T
+    held = np.clip(end - start, 0.03, 4.0)
+    wait = np.clip(np.diff(start, prepend=start[0], append=start[-1]), 0.0, 4.0)
+    apart = np.abs(start[:, None] - start)
+    together = np.minimum(end[:, None], end) > np.maximum(start[:, None], start) - 0.03
+    bass = np.where(apart < 0.6, pitch, 128).min(axis=1)
+    plain = (
+        (pitch - 62) / 12,
+        (loud - 75) / 20,
+        (loud - loud.mean()) / 12,
+        np.log(held) + 1,
+        np.log(wait[:-1] + 0.03) + 2,
+        np.log(wait[1:] + 0.03) + 2,
+        np.diff(pitch, prepend=pitch[0]) / 12,
+        (pitch - bass) / 12,
+    )
+    own = pitch.astype(int) % 12
+    classes = np.eye(12)[own] * np.minimum(held, 1.5)[:, None]
+    turned = (own[:, None] + np.arange(12)) % 12
+    around = []
+    for near in (together, np.exp(-np.square(apart / 2)), np.ones((len(notes), 1))):
+        total = near @ classes if near.shape[1] > 1 else near * classes.sum(axis=0)
+        share = np.sqrt(total / total.sum(axis=1, keepdims=True))
+        around.append(np.take_along_axis(share, turned, axis=1))
+    return np.concatenate([np.stack(plain, axis=1), *around], axis=1).astype(np.float32)
+
+
+def piece_features(notes: np.ndarray) -> np.ndarray:
+    """(25,) float32: density, loudness, register, mode, consonance, polyphony, durations, ranked chroma."""
+    pitch, loud, held = notes[:, 2], notes[:, 3], np.log(notes[:, 1] - notes[:, 0] + 0.03)
+    row = (
+        np.log(metrics.note_density(notes)),
+        np.log(metrics.onset_rate(notes)),
+        loud.mean() / 20,
+        loud.std() / 10,
+        metrics.mode(notes) * 3,
+        metrics.consonance(notes) * 5,
+        metrics.register(notes) / 12,
+        pitch.std() / 6,
+        metrics.polyphony(notes) / 2,
+        held.mean(),
+        held.std(),
+        np.quantile(pitch, 0.1) / 12,
+        np.quantile(pitch, 0.9) / 12,
+        *np.sort(metrics.chroma(notes)) * 10,
+    )
+    return np.array(row, dtype=np.float32)
+
+
+class Member(nn.Module):
+    """One voter: convolutions over the notes, attention pooling, the piece's measures, four logits."""
+
+    def __init__(self, width: int, heads: int = 4, dropout: float = 0.3):
+        super().__init__()
+        self.embed = nn.Linear(NOTE_FEATURES, width)
+        self.norm = nn.LayerNorm(width)
+        self.convs = nn.ModuleList(
+            nn.Conv1d(width, width, 5, padding=2 * dilation, dilation=dilation) for dilation in (1, 3)
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.attend = nn.Linear(width, heads)
+        self.pooled = nn.LayerNorm(width * (heads + 1))
+        self.head = nn.Sequential(
+            nn.Dropout(dropout),
+            nn.Linear(width * (heads + 1) + PIECE_FEATURES, width),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(width, 4),
+        )
+
+    def forward(self, notes: Tensor, mask: Tensor, piece: Tensor) -> Tensor:
+        """notes (b, n, 44), mask (b, n) bool, piece (b, 25) standardised -> logits (b, 4)."""
+        here = mask[..., None]
+        x = self.dropout(F.gelu(self.norm(self.embed(notes))))
+        for conv in self.convs:
+            x = x + self.dropout(F.gelu(conv((x * here).transpose(1, 2)).transpose(1, 2)))
+        weight = self.attend(x).masked_fill(~here, -torch.inf).softmax(dim=1)
+        focus = torch.einsum("bnh,bnd->bhd", weight, x).flatten(1)
+        mean = (x * here).sum(dim=1) / here.sum(dim=1)
+        return self.head(torch.cat([self.pooled(torch.cat([focus, mean], dim=1)), piece], dim=1))
+
+
+class Judge(ModelMixin, ConfigMixin):
+    """Several :class:`Member` networks; their mean probability under one temperature is the verdict."""
+
+    @register_to_config
+    def __init__(self, members: int = 4, width: int = 64, dropout: float = 0.3):
+        super().__init__()
+        self.members = nn.ModuleList(Member(width, dropout=dropout) for _ in range(members))
+        self.register_buffer("centre", torch.zeros(PIECE_FEATURES))
+        self.register_buffer("spread", torch.ones(PIECE_FEATURES))
+        self.register_buffer("temperature", torch.ones(1))
+
+    @classmethod
+    def load(cls, folder: Path = CHECKPOINT) -> "Judge":
+        """The trained judge, in float32 and ready to be asked."""
+        return cls.from_pretrained(folder, torch_dtype=torch.float32).eval()
+
+    @torch.inference_mode()
+    def forward(self, pieces: list[np.ndarray]) -> Verdict:
+        """Pieces of notes (n, 4) in seconds -> :class:`Verdict`."""
+        read = [(note_features(notes), piece_features(notes)) for notes in pieces]
+        batches = (self.collate(read[i : i + 16]) for i in range(0, len(read), 16))
+        return verdict(torch.cat([self.probabilities(*batch) for batch in batches]))
+
+    def probabilities(self, notes: Tensor, mask: Tensor, piece: Tensor) -> Tensor:
+        """A collated batch -> calibrated quadrants (b, 4)."""
+        mean = torch.stack([member(notes, mask, piece).softmax(dim=1) for member in self.members]).mean(dim=0)
+        return (mean.log() / self.temperature).softmax(dim=1)
+
+    def collate(self, read: list[tuple[np.ndarray, np.ndarray]]) -> tuple[Tensor, Tensor, Tensor]:
+        """Features of notes and of pieces -> notes (b, n, 44), mask (b, n), standardised piece (b, 25)."""
+        notes = pad_sequence([torch.from_numpy(note) for note, _ in read], batch_first=True)
+        length = torch.tensor([len(note) for note, _ in read])
+        mask = torch.arange(notes.shape[1]) < length[:, None]
+        piece = torch.from_numpy(np.stack([piece for _, piece in read]))
+        return notes, mask, (piece - self.centre) / self.spread
+
+
+def verdict(quadrant: Tensor) -> Verdict:
+    """(n, 4) probabilities of Q1 to Q4 -> :class:`Verdict` with their sums."""
+    q = quadrant.numpy()
+    return Verdict(q, q[:, 0] + q[:, 3], q[:, 0] + q[:, 1])
+
+
+# Training
+
+
+class Settings(NamedTuple):
+    """What ``--set`` may change."""
+
+    members: int = 5
+    width: int = 64
+    dropout: float = 0.3
+    epochs: int = 20
+    copies: int = 8
+    batch: int = 32
+    rate: float = 2e-3
+    seed: int = 0
+
+
+def snap(notes: np.ndarray, step: float) -> np.ndarray:
+    """Notes on a grid of ``step`` seconds, at most 16 steps long, velocities in threes, as tokens have them."""
+    start = np.rint(notes[:, 0] / step)
+    length = np.clip(np.rint((notes[:, 1] - notes[:, 0]) / step), 1, 16)
+    loud = np.rint(notes[:, 3] / 3) * 3
+    snapped = np.stack([start * step, (start + length) * step, notes[:, 2], loud], axis=1)
+    return snapped[np.lexsort((-snapped[:, 2], snapped[:, 0]))]
+
+
+def vary(notes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Another piece of the same emotion: transposed, a little faster, louder, only a part, perhaps on a grid."""
+    moved = notes.copy()
+    moved[:, 2] = np.clip(moved[:, 2] + rng.integers(-5, 6), 21, 108)
+    moved[:, :2] *= np.exp(rng.uniform(-0.08, 0.08))
+    moved[:, 3] = np.clip(moved[:, 3] + rng.normal(0, 3), 1, 127)
+    length, first, last = rng.uniform(15, 45), moved[0, 0], moved[-1, 0]
+    begin = rng.uniform(first - 5, max(first + 1, last - length + 5))
+    part = moved[(moved[:, 0] >= begin) & (moved[:, 0] < begin + length)]
+    part = part if len(part) >= 24 else moved
+    return snap(part, 15 / rng.uniform(70, 160)) if rng.random() < 0.5 else part
+
+
+def loss(logits: Tensor, quadrant: Tensor) -> Tensor:
+    """Cross-entropy of the quadrant (b,) plus the mean of those of valence and arousal, smoothed by 0.1."""
+    p = logits.softmax(dim=1).clamp(1e-5, 1 - 1e-5)
+    signs = torch.stack([p[:, 0] + p[:, 3], p[:, 0] + p[:, 1]], dim=1)
+    wanted = torch.stack([(quadrant == 0) | (quadrant == 3), quadrant < 2], dim=1)
+    both = F.binary_cross_entropy(signs.clamp(max=1 - 1e-5), wanted * 0.9 + 0.05)
+    return F.cross_entropy(logits, quadrant, label_smoothing=0.1) + both
+
+
+def fit(member: Member, judge: Judge, copies: list[list], quadrant: Tensor, settings: Settings) -> None:
+    """Train one voter on varied copies (pieces, copies) of the training clips."""
+    rng = np.random.default_rng(settings.seed)
+    steps = len(copies) // settings.batch
+    optimizer = torch.optim.AdamW(member.parameters(), settings.rate, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.rate, settings.epochs * steps + 1)
+    member.train()
+    for _ in range(settings.epochs):
+        for chosen in rng.permutation(len(copies))[: steps * settings.batch].reshape(steps, settings.batch):
+            read = [crop(*copies[i][rng.integers(settings.copies)], rng) for i in chosen]
+            optimizer.zero_grad()
+            loss(member(*judge.collate(read)), quadrant[chosen]).backward()
+            nn.utils.clip_grad_norm_(member.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+    member.eval()
+
+
+def crop(notes: np.ndarray, piece: np.ndarray, rng: np.random.Generator, longest: int = 256):
+    """At most ``longest`` neighbouring notes; the piece's measures stay those of the whole."""
+    begin = rng.integers(max(len(notes) - longest, 0) + 1)
+    return notes[begin : begin + longest], piece
+
+
+def calibrate(judge: Judge, pieces: list[np.ndarray], quadrant: np.ndarray) -> None:
+    """Set the temperature under which clips the voters never saw are most likely (Guo et al. 2017)."""
+    raw = torch.from_numpy(judge(pieces).quadrant).log()
+    grid = torch.linspace(0.3, 2.0, 86)
+    cost = [F.cross_entropy(raw / t, torch.from_numpy(quadrant)) for t in grid]
+    judge.temperature.fill_(grid[torch.stack(cost).argmin()])
+
+
+def accuracy(told: Verdict, quadrant: np.ndarray, songs: np.ndarray) -> dict[str, tuple[float, float, float]]:
+    """Accuracy with its 95 % interval (drawn by song) of quadrant (0..3), arousal and valence."""
+    right = {
+        "quadrant": told.quadrant.argmax(axis=1) == quadrant,
+        "arousal": (told.arousal > 0.5) == (quadrant < 2),
+        "valence": (told.valence > 0.5) == np.isin(quadrant, (0, 3)),
+    }
+    return {name: (float(hit.mean()), *metrics.interval(hit, songs)) for name, hit in right.items()}
+
+
+def parse(settings: dict[str, str]) -> Settings:
+    """Settings from ``--set name=value``. Raises InputError for a name that does not exist."""
+    if unknown := settings.keys() - Settings._fields:
+        names = ", ".join(Settings._fields)
+        raise InputError(f"music-judge has no setting {', '.join(sorted(unknown))}: use {names}")
+    kinds = Settings.__annotations__
+    return Settings(**{name: kinds[name](value) for name, value in settings.items()})
+
+
+def train(data: Path, out: Path, minutes: float | None, settings: dict[str, str]) -> None:
+    """Fit the judge on EMOPIA's training songs, calibrate it on the validation songs, save it to ``out``.
+
+    ``data`` holds ``emopia/``; no further voter is begun after ``minutes``. Accuracies on validation and test songs
+    go into ``report.json``.
+    """
+    chosen, begun = parse(settings), time.monotonic()
+    torch.manual_seed(chosen.seed)
+    clips = emopia(data)
+    quadrant, songs, part = (
+        np.array(column) for column in zip(*((c.quadrant - 1, c.song, c.part) for c in clips), strict=True)
+    )
+    pieces = [read_notes(clip.path) for clip in clips]
+    judge, copies = prepare([pieces[i] for i in np.flatnonzero(part == "train")], chosen)
+    target = torch.from_numpy(quadrant[part == "train"])
+    for index, member in enumerate(judge.members):
+        fit(member, judge, copies, target, chosen._replace(seed=chosen.seed + index))
+        if minutes is not None and time.monotonic() - begun > 60 * minutes:
+            break
+    judge.register_to_config(members=index + 1)
+    judge.members = judge.members[: index + 1]
+    report = {"minutes": (time.monotonic() - begun) / 60, "members": index + 1}
+    for name in ("valid", "test"):
+        held = [pieces[i] for i in np.flatnonzero(part == name)]
+        if name == "valid":
+            calibrate(judge, held, quadrant[part == name])
+        report[name] = accuracy(judge(held), quadrant[part == name], songs[part == name])
+    out.mkdir(parents=True, exist_ok=True)
+    judge.half().save_pretrained(out)
+    (out / "report.json").write_text(json.dumps(report, indent=1) + "\n")
+
+
+def prepare(pieces: list[np.ndarray], settings: Settings) -> tuple[Judge, list[list]]:
+    """A new judge with the scale of the pieces' measures, and the features of varied copies of each piece."""
+    rng = np.random.default_rng(settings.seed)
+    varied = [[vary(notes, rng) for _ in range(settings.copies)] for notes in pieces]
+    copies = [[(note_features(notes), piece_features(notes)) for notes in row] for row in varied]
+    judge = Judge(settings.members, settings.width, settings.dropout)
+    measures = np.stack([piece for row in copies for _, piece in row])
+    judge.centre.copy_(torch.from_numpy(measures.mean(axis=0)))
+    judge.spread.copy_(torch.from_numpy(measures.std(axis=0)))
+    return judge, copies
