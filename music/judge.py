@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
+from gen import checkpoints
 from gen.errors import InputError
 from music import metrics
 from music.data import emopia, read_notes
 
-CHECKPOINT = Path(__file__).parents[1] / "checkpoints" / "music-judge"
 NOTE_FEATURES = 44
 PIECE_FEATURES = 25
 
@@ -134,9 +134,9 @@ class Judge(ModelMixin, ConfigMixin):
         self.register_buffer("temperature", torch.ones(1))
 
     @classmethod
-    def load(cls, folder: Path = CHECKPOINT) -> "Judge":
+    def load(cls, name: str = "music-judge") -> "Judge":
         """The trained judge, in float32 and ready to be asked."""
-        return cls.from_pretrained(folder, torch_dtype=torch.float32).eval()
+        return checkpoints.load(name, cls).float().eval()
 
     @torch.inference_mode()
     def forward(self, pieces: list[np.ndarray]) -> Verdict:
@@ -291,7 +291,7 @@ def train(data: Path, out: Path, minutes: float | None, settings: dict[str, str]
             calibrate(judge, held, quadrant[part == name])
         report[name] = accuracy(judge(held), quadrant[part == name], songs[part == name])
     out.mkdir(parents=True, exist_ok=True)
-    judge.half().save_pretrained(out)
+    checkpoints.save(judge.half(), out)
     (out / "report.json").write_text(json.dumps(report, indent=1) + "\n")
 
 
@@ -303,5 +303,5 @@ def prepare(pieces: list[np.ndarray], settings: Settings) -> tuple[Judge, list[l
     judge = Judge(settings.members, settings.width, settings.dropout)
     measures = np.stack([piece for row in copies for _, piece in row])
     judge.centre.copy_(torch.from_numpy(measures.mean(axis=0)))
-    judge.spread.copy_(torch.from_numpy(measures.std(axis=0)))
+    judge.spread.copy_(torch.from_numpy(measures.std(axis=0) + 1e-3))
     return judge, copies
