@@ -5,6 +5,7 @@ and the decorator ``register("conditioner", name)``; :func:`check_conditioner` s
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,10 +16,14 @@ from torch import Tensor, nn
 
 from gen.emotion import priors as prior_files
 from gen.emotion.bank import EmotionBank
+from gen.emotion.contract import check_conditioner
+from gen.emotion.direction import STRONGEST, DirectionSpace
 from gen.emotion.priors import Priors, scale_weights
 from gen.emotion.spec import CANONICAL, EmotionCurve
 from gen.nn import FourierFeatures
 from gen.registry import register
+
+__all__ = ["Condition", "EmotionConditioner", "check_conditioner"]
 
 
 class Condition(NamedTuple):
@@ -95,7 +100,7 @@ class LabelConditioner(EmotionConditioner):
 
 @register("conditioner", "vad")
 class VADConditioner(EmotionConditioner):
-    """The scaled point in valence-arousal-dominance, through low Fourier octaves: smooth between and beyond the data."""
+    """The scaled point in valence-arousal-dominance, through low Fourier octaves, to be smooth beyond the data."""
 
     @register_to_config
     def __init__(self, dim: int, octaves: int = 2):
@@ -150,10 +155,44 @@ class BankConditioner(PriorConditioner):
         mode: str = "soft",
     ):
         super().__init__(dim, width, priors)
-        self.query = head(self.config.width, dim)
+        self.query = nn.Sequential(head(self.config.width, dim), nn.LayerNorm(dim))
         self.bank = EmotionBank(entries, dim, heads, mode)
         self.out = nn.Linear(dim, dim)
 
     def embed(self, weights, vad, intensity):
         banked = self.bank(self.query(self.prior(weights, vad, intensity)))
         return self.out(banked.tokens), banked.loss
+
+
+@register("conditioner", "direction")
+class DirectionConditioner(EmotionConditioner):
+    """Neutral moved along filtered, calibrated emotion directions (EmoReg, AAAI 2025, sec. 3.3).
+
+    ``priors`` is a file of Gaussians or a folder that ``DirectionSpace.save`` wrote; like theirs, its numbers go into
+    the checkpoint, its path does not.
+    """
+
+    @register_to_config
+    def __init__(self, dim: int, width: int = 256, priors: str | None = None, scale: str = "unit"):
+        super().__init__(dim)
+        if priors and Path(priors).is_dir():
+            space = DirectionSpace.load(priors)
+        else:
+            given = Priors(*prior_files.read(priors)) if priors else Priors.seeded(width)
+            space = DirectionSpace.from_gaussians(list(CANONICAL), given.mean, given.var)
+        centroids = torch.stack([space.regions[label].mixture.mean() for label in CANONICAL])
+        directions = torch.stack([space.direction(label, scale=scale) for label in CANONICAL])
+        self.register_to_config(priors=None, width=centroids.shape[1])
+        self.prior = Priors(centroids, torch.ones_like(centroids))
+        self.register_buffer("directions", directions)  # (8 e)
+        self.register_buffer("beyond", space.filter(self.prior.slope))  # (3 e) for what a point has beyond its mix
+        self.register_buffer("knots", torch.stack([space.regions[label].knots for label in CANONICAL]))  # (8 k)
+        self.head = head(self.config.width, dim)
+
+    def embed(self, weights, vad, intensity):
+        at = intensity.clamp(0, STRONGEST) * (self.knots.shape[1] - 1) / STRONGEST
+        low = at.floor().long().clamp(max=self.knots.shape[1] - 2)
+        amount = torch.lerp(self.knots.T[low], self.knots.T[low + 1], (at - low)[..., None])  # (b n 8)
+        beyond = (vad - weights @ self.prior.points) @ self.beyond
+        e = self.prior.mean[0] + (weights * amount) @ self.directions + intensity[..., None] * beyond
+        return self.head(e), 0.0

@@ -23,7 +23,9 @@ KEY = re.compile(
 )
 WORD = re.compile(r"Q[1-4]\b|[^\W\d_]+(?:['’-][^\W\d_]+)*", re.IGNORECASE)
 
-NEGATIONS = frozenset("not no never without nor isn't aren't don't doesn't wasn't hardly".split())
+NEGATIONS = frozenset(
+    ("not", "no", "never", "without", "nor", "isn't", "aren't", "don't", "doesn't", "wasn't", "hardly")
+)
 DEGREES = {
     "barely": 0.3, "slightly": 0.5, "bit": 0.5, "little": 0.5, "mildly": 0.5, "faintly": 0.4, "somewhat": 0.6,
     "rather": 0.8, "fairly": 0.8, "moderately": 0.8, "quite": 1.1, "so": 1.3, "really": 1.3, "very": 1.4,
@@ -73,7 +75,7 @@ def _point(body: str) -> dict:
 
 def _mix(body: str) -> dict:
     pieces = OPERATOR.split(body.strip())
-    signs = [""] + pieces[1::2]
+    signs = ["", *pieces[1::2]]
     parts = pieces[0::2]
     if parts[0] == "" and len(parts) > 1:
         signs, parts = signs[1:], parts[1:]
@@ -93,7 +95,7 @@ def _mix(body: str) -> dict:
 
 
 def _phrase(text: str) -> list[tuple[str, float]]:
-    """Terms found in free text with their signed degree: ``not happy`` is -1, ``slightly sad`` 0.5, ``not very`` -0.5."""
+    """Terms in free text with their signed degree: ``not happy`` is -1, ``slightly sad`` 0.5, ``not very happy`` -0.5."""
     words = WORD.findall(text)
     found, sign, degree, waiting = [], 1.0, 1.0, 0
     for word in words:

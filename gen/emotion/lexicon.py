@@ -82,13 +82,11 @@ def posterior(vad: np.ndarray) -> np.ndarray:
 
 
 def quadrants(vad: np.ndarray, sd: np.ndarray | float = EDGE) -> np.ndarray:
-    """(..., 3) means and their spreads -> (..., 4) mass of the Gaussian in each quadrant of the valence-arousal plane."""
+    """(..., 3) means and their spreads -> (..., 4) mass of the Gaussian in each quadrant of valence and arousal."""
     vad = np.asarray(vad, float)
-    high = 1 / (1 + np.exp(-1.702 * vad[..., :2] / np.broadcast_to(sd, vad.shape)[..., :2]))  # normal CDF, logistic form
-    valence, arousal = high[..., 0], high[..., 1]
-    return np.stack(
-        [valence * arousal, (1 - valence) * arousal, (1 - valence) * (1 - arousal), valence * (1 - arousal)], -1
-    )
+    z = vad[..., :2] / np.broadcast_to(sd, vad.shape)[..., :2]
+    v, a = np.moveaxis(1 / (1 + np.exp(-1.702 * z)), -1, 0)  # the normal distribution function, as a logistic one
+    return np.stack([v * a, (1 - v) * a, (1 - v) * (1 - a), v * (1 - a)], -1)
 
 
 @functools.cache
@@ -134,7 +132,8 @@ def blend(parts: list[Term], shares: np.ndarray) -> Term:
     means, sds = np.stack([part.mean for part in parts]), np.stack([part.sd for part in parts])
     mean = shares @ means
     sd = np.sqrt(shares @ (sds**2 + (means - mean) ** 2))
-    return Term(mean, sd, shares @ np.stack([p.weights for p in parts]), shares @ np.stack([p.quadrants for p in parts]))
+    weights, quarter = (shares @ np.stack([getattr(part, name) for part in parts]) for name in ("weights", "quadrants"))
+    return Term(mean, sd, weights, quarter)
 
 
 @functools.cache

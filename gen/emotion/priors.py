@@ -11,7 +11,7 @@ from gen.emotion import lexicon
 from gen.errors import CheckpointError
 
 NEUTRAL = lexicon.CANONICAL.index("neutral")
-SCALES = (0.25, 1.2)  # of the random Fourier features: the fine one parts anger from disgust, the coarse one orders the rest
+SCALES = (0.25, 1.2)  # of the random features: the fine one parts anger from disgust, the coarse one orders the rest
 WITHIN = 0.25  # standard deviation, per dimension, of an emotion's default prior
 RIDGE = 0.1
 

@@ -1,10 +1,11 @@
 """What should be felt: an emotion, and an emotion that changes over time. Pure data, no torch.
 
 Both are frozen, hashable and JSON-able, and parse from the same text or mapping in YAML, on the command line and in
-Python (:mod:`gen.emotion.grammar` gives the grammar). Arrays: t times, 8 canonical emotions, 3 valence-arousal-dominance.
+Python (:mod:`gen.emotion.grammar` gives the grammar). Shapes: t times, 8 emotions, 3 for VAD.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -66,7 +67,7 @@ class Emotion(Value):
         return np.concatenate([[1.0 - others[1:].sum()], others[1:]])
 
     def point(self) -> np.ndarray:
-        """(3,) valence, arousal and dominance at intensity 1; "away from" a term is its mirror image through neutral."""
+        """(3,) valence, arousal and dominance at intensity 1; "away from" a term is its mirror image."""
         if self.vad is not None:
             return np.array(self.vad)
         return np.clip(sum(weight * lexicon.terms()[term].mean for term, weight in self.mix), -1.0, 1.0)
@@ -138,7 +139,7 @@ class EmotionCurve(Value):
     @model_validator(mode="after")
     def _ordered(self):
         times = [key.at for key in self.keyframes]
-        if any(later <= earlier for earlier, later in zip(times, times[1:])):
+        if any(later <= earlier for earlier, later in pairwise(times)):
             raise ValueError(f"The times of a curve must rise, not go {', '.join(map(_short, times))}.")
         return self
 
@@ -186,7 +187,8 @@ def _mix(mix) -> tuple[tuple[str, float], ...]:
     for word, weight in mix.items() if isinstance(mix, Mapping) else mix:
         term = lexicon.resolve(word)
         if term is None:
-            raise ValueError(f"No emotion is called {word!r}; the nearest terms are {', '.join(lexicon.nearest([word]))}.")
+            near = ", ".join(lexicon.nearest([word]))
+            raise ValueError(f"No emotion is called {word!r}; the nearest terms are {near}.")
         total[term] = total.get(term, 0.0) + float(weight)
     size = sum(abs(weight) for weight in total.values())
     if not 0.0 < size < float("inf"):
@@ -198,7 +200,7 @@ def _mix(mix) -> tuple[tuple[str, float], ...]:
 
 
 def _vad(vad) -> tuple[float, float, float]:
-    """Valence, arousal and dominance from a mapping or 2 or 3 numbers; dominance defaults to what usually goes along."""
+    """Valence, arousal and dominance from a mapping or 2 or 3 numbers; dominance defaults to the usual one."""
     if isinstance(vad, Mapping):
         values = [vad.get("v", 0.0), vad.get("a", 0.0), vad.get("d")]
     else:

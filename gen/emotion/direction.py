@@ -1,0 +1,222 @@
+"""Emotion as a direction in an embedding space, intensity as a distance along it (EmoReg, AAAI 2025, sec. 3.3).
+
+e width of the embedding, n embeddings. A label is a Gaussian mixture of its embeddings; the differences between the
+components of any two labels span the subspace that directions are filtered to.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gen.emotion.mixture import Mixture, fit, isotonic
+from gen.errors import CheckpointError, InputError
+
+VARIANCE = 0.95  # share of the differences' variance that the filter keeps
+MOST_AXES = 32
+COMPONENTS = 8
+QUANTILE = 0.99  # of the training embeddings' Mahalanobis distances: beyond it lies unknown ground
+STRONGEST = 2.0  # the highest intensity
+KNOTS = 41
+
+Mode = Literal["label", "reference", "nearest"]
+Scale = Literal["raw", "unit", "calibrated"]
+
+
+class Region(NamedTuple):
+    """What is known of one label."""
+
+    mixture: Mixture
+    limit: Tensor  # () Mahalanobis distance that the guard allows
+    knots: Tensor  # (KNOTS,) calibrated intensity at evenly spaced requested ones, 0..STRONGEST
+
+
+class DirectionSpace:
+    """Directions from a neutral label to the others: from :meth:`fit`, :meth:`from_gaussians` or :meth:`load`."""
+
+    def __init__(self, regions: Mapping[str, Region], neutral: str = "neutral"):
+        self.regions, self.neutral = dict(regions), neutral
+        self.basis = _difference_axes([region.mixture for region in self.regions.values()])  # (e r)
+
+    @classmethod
+    def fit(cls, embeddings: Tensor, labels: list[str], neutral: str = "neutral", seed: int = 0) -> "DirectionSpace":
+        """From embeddings (n e) and a label for each."""
+        if neutral not in labels:
+            raise InputError(f"Directions start at {neutral!r}: give embeddings of it too.")
+        generator, regions = torch.Generator().manual_seed(seed), {}
+        for label in dict.fromkeys(labels):
+            rows = embeddings[[i for i, own in enumerate(labels) if own == label]].double()
+            mixture = Mixture(*(part.float() for part in fit(rows, COMPONENTS, generator)))
+            limit = mixture.distance(rows.float()).quantile(QUANTILE)
+            regions[label] = Region(mixture, limit, torch.linspace(0, STRONGEST, KNOTS))
+        return cls(regions, neutral)
+
+    @classmethod
+    def from_gaussians(cls, labels: list[str], mean: Tensor, var: Tensor, neutral: str = "neutral") -> "DirectionSpace":
+        """From one Gaussian a label, mean and var (k e); the limits follow from the chi-square distribution."""
+        e, z = mean.shape[1], 2.326  # normal quantile of QUANTILE, for the Wilson-Hilferty formula
+        limit = torch.tensor(e * (1 - 2 / (9 * e) + z * (2 / (9 * e)) ** 0.5) ** 3).sqrt()
+        knots = torch.linspace(0, STRONGEST, KNOTS)
+        mixtures = [Mixture(torch.ones(1), m[None], v[None]) for m, v in zip(mean, var)]
+        return cls({label: Region(mixture, limit, knots) for label, mixture in zip(labels, mixtures)}, neutral)
+
+    def direction(
+        self,
+        emotion: str | Mapping[str, float],
+        mode: Mode = "label",
+        scale: Scale = "raw",
+        source: Tensor | None = None,
+        reference: Tensor | None = None,
+    ) -> Tensor:
+        """(e,) for a label or a mix of labels with weights; (n e) where embeddings are given.
+
+        ``label``: between centroids. ``reference``: from ``source`` (n e) to ``reference`` (n e). ``nearest``: between
+        the components most responsible for the two. ``unit`` and ``calibrated`` give it the length between centroids.
+        """
+        if not isinstance(emotion, str):
+            return sum(w * self.direction(label, mode, scale, source, reference) for label, w in emotion.items())
+        straight = self._region(emotion).mixture.mean() - self._region(self.neutral).mixture.mean()
+        if mode == "label":
+            found = straight
+        elif mode == "reference":
+            found = reference - source
+        else:
+            found = self._component(emotion, reference) - self._component(self.neutral, source)
+        found = self.filter(found)
+        if scale == "raw":
+            return found
+        return found / found.norm(dim=-1, keepdim=True).clamp(min=1e-9) * straight.norm()
+
+    def filter(self, difference: Tensor) -> Tensor:
+        """(... e) -> (... e) its part in the subspace of differences between emotions."""
+        return difference @ self.basis @ self.basis.T
+
+    def apply(
+        self,
+        e: Tensor,
+        emotion: str | Mapping[str, float],
+        intensity: float | Tensor,
+        mode: Mode = "label",
+        scale: Scale = "calibrated",
+        reference: Tensor | None = None,
+        guard: bool = True,
+    ) -> Tensor:
+        """Embeddings e (n e) moved by ``intensity``, () or (n,), in -1..2; 0 leaves them as they are.
+
+        ``calibrated`` bends the intensity by the label's calibration; ``guard`` holds it back on unknown ground.
+        """
+        mix = {emotion: 1.0} if isinstance(emotion, str) else dict(emotion)
+        intensity = torch.as_tensor(intensity, dtype=e.dtype).expand(len(e))
+        moved = torch.zeros_like(e)
+        for label, weight in mix.items():
+            amount = self.curve(label, intensity) if scale == "calibrated" else intensity
+            step = self.direction(label, mode, scale, e, reference)
+            moved = moved + weight * amount[:, None] * step
+        if guard and len(mix) == 1:
+            moved = moved * self.guard(e, moved, next(iter(mix)), intensity)[:, None]
+        return e + moved
+
+    def curve(self, label: str, intensity: Tensor) -> Tensor:
+        """Requested intensity -> the one that has the effect asked for; odd, linear between knots."""
+        knots = self._region(label).knots.to(intensity)
+        at = intensity.abs().clamp(max=STRONGEST) * (len(knots) - 1) / STRONGEST
+        low = at.floor().long().clamp(max=len(knots) - 2)
+        return intensity.sign() * torch.lerp(knots[low], knots[low + 1], at - low)
+
+    def calibrate(self, label: str, measure: Callable[[Tensor], Tensor], sources: Tensor | None = None) -> Tensor:
+        """Fit the label's curve so that equal steps of intensity have equal effects, within 0..1 and within 1..2.
+
+        ``measure`` takes embeddings (n e) and gives effects (n,), which may rise or fall; it is averaged over
+        ``sources`` (m e), by default the neutral centroid. Returns the isotonic effects (KNOTS,).
+        """
+        sources = self._region(self.neutral).mixture.mean()[None] if sources is None else sources
+        grid, step = torch.linspace(0, STRONGEST, KNOTS), self.direction(label, "label", "unit")
+        effects = torch.stack([measure(sources + i * step).float().mean() for i in grid])
+        rising = 1.0 if effects[-1] >= effects[0] else -1.0
+        smooth = isotonic(rising * effects)
+        ramp = smooth + grid * (1e-4 * (smooth[-1] - smooth[0]) + 1e-12)  # strictly rising, to be inverted
+        middle = KNOTS // 2
+        lower = torch.lerp(ramp[0], ramp[middle], grid[: middle + 1])
+        upper = torch.lerp(ramp[middle], ramp[-1], grid[middle + 1 :] - 1)
+        self.regions[label] = self._region(label)._replace(knots=_interpolate(torch.cat((lower, upper)), ramp, grid))
+        return rising * smooth
+
+    def guard(self, e: Tensor, moved: Tensor, label: str, intensity: Tensor) -> Tensor:
+        """(n,) factors 0..1 for the steps ``moved`` (n e).
+
+        Less than 1 only where an intensity above 1 lands further from the label's region than its limit and than
+        intensity 1 does.
+        """
+        region = self._region(label)
+        low = 1 / intensity.clamp(min=1)
+        allowed = torch.maximum(region.limit.to(e), region.mixture.distance(e + low[:, None] * moved))
+        high, inside = torch.ones_like(low), region.mixture.distance(e + moved) <= allowed * (1 + 1e-6)
+        for _ in range(24):
+            middle = (low + high) / 2
+            fits = region.mixture.distance(e + middle[:, None] * moved) <= allowed
+            low, high = torch.where(fits, middle, low), torch.where(fits, high, middle)
+        return torch.where(inside | (intensity <= 1), torch.ones_like(low), low)
+
+    def save(self, folder: str | Path) -> None:
+        """``directions.safetensors`` and ``directions.json`` in ``folder``."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {
+            f"{label}.{name}": tensor.contiguous()
+            for label, region in self.regions.items()
+            for name, tensor in {**region.mixture._asdict(), "limit": region.limit, "knots": region.knots}.items()
+        }
+        save_file(tensors, folder / "directions.safetensors")
+        header = {"labels": list(self.regions), "neutral": self.neutral}
+        (folder / "directions.json").write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "DirectionSpace":
+        """What :meth:`save` wrote."""
+        folder = Path(folder)
+        if not (folder / "directions.json").is_file():
+            raise CheckpointError(f"{folder} holds no directions.json: give a folder that DirectionSpace.save wrote.")
+        header = json.loads((folder / "directions.json").read_text(encoding="utf-8"))
+        tensors = load_file(folder / "directions.safetensors")
+        regions = {
+            label: Region(
+                Mixture(*(tensors[f"{label}.{name}"] for name in Mixture._fields)),
+                tensors[f"{label}.limit"],
+                tensors[f"{label}.knots"],
+            )
+            for label in header["labels"]
+        }
+        return cls(regions, header["neutral"])
+
+    def _region(self, label: str) -> Region:
+        if label not in self.regions:
+            raise InputError(f"There is no direction to {label!r}; there are {', '.join(self.regions)}.")
+        return self.regions[label]
+
+    def _component(self, label: str, e: Tensor) -> Tensor:
+        """(n e) -> (n e) mean of the label's component most responsible for each."""
+        mixture = self._region(label).mixture
+        return mixture.means[mixture.log_prob(e).argmax(-1)]
+
+
+def _difference_axes(mixtures: list[Mixture]) -> Tensor:
+    """(e r) principal axes of the differences between components of all ordered pairs of labels, which average to 0."""
+    rows = []
+    for i, one in enumerate(mixtures):
+        for other in mixtures[i + 1 :]:
+            share = (one.weights[:, None] * other.weights).sqrt().flatten()
+            rows.append(share[:, None] * (one.means[:, None] - other.means).flatten(0, 1))
+    _, size, axes = torch.linalg.svd(torch.cat(rows), full_matrices=False)
+    kept = int((size.square().cumsum(0) < VARIANCE * size.square().sum()).sum()) + 1
+    return axes[: min(kept, MOST_AXES)].T.contiguous()
+
+
+def _interpolate(x: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
+    """Linear interpolation of (xs, ys), xs rising, at x; constant outside."""
+    above = torch.searchsorted(xs, x).clamp(1, len(xs) - 1)
+    share = ((x - xs[above - 1]) / (xs[above] - xs[above - 1])).clamp(0, 1)
+    return torch.lerp(ys[above - 1], ys[above], share)
