@@ -1,14 +1,15 @@
-"""Job descriptions: the task types, and YAML that remembers the line of every field.
+"""What can be asked for: a task is a frozen pydantic model chosen by ``kind``.
 
-A task is a frozen pydantic model chosen by ``kind``; YAML, command line, studio and Python build the same one.
+YAML, command line, studio and Python build the same one.
 """
 
+import difflib
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import Self
+from typing import Self, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import to_jsonable_python
 
@@ -16,9 +17,6 @@ from gen import registry
 from gen.errors import InputError
 
 Location = tuple[str | int, ...]
-
-# The C loader reads 10,000 jobs in a second; wheels of PyYAML have it, a build from source may not.
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Task(BaseModel):
@@ -52,21 +50,32 @@ def parse_task(data: dict) -> Task:
     try:
         return cls.model_validate(data)
     except ValidationError as error:
-        raise InputError(describe(error)[1]) from None
+        raise InputError(describe(error, cls)[1]) from None
 
 
-def describe(error: ValidationError) -> tuple[Location, str]:
+def field_names(cls: type[BaseModel]) -> dict[str, str]:
+    """Every name a field may be given by in YAML -> the attribute's name."""
+    aliases = {field.alias: name for name, field in cls.model_fields.items() if field.alias}
+    return {name: name for name in cls.model_fields} | aliases
+
+
+def describe(error: ValidationError, cls: type[BaseModel]) -> tuple[Location, str]:
     """Where the first mistake is, and one sentence about it (and how many more there are)."""
     first, *others = error.errors(include_url=False)
-    message = first["msg"].removeprefix("Value error, ")
-    field = ".".join(str(part) for part in first["loc"])
-    if first["type"] not in ("value_error", "missing", "extra_forbidden"):
-        message += f", not {_short(first['input'])}"
+    where, message = first["loc"], first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden" and len(where) == 1:
+        near = difflib.get_close_matches(str(where[0]), field_names(cls), n=3, cutoff=0.0)
+        message = f"there is no such field; the nearest are {', '.join(near)}"
+    elif first["type"] == "missing":
+        message = "this field is required"
+    elif first["type"] != "value_error":
+        message = f"{message}, not {short(first['input'])}"
     more = f" (and {len(others)} more)" if others else ""
-    return first["loc"], f"{field}: {message}{more}" if field else message + more
+    field = ".".join(str(part) for part in where) or cls.__name__
+    return where, f"{field}: {message}{more}"
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -86,70 +95,26 @@ def _swapped(value, swap):
     return value
 
 
+@cache
+def _holds_paths(annotation) -> bool:
+    """Whether values of a type may have paths in them; most fields have none, and plans have many tasks."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return any(_holds_paths(field.annotation) for field in annotation.model_fields.values())
+    return annotation is Path or any(_holds_paths(part) for part in get_args(annotation))
+
+
 def with_paths(value, swap: Callable[[Path], Path]):
-    """A copy of a task (or of anything inside one) with every path replaced by ``swap(path)``."""
+    """A task (or anything inside one) with every path replaced by ``swap(path)``; itself where nothing changes."""
     if isinstance(value, Path):
         return swap(value)
     if isinstance(value, BaseModel):
-        fields = {name: with_paths(getattr(value, name), swap) for name in type(value).model_fields}
-        return value.model_copy(update=fields)
+        fields = type(value).model_fields
+        old = {name: getattr(value, name) for name in fields if _holds_paths(fields[name].annotation)}
+        new = {name: with_paths(item, swap) for name, item in old.items()}
+        return value if all(new[name] is old[name] for name in old) else value.model_copy(update=new)
     if isinstance(value, dict):
         return {key: with_paths(item, swap) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(with_paths(item, swap) for item in value)
+        new = [with_paths(item, swap) for item in value]
+        return value if all(a is b for a, b in zip(new, value)) else type(value)(new)
     return value
-
-
-class Source:
-    """A YAML file as plain data, and the line where each field stands. Raises ``InputError`` for anything unsafe."""
-
-    def __init__(self, path: Path):
-        self.path = path
-        self.lines: dict[Location, int] = {}
-        try:
-            loader = _Loader(path.read_bytes())
-            self.data = self._read(loader, loader.get_single_node(), (), ())
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
-        except yaml.MarkedYAMLError as error:
-            line = error.problem_mark.line + 1 if error.problem_mark else 1
-            raise InputError(f"{path}:{line}: this is not valid YAML ({error.problem}).") from None
-        except yaml.YAMLError as error:
-            raise InputError(f"{path}:1: this is not valid YAML ({error}).".replace("\n", " ")) from None
-        except RecursionError:
-            raise InputError(f"{path}:1: the file is nested too deeply.") from None
-
-    def error(self, where: Location, message: str) -> InputError:
-        """An error at the line of ``where``, or of the nearest thing around it that has a line."""
-        known = next(where[:n] for n in range(len(where), -1, -1) if where[:n] in self.lines or n == 0)
-        return InputError(f"{self.path}:{self.lines.get(known, 1)}: {message}")
-
-    def _read(self, loader, node, where: Location, above: tuple):
-        """Data of a node. Written out instead of ``construct_document``, which forgets lines and repeated keys."""
-        if node is None:
-            return None
-        self.lines[where] = node.start_mark.line + 1
-        if any(node is parent for parent in above):
-            raise self.error(where, "an alias may not contain itself.")
-        if isinstance(node, yaml.ScalarNode):
-            return self._scalar(loader, node, where)
-        if isinstance(node, yaml.SequenceNode):
-            return [self._read(loader, item, (*where, i), (*above, node)) for i, item in enumerate(node.value)]
-        found = {}
-        for key_node, value_node in node.value:
-            key = self._scalar(loader, key_node, where) if isinstance(key_node, yaml.ScalarNode) else None
-            if not isinstance(key, str):
-                self.lines[where] = key_node.start_mark.line + 1
-                raise self.error(where, "a field's name must be text; put it in quotes if it is meant.")
-            if key in found:
-                self.lines[where] = key_node.start_mark.line + 1
-                raise self.error(where, f"{key!r} is given twice.")
-            found[key] = self._read(loader, value_node, (*where, key), (*above, node))
-            self.lines[*where, key] = key_node.start_mark.line + 1
-        return found
-
-    def _scalar(self, loader, node, where: Location):
-        try:
-            return loader.construct_object(node)
-        except ValueError:
-            raise self.error(where, f"{_short(node.value)} cannot be read as a value; put it in quotes.") from None

@@ -1,0 +1,135 @@
+"""The content-addressed store of finished items, and how they reach the output folder.
+
+``<root>/<first two of key>/<key>/`` holds the files of one item and ``item.json``, which lists them. A folder appears
+there by one rename, after its files were read back and synced, so that being there means being complete.
+"""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from gen.errors import RenderError
+
+RECORD = "item.json"
+ABANDONED = 86400.0  # seconds after which a draft must be the remains of a killed run
+
+
+def default_root() -> Path:
+    return Path(os.environ.get("AFFEKT_CACHE") or Path(".cache") / "affekt")
+
+
+class Cache:
+    """Finished items by key."""
+
+    def __init__(self, root: Path):
+        self.root = root.absolute()
+
+    def entry(self, key: str) -> Path:
+        return self.root / key[:2] / key
+
+    def __contains__(self, key: str) -> bool:
+        return self.entry(key).is_dir()
+
+    def files(self, key: str) -> list[Path]:
+        """All files of an item, the first output of the generator first."""
+        entry = self.entry(key)
+        return [entry / name for name in json.loads((entry / RECORD).read_text(encoding="utf-8"))]
+
+    @contextmanager
+    def draft(self) -> Iterator[Path]:
+        """A private folder on the cache's file system, gone afterwards."""
+        folder = self.root / "drafts" / uuid4().hex
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)  # a committed one is no longer here
+
+    def commit(self, draft: Path, key: str, outputs: Sequence[Path]) -> None:
+        """Make a draft the finished item ``key``; ``outputs`` are the generator's files, the main one first."""
+        if not outputs:
+            raise RenderError("The generator wrote no file: this is a mistake in the generator.")
+        for path in outputs:
+            read_back(path)
+        others = sorted(path for path in draft.iterdir() if path not in outputs)
+        names = [path.relative_to(draft).as_posix() for path in (*outputs, *others)]
+        (draft / RECORD).write_text(json.dumps(names), encoding="utf-8")
+        for path in (*draft.iterdir(), draft):
+            _sync(path)
+        entry = self.entry(key)
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            draft.rename(entry)
+        except OSError:
+            if not entry.is_dir():  # otherwise another process has finished the same item
+                raise
+        _sync(entry.parent)
+
+    def sweep(self) -> None:
+        """Remove what killed runs left behind long ago."""
+        for path in (self.root / "drafts").glob("*"):
+            if time.time() - path.stat().st_mtime > ABANDONED:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def publish(self, key: str, out: Path, name: str) -> list[Path]:
+        """Put an item's files below ``out``, each at once; what is there already, unchanged, is left alone.
+
+        Files of one stem, such as a score and its sound, become ``name.mid`` and ``name.wav``; several pieces
+        become ``name/<stem>.mid``.
+        """
+        sources = self.files(key)
+        alone = len({_stem(path) for path in sources}) == 1
+        targets = [out / (name + _suffix(path)) if alone else out / name / path.name for path in sources]
+        for source, target in zip(sources, targets):
+            if not _same(source, target):
+                _copy(source, target)
+        return targets
+
+
+def read_back(path: Path) -> None:
+    """Open a finished file with the reader of its kind; raises :class:`RenderError` when it holds nothing."""
+    from gen import media
+
+    readers = {
+        **dict.fromkeys((".wav", ".flac", ".mp3", ".ogg", ".m4a"), lambda: media.read_audio(path)[0].size),
+        **dict.fromkeys((".mid", ".midi"), lambda: media.read_midi(path).note_num()),
+        **dict.fromkeys((".png", ".jpg", ".jpeg"), lambda: media.read_image(path).size),
+        ".json": lambda: len(path.read_bytes()) and json.loads(path.read_text(encoding="utf-8")) is not None,
+    }
+    if not readers.get(path.suffix.lower(), lambda: path.stat().st_size)():
+        raise RenderError(f"{path.name} came out empty: another seed or a longer piece may help.")
+
+
+def _stem(path: Path) -> str:
+    return path.name.split(".")[0]
+
+
+def _suffix(path: Path) -> str:
+    return path.name[len(_stem(path)) :]
+
+
+def _same(source: Path, target: Path) -> bool:
+    """Copies keep size and time of change, so equal ones need not be read."""
+    if not target.is_file():
+        return False
+    a, b = source.stat(), target.stat()
+    return (a.st_size, a.st_mtime_ns) == (b.st_size, b.st_mtime_ns)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy under a hidden name, then rename: the visible name is never half-written."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.parent / f".affekt-{uuid4().hex}"
+    shutil.copy2(source, draft)
+    draft.replace(target)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    os.fsync(handle)
+    os.close(handle)

@@ -1,0 +1,250 @@
+"""Render a plan: skip what is cached, keep going when an item fails, tell what happens.
+
+An interrupted or killed run leaves finished items in the cache and nothing else that shows; running again goes on there.
+"""
+
+import heapq
+import json
+import logging
+import time
+import traceback
+from collections import defaultdict, deque
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+
+from gen import registry
+from gen.errors import AffektError
+from gen.jobs import executors
+from gen.jobs.cache import Cache
+from gen.jobs.jobfile import REFERENCE, is_reference
+from gen.jobs.plan import Item, Plan
+from gen.jobs.schema import Task, with_paths
+from gen.provenance import manifest
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened to an item: ``state`` is progress, cached, rendered, failed or blocked."""
+
+    id: str
+    state: str
+    name: str
+    fraction: float = 1.0
+    message: str = ""
+    seconds: float = 0.0
+    files: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Work:
+    """All that a worker needs to render one item."""
+
+    id: str
+    key: str
+    task: Task
+    checkpoints: tuple[str, ...]
+    device: str
+    cache: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an item; plain text for errors, since not every exception survives the way between processes."""
+
+    seconds: float = 0.0
+    error: str = ""
+    details: str = ""
+
+
+def run(
+    plan: Plan,
+    out: Path,
+    cache: Cache,
+    report: Callable[[Event], None],
+    *,
+    workers: int = 1,
+    device: str = "auto",
+    on: str = "local",
+) -> dict[str, str]:
+    """Render a plan into ``out``; the state of every item that was wanted: cached, rendered, failed or blocked."""
+    states = _Run(plan, out, cache, report, device).go(partial(executors.make, on, workers), workers)
+    return {id: state for id, state in states.items() if id in plan.wanted}
+
+
+def attempt(work: Work, progress: Callable[[float, str], None]) -> Outcome:
+    """Render one item in this process; again, once, after a failure that may pass."""
+    start = time.perf_counter()
+    try:
+        try:
+            _render(work, work.task, progress)
+        except (OSError, MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not _out_of_memory(error):
+                raise
+            log.warning("%s: %s; trying once more", work.id, error)
+            _render(work, work.task.smaller() or work.task, progress)
+    except Exception as error:  # noqa: BLE001 - whatever a generator raises, the other items go on
+        message = str(error) if isinstance(error, AffektError) else f"{type(error).__name__}: {error}"
+        return Outcome(time.perf_counter() - start, message, traceback.format_exc())
+    return Outcome(time.perf_counter() - start)
+
+
+def silent(fraction: float, message: str) -> None:
+    """The progress of an item in another process is not followed."""
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """Whether it is PyTorch's ``OutOfMemoryError``, told by name so that plain generators need no PyTorch."""
+    return type(error).__name__ == "OutOfMemoryError"
+
+
+def _render(work: Work, task: Task, progress: Callable[[float, str], None]) -> None:
+    device = executors.pick_device(work.device)
+    generator = _generator(task.kind, work.checkpoints, device)
+    facts = manifest(work.task, task.seed, device.split(":")[0], work.checkpoints)
+    cache = Cache(work.cache)
+    with cache.draft() as draft:
+        cache.commit(draft, work.key, generator.render(task, draft, facts, progress))
+
+
+@lru_cache(maxsize=1)
+def _generator(kind: str, checkpoints: tuple[str, ...], device: str):
+    """The generator loaded last; items of one group come together, so one is enough."""
+    return registry.get("generator", kind).load(checkpoints, device)
+
+
+class _Run:
+    """The state of one run: what each item waits for, what is ready, what has come of it."""
+
+    def __init__(self, plan: Plan, out: Path, cache: Cache, report: Callable[[Event], None], device: str):
+        self.wanted, self.out, self.cache, self.report, self.device = plan.wanted, out, cache, report, device
+        self.items = {item.id: item for item in plan.items}
+        self.rank = {id: place for place, id in enumerate(self.items)}
+        self.states: dict[str, str] = {}
+        self.waits: dict[str, set[str]] = {}
+        self.followers: dict[str, list[str]] = defaultdict(list)
+        self.ready: list[tuple[int, str]] = []
+        self.suspects: deque[Item] = deque()  # in flight when a worker died: each goes alone once more
+        self.accused: set[str] = set()
+
+    def go(self, executor: Callable[[], Executor], workers: int) -> dict[str, str]:
+        self.cache.sweep()
+        self._line_up()
+        flying: dict[Future, Item] = {}
+        pool = None
+        while True:
+            while len(flying) < (1 if self.suspects else workers) and (item := self._next()):
+                pool = pool or executor()
+                flying[self._submit(pool, item)] = item
+            if not flying:
+                break
+            if self._land(flying):
+                pool.shutdown(wait=False)
+                pool = None
+        if pool:
+            pool.shutdown()
+        return self.states
+
+    def _line_up(self) -> None:
+        """Find the items to do: the wanted, and what those of them need that are not cached."""
+        todo: dict[str, Item] = {}
+        needed = set(self.wanted)
+        for item in reversed(self.items.values()):
+            if item.id in needed:
+                todo[item.id] = item
+                needed.update(() if item.key in self.cache else item.needs)
+        first: dict[str, str] = {}
+        for item in reversed(todo.values()):
+            twin = first.setdefault(item.key, item.id)  # equal items wait for the first of them
+            self.waits[item.id] = ({*item.needs, twin} & todo.keys()) - {item.id}
+            if item.key in self.cache:
+                self.waits[item.id] = set()
+            for need in self.waits[item.id]:
+                self.followers[need].append(item.id)
+            if not self.waits[item.id]:
+                heapq.heappush(self.ready, (self.rank[item.id], item.id))
+
+    def _next(self) -> Item | None:
+        """The next item to render; those that are cached are finished on the way."""
+        if self.suspects:
+            return self.suspects.popleft()
+        while self.ready:
+            item = self.items[heapq.heappop(self.ready)[1]]
+            if item.key not in self.cache:
+                return item
+            self._finish(item, "cached")
+        return None
+
+    def _submit(self, pool: Executor, item: Item) -> Future:
+        def made(path: Path) -> Path:
+            if not is_reference(path):
+                return path
+            return self.cache.files(self.items[str(path).removeprefix(REFERENCE)].key)[0]
+
+        task = with_paths(item.task, made)
+        work = Work(item.id, item.key, task, item.checkpoints, self.device, self.cache.root)
+        progress = partial(self._progress, item) if isinstance(pool, executors.InProcess) else silent
+        try:
+            return pool.submit(attempt, work, progress)
+        except BrokenExecutor as error:  # a worker died while it had nothing to do
+            future: Future = Future()
+            future.set_exception(error)
+            return future
+
+    def _land(self, flying: dict[Future, Item]) -> bool:
+        """Settle the items that are done; whether the pool broke, which takes all in flight with it."""
+        done, _ = wait(flying, return_when=FIRST_COMPLETED)
+        if broken := any(isinstance(future.exception(), BrokenExecutor) for future in done):
+            done, _ = wait(flying)
+        for future in done:
+            item, error = flying.pop(future), future.exception()
+            if error is None:
+                self._settle(item, future.result())
+            elif isinstance(error, BrokenExecutor) and item.id not in self.accused:
+                self.accused.add(item.id)
+                self.suspects.append(item)
+            elif isinstance(error, BrokenExecutor):
+                self._fail(item, "its worker died twice; it was killed, or ran out of memory", repr(error))
+            else:
+                self._fail(item, f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error)))
+        return broken
+
+    def _settle(self, item: Item, outcome: Outcome) -> None:
+        if outcome.error:
+            self._fail(item, outcome.error, outcome.details, outcome.seconds)
+        else:
+            self._finish(item, "rendered", outcome.seconds)
+
+    def _finish(self, item: Item, state: str, seconds: float = 0.0) -> None:
+        files: list[Path] = []
+        if item.id in self.wanted:
+            files = self.cache.publish(item.key, self.out, item.name)
+            self._error_file(item).unlink(missing_ok=True)
+        self.states[item.id] = state
+        self.report(Event(item.id, state, item.name, seconds=seconds, files=tuple(files)))
+        for id in self.followers[item.id]:
+            self.waits[id].discard(item.id)
+            if not self.waits[id] and id not in self.states:
+                heapq.heappush(self.ready, (self.rank[id], id))
+
+    def _fail(self, item: Item, message: str, details: str = "", seconds: float = 0.0, state: str = "failed") -> None:
+        """Write ``<name>.error.json``, and let what needs this item know."""
+        path = self._error_file(item)
+        facts = {"id": item.id, "kind": item.task.kind, "state": state, "error": message, "details": details}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+        self.states[item.id] = state
+        self.report(Event(item.id, state, item.name, message=message, seconds=seconds, files=(path,)))
+        for id in self.followers[item.id]:
+            if id not in self.states:
+                self._fail(self.items[id], f"needs {item.id}, which failed", state="blocked")
+
+    def _error_file(self, item: Item) -> Path:
+        return self.out / f"{item.name}.error.json"
+
+    def _progress(self, item: Item, fraction: float, message: str) -> None:
+        self.report(Event(item.id, "progress", item.name, fraction, message))

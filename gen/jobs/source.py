@@ -1,0 +1,66 @@
+"""YAML that remembers the line of every field."""
+
+from pathlib import Path
+
+import yaml
+
+from gen.errors import InputError
+from gen.jobs.schema import Location, short
+
+# The C loader reads 10,000 jobs in half a second; wheels of PyYAML have it, a build from source may not.
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class Source:
+    """A YAML file as plain data, and the line where each field stands. Raises ``InputError`` for anything unsafe."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.lines: dict[Location, int] = {}
+        try:
+            loader = _Loader(path.read_bytes())
+            self.data = self._read(loader, loader.get_single_node(), (), ())
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            raise InputError(f"{path}:{line}: this is not valid YAML ({error.problem}).") from None
+        except yaml.YAMLError as error:
+            raise InputError(f"{path}:1: this is not valid YAML ({error}).".replace("\n", " ")) from None
+        except RecursionError:
+            raise InputError(f"{path}:1: the file is nested too deeply.") from None
+
+    def error(self, where: Location, message: str) -> InputError:
+        """An error at the line of ``where``, or of the nearest thing around it that has a line."""
+        known = next(where[:n] for n in range(len(where), -1, -1) if where[:n] in self.lines or n == 0)
+        return InputError(f"{self.path}:{self.lines.get(known, 1)}: {message}")
+
+    def _read(self, loader, node, where: Location, above: tuple):
+        """Data of a node. Written out instead of ``construct_document``, which forgets lines and repeated keys."""
+        if node is None:
+            return None
+        self.lines[where] = node.start_mark.line + 1
+        if any(node is parent for parent in above):
+            raise self.error(where, "an alias may not contain itself.")
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(loader, node, where)
+        if isinstance(node, yaml.SequenceNode):
+            return [self._read(loader, item, (*where, i), (*above, node)) for i, item in enumerate(node.value)]
+        found = {}
+        for key_node, value_node in node.value:
+            key = self._scalar(loader, key_node, where) if isinstance(key_node, yaml.ScalarNode) else None
+            if not isinstance(key, str):
+                self.lines[where] = key_node.start_mark.line + 1
+                raise self.error(where, "a field's name must be text; put it in quotes if it is meant.")
+            if key in found:
+                self.lines[where] = key_node.start_mark.line + 1
+                raise self.error(where, f"{key!r} is given twice.")
+            found[key] = self._read(loader, value_node, (*where, key), (*above, node))
+            self.lines[*where, key] = key_node.start_mark.line + 1
+        return found
+
+    def _scalar(self, loader, node, where: Location):
+        try:
+            return loader.construct_object(node)
+        except ValueError:
+            raise self.error(where, f"{short(node.value)} cannot be read as a value; put it in quotes.") from None
