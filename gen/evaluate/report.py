@@ -1,0 +1,165 @@
+"""One evaluation as two files: ``report.json`` for programs, ``report.html`` for people, self-contained.
+
+A cell of a table is text, a number, an :class:`Estimate` with its interval, or a bool, which reads as met or missed.
+"""
+
+import base64
+import html
+import io
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+COLOURS = ("#e8833a", "#c8324b", "#4063a8", "#3f9a78", "#8a63b8", "#8f8f8f")
+STYLE = {
+    "figure.dpi": 110,
+    "savefig.bbox": "tight",
+    "font.size": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#999999",
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e6e6",
+    "legend.frameon": False,
+}
+CSS = """
+:root { color-scheme: light; }
+body { font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; color: #222;
+  background: #fff; max-width: 62rem; margin: 2.5rem auto; padding: 0 1.2rem; }
+h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .3rem; }
+h2 { font-size: 1.25rem; margin: 2.6rem 0 .4rem; padding-top: .8rem; border-top: 1px solid #ddd; }
+p { max-width: 46rem; margin: .5rem 0; }
+.lead { color: #555; }
+code { font: .88em ui-monospace, "DejaVu Sans Mono", monospace;
+  background: #f4f4f2; padding: .1em .35em; border-radius: 3px; }
+figure { margin: 1.2rem 0 1.6rem; overflow-x: auto; }
+figcaption { font-size: .88rem; color: #555; margin-top: .3rem; max-width: 46rem; }
+img { max-width: 100%; height: auto; }
+table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
+caption { text-align: left; font-weight: 600; padding: .2rem 0 .45rem; }
+th, td { padding: .28rem .8rem .28rem 0; text-align: right; white-space: nowrap; border-bottom: 1px solid #eee; }
+th { border-bottom: 1.5px solid #888; font-weight: 600; vertical-align: bottom; }
+th:first-child, td:first-child { text-align: left; white-space: normal; }
+td small { color: #777; padding-left: .35em; }
+.met { color: #1c7a4d; font-weight: 600; } .missed { color: #b3261e; font-weight: 600; }
+.players { display: grid; grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); gap: 1rem; }
+.players audio { width: 100%; }
+.players figure { margin: .4rem 0; }
+"""
+
+
+class Estimate(NamedTuple):
+    """A number and the 95 % interval around it."""
+
+    value: float
+    low: float
+    high: float
+
+
+Cell = str | int | float | bool | Estimate
+
+
+class Report:
+    """Collects sections in reading order; :meth:`write` makes the two files."""
+
+    def __init__(self, title: str, lead: str):
+        self.title, self.lead = title, lead
+        self.sections: list[dict] = []
+        self._body: list[str] = []
+
+    def section(self, title: str, text: str = "") -> None:
+        """Begin a section; what follows belongs to it. Backticks in ``text`` mark code."""
+        self.sections.append({"title": title, "text": text, "tables": [], "figures": []})
+        self._body.append(f"<h2>{_prose(title)}</h2>" + (f"<p>{_prose(text)}</p>" if text else ""))
+
+    def table(self, name: str, columns: list[str], rows: list[list[Cell]], note: str = "") -> None:
+        """Rows of cells under ``columns``; the first column names the row."""
+        kept = [dict(zip(columns, map(_plain, row), strict=True)) for row in rows]
+        self.sections[-1]["tables"].append({"name": name, "note": note, "rows": kept})
+        head = "".join(f"<th>{_prose(column)}</th>" for column in columns)
+        body = "".join("<tr>" + "".join(f"<td>{show(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+        caption = f"<figcaption>{_prose(note)}</figcaption>" if note else ""
+        self._body.append(
+            f"<figure><table><caption>{_prose(name)}</caption><thead><tr>{head}</tr></thead>"
+            f"<tbody>{body}</tbody></table>{caption}</figure>"
+        )
+
+    def figure(self, figure, caption: str) -> None:
+        """A matplotlib figure; it is closed afterwards."""
+        import matplotlib.pyplot as plt
+
+        image = io.BytesIO()
+        figure.savefig(image, format="png", metadata={"Software": None})
+        plt.close(figure)
+        self.sections[-1]["figures"].append(caption)
+        source, text = _embed(image.getvalue(), "image/png"), _prose(caption)
+        self._body.append(f'<figure><img alt="{text}" src="{source}"><figcaption>{text}</figcaption></figure>')
+
+    def players(self, sounds: list[tuple[str, np.ndarray, int]]) -> None:
+        """Audio players side by side: (caption, samples (n,) or (n, channels), rate); kept as Ogg Vorbis."""
+        import soundfile
+
+        cells = []
+        for caption, samples, rate in sounds:
+            file = io.BytesIO()
+            soundfile.write(file, samples, rate, format="OGG", subtype="VORBIS")
+            source = _embed(file.getvalue(), "audio/ogg")
+            cells.append(
+                f'<figure><audio controls src="{source}"></audio><figcaption>{_prose(caption)}</figcaption></figure>'
+            )
+        self._body.append(f'<div class="players">{"".join(cells)}</div>')
+
+    def write(self, out: Path) -> None:
+        """Write ``report.json`` and ``report.html`` into the folder ``out``."""
+        out.mkdir(parents=True, exist_ok=True)
+        facts = {"title": self.title, "lead": self.lead, "sections": self.sections}
+        (out / "report.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        page = (
+            '<!doctype html><html lang="en"><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            f"<title>{html.escape(self.title)}</title><style>{CSS}</style>"
+            f'<h1>{_prose(self.title)}</h1><p class="lead">{_prose(self.lead)}</p>{"".join(self._body)}</html>\n'
+        )
+        (out / "report.html").write_text(page, encoding="utf-8")
+
+
+def show(cell: Cell) -> str:
+    """A cell as HTML: three significant digits, the interval small beside the number."""
+    if isinstance(cell, Estimate):
+        return f"{_number(cell.value)}<small>{_number(cell.low)} to {_number(cell.high)}</small>"
+    if isinstance(cell, (bool, np.bool_)):
+        return '<span class="met">met</span>' if cell else '<span class="missed">missed</span>'
+    return _prose(cell) if isinstance(cell, str) else _number(cell)
+
+
+def _number(value: float) -> str:
+    """Enough digits to read: 0.684, 23.1, 1083."""
+    if isinstance(value, (int, np.integer)) or abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:.{3 if abs(value) < 1 else 2 if abs(value) < 10 else 1}f}"
+
+
+def _plain(cell: Cell):
+    """A cell as JSON: floats rounded to six decimals, an estimate as a mapping."""
+    if isinstance(cell, Estimate):
+        return {name: round(float(value), 6) for name, value in cell._asdict().items()}
+    if isinstance(cell, (bool, np.bool_)):
+        return bool(cell)
+    if isinstance(cell, (int, np.integer)):
+        return int(cell)
+    return cell if isinstance(cell, str) else round(float(cell), 6)
+
+
+def _prose(text: str) -> str:
+    """Escaped text in which `backticks` become code."""
+    parts = html.escape(text).split("`")
+    return "".join(f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts))
+
+
+def _embed(data: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
