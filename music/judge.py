@@ -128,7 +128,7 @@ class Judge(ModelMixin, ConfigMixin):
     @register_to_config
     def __init__(self, members: int = 4, width: int = 64, dropout: float = 0.3):
         super().__init__()
-        self.members = nn.ModuleList(Member(width, dropout=dropout) for _ in range(members))
+        self.voters = nn.ModuleList(Member(width, dropout=dropout) for _ in range(members))
         self.register_buffer("centre", torch.zeros(PIECE_FEATURES))
         self.register_buffer("spread", torch.ones(PIECE_FEATURES))
         self.register_buffer("temperature", torch.ones(1))
@@ -147,7 +147,7 @@ class Judge(ModelMixin, ConfigMixin):
 
     def probabilities(self, notes: Tensor, mask: Tensor, piece: Tensor) -> Tensor:
         """A collated batch -> calibrated quadrants (b, 4)."""
-        mean = torch.stack([member(notes, mask, piece).softmax(dim=1) for member in self.members]).mean(dim=0)
+        mean = torch.stack([member(notes, mask, piece).softmax(dim=1) for member in self.voters]).mean(dim=0)
         return (mean.log() / self.temperature).softmax(dim=1)
 
     def collate(self, read: list[tuple[np.ndarray, np.ndarray]]) -> tuple[Tensor, Tensor, Tensor]:
@@ -278,12 +278,12 @@ def train(data: Path, out: Path, minutes: float | None, settings: dict[str, str]
     pieces = [read_notes(clip.path) for clip in clips]
     judge, copies = prepare([pieces[i] for i in np.flatnonzero(part == "train")], chosen)
     target = torch.from_numpy(quadrant[part == "train"])
-    for index, member in enumerate(judge.members):
+    for index, member in enumerate(judge.voters):
         fit(member, judge, copies, target, chosen._replace(seed=chosen.seed + index))
         if minutes is not None and time.monotonic() - begun > 60 * minutes:
             break
     judge.register_to_config(members=index + 1)
-    judge.members = judge.members[: index + 1]
+    judge.voters = judge.voters[: index + 1]
     report = {"minutes": (time.monotonic() - begun) / 60, "members": index + 1}
     for name in ("valid", "test"):
         held = [pieces[i] for i in np.flatnonzero(part == name)]
