@@ -1,0 +1,322 @@
+"""The only reader and writer of sound, pictures, video and MIDI.
+
+A file appears under its name only when it is whole, and the same content gives the same bytes. A manifest
+goes into the file's own metadata as JSON and next to the file (:func:`gen.provenance.sidecar`). What a user
+can mend is an InputError.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from itertools import chain, islice, repeat
+from pathlib import Path
+
+import numpy as np
+
+from gen.errors import InputError
+from gen.provenance import sidecar
+
+SOUND, PICTURE, VIDEO, MIDI = (".wav", ".flac"), (".png", ".jpg", ".jpeg"), (".mp4",), (".mid", ".midi")
+
+
+@contextmanager
+def _atomic(path: Path | str, manifest: dict | None, suffixes: tuple[str, ...]) -> Iterator[Path]:
+    """Yields a hidden name beside ``path`` to write to; moves it, after its manifest, into place if all went
+    well."""
+    path = Path(path)
+    if path.suffix.lower() not in suffixes:
+        raise InputError(f"{path} cannot be written: its name must end in {' or '.join(suffixes)}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    hidden, note = (path.with_name(f".{os.getpid()}-{path.stem}{end}") for end in (path.suffix, ".json"))
+    try:
+        yield hidden
+        if manifest is not None:
+            note.write_text(json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+            os.replace(note, sidecar(path))
+        os.replace(hidden, path)
+    finally:
+        hidden.unlink(missing_ok=True)
+        note.unlink(missing_ok=True)
+
+
+def _given(path: Path | str) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path} is not there: check the name")
+    if not path.stat().st_size:
+        raise InputError(f"{path} is empty: give a file with something in it")
+    return path
+
+
+def _text(manifest: dict) -> str:
+    return json.dumps(manifest, sort_keys=True)
+
+
+# ---------------------------------------------------------------- sound
+
+
+def read_audio(path: Path | str, rate: int | None = None, mono: bool = True) -> tuple[np.ndarray, int]:
+    """Samples in [-1, 1], float32 (n,) if ``mono`` else (c, n), and their rate in Hz; resampled if ``rate``
+    is given.
+
+    Opens what soundfile opens and, through PyAV, any other sound, the sound of a video included. Silence is
+    fine.
+    """
+    import soundfile
+    import soxr
+
+    path = _given(path)
+    try:
+        with path.open("rb") as file:
+            samples, found = soundfile.read(file, dtype="float32", always_2d=True)  # (n, c)
+    except soundfile.LibsndfileError:
+        samples, found = _decode_sound(path)
+    if not len(samples):
+        raise InputError(f"{path} holds no sound: its length is zero")
+    if not np.isfinite(samples).all():
+        raise InputError(f"{path} is damaged: some samples are not numbers")
+    samples = samples.mean(1, dtype=np.float32) if mono else samples
+    if rate and rate != found:
+        samples = soxr.resample(samples, found, rate)
+    return np.ascontiguousarray(samples.T, dtype=np.float32), rate or found
+
+
+def _decode_sound(path: Path) -> tuple[np.ndarray, int]:
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.audio:
+                raise InputError(f"{path} has no sound: give a file with a sound track")
+            convert = av.AudioResampler(format="fltp")
+            frames = [part for frame in container.decode(audio=0) for part in convert.resample(frame)]
+            found = container.streams.audio[0].rate
+    except av.FFmpegError as error:
+        raise InputError(f"{path} is not a sound that can be read: give WAV, FLAC, MP3, M4A or Opus") from error
+    parts = [frame.to_ndarray().T for frame in frames]
+    return (np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)), found
+
+
+def write_audio(path: Path | str, samples: np.ndarray, rate: int, manifest: dict | None = None) -> None:
+    """Write samples (n,) or (c, n), clipped to [-1, 1], as 16-bit WAV or FLAC."""
+    import soundfile
+
+    with _atomic(path, manifest, SOUND) as hidden:
+        channels = 1 if samples.ndim == 1 else len(samples)
+        with soundfile.SoundFile(hidden, "w", rate, channels, "PCM_16") as file:
+            if manifest is not None:
+                file.comment = _text(manifest)
+            file.write(samples.T)
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def read_image(path: Path | str) -> np.ndarray:
+    """Pixels (height, width, 3) uint8, upright as the camera held it; what is transparent becomes white."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    path = _given(path)
+    try:
+        with Image.open(path) as image:
+            upright = ImageOps.exif_transpose(image).convert("RGBA")
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{path} is too large: scale it below 170 megapixels") from error
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise InputError(f"{path} is not a picture that can be read: give PNG or JPEG") from error
+    white = Image.new("RGBA", upright.size, "white")
+    return np.asarray(Image.alpha_composite(white, upright).convert("RGB"))
+
+
+def write_image(path: Path | str, pixels: np.ndarray, manifest: dict | None = None) -> None:
+    """Write pixels (height, width, 3) or (height, width) uint8 as PNG or JPEG."""
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    with _atomic(path, manifest, PICTURE) as hidden:
+        image = Image.fromarray(pixels)
+        if hidden.suffix.lower() == ".png":
+            info = PngInfo()
+            if manifest is not None:
+                info.add_text("Comment", _text(manifest))
+            image.save(hidden, pnginfo=info)
+        else:
+            image.save(hidden, quality=95, comment=_text(manifest) if manifest is not None else "")
+
+
+# ---------------------------------------------------------------- video
+
+
+def read_video(path: Path | str, fps: float | None = None) -> tuple[Iterator[np.ndarray], float]:
+    """Frames (height, width, 3) uint8, upright, one by one, and frames per second.
+
+    With ``fps``, frame i is the one on screen at i / fps seconds, whatever rate the file has, even a changing
+    one.
+    """
+    import av
+
+    path = _given(path)
+    try:
+        with av.open(str(path)) as container:
+            found = container.streams.video[0].average_rate if container.streams.video else None
+    except av.FFmpegError as error:
+        raise InputError(f"{path} is not a video that can be read: give MP4") from error
+    if not found:
+        raise InputError(f"{path} has no picture: give a video")
+    return (_frames(path) if fps is None else _held(_timed(path), fps)), float(fps or found)
+
+
+def _timed(path: Path) -> Iterator[tuple[float, np.ndarray]]:
+    """(seconds since the first frame, pixels); the last one comes twice, the second time when it ends."""
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            start, time, pixels = None, 0.0, None
+            for frame in container.decode(video=0):
+                start = frame.time if start is None else start
+                time, pixels = frame.time - start, np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+                yield time, pixels
+            if pixels is None:
+                raise InputError(f"{path} has no picture: give a video")
+            yield time + 1 / float(container.streams.video[0].average_rate), pixels
+    except av.FFmpegError as error:
+        raise InputError(f"{path} is damaged: its pictures cannot be read to the end") from error
+
+
+def _frames(path: Path) -> Iterator[np.ndarray]:
+    last = None
+    for _, pixels in _timed(path):
+        if last is not None:
+            yield last
+        last = pixels
+
+
+def _held(timed: Iterator[tuple[float, np.ndarray]], fps: float) -> Iterator[np.ndarray]:
+    last, count = None, 0
+    for time, pixels in timed:
+        while count / fps < time - 1e-6:
+            yield last
+            count += 1
+        last = pixels
+
+
+def write_video(path: Path | str, frames: Iterable[np.ndarray], fps: float, samples: np.ndarray | None = None,
+                rate: int | None = None, manifest: dict | None = None) -> None:  # fmt: skip
+    """Write an MP4 (H.264, AAC, index first) of frames (height, width, 3) uint8 and samples (n,) or (c, n) at
+    ``rate``.
+
+    With sound there are exactly round(seconds * fps) frames: the last one is held, or surplus ones are left
+    out. Odd sizes grow by one row or column, since H.264 halves the colour planes.
+    """
+    import av
+
+    rhythm = Fraction(fps).limit_denominator(1001)
+    frames = (np.pad(x, ((0, x.shape[0] % 2), (0, x.shape[1] % 2), (0, 0)), mode="edge") for x in frames)
+    first = next(frames, None)
+    if first is None:
+        raise ValueError("a video needs at least one frame")
+    frames = chain([first], frames)
+    if samples is not None:
+        samples = np.atleast_2d(samples).astype(np.float32)
+        frames = _exactly(frames, max(1, round(samples.shape[1] / rate * fps)))
+    with _atomic(path, manifest, VIDEO) as hidden, av.open(str(hidden), "w", options={"movflags": "+faststart"}) as out:
+        if manifest is not None:
+            out.metadata["comment"] = _text(manifest)
+        picture = out.add_stream("libx264", rate=rhythm, options={"crf": "18", "preset": "fast", "threads": "4"})
+        picture.pix_fmt, picture.height, picture.width = "yuv420p", *first.shape[:2]
+        sound = None if samples is None else out.add_stream("aac", rate=rate, layout=_layout(samples))
+        for i, pixels in enumerate(frames):
+            out.mux(picture.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            if sound:
+                _mux_sound(out, sound, samples, round(i * rate / fps), round((i + 1) * rate / fps))
+        out.mux(picture.encode())
+        if sound:
+            _mux_sound(out, sound, samples, round((i + 1) * rate / fps), samples.shape[1])
+            out.mux(sound.encode())
+
+
+def _exactly(frames: Iterable[np.ndarray], count: int) -> Iterator[np.ndarray]:
+    """The first ``count`` frames, the last one held where there are fewer."""
+    last = None
+    for last in islice(frames, count):
+        count -= 1
+        yield last
+    yield from repeat(last, count)
+
+
+def _layout(samples: np.ndarray) -> str:
+    return "mono" if len(samples) == 1 else "stereo"
+
+
+def _mux_sound(out, stream, samples: np.ndarray, start: int, stop: int) -> None:
+    import av
+
+    part = np.ascontiguousarray(samples[:, start:stop])
+    if part.shape[1]:
+        frame = av.AudioFrame.from_ndarray(part, format="fltp", layout=_layout(samples))
+        frame.rate, frame.pts = stream.rate, start
+        out.mux(stream.encode(frame))
+
+
+# ---------------------------------------------------------------- MIDI
+
+
+def read_midi(path: Path | str):
+    """``symusic.Score`` in ticks; ``.to("second")`` gives seconds."""
+    import symusic
+
+    path = _given(path)
+    try:
+        score = symusic.Score(path)
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"{path} is not MIDI that can be read: give a standard MIDI file") from error
+    if not score.note_num():
+        raise InputError(f"{path} holds no notes: give MIDI with something to play")
+    return score
+
+
+def write_midi(path: Path | str, score, manifest: dict | None = None) -> None:
+    """Write a ``symusic.Score``; the manifest becomes the first track's text event, at time 0."""
+    data = score.to("tick").dumps_midi()
+    if manifest is not None:
+        text = _text(manifest).encode()
+        event = b"\x00\xff\x01" + _varlen(len(text)) + text
+        head, size = 22, int.from_bytes(data[18:22])  # MThd is 14 bytes, then "MTrk" and the track's size
+        data = data[:18] + (size + len(event)).to_bytes(4) + event + data[head:]
+    with _atomic(path, manifest, MIDI) as hidden:
+        hidden.write_bytes(data)
+
+
+def _varlen(number: int) -> bytes:
+    """A MIDI variable-length quantity: seven bits a byte, the high bit set on all but the last."""
+    groups = [number & 0x7F]
+    while number := number >> 7:
+        groups.append(number & 0x7F | 0x80)
+    return bytes(reversed(groups))
+
+
+# ---------------------------------------------------------------- any
+
+
+def check(path: Path | str) -> None:
+    """Read a rendered file back to its end, by its extension; InputError if it is missing, empty or
+    damaged."""
+    path = _given(path)
+    end = path.suffix.lower()
+    if end in SOUND:
+        read_audio(path, mono=False)
+    elif end in PICTURE:
+        read_image(path)
+    elif end in VIDEO:
+        for _ in read_video(path)[0]:
+            pass
+    elif end in MIDI:
+        read_midi(path)
+    elif end == ".json":
+        try:
+            json.loads(path.read_text())
+        except ValueError as error:
+            raise InputError(f"{path} is damaged: it is not JSON") from error
