@@ -20,7 +20,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from gen import checkpoints
 from gen.errors import InputError
-from music import metrics
+from music import metrics, score, tokens
+from music.beats import track
+from music.chords import estimate
 from music.data import emopia, read_notes
 
 NOTE_FEATURES = 44
@@ -175,10 +177,18 @@ class Settings(NamedTuple):
     width: int = 64
     dropout: float = 0.3
     epochs: int = 20
-    copies: int = 8
+    copies: int = 9
     batch: int = 32
     rate: float = 2e-3
     seed: int = 0
+
+
+def on_bars(notes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A performance as the tokens keep it: tracked beats, sixteenths, binned velocities; notes and bar lines."""
+    vocabulary, beats = tokens.Vocabulary.default(), track(notes)
+    rows = tokens.encode(tokens.quantise(notes, beats, estimate(notes, beats)), vocabulary)
+    grid = tokens.decode(rows, vocabulary)
+    return score.to_notes(grid), score.bar_lines(grid)
 
 
 def snap(notes: np.ndarray, step: float) -> np.ndarray:
@@ -296,9 +306,13 @@ def train(data: Path, out: Path, minutes: float | None, settings: dict[str, str]
 
 
 def prepare(pieces: list[np.ndarray], settings: Settings) -> tuple[Judge, list[list]]:
-    """A new judge with the scale of the pieces' measures, and the features of varied copies of each piece."""
+    """A new judge with the scale of the pieces' measures, and the features of varied copies of each piece.
+
+    A third of the copies begins from what the tokens keep of the piece.
+    """
     rng = np.random.default_rng(settings.seed)
-    varied = [[vary(notes, rng) for _ in range(settings.copies)] for notes in pieces]
+    sources = [(notes, notes, on_bars(notes)[0]) for notes in pieces]
+    varied = [[vary(source[k % 3], rng) for k in range(settings.copies)] for source in sources]
     copies = [[(note_features(notes), piece_features(notes)) for notes in row] for row in varied]
     judge = Judge(settings.members, settings.width, settings.dropout)
     measures = np.stack([piece for row in copies for _, piece in row])
