@@ -59,7 +59,7 @@ class EmotionBank(nn.Module):
         return Banked(tokens, index, loss)
 
     def usage(self) -> dict[str, float]:
-        """What training used since :meth:`reset_usage`: how many entries, and their perplexity (all evenly: entries)."""
+        """What training used since :meth:`reset_usage`: how many entries, and the perplexity of their use."""
         share = self.mass / self.mass.sum().clamp(min=1e-9)
         entropy = -(share * share.clamp(min=1e-9).log()).sum()
         return {"used": int((share > self.dead / len(share)).sum()), "perplexity": float(entropy.exp())}

@@ -3,7 +3,8 @@
 Means and spreads are published measurements (``data/vad_terms.csv``): state ratings where there are any (Russell and
 Mehrabian, J. Research in Personality 11, 1977), otherwise word ratings (Warriner, Kuperman and Brysbaert, Behavior
 Research Methods 45, 2013) mapped onto the scale of the states by a line per axis, fitted on the terms that have both.
-``data/vad_aliases.csv`` adds words by what they mean, as a mix of such terms. All coordinates lie in [-1, 1].
+``data/vad_aliases.csv`` draws measured words toward the state they are a kind of, and adds words as mixes of terms
+(``data/README.md``). All coordinates lie in [-1, 1].
 """
 
 import csv
@@ -22,6 +23,9 @@ MEASURED_AS = {"surprise": "surprised", "fear": "fearful", "disgust": "disgusted
 AVERAGE_WORD = (0.015, -0.198, 0.045)  # Warriner et al. 2013, table 1: mean over 13,915 words; taken as neutral
 STATE_SPREAD = 0.5  # a state is located about twice as sharply as raters agree on a word
 NEUTRAL_SD = (0.25, 0.25, 0.25)
+SEEN = (74874, 134415, 25459, 14090, 6378, 3803, 24882, 3750)  # faces of each emotion in AffectNet (IEEE TAC 2019)
+RARITY = 0.2  # power of those counts that makes the prior
+KIN = 0.7  # how much of a word's reading as a canonical mix comes from the state it is a kind of
 QUADRANT_SIGN = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
 QUADRANT_CENTRE = 0.6  # |valence| and |arousal| of the term Q1..Q4
 EDGE = 0.15  # half-width over which a point passes from one quadrant into the next
@@ -74,9 +78,13 @@ def canonical() -> tuple[np.ndarray, np.ndarray]:
 
 
 def posterior(vad: np.ndarray) -> np.ndarray:
-    """(..., 3) points -> (..., 8) label distributions: Bayes' rule under the canonical Gaussians, equal priors."""
+    """(..., 3) points -> (..., 8) label distributions: Bayes' rule under the canonical Gaussians.
+
+    The prior of an emotion grows slowly with how often it is seen: without one, contempt and surprise, which lie
+    between the others, would claim every mild mood.
+    """
     mean, sd = canonical()
-    logits = -0.5 * (((np.asarray(vad)[..., None, :] - mean) / sd) ** 2).sum(-1)
+    logits = RARITY * np.log(SEEN) - 0.5 * (((np.asarray(vad)[..., None, :] - mean) / sd) ** 2).sum(-1)
     likelihood = np.exp(logits - logits.max(-1, keepdims=True))
     return likelihood / likelihood.sum(-1, keepdims=True)
 
@@ -111,14 +119,24 @@ def terms() -> dict[str, Term]:
     for index, name in enumerate(QUADRANTS):
         valence, arousal = QUADRANT_CENTRE * QUADRANT_SIGN[index]
         point = np.array([valence, arousal, expected_dominance(valence, arousal)])
-        table[name] = Term(point, np.full(3, 0.3), posterior(point), np.eye(4)[index])
+        weights = posterior(np.array([(valence, arousal, d) for d in np.linspace(-0.5, 0.5, 5)])).mean(0)
+        table[name] = Term(point, np.full(3, 0.3), weights, np.eye(4)[index])
     for name, (point, sd) in measured().items():
         table.setdefault(name, Term(point, sd, posterior(point), quadrants(point, sd)))
     for row in _rows("vad_aliases.csv"):
         parts = [part.split() for part in row["meaning"].split("+")]
         shares = np.array([float(part[1]) if len(part) == 2 else 1.0 for part in parts])
-        table[row["word"]] = blend([table[part[0]] for part in parts], shares / shares.sum())
+        meaning = blend([table[part[0]] for part in parts], shares / shares.sum())
+        table[row["word"]] = _draw(table[row["word"]], meaning) if row["how"] == "kin" else meaning
     return table
+
+
+def _draw(word: Term, state: Term) -> Term:
+    """A measured word and the state it is a kind of: the product of their Gaussians, and mostly the state's weights."""
+    precision = 1 / word.sd**2 + 1 / state.sd**2
+    mean = (word.mean / word.sd**2 + state.mean / state.sd**2) / precision
+    weights = KIN * state.weights + (1 - KIN) * posterior(mean)
+    return Term(mean, word.sd, weights, quadrants(mean, word.sd))
 
 
 def mirror(name: str) -> Term:
@@ -138,8 +156,8 @@ def blend(parts: list[Term], shares: np.ndarray) -> Term:
 
 @functools.cache
 def _same() -> dict[str, str]:
-    """Words that are another term's name: an alias of a single term."""
-    return {row["word"]: row["meaning"] for row in _rows("vad_aliases.csv") if " " not in row["meaning"]}
+    """Words that are another form of a term."""
+    return {row["word"]: row["meaning"] for row in _rows("vad_aliases.csv") if row["how"] == "same"}
 
 
 def resolve(word: str) -> str | None:
@@ -155,9 +173,13 @@ def resolve(word: str) -> str | None:
 
 
 def nearest(words: list[str], count: int = 3) -> list[str]:
-    """The known terms most like one of ``words`` in spelling, best first."""
-    scored = [
-        (difflib.SequenceMatcher(None, word.lower(), term.lower()).ratio(), term) for word in words for term in terms()
-    ]
+    """The known terms most like one of ``words`` (the longest few) in spelling, best first."""
+    likeness = difflib.SequenceMatcher(autojunk=False)
+    scored = []
+    for word in sorted(words, key=len)[-4:]:
+        likeness.set_seq2(word.lower()[:40])
+        for term in terms():
+            likeness.set_seq1(term.lower())
+            scored.append((likeness.ratio(), term))
     ranked = dict.fromkeys(term for _, term in sorted(scored, key=lambda pair: (-pair[0], pair[1])))
     return list(ranked)[:count]
