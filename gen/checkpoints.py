@@ -92,6 +92,21 @@ def verify(name: str) -> None:
         raise CheckpointError(f"{place / min(unknown)} is not in the index: remove it, or add the folder again.")
 
 
+def status() -> list[dict]:
+    """For every checkpoint that an index names: name, megabytes, licence, origin and state, verified just now."""
+    rows = []
+    for name, entry in sorted(index().items()):
+        size = sum(facts["bytes"] for facts in entry.get("files", entry.get("downloads", {})).values())
+        state = "verified"
+        try:
+            verify(name)
+        except CheckpointError as error:
+            state = str(error) if any((root / name).is_dir() for root in roots()) else "not here"
+        facts = {"name": name, "megabytes": round(size / 1e6, 2), "licence": entry["licence"]}
+        rows.append(facts | {"origin": entry["origin"], "state": state})
+    return rows
+
+
 def compare(place: Path, wanted: dict[str, dict], mend: str) -> None:
     """Check the files of a folder against ``{path: {sha256, bytes}}``; the error ends with how to ``mend`` it."""
     for part, facts in wanted.items():

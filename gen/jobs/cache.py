@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from gen.errors import RenderError
-
 RECORD = "item.json"
 ABANDONED = 86400.0  # seconds after which a draft must be the remains of a killed run
 
@@ -52,10 +50,10 @@ class Cache:
 
     def commit(self, draft: Path, key: str, outputs: Sequence[Path]) -> None:
         """Make a draft the finished item ``key``; ``outputs`` are the generator's files, the main one first."""
-        if not outputs:
-            raise RenderError("The generator wrote no file: this is a mistake in the generator.")
+        from gen.media import check
+
         for path in outputs:
-            read_back(path)
+            check(path)
         others = sorted(path for path in draft.iterdir() if path not in outputs)
         names = [path.relative_to(draft).as_posix() for path in (*outputs, *others)]
         (draft / RECORD).write_text(json.dumps(names), encoding="utf-8")
@@ -89,20 +87,6 @@ class Cache:
             if not _same(source, target):
                 _copy(source, target)
         return targets
-
-
-def read_back(path: Path) -> None:
-    """Open a finished file with the reader of its kind; raises :class:`RenderError` when it holds nothing."""
-    from gen import media
-
-    readers = {
-        **dict.fromkeys((".wav", ".flac", ".mp3", ".ogg", ".m4a"), lambda: media.read_audio(path)[0].size),
-        **dict.fromkeys((".mid", ".midi"), lambda: media.read_midi(path).note_num()),
-        **dict.fromkeys((".png", ".jpg", ".jpeg"), lambda: media.read_image(path).size),
-        ".json": lambda: len(path.read_bytes()) and json.loads(path.read_text(encoding="utf-8")) is not None,
-    }
-    if not readers.get(path.suffix.lower(), lambda: path.stat().st_size)():
-        raise RenderError(f"{path.name} came out empty: another seed or a longer piece may help.")
 
 
 def _stem(path: Path) -> str:

@@ -33,6 +33,11 @@ def is_reference(path: Path) -> bool:
     return str(path).startswith(REFERENCE)
 
 
+def slug(value: str | int | float) -> str:
+    """A value as part of a file name: ``happy 0.7 + sad 0.3`` -> ``happy-0.7+sad-0.3``."""
+    return re.sub(r"[^\w.+=-]+", "-", re.sub(r"\s*\+\s*", "+", str(value)))
+
+
 @dataclass(frozen=True)
 class Draft:
     """A job of the file with one choice of its matrix: ``axes`` field -> value, ``chosen`` field -> position."""
@@ -163,7 +168,7 @@ class JobFile:
         def fill(match: re.Match) -> str:
             value = self._value(draft, match[1])
             if isinstance(value, str | int | float):
-                return re.sub(r"[^\w.+=-]+", "-", re.sub(r"\s*\+\s*", "+", str(value)))
+                return slug(value)
             raise self.source.error(where, f"{draft.job}.out: {match[0]} is not a field with a plain value.")
 
         parts = [part.strip("- ") for part in re.sub(r"\{([^{}]*)\}", fill, draft.out).split("/")]

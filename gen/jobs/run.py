@@ -1,6 +1,6 @@
 """Render a plan: skip what is cached, keep going when an item fails, tell what happens.
 
-An interrupted or killed run leaves finished items in the cache and nothing else that shows; running again goes on there.
+A killed run leaves finished items in the cache and nothing else that shows; running again goes on from there.
 """
 
 import heapq

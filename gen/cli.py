@@ -1,0 +1,310 @@
+"""The command line: ``affekt plan | render | <kind> | emotion | checkpoints | train | evaluate | version``.
+
+Options of a kind come from its task class, so they are the fields that YAML and Python have. Nothing here imports
+PyTorch; a user's mistake ends as one line on stderr and the exit code of its error.
+"""
+
+import argparse
+import json
+import logging
+import re
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_origin
+
+import gen
+from gen import registry
+from gen.errors import AffektError, InputError, RenderError
+
+TEXT = "\0"  # put before an argument such as "-sad", so that argparse does not take it for an option
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong as an :class:`InputError`."""
+
+    def __init__(self, **facts):
+        super().__init__(allow_abbrev=False, **facts)
+
+    def error(self, message: str):
+        raise InputError(f"{message}; see `{self.prog} --help`")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    logging.basicConfig(level=logging.INFO, format="affekt: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    given = sys.argv[1:] if arguments is None else arguments
+    given = [TEXT + argument if re.match(r"-[^-]", argument) and argument != "-h" else argument for argument in given]
+    try:
+        options = build_parser(given).parse_args(given)
+        options.command(options)
+    except (AffektError, OSError) as error:
+        sys.stderr.write(f"affekt: {' '.join(str(error).split())}\n")
+        return getattr(error, "exit_code", 1)
+    except KeyboardInterrupt:
+        sys.stderr.write("affekt: stopped; what is finished is kept, and the same command goes on from there\n")
+        return 130
+    return 0
+
+
+def text(argument: str) -> str:
+    return argument.removeprefix(TEXT)
+
+
+def path(argument: str) -> Path:
+    return Path(text(argument))
+
+
+def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """The whole parser; of the kinds, only the one asked for is imported."""
+    parser = Parser(prog="affekt", description="One emotion, three arts: what should be felt, played.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
+    _add_jobs(commands)
+    for kind in registry.names("task"):
+        command = commands.add_parser(kind, help=f"render one {kind} task; its options are the fields of a job")
+        if arguments and arguments[0] == kind:
+            _add_kind(command, kind)
+    _add_emotion(commands)
+    _add_checkpoints(commands)
+    _add_research(commands)
+    version = commands.add_parser("version", help="print the version")
+    version.set_defaults(command=lambda options: print(gen.__version__))
+    return parser
+
+
+# ---------------------------------------------------------------- jobs
+
+
+def _add_jobs(commands) -> None:
+    plan = commands.add_parser("plan", help="check a job file; show its graph and what is cached")
+    render = commands.add_parser("render", help="render a job file; goes on where an earlier run stopped")
+    for command, function in ((plan, _plan), (render, _render)):
+        command.add_argument("file", type=path, help="YAML with `defaults` and `jobs`")
+        command.add_argument("--shard", type=_shard, metavar="I/N", help="only the I-th of N shares, chosen by content")
+        command.set_defaults(command=function)
+    plan.add_argument("--json", action="store_true", help="one JSON line per item")
+    plan.add_argument("--cache", type=path, help="finished items (default: $AFFEKT_CACHE or .cache/affekt)")
+    _add_rendering(render)
+
+
+def _add_rendering(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("rendering")
+    group.add_argument("--out", type=path, default=Path("out"), help="folder for the results (default: out)")
+    group.add_argument("--cache", type=path, help="finished items (default: $AFFEKT_CACHE or .cache/affekt)")
+    group.add_argument("--device", type=text, default="auto", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")
+    group.add_argument("--workers", type=_count, default=1, help="processes that render side by side (default: 1)")
+    group.add_argument("--on", choices=("local", "ray"), default="local", help="where the workers are")
+    group.add_argument("--json", action="store_true", help="JSON lines instead of a progress bar")
+
+
+def _count(argument: str) -> int:
+    if not argument.isdecimal() or argument == "0":
+        raise argparse.ArgumentTypeError(f"give a number from 1, not {argument}")
+    return int(argument)
+
+
+def _shard(argument: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)/(\d+)", argument)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise argparse.ArgumentTypeError(f"give a share such as 2/5, not {argument}")
+    return int(match[1]), int(match[2])
+
+
+def _read_plan(options):
+    from gen.jobs.plan import plan_file
+
+    plan = plan_file(options.file)
+    return plan.shard(*options.shard) if options.shard else plan
+
+
+def _plan(options) -> None:
+    from gen.jobs.cache import Cache, default_root
+
+    plan, cache = _read_plan(options), Cache(options.cache or default_root())
+    items = [item for item in plan.items if item.id in plan.wanted]
+    cached = {item.id: item.key in cache for item in items}
+    if options.json:
+        for item in items:
+            facts = {"id": item.id, "kind": item.task.kind, "name": item.name, "key": item.key}
+            facts |= {"needs": item.needs, "checkpoints": item.checkpoints, "cached": cached[item.id]}
+            print(json.dumps(facts))
+        return
+    owner = {item.id: item.job for item in plan.items}
+    rows = [("job", "kind", "items", "cached", "checkpoints", "needs")]
+    for job in dict.fromkeys(item.job for item in items):
+        own = [item for item in items if item.job == job]
+        needs = dict.fromkeys(owner[need] for item in own for need in item.needs)
+        models = dict.fromkeys(name for item in own for name in item.checkpoints)
+        counts = str(len(own)), str(sum(cached[item.id] for item in own))
+        rows.append((job, own[0].task.kind, *counts, ", ".join(models) or "-", ", ".join(needs) or "-"))
+    _table(rows)
+    print(f"{len(items)} items, {sum(cached.values())} cached, {len(items) - sum(cached.values())} to render")
+
+
+def _render(options) -> None:
+    _run(_read_plan(options), options)
+
+
+def _run(plan, options) -> None:
+    """Render with a progress bar or JSON lines; raises :class:`RenderError` when items failed."""
+    from gen.jobs import progress
+    from gen.jobs.cache import Cache, default_root
+    from gen.jobs.run import run
+
+    total, cache = len(plan.wanted), Cache(options.cache or default_root())
+    where = {"workers": options.workers, "device": options.device, "on": options.on}
+    with (progress.json_lines if options.json else progress.bar)(total) as report:
+        states = run(plan, options.out, cache, report, **where)
+    counts = Counter(states.values())
+    if lost := counts["failed"] + counts["blocked"]:
+        raise RenderError(f"{lost} of {total} items failed; {options.out}/**/*.error.json says why.")
+
+
+def _add_kind(command: argparse.ArgumentParser, kind: str) -> None:
+    """Options for the fields of a kind's task class."""
+    from gen.jobs.schema import task_class
+
+    fields = command.add_argument_group(f"fields of a {kind} job")
+    for name, field in task_class(kind).model_fields.items():
+        if name == "kind":
+            continue
+        required = field.is_required()
+        default = "required" if required else f"default: {field.get_default(call_default_factory=True)}"
+        facts = {"help": f"{field.description or ''} ({default})".strip().replace("%", "%%"), "dest": name}
+        if field.annotation is bool:
+            facts["action"] = argparse.BooleanOptionalAction
+        elif get_origin(field.annotation) in (list, tuple):
+            facts |= {"nargs": "+", "type": text, "metavar": "X"}
+        else:
+            facts |= {"type": text, "metavar": "X"}
+        option = f"--{(field.alias or name).replace('_', '-')}"
+        fields.add_argument(option, default=argparse.SUPPRESS, required=required, **facts)
+    _add_rendering(command)
+    command.set_defaults(command=_render_one, kind=kind)
+
+
+def _render_one(options) -> None:
+    """Render the one task that the options describe, under a name that tells what was asked for."""
+    from gen.jobs.jobfile import slug
+    from gen.jobs.plan import plan_tasks
+    from gen.jobs.schema import parse_task, task_class, with_paths
+
+    given = {name: value for name, value in vars(options).items() if name in task_class(options.kind).model_fields}
+    task = with_paths(parse_task(given), Path.absolute)
+    parts = [f"{'' if name == 'kind' else name + '-'}{slug(v)}" for name, v in given.items() if isinstance(v, str)]
+    name = "-".join(parts).replace("emotion-", "")[:100].strip("-.")
+    _run(plan_tasks({name: task}), options)
+
+
+# ---------------------------------------------------------------- emotion, checkpoints, research
+
+
+def _add_emotion(commands) -> None:
+    emotion = commands.add_parser("emotion", help="what an emotion means here")
+    describe = emotion.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser).add_parser(
+        "describe", help="its mix, valence, arousal and dominance, its quadrant"
+    )
+    describe.add_argument("text", type=text, help='such as "happy 0.7 + surprise 0.3 @ 1.2"')
+    describe.add_argument("--json", action="store_true", help="as JSON")
+    describe.add_argument("--plot", type=path, metavar="X.png", help="draw where it lies")
+    describe.set_defaults(command=_describe)
+
+
+def _describe(options) -> None:
+    from gen.emotion.describe import describe, plot
+
+    print(describe(options.text, as_json=options.json))
+    if options.plot:
+        plot(options.text, options.plot)
+
+
+def _add_checkpoints(commands) -> None:
+    checkpoints = commands.add_parser("checkpoints", help="trained weights: list, verify, pull, convert")
+    actions = checkpoints.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
+    listing = actions.add_parser("list", help="what there is, its licence and origin, and whether it is intact")
+    listing.add_argument("--json", action="store_true", help="as JSON")
+    listing.set_defaults(command=_list)
+    verify = actions.add_parser("verify", help="compare every file with the index")
+    verify.add_argument("names", nargs="*", type=text, metavar="NAME", help="(default: all that are here)")
+    verify.set_defaults(command=_verify)
+    pull = actions.add_parser("pull", help="fetch a published one from its model hub")
+    pull.add_argument("name", type=text)
+    pull.set_defaults(command=_pull)
+    convert = actions.add_parser("convert", help="turn published weights into a folder of safetensors")
+    convert.add_argument("name", type=text, help=f"one of: {', '.join(registry.names('converter'))}")
+    convert.add_argument("--from", type=path, dest="source", required=True, help="the published file or folder")
+    convert.add_argument("--out", type=path, help="(default: the user's cache, under the converter's name)")
+    convert.set_defaults(command=_convert)
+
+
+def _list(options) -> None:
+    from gen.checkpoints import status
+
+    found = status()
+    if options.json:
+        print(json.dumps(found))
+    else:
+        _table([("name", "MB", "licence", "origin", "state"), *([str(fact) for fact in f.values()] for f in found)])
+
+
+def _verify(options) -> None:
+    from gen import checkpoints
+
+    here = [facts["name"] for facts in checkpoints.status() if facts["state"] != "not here"]
+    for name in options.names or here:
+        checkpoints.verify(name)
+        print(f"{name}: every file is as the index says")
+
+
+def _pull(options) -> None:
+    from gen.convert import pull
+
+    print(pull(options.name))
+
+
+def _convert(options) -> None:
+    from gen.checkpoints import roots
+    from gen.convert import convert
+
+    print(convert(options.name, options.source, options.out or roots()[-1] / options.name))
+
+
+def _add_research(commands) -> None:
+    train = commands.add_parser("train", help="train a generator's networks; resumes in --out")
+    train.add_argument("kind", choices=registry.names("trainer"))
+    train.add_argument("--data", type=path, required=True, help="folder of the training data")
+    train.add_argument("--minutes", type=float, help="stop after so many minutes")
+    train.set_defaults(command=_train)
+    evaluate = commands.add_parser("evaluate", help="measure a generator; writes report.json and report.html")
+    evaluate.add_argument("kind", choices=registry.names("evaluator"))
+    evaluate.set_defaults(command=_evaluate)
+    for command in (train, evaluate):
+        command.add_argument("--out", type=path, required=True, help="folder for the results")
+        command.add_argument("--set", type=_setting, nargs="+", action="extend", default=[], metavar="NAME=VALUE")
+
+
+def _setting(argument: str) -> tuple[str, str]:
+    name, sign, value = argument.partition("=")
+    if not sign:
+        raise argparse.ArgumentTypeError(f"give a setting such as width=256, not {argument}")
+    return name, value
+
+
+def _train(options) -> None:
+    registry.get("trainer", options.kind)(options.data, options.out, options.minutes, dict(options.set))
+
+
+def _evaluate(options) -> None:
+    registry.get("evaluator", options.kind)(options.out, dict(options.set))
+
+
+def _table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
