@@ -302,8 +302,7 @@ def _varlen(number: int) -> bytes:
 
 
 def check(path: Path | str) -> None:
-    """Read a rendered file back to its end, by its extension; InputError if it is missing, empty or
-    damaged."""
+    """Read a rendered file back to its end, by its extension; InputError if it is missing, empty or not whole."""
     path = _given(path)
     end = path.suffix.lower()
     if end in SOUND:
@@ -319,4 +318,23 @@ def check(path: Path | str) -> None:
         try:
             json.loads(path.read_text())
         except ValueError as error:
-            raise InputError(f"{path} is damaged: it is not JSON") from error
+            raise InputError(f"{path} is not JSON: make it again") from error
+    if end in (".wav", *VIDEO) and _promised_size(path) != path.stat().st_size:
+        raise InputError(f"{path} is cut off: make it again")
+
+
+def _promised_size(path: Path) -> int:
+    """Bytes that the chunks of a WAV, or the boxes of an MP4, say the file has; readers overlook a missing end."""
+    with path.open("rb") as file:
+        head = file.read(8)
+        if head[:4] == b"RIFF":
+            return 8 + int.from_bytes(head[4:], "little")
+        at = 0
+        while len(head) == 8:
+            size = int.from_bytes(head[:4])
+            if size == 0:  # up to the end
+                return path.stat().st_size
+            at += size if size != 1 else int.from_bytes(file.read(8))  # 1: the size follows in 64 bits
+            file.seek(at)
+            head = file.read(8)
+        return at

@@ -269,7 +269,7 @@ def test_the_same_content_gives_the_same_bytes(tmp_path, name):
 def test_a_cut_or_empty_file_does_not_pass_the_check(tmp_path, name):
     write(tmp_path / name)
     data = (tmp_path / name).read_bytes()
-    for size in (0, 10):
+    for size in (0, 10, len(data) // 3, len(data) * 9 // 10):
         (tmp_path / name).write_bytes(data[:size])
         with pytest.raises(InputError):
             media.check(tmp_path / name)
