@@ -23,9 +23,7 @@ KEY = re.compile(
 )
 WORD = re.compile(r"Q[1-4]\b|[^\W\d_]+(?:['’-][^\W\d_]+)*", re.IGNORECASE)
 
-NEGATIONS = frozenset(
-    ("not", "no", "never", "without", "nor", "isn't", "aren't", "don't", "doesn't", "wasn't", "hardly")
-)
+NEGATIONS = frozenset(("not", "no", "never", "without", "nor", "isn't", "aren't", "don't", "doesn't", "wasn't"))
 DEGREES = {
     "barely": 0.3, "slightly": 0.5, "bit": 0.5, "little": 0.5, "mildly": 0.5, "faintly": 0.4, "somewhat": 0.6,
     "rather": 0.8, "fairly": 0.8, "moderately": 0.8, "quite": 1.1, "so": 1.3, "really": 1.3, "very": 1.4,
@@ -95,7 +93,7 @@ def _mix(body: str) -> dict:
 
 
 def _phrase(text: str) -> list[tuple[str, float]]:
-    """Terms in free text with their signed degree: ``not happy`` is -1, ``slightly sad`` 0.5, ``not very happy`` -0.5."""
+    """Terms in free text with signed degrees: ``not happy`` -1, ``slightly sad`` 0.5, ``not very happy`` -0.5."""
     words = WORD.findall(text)
     found, sign, degree, waiting = [], 1.0, 1.0, 0
     for word in words:

@@ -28,6 +28,12 @@ RARITY = 0.2  # power of those counts that makes the prior
 KIN = 0.7  # how much of a word's reading as a canonical mix comes from the state it is a kind of
 QUADRANT_SIGN = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
 QUADRANT_CENTRE = 0.6  # |valence| and |arousal| of the term Q1..Q4
+QUADRANT_WEIGHTS = (  # the canonical emotions that live there
+    (0, 0.8, 0, 0.2, 0, 0, 0, 0),
+    (0, 0, 0, 0, 0.4, 0.15, 0.4, 0.05),
+    (0.15, 0, 0.85, 0, 0, 0, 0, 0),
+    (0.5, 0.5, 0, 0, 0, 0, 0, 0),
+)
 EDGE = 0.15  # half-width over which a point passes from one quadrant into the next
 
 
@@ -119,8 +125,7 @@ def terms() -> dict[str, Term]:
     for index, name in enumerate(QUADRANTS):
         valence, arousal = QUADRANT_CENTRE * QUADRANT_SIGN[index]
         point = np.array([valence, arousal, expected_dominance(valence, arousal)])
-        weights = posterior(np.array([(valence, arousal, d) for d in np.linspace(-0.5, 0.5, 5)])).mean(0)
-        table[name] = Term(point, np.full(3, 0.3), weights, np.eye(4)[index])
+        table[name] = Term(point, np.full(3, 0.3), np.array(QUADRANT_WEIGHTS[index]), np.eye(4)[index])
     for name, (point, sd) in measured().items():
         table.setdefault(name, Term(point, sd, posterior(point), quadrants(point, sd)))
     for row in _rows("vad_aliases.csv"):
