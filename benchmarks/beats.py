@@ -1,6 +1,7 @@
 """Beat, bar-line and chord tracking measured on POP909, and grid agreement on EMOPIA and GiantMIDI.
 
-python -m benchmarks.beats --data DIR [--songs N] [--fit]
+python -m benchmarks.beats --data DIR [--songs N]: POP909 401-909, every k-th file.
+python -m benchmarks.beats --data DIR --fit: prints the weights of music/beats.py and music/bars.py from POP909 001-400.
 """
 
 import argparse
@@ -10,14 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
+from music import bars, chords
 from music import beats as rhythm
 from music.data import read_notes
 
 EXCERPT = 40.0  # seconds, about an EMOPIA clip
 
 
-def pop909(data: Path) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, list]]:
-    """Songs in 4/4: notes (n, 4), beats (m,) s, bar lines (k,) s, chords [start ms, end ms, name]."""
+def pop909(data: Path) -> list[tuple[Path, np.ndarray, np.ndarray, list]]:
+    """Songs: MIDI file, beats (m,) s, indices (k,) of the beats that open bars, chords [start ms, end ms, name]."""
     meta = json.loads((data / "pop909" / "pop909_meta.json").read_text())
     songs = []
     for name, song in meta.items():
@@ -27,12 +29,12 @@ def pop909(data: Path) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, list]]:
     return songs
 
 
-def excerpt(notes, beats, bars, rng):
-    """A stretch of EXCERPT seconds: notes, beats and the indices of the bar lines in it."""
+def excerpt(notes: np.ndarray, beats: np.ndarray, opens: np.ndarray, rng) -> tuple[np.ndarray, ...]:
+    """A random stretch of EXCERPT seconds: its notes, beats and the indices of the beats that open bars."""
     start = rng.uniform(beats[0], max(beats[0], beats[-1] - EXCERPT))
     notes = notes[(notes[:, 0] >= start) & (notes[:, 0] < start + EXCERPT)]
     first, last = np.searchsorted(beats, [start, start + EXCERPT])
-    return notes, beats[first:last], bars[(bars >= first) & (bars < last)] - first
+    return notes, beats[first:last], opens[(opens >= first) & (opens < last)] - first
 
 
 def perform(notes: np.ndarray, beats: np.ndarray, rng) -> tuple[np.ndarray, np.ndarray]:
@@ -75,7 +77,7 @@ def levels(truth: np.ndarray) -> dict[str, np.ndarray]:
     return {"right": truth, "double": double, "half": truth[::2], "late": truth[1::2], "offbeat": double[1::2]}
 
 
-def measure(notes, truth, bars) -> dict[str, float]:
+def measure(notes: np.ndarray, truth: np.ndarray, opens: np.ndarray) -> dict[str, float]:
     """One performance: beat F, CMLt, AMLt, tempo octave, bar line F."""
     begun = time.perf_counter()
     grid = rhythm.track(notes)
@@ -88,7 +90,7 @@ def measure(notes, truth, bars) -> dict[str, float]:
         "AMLt": max(scores.values()),
         "double": float(ratio > 0.5),
         "half": float(ratio < -0.5),
-        "bar F": f_measure(truth[bars], grid.times[grid.downbeat :: 4]),
+        "bar F": f_measure(truth[opens], grid.times[grid.downbeat :: 4]),
         "seconds": spent,
     }
 
@@ -113,31 +115,112 @@ def grid_error(notes: np.ndarray) -> dict[str, float]:
     }
 
 
+SYMBOLS = {  # POP909's qualities that have another name here, or none
+    "maj": "M", "min": "m", "dim": "o", "aug": "+", "maj7": "M7", "min7": "m7", "dim7": "o7", "hdim7": "/o7",
+    "sus4(b7)": "sus4", "maj6": "M", "min6": "m", "minmaj7": "m",
+}  # fmt: skip
+THIRDS = {"M": "M", "M7": "M", "7": "M", "+": "M", "m": "m", "m7": "m", "o": "m", "o7": "m", "/o7": "m"}
+
+
+def symbol(name: str) -> tuple[str, str]:
+    """Root and quality as music.chords spells them of a POP909 chord such as "Gb:min7/b7"."""
+    if name == "N":
+        return "N", "N"
+    root, quality = name.split("/")[0].split(":")
+    pitch = "C D EF G A B".index(root[0]) + root.count("#") - root[1:].count("b")
+    return chords.ROOTS[pitch % 12], SYMBOLS.get(quality, quality)
+
+
+def chord_accuracy(notes: np.ndarray, grid: rhythm.Beats, given: list) -> dict[str, float]:
+    """Share of beats inside given chords with the right root, root and third (no sus chords), and full symbol."""
+    begun = time.perf_counter()
+    found = [tuple(name.split("_")) for name in chords.estimate(notes, grid)]
+    spent = time.perf_counter() - begun
+    middle = grid.times + 0.5 * np.diff(grid.times, append=2 * grid.times[-1] - grid.times[-2])
+    at = np.searchsorted([start / 1000 for start, _, _ in given], middle, side="right") - 1
+    pairs = [(f, symbol(given[i][2])) for f, i in zip(found, at) if i >= 0 and given[i][2] != "N"]
+    thirds = [(f, t) for f, t in pairs if t[1] in THIRDS]
+    return {
+        "root": np.mean([f[0] == t[0] for f, t in pairs]),
+        "root+third": np.mean([f[0] == t[0] and THIRDS.get(f[1]) == THIRDS[t[1]] for f, t in thirds]),
+        "symbol": np.mean([f == t for f, t in pairs]),
+        "seconds": spent,
+    }
+
+
+def logistic(x: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Weights (f,) of the softmax over the choices in x (n, choices, f) that best explains label (n,)."""
+    from scipy.optimize import minimize
+
+    def loss(weights):
+        scores = x @ weights
+        odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+        odds /= odds.sum(axis=1, keepdims=True)
+        rows = np.arange(len(label))
+        value = -np.log(odds[rows, label]).mean() + 1e-3 * weights @ weights
+        odds[rows, label] -= 1
+        return value, np.einsum("nc,ncf->f", odds, x) / len(label) + 2e-3 * weights
+
+    return minimize(loss, np.zeros(x.shape[2]), jac=True, method="L-BFGS-B").x
+
+
+def fit(songs: list) -> None:
+    """Print the logistic weights of an event's position in the beat and of a beat's position in the bar."""
+    rng = np.random.default_rng(0)
+    features, positions, sums, phases = [], [], [], []
+    for path, beats, opens, _ in 2 * songs:
+        notes, true, first = excerpt(read_notes(path), beats, opens, rng)
+        notes, true = perform(notes, true, rng)
+        found = rhythm.events(notes)
+        inside = (found.times > true[0]) & (found.times < true[-1])
+        quarter = (np.interp(found.times[inside], true, np.arange(len(true))) * 4).round().astype(int) % 4
+        features.append(found.features[inside])
+        positions.append(np.array([0, 2, 1, 3])[quarter])  # in the order of rhythm.POSITIONS
+        if len(first) > 3 and (np.diff(first) == 4).all():
+            sums.append(bars.phases(bars.accents(notes, true)) / np.sqrt(len(true)))
+            phases.append(first[0] % 4)
+    x = np.concatenate(features)
+    spread = np.einsum("nf,cd->ncfd", x, np.eye(4)).reshape(len(x), 4, -1)
+    weights = logistic(spread, np.concatenate(positions)).reshape(-1, 4)
+    print("POSITION_WEIGHTS", np.array2string(weights.round(2), separator=", "))
+    weights = logistic(np.array(sums), np.array(phases)).reshape(3, -1)
+    print("DOWNBEAT_WEIGHTS", np.array2string(weights.round(2), separator=", "))
+
+
+def report(data: Path, songs: list, count: int) -> None:
+    """Print the tables."""
+    rng = np.random.default_rng(1)
+    rows = {}
+    for path, beats, opens, given in songs[:: max(1, len(songs) // count)][:count]:
+        notes = read_notes(path)
+        part, true, first = excerpt(notes, beats, opens, rng)
+        if len(first) < 3:
+            continue
+        rows.setdefault("excerpts, as given", []).append(measure(part, true, first))
+        rows.setdefault("excerpts, performed", []).append(measure(*perform(part, true, rng), first))
+        rows.setdefault("songs, performed", []).append(measure(*perform(notes, beats, rng), opens))
+        grid = rhythm.Beats(beats, int(opens[0] % 4))
+        rows.setdefault("chords, given beats", []).append(chord_accuracy(notes, grid, given))
+        rows.setdefault("chords, tracked beats", []).append(chord_accuracy(notes, rhythm.track(notes), given))
+    for name, found in rows.items():
+        table(f"POP909 {name}", found)
+    for corpus in ("emopia", "giantmidi"):
+        paths = sorted((data / corpus).rglob("*.mid"))
+        paths = paths[:: max(1, len(paths) // count)][:count]
+        table(corpus, [grid_error(read_notes(path)) for path in paths])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--songs", type=int, default=100, help="per corpus")
+    parser.add_argument("--fit", action="store_true")
     options = parser.parse_args()
-    songs = pop909(options.data)[400:]
-    songs = songs[:: max(1, len(songs) // options.songs)][: options.songs]
-    rng = np.random.default_rng(1)
-    rows = {"POP909 excerpts, as given": [], "POP909 excerpts, performed": [], "POP909 songs, performed": []}
-    for path, beats, bars, _ in songs:
-        notes = read_notes(path)
-        n, b, k = excerpt(notes, beats, bars, rng)
-        if len(k) < 3:
-            continue
-        rows["POP909 excerpts, as given"].append(measure(n, b, k))
-        n, b = perform(n, b, rng)
-        rows["POP909 excerpts, performed"].append(measure(n, b, k))
-        n, b = perform(notes, beats, rng)
-        rows["POP909 songs, performed"].append(measure(n, b, bars))
-    for name, found in rows.items():
-        table(name, found)
-    for corpus in ("emopia", "giantmidi"):
-        paths = sorted((options.data / corpus).rglob("*.mid"))
-        paths = paths[:: max(1, len(paths) // options.songs)][: options.songs]
-        table(corpus, [grid_error(read_notes(path)) for path in paths])
+    songs = pop909(options.data)
+    if options.fit:
+        fit(songs[:400])
+    else:
+        report(options.data, songs[400:], options.songs)
 
 
 if __name__ == "__main__":

@@ -7,35 +7,36 @@ from typing import NamedTuple
 
 import numpy as np
 
+from music import bars
+
 FRAME = 0.01  # seconds
 MERGE = 0.035  # seconds: onsets this close are one event
 LENGTHS = np.unique(np.geomspace(0.30, 1.10, 48).round(2))  # seconds per beat: 200 to 55 bpm
 FRAMES = (LENGTHS / FRAME).round().astype(int)
 
 POSITIONS = np.array([0.0, 0.5, 0.25, 0.75])  # of an event within its beat
-JITTER = 0.022  # seconds: spread of a performed onset about its position
-STRAY = 0.04  # share of events that lie on no sixteenth
-RUBATO = 40.0  # cost of a relative change of beat length
+JITTER = 0.016  # seconds: spread of a performed onset about its position
+STRAY = 0.046  # share of events that lie on no sixteenth
+REACH = 5  # steps in LENGTHS from one beat to the next
+RUBATO = 53.0  # cost of a relative change of beat length
 TEMPO = (0.72, 0.33)  # median beat length (s), spread of its logarithm
-TEMPO_WEIGHT = 0.5  # of the tempo prior, per event
-FIT = 0.5  # of an event's likelihood: neighbours are not independent
+TEMPO_WEIGHT = 0.6  # of the tempo prior, per event
+STIFF = 1.0  # weight of second differences of the refined beats, per event
+FIT = 0.73  # of an event's likelihood: neighbours are not independent
 
-# logistic weights, fitted on POP909 001-400 by benchmarks/beats.py --fit
+# logistic weights of features (rows) for POSITIONS (columns), fitted on POP909 001-400 by benchmarks/beats.py --fit
 POSITION_WEIGHTS = np.array(
     [
-        [0.93, 0.79, -0.61, -1.10],
-        [0.71, 0.12, -0.59, -0.24],
-        [0.23, -0.07, -0.11, -0.05],
-        [-0.24, 0.08, 0.16, 0.01],
-        [0.41, -0.08, -0.11, -0.21],
-        [-0.15, 0.02, -0.01, 0.13],
-        [-0.53, 0.14, 0.23, 0.17],
-        [0.44, -0.01, -0.32, -0.12],
-        [0.18, 0.11, 0.19, -0.48],
+        [0.90, 0.78, -0.60, -1.09],
+        [0.71, 0.13, -0.62, -0.22],
+        [0.23, -0.06, -0.11, -0.05],
+        [-0.24, 0.05, 0.18, 0.02],
+        [0.41, -0.07, -0.13, -0.21],
+        [-0.15, 0.02, 0.00, 0.13],
+        [-0.52, 0.13, 0.22, 0.17],
+        [0.44, -0.01, -0.31, -0.11],
+        [0.18, 0.12, 0.18, -0.48],
     ]
-)
-DOWNBEAT_WEIGHTS = np.array(
-    [[-0.33, 0.35, 0.58, -0.23, 1.22, 0.36, 0.21], [0.91, -0.04, 0.13, -0.34, 0.02, 0.16, 0.19]]
 )
 
 
@@ -61,7 +62,7 @@ def track(notes: np.ndarray) -> Beats:
     found = events(notes)
     times = refine(beat_times(found), found.times)
     times = cover(times, notes[0, 0], notes[:, 1].max())
-    return align(notes, times)
+    return Beats(times, bars.downbeat(notes, times))
 
 
 def cover(times: np.ndarray, first: float, last: float) -> np.ndarray:
@@ -173,22 +174,27 @@ def beat_times(found: Events) -> np.ndarray:
     origin = found.times[0] - pad * FRAME
     last = round((found.times[-1] - origin) / FRAME)
     scores = segment_scores(found, origin, last + pad + 1)
-    change = RUBATO * np.abs(np.log(LENGTHS[:, None] / LENGTHS))  # (from, to)
-    best = np.zeros((last + pad + 1, len(FRAMES)))  # a beat at t, the one before it at t - d
-    onward = np.zeros_like(best)  # a beat at t, the next at t + d
+    best = np.full((last + pad + 1, len(FRAMES)), -np.inf)  # a beat at t, the one before it at t - d
+    onward = np.full(best.shape, -np.inf)  # a beat at t, the next at t + d
     source = np.full(best.shape, -1)
     columns = np.arange(len(FRAMES))
+    steps = np.arange(-REACH, REACH + 1)
+    wide = np.pad(np.log(LENGTHS), REACH, mode="reflect", reflect_type="odd")
+    change = RUBATO * np.abs(np.log(LENGTHS)[:, None] - wide[columns[:, None] + REACH + steps])  # (d, steps)
+    padded = np.full(len(FRAMES) + 2 * REACH, -np.inf)
+    options = np.lib.stride_tricks.sliding_window_view(padded, 2 * REACH + 1)  # (d, steps), follows padded
     begun = pad + FRAMES // 8  # beats may start at any frame up to the first event
     for t in range(len(best)):
-        back = t - FRAMES
-        known = back >= 0
-        best[t, known] = onward[back[known], columns[known]] + scores[back[known], columns[known]]
-        best[t, ~known] = -np.inf
-        options = best[t][:, None] - change
-        source[t] = options.argmax(axis=0)
-        onward[t] = options[source[t], columns]
-        fresh = (onward[t] < 0) & (t <= begun)
-        onward[t, fresh], source[t, fresh] = 0.0, -1
+        known = columns[: np.searchsorted(FRAMES, t, side="right")]
+        back = t - FRAMES[known]
+        best[t, known] = onward[back, known] + scores[back, known]
+        padded[REACH:-REACH] = best[t]
+        reached = options - change
+        pick = reached.argmax(axis=1)
+        onward[t], source[t] = reached[columns, pick], columns + pick - REACH
+        if t <= begun[-1]:
+            fresh = (onward[t] < 0) & (t <= begun)
+            onward[t, fresh], source[t, fresh] = 0.0, -1
     end = last + 1 + np.unravel_index(best[last + 1 :].argmax(), best[last + 1 :].shape)[0]
     return backtrack(source, best[end].argmax(), end) * FRAME + origin
 
@@ -204,49 +210,25 @@ def backtrack(source: np.ndarray, column: int, frame: int) -> np.ndarray:
 
 
 def refine(beats: np.ndarray, onsets: np.ndarray) -> np.ndarray:
-    """Beats (m,) moved from frames to the events near them, smoothly: ridge on second differences."""
-    place = np.interp(onsets, beats, np.arange(len(beats))) * 4
+    """Beats (m,) moved from frames to the events near them, smoothly: least squares with second differences."""
+    from scipy.linalg import solveh_banded
+
+    count = len(beats)
+    place = np.interp(onsets, beats, np.arange(count)) * 4
     grid = place.round()
     near = np.abs(place - grid) < 0.25
-    low = np.minimum((grid[near] // 4).astype(int), len(beats) - 2)
-    part = grid[near] / 4 - low
-    rows = np.zeros((near.sum(), len(beats)))
-    rows[np.arange(len(rows)), low], rows[np.arange(len(rows)), low + 1] = 1 - part, part
-    bend = np.diff(np.eye(len(beats)), 2, axis=0)
-    system = rows.T @ rows + bend.T @ bend + 0.1 * np.eye(len(beats))
-    return np.linalg.solve(system, rows.T @ onsets[near] + 0.1 * beats)
+    low = np.minimum(grid[near] // 4, count - 2).astype(int)
+    part, target = grid[near] / 4 - low, onsets[near]  # target = (1 - part) beats[low] + part beats[low + 1]
 
+    def gather(index: np.ndarray, values: np.ndarray) -> np.ndarray:
+        return np.bincount(index, values, minlength=count)
 
-# bar lines
-
-
-def beat_features(notes: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Accents of each beat (m, 7): onset, loudness, depth, length, new harmony, new bass, size; mean 0."""
-    count = len(times)
-    place = np.interp(notes[:, 0], times, np.arange(count))
-    beat = place.round().astype(int)
-    on = np.abs(place - beat) < 0.15
-    where, struck = beat[on], notes[on]
-    loud, low, length = np.zeros(count), np.full(count, 90.0), np.zeros(count)
-    np.maximum.at(loud, where, struck[:, 3])
-    np.minimum.at(low, where, struck[:, 2])
-    ends = np.interp(struck[:, 1], times, np.arange(count))
-    np.maximum.at(length, where, (ends - where).clip(0, 4))
-    chroma = np.zeros((count + 4, 12))
-    np.add.at(chroma, (np.floor(place + 0.15).astype(int) + 2, notes[:, 2].astype(int) % 12), 1.0)
-    before, after = chroma[:count] + chroma[1 : count + 1], chroma[2 : count + 2] + chroma[3 : count + 3]
-    norm = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
-    novelty = 1 - (before * after).sum(axis=1) / norm.clip(1e-9)
-    bass_new = np.concatenate([[0.0], (np.diff(low) % 12 != 0).astype(float)]) * (low < 60)
-    size = np.bincount(where, minlength=count)
-    columns = [size > 0, loud / 32, (60 - low).clip(0) / 12, length, novelty, bass_new, np.log2(1 + size)]
-    x = np.stack(columns, axis=1).astype(float)
-    return x - x.mean(axis=0)
-
-
-def align(notes: np.ndarray, times: np.ndarray) -> Beats:
-    """The phase of the bar lines by the accents on the bars' first and third beats."""
-    x = beat_features(notes, times)
-    folded = np.stack([x[phase::4].sum(axis=0) for phase in range(4)])  # (4, 7)
-    score = folded @ DOWNBEAT_WEIGHTS[0] + np.roll(folded, -2, axis=0) @ DOWNBEAT_WEIGHTS[1]
-    return Beats(times, int(score.argmax()))
+    band = np.zeros((3, count))  # upper diagonals of the normal equations
+    band[2] = gather(low, (1 - part) ** 2) + gather(low + 1, part**2) + 0.1
+    band[1] = gather(low + 1, part * (1 - part))
+    for offset, value in ((0, 1.0), (1, 4.0), (2, 1.0)):
+        band[2, offset : count - 2 + offset] += STIFF * value
+    for offset in (1, 2):
+        band[1, offset : count - 2 + offset] -= STIFF * 2
+    band[0, 2:] += STIFF
+    return solveh_banded(band, gather(low, (1 - part) * target) + gather(low + 1, part * target) + 0.1 * beats)
