@@ -1,6 +1,7 @@
 """One evaluation as two files: ``report.json`` for programs, ``report.html`` for people, self-contained.
 
-A cell of a table is text, a number, an :class:`Estimate` with its interval, or a bool, which reads as met or missed.
+A cell of a table is text, a number, an :class:`Estimate` with its interval, a :class:`Spread`, or a bool, which
+reads as met or missed.
 """
 
 import base64
@@ -61,7 +62,14 @@ class Estimate(NamedTuple):
     high: float
 
 
-Cell = str | int | float | bool | Estimate
+class Spread(NamedTuple):
+    """A mean and the standard deviation around it."""
+
+    mean: float
+    std: float
+
+
+Cell = str | int | float | bool | Estimate | Spread
 
 
 class Report:
@@ -90,12 +98,9 @@ class Report:
         )
 
     def figure(self, figure, caption: str) -> None:
-        """A matplotlib figure; it is closed afterwards."""
-        import matplotlib.pyplot as plt
-
+        """A matplotlib figure (better not of pyplot, which keeps it alive)."""
         image = io.BytesIO()
         figure.savefig(image, format="png", metadata={"Software": None})
-        plt.close(figure)
         self.sections[-1]["figures"].append(caption)
         source, text = _embed(image.getvalue(), "image/png"), _prose(caption)
         self._body.append(f'<figure><img alt="{text}" src="{source}"><figcaption>{text}</figcaption></figure>')
@@ -132,6 +137,8 @@ def show(cell: Cell) -> str:
     """A cell as HTML: three significant digits, the interval small beside the number."""
     if isinstance(cell, Estimate):
         return f"{_number(cell.value)}<small>{_number(cell.low)} to {_number(cell.high)}</small>"
+    if isinstance(cell, Spread):
+        return f"{_number(cell.mean)}<small>± {_number(cell.std)}</small>"
     if isinstance(cell, (bool, np.bool_)):
         return '<span class="met">met</span>' if cell else '<span class="missed">missed</span>'
     return _prose(cell) if isinstance(cell, str) else _number(cell)
@@ -145,8 +152,8 @@ def _number(value: float) -> str:
 
 
 def _plain(cell: Cell):
-    """A cell as JSON: floats rounded to six decimals, an estimate as a mapping."""
-    if isinstance(cell, Estimate):
+    """A cell as JSON: floats rounded to six decimals, estimates and spreads as mappings."""
+    if isinstance(cell, (Estimate, Spread)):
         return {name: round(float(value), 6) for name, value in cell._asdict().items()}
     if isinstance(cell, (bool, np.bool_)):
         return bool(cell)
