@@ -73,7 +73,8 @@ class EMAVectorQuantizer(Quantizer):
                  restart: bool = True):  # fmt: skip
         super().__init__(dim, size)
         self.decay, self.commitment, self.restart = decay, commitment, restart
-        self.register_buffer("codes", nn.init.xavier_uniform_(torch.empty(size, dim)))
+        edge = math.sqrt(6 / (size + dim))
+        self.register_buffer("codes", torch.empty(size, dim).uniform_(-edge, edge))
         self.register_buffer("count", torch.zeros(size))  # moving average of the times chosen per batch
         self.register_buffer("total", torch.zeros(size, dim))  # moving average of the sum of the vectors that chose it
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
