@@ -1,0 +1,221 @@
+"""Layers that more than one generator uses. Shapes: b batch, n queries, m keys, h heads, d width."""
+
+import math
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
+from einops import rearrange
+from torch import Tensor, nn
+
+from gen.errors import DeviceError
+
+CHUNK = 128  # steps of causal linear attention worked out at once
+
+
+def lengths_to_mask(lengths: Tensor, size: int) -> Tensor:
+    """(b,) lengths -> (b, size) bool, True on the items that exist."""
+    return torch.arange(size, device=lengths.device) < lengths[:, None]
+
+
+def sinusoid(positions: Tensor, dim: int) -> Tensor:
+    """(...,) positions -> (..., dim) interleaved sine and cosine (Vaswani et al. 2017, sec. 3.5)."""
+    rates = torch.exp(torch.arange(0, dim, 2, device=positions.device) * (-math.log(10_000.0) / dim))
+    angles = positions[..., None].float() * rates
+    return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)
+
+
+@lru_cache(maxsize=8)
+def _angles(length: int, half: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    rates = torch.exp(torch.arange(half, device=device) * (-math.log(10_000.0) / half))
+    angles = (torch.arange(length, device=device)[:, None] * rates)[:, None]  # (n, 1, half)
+    return angles.cos().to(dtype), angles.sin().to(dtype)
+
+
+def rotate(x: Tensor, start: int = 0) -> Tensor:
+    """Rotary positions (Su et al. 2021) on (b, n, h, d) whose first item stands at position ``start``."""
+    n, half = x.shape[1], x.shape[3] // 2
+    reach = 1 << max(start + n - 1, 255).bit_length()  # a power of two, so that few tables are made
+    cos, sin = (table[start : start + n] for table in _angles(reach, half, x.device, x.dtype))
+    left, right = x[..., :half], x[..., half:]
+    return torch.cat((left * cos - right * sin, right * cos + left * sin), dim=-1)
+
+
+class FourierFeatures(nn.Module):
+    """(..., in_dim) values of about unit size -> (..., dim): the values with sine and cosine octaves, mixed."""
+
+    def __init__(self, in_dim: int, dim: int, octaves: int = 3):
+        super().__init__()
+        self.register_buffer("rates", math.pi / 2 * 2.0 ** torch.arange(octaves), persistent=False)
+        self.project = nn.Linear(in_dim * (1 + 2 * octaves), dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        angles = (x[..., None] * self.rates).flatten(-2)
+        return self.project(torch.cat((x, angles.sin(), angles.cos()), dim=-1))
+
+
+class AdaLN(nn.Module):
+    """LayerNorm whose scale and shift come from a condition (b, c) or (b, n, c); starts as plain LayerNorm."""
+
+    def __init__(self, dim: int, cond_dim: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(dim, elementwise_affine=False)
+        self.modulate = nn.Linear(cond_dim, 2 * dim)
+        nn.init.zeros_(self.modulate.weight)
+        nn.init.zeros_(self.modulate.bias)
+
+    def forward(self, x: Tensor, cond: Tensor) -> Tensor:
+        scale, shift = self.modulate(cond if cond.dim() == x.dim() else cond[:, None]).chunk(2, dim=-1)
+        return self.norm(x) * (1 + scale) + shift
+
+
+class Attention(nn.Module):
+    """Multi-head attention of one of two kinds, causal with a state or over a fixed memory.
+
+    ``softmax``: scaled dot product through diffusers' dispatcher, with rotary positions. ``linear``: the
+    feature map elu + 1 (Katharopoulos et al. 2020), whose causal state is one matrix a head whatever the length.
+    """
+
+    def __init__(self, dim: int, heads: int, kind: str = "softmax"):
+        super().__init__()
+        self.heads, self.kind = heads, kind
+        self.query, self.key, self.value = (nn.Linear(dim, dim) for _ in range(3))
+        self.out = nn.Linear(dim, dim)
+        self._attention_backend = None
+
+    def _split(self, x: Tensor) -> Tensor:
+        return rearrange(x, "b n (h d) -> b n h d", h=self.heads)
+
+    def remember(self, context: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Keys and values of a context (b, m, d), mask (b, m) bool: what :meth:`forward` looks at."""
+        key, value = self._split(self.key(context)), self._split(self.value(context))
+        if self.kind == "softmax":
+            return rotate(key), value, mask[:, None, None] if mask is not None else None
+        key = F.elu(key.float()) + 1
+        if mask is not None:
+            key = key * mask[..., None, None]
+        return torch.einsum("bmhd,bmhe->bhde", key, value.float()), key.sum(1)
+
+    def forward(self, x: Tensor, memory: tuple[Tensor, ...], start: int = 0) -> Tensor:
+        """x (b, n, d), which stands at position ``start``, attends to all of ``memory``."""
+        query = self._split(self.query(x))
+        if self.kind == "softmax":
+            key, value, mask = memory
+            seen = dispatch_attention_fn(
+                rotate(query, start), key, value, attn_mask=mask, backend=self._attention_backend
+            )
+        else:
+            query = F.elu(query.float()) + 1
+            total, norm = memory
+            seen = torch.einsum("bnhd,bhde->bnhe", query, total)
+            seen = seen / torch.einsum("bnhd,bhd->bnh", query, norm).clamp_min(1e-6)[..., None]
+        return self.out(seen.flatten(2).to(x.dtype))
+
+    def state(self, batch: int, capacity: int) -> dict:
+        """An empty causal state for up to ``capacity`` steps."""
+        d, like = self.query.out_features // self.heads, self.query.weight
+        if self.kind == "softmax":
+            return {"at": 0, "key": like.new_empty(batch, capacity, self.heads, d),
+                    "value": like.new_empty(batch, capacity, self.heads, d)}  # fmt: skip
+        return {"at": 0, "total": torch.zeros(batch, self.heads, d, d, device=like.device),
+                "norm": torch.zeros(batch, self.heads, d, device=like.device)}  # fmt: skip
+
+    def causal(self, x: Tensor, state: dict | None = None) -> Tensor:
+        """x (b, n, d) attends to itself up to each step and to what ``state`` holds; the state goes on."""
+        attend = self._causal_softmax if self.kind == "softmax" else self._causal_linear
+        return self.out(attend(x, state).flatten(2).to(x.dtype))
+
+    def _causal_softmax(self, x: Tensor, state: dict | None) -> Tensor:
+        at, n = (state["at"] if state else 0), x.shape[1]
+        query, key = rotate(self._split(self.query(x)), at), rotate(self._split(self.key(x)), at)
+        value, mask = self._split(self.value(x)), None
+        if state is not None:
+            state["key"][:, at : at + n], state["value"][:, at : at + n] = key, value
+            state["at"] = at + n
+            key, value = state["key"][:, : at + n], state["value"][:, : at + n]
+            if at and n > 1:
+                mask = torch.ones(n, at + n, dtype=torch.bool, device=x.device).tril(at)[None, None]
+        return dispatch_attention_fn(
+            query,
+            key,
+            value,
+            attn_mask=mask,
+            is_causal=n > 1 and mask is None,
+            backend=self._attention_backend,
+        )
+
+    def _causal_linear(self, x: Tensor, state: dict | None) -> Tensor:
+        state = self.state(len(x), 0) if state is None else state
+        query, key = (F.elu(self._split(f(x)).float()) + 1 for f in (self.query, self.key))
+        value, seen = self._split(self.value(x)).float(), []
+        for q, k, v in zip(query.split(CHUNK, 1), key.split(CHUNK, 1), value.split(CHUNK, 1), strict=True):
+            scores = torch.einsum("bnhd,bmhd->bhnm", q, k).tril()
+            top = torch.einsum("bhnm,bmhe->bnhe", scores, v) + torch.einsum(
+                "bnhd,bhde->bnhe", q, state["total"]
+            )
+            below = scores.sum(-1).transpose(1, 2) + torch.einsum("bnhd,bhd->bnh", q, state["norm"])
+            seen.append(top / below.clamp_min(1e-6)[..., None])
+            state["total"] = state["total"] + torch.einsum("bmhd,bmhe->bhde", k, v)
+            state["norm"] = state["norm"] + k.sum(1)
+        state["at"] += x.shape[1]
+        return torch.cat(seen, 1)
+
+
+class Block(nn.Module):
+    """A transformer layer: attention, cross-attention where asked for, and a GELU feed-forward net.
+
+    ``norm_first`` normalises each branch's input; otherwise each sum (post-norm), as MusER does.
+    """
+
+    def __init__(self, dim: int, heads: int, ffn: int, kind: str = "softmax", cross: bool = False,
+                 dropout: float = 0.0, norm_first: bool = True):  # fmt: skip
+        super().__init__()
+        self.norm_first = norm_first
+        self.attention = Attention(dim, heads, kind)
+        self.cross = Attention(dim, heads, kind) if cross else None
+        self.linear1, self.linear2 = nn.Linear(dim, ffn), nn.Linear(ffn, dim)
+        self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(3 if cross else 2))
+        self.dropout = nn.Dropout(dropout)
+
+    def _add(self, x: Tensor, norm: nn.LayerNorm, branch) -> Tensor:
+        if self.norm_first:
+            return x + self.dropout(branch(norm(x)))
+        return norm(x + self.dropout(branch(x)))
+
+    def _feed(self, x: Tensor) -> Tensor:
+        return self.linear2(self.dropout(F.gelu(self.linear1(x))))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """x (b, n, d), mask (b, n) bool: every item sees every other that exists."""
+        x = self._add(x, self.norms[0], lambda y: self.attention(y, self.attention.remember(y, mask)))
+        return self._add(x, self.norms[-1], self._feed)
+
+    def causal(
+        self, x: Tensor, state: dict | None = None, memory: tuple[Tensor, ...] | None = None
+    ) -> Tensor:
+        """x (b, n, d) sees itself up to each step, then ``memory`` (from ``self.cross.remember``)."""
+        start = state["at"] if state else 0
+        x = self._add(x, self.norms[0], lambda y: self.attention.causal(y, state))
+        if memory is not None:
+            x = self._add(x, self.norms[1], lambda y: self.cross(y, memory, start))
+        return self._add(x, self.norms[-1], self._feed)
+
+
+def set_attention_backend(model: nn.Module, name: str) -> None:
+    """Run the softmax attention of ``model`` on a backend of diffusers' dispatcher, after probing it there.
+
+    Raises DeviceError when the backend is unknown or cannot attend on the model's device.
+    """
+    layers = [m for m in model.modules() if isinstance(m, Attention)]
+    weight = layers[0].query.weight
+    probe = torch.zeros(1, 16, 1, 16, device=weight.device, dtype=weight.dtype)
+    try:
+        backend = AttentionBackendName(name)
+        dispatch_attention_fn(probe, probe, probe, backend=backend)
+    except (ValueError, ImportError, NotImplementedError, RuntimeError, KeyError) as error:
+        raise DeviceError(
+            f"attention backend '{name}' does not run on {weight.device}: use 'native', which always does"
+        ) from error
+    for layer in layers:
+        layer._attention_backend = backend

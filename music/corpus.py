@@ -1,0 +1,179 @@
+"""The training corpora as compound words with a valence and an arousal per bar; batches of random passages."""
+
+import csv
+import json
+import logging
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from music.beats import Beats, track
+from music.chords import estimate
+from music.data import emopia, read_notes
+from music.labels import Labeller, anchored, features
+from music.score import bar_lines, to_notes
+from music.tokens import BAR, BEAT, CHORD, CONTI, PITCH, Vocabulary, encode, quantise
+
+log = logging.getLogger(__name__)
+BLOCK = 4  # bars that share a label; it is read off the eight bars around them
+SKIP_GROUPS = {"ground_truth"}  # GiantMIDI files whose origin is not stated
+
+
+class Piece(NamedTuple):
+    """Compound words (T, 7), valence and arousal (bars, 2), whether the last bar is the music's own end, and whence."""
+
+    rows: np.ndarray
+    feeling: np.ndarray
+    ends: bool
+    group: str
+    part: str
+
+
+def pop909_beats(meta: dict) -> Beats | None:
+    """The annotated beats of a POP909 song, or None where fewer than nine in ten downbeats are four beats apart."""
+    downbeats = np.array([i for i, flag in enumerate(meta["beat_flags"]) if int(flag) & 2])
+    phase = np.bincount(downbeats % 4, minlength=4)
+    if phase.max() < 0.9 * len(meta["beats"]) / 4:
+        return None
+    return Beats(np.array(meta["beats"]) / 1000.0, int(phase.argmax()))
+
+
+def sources(data: Path):
+    """Every file of the corpora as (path, beats or None, group, part, quadrant or 0)."""
+    for clip in emopia(data):
+        yield clip.path, None, "emopia", clip.part, clip.quadrant
+    songs = json.loads((data / "pop909" / "pop909_meta.json").read_text())
+    for name, meta in songs.items():
+        if (beats := pop909_beats(meta)) is not None:
+            yield data / "pop909" / f"{name}.mid", beats, "pop909", "train", 0
+    with open(data / "giantmidi" / "index.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            if row["group"] not in SKIP_GROUPS:
+                yield data / "giantmidi" / row["file"], None, "giantmidi", "train", 0
+
+
+def tokenise(
+    notes: np.ndarray, beats: Beats | None, vocabulary: Vocabulary
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Notes -> compound words, and the notes of the eight bars around each block of :data:`BLOCK` bars."""
+    beats = track(notes) if beats is None else beats
+    grid = quantise(notes, beats, estimate(notes, beats))
+    played, lines = to_notes(grid), bar_lines(grid)
+    bar = np.searchsorted(lines, played[:, 0] + 1e-6, side="right") - 1
+    around = [played[(bar >= b - 2) & (bar < b + BLOCK + 2)] for b in range(0, len(lines), BLOCK)]
+    return encode(grid, vocabulary), around
+
+
+def build(data: Path, vocabulary: Vocabulary) -> list[Piece]:
+    """Tokenise and label every corpus under ``data``; the labeller learns from EMOPIA's training songs alone."""
+    clips = [c for c in emopia(data) if c.part == "train"]
+    labeller = Labeller(
+        np.array([features(read_notes(c.path)) for c in clips]), np.array([c.quadrant for c in clips])
+    )
+    read, windows = [], {"emopia": [], "pop909": [], "giantmidi": []}
+    for path, beats, group, part, quadrant in tqdm(list(sources(data)), desc="tokens", mininterval=10):
+        notes = read_notes(path)
+        if len(notes) < 16:
+            continue
+        rows, around = tokenise(notes, beats, vocabulary)
+        x = [features(w) if len(w) > 4 else None for w in around]
+        windows[group] += [f for f in x if f is not None]
+        read.append((rows, x, group, part, quadrant))
+    scales = {g: (np.mean(w, 0), np.std(w, 0) + 1e-6) for g, w in windows.items() if w}
+    return [_piece(labeller, scales, *item) for item in read]
+
+
+def _piece(
+    labeller: Labeller, scales: dict, rows: np.ndarray, x: list, group: str, part: str, quadrant: int
+) -> Piece:
+    mean, spread = scales[group] if group != "emopia" else (labeller.mean, labeller.spread)
+    blocks, last = [], np.zeros(2)
+    for f in x:
+        if f is not None:
+            last = labeller(((f - mean) / spread * labeller.spread + labeller.mean)[None])[0]
+        blocks.append(anchored(last, quadrant) if quadrant else last)
+    bars = int((rows[:, BEAT] == BAR).sum())
+    feeling = np.repeat(np.array(blocks), BLOCK, axis=0)[:bars]
+    return Piece(rows, feeling.astype(np.float32), group != "emopia", group, part)
+
+
+def save(pieces: list[Piece], path: Path) -> None:
+    np.savez_compressed(
+        path,
+        rows=np.concatenate([p.rows for p in pieces]),
+        feeling=np.concatenate([p.feeling for p in pieces]),
+        sizes=np.array([(len(p.rows), len(p.feeling), p.ends) for p in pieces]),
+        names=np.array([(p.group, p.part) for p in pieces]),
+    )
+
+
+def load(path: Path) -> list[Piece]:
+    with np.load(path, allow_pickle=False) as file:
+        rows, feeling, sizes, names = (file[key] for key in ("rows", "feeling", "sizes", "names"))
+    t, b = np.cumsum(sizes[:, 0])[:-1], np.cumsum(sizes[:, 1])[:-1]
+    split = zip(np.split(rows, t), np.split(feeling, b), sizes[:, 2], names, strict=True)
+    return [Piece(r, f, bool(ends), str(group), str(part)) for r, f, ends, (group, part) in split]
+
+
+def transpose(rows: np.ndarray, by: int, vocabulary: Vocabulary) -> np.ndarray:
+    """The rows ``by`` semitones higher, chords with them; unchanged if a note would leave the keyboard."""
+    out, sounding = rows.copy(), rows[:, PITCH] > 0
+    pitch = rows[sounding, PITCH] + by
+    if not by or pitch.min(initial=1) < 1 or pitch.max(initial=1) >= vocabulary.sizes[PITCH]:
+        return rows
+    out[sounding, PITCH] = pitch
+    first, qualities = CONTI + 2, (vocabulary.sizes[CHORD] - CONTI - 2) // 12
+    named = rows[:, CHORD] >= first
+    chord = rows[named, CHORD] - first
+    out[named, CHORD] = (chord + by * qualities) % (12 * qualities) + first
+    return out
+
+
+class Batch(NamedTuple):
+    rows: np.ndarray  # (b, n, 7)
+    lengths: np.ndarray  # (b,)
+    bar: np.ndarray  # (b, n) index of the bar of each step
+    left: np.ndarray  # (b, n) bars after the current one until the music ends
+    feeling: list[np.ndarray]  # each (bars, 2)
+    whole: np.ndarray  # (b,) bool: the passage reaches the end of its piece
+
+
+class Passages:
+    """Endless random passages that begin at a bar line, in a random key.
+
+    ``shares`` gives each group's part of the passages; within a group, longer pieces come more often.
+    """
+
+    def __init__(self, pieces: list[Piece], shares: dict[str, float], length: int, vocabulary: Vocabulary, seed: int):
+        self.pieces = [p for p in pieces if p.group in shares]
+        self.length, self.vocabulary = length, vocabulary
+        self.random = np.random.default_rng(seed)
+        sizes = np.array([min(len(p.rows), 4 * length) for p in self.pieces], dtype=float)
+        group = np.array([p.group for p in self.pieces])
+        weight = sum(share * sizes * (group == g) / max(sizes[group == g].sum(), 1) for g, share in shares.items())
+        self.weight = weight / weight.sum()
+        self.lines = [np.flatnonzero(p.rows[:, BEAT] == BAR) for p in self.pieces]
+
+    def _draw(self, far: int):
+        at = self.random.choice(len(self.pieces), p=self.weight)
+        piece, lines = self.pieces[at], self.lines[at]
+        last = max(np.searchsorted(lines, len(piece.rows) - self.length // 2), 1)
+        first = self.random.integers(last)
+        rows = piece.rows[lines[first] :][: self.length]
+        whole = lines[first] + len(rows) == len(piece.rows)
+        bar = np.cumsum(rows[:, BEAT] == BAR) - 1
+        left = len(lines) - 1 - first - bar if piece.ends else np.full(len(rows), far)
+        rows = transpose(rows, int(self.random.integers(-5, 7)), self.vocabulary)
+        return rows, bar, left, piece.feeling[first : first + bar[-1] + 1], whole
+
+    def batch(self, size: int, far: int) -> Batch:
+        """``size`` passages, padded with zeros; ``far`` stands for an end out of sight."""
+        drawn = [self._draw(far) for _ in range(size)]
+        lengths = np.array([len(rows) for rows, *_ in drawn])
+        rows = np.zeros((size, lengths.max(), 7), dtype=np.int64)
+        bar, left = np.zeros((2, size, lengths.max()), dtype=np.int64)
+        for i, (r, b, to_go, *_) in enumerate(drawn):
+            rows[i, : len(r)], bar[i, : len(b)], left[i, : len(to_go)] = r, b, to_go
+        return Batch(rows, lengths, bar, left, [d[3] for d in drawn], np.array([d[4] for d in drawn]))

@@ -1,0 +1,222 @@
+"""MusER's autoencoder (Ji and Yang, AAAI 2024): a VQ-VAE over compound words with a two-level decoder.
+
+Shapes: b batch, n steps, k codes, s = 7 element slots of 16 latent dimensions each.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from einops import rearrange
+from torch import Tensor, nn
+
+from gen import registry
+from gen.nn import Block, sinusoid
+from music.tokens import BAR, BEAT, CHORD, CONTI, ELEMENTS, START, TYPE, Vocabulary
+
+ORDERED = tuple(ELEMENTS.index(e) for e in ("tempo", "beat", "pitch", "duration", "velocity"))
+
+
+def stack(spec: dict, layer: dict, cross: bool = False) -> nn.ModuleList:
+    """``spec["layers"]`` transformer blocks; ``layer`` holds kind, norm_first and dropout."""
+    size = spec["width"], spec["heads"], spec["ffn"]
+    return nn.ModuleList(Block(*size, cross=cross, **layer) for _ in range(spec["layers"]))
+
+
+class Embedding(nn.Module):
+    """Rows of ids (b, n, 7) -> (b, n, sum of widths): each element looked up and scaled by sqrt(its width)."""
+
+    def __init__(self, classes: list[int], widths: list[int]):
+        super().__init__()
+        self.tables = nn.ModuleList(nn.Embedding(c, w) for c, w in zip(classes, widths, strict=True))
+        for table in self.tables:
+            nn.init.normal_(table.weight, std=table.embedding_dim**-0.5)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return torch.cat([t(rows[..., e]) * t.embedding_dim**0.5 for e, t in enumerate(self.tables)], dim=-1)
+
+
+class DimensionReducer(nn.Module):
+    """MusER's training-only reducer: a slot (b, n, 16) -> one value a step (b, n), by a transformer over its rows."""
+
+    def __init__(
+        self, length: int = 1024, layers: int = 4, heads: int = 4, ffn: int = 4096, kind: str = "linear"
+    ):
+        super().__init__()
+        self.length = length
+        self.blocks = nn.ModuleList(Block(length, heads, ffn, kind, norm_first=False) for _ in range(layers))
+        self.norm = nn.LayerNorm(length)
+
+    def forward(self, slot: Tensor) -> Tensor:
+        n = slot.shape[1]
+        x = F.pad(rearrange(slot, "b n d -> b d n"), (0, self.length - n))
+        x = x + sinusoid(torch.arange(x.shape[1], device=x.device), self.length)
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)[:, 0, :n]
+
+
+class Losses(NamedTuple):
+    """Scalars: the joint negative log-likelihood a step, the quantizer's and the regulariser's terms."""
+
+    nll: Tensor
+    quantizer: Tensor
+    order: Tensor
+    elements: Tensor  # mean NLL of each element where it applies
+    correct: Tensor  # (7,) share predicted right where it applies
+
+
+class MusER(ModelMixin, ConfigMixin):
+    """Encoder, quantizer, global decoder and seven element decoders.
+
+    Args (all JSON): ``classes`` ids and ``embed`` width of each element; ``encoder`` and ``decoder`` {width, layers,
+    heads, ffn}; ``elements`` {layers, heads, ffn}; ``quantizer`` and ``conditioner`` {name, **config}; ``layer`` {kind,
+    norm_first, dropout}; ``reducer`` "mean" or "transformer". A Bar row has a code of its own, ``bar`` (= the
+    quantizer's size), so that whoever counts codes counts bars.
+    """
+
+    slot = 16
+
+    @register_to_config
+    def __init__(self, classes: list[int], embed: list[int], encoder: dict, decoder: dict, elements: dict,
+                 quantizer: dict, conditioner: dict, layer: dict, reducer: str = "mean"):  # fmt: skip
+        super().__init__()
+        latent, width = 7 * self.slot, decoder["width"]
+        self.linear = layer["kind"] == "linear"
+        self.embedding = Embedding(classes, embed)
+        self.emotion = registry.build("conditioner", **conditioner)
+        self.encoder_in = nn.Linear(sum(embed), encoder["width"])
+        self.encoder_layers = stack(encoder, layer)
+        self.encoder_norm = nn.LayerNorm(encoder["width"])
+        self.to_latent = nn.Linear(encoder["width"], latent)
+        self.codebook = registry.build("quantizer", dim=latent, **quantizer)
+        self.bar_code = nn.Parameter(torch.randn(latent) * 0.1)
+        self.decoder_in = nn.Linear(sum(embed) + conditioner["dim"], width)
+        self.memory_in = nn.Linear(latent, width)
+        self.decoder_layers = stack(decoder, layer, cross=True)
+        self.decoder_norm = nn.LayerNorm(width)
+        self.slot_in = nn.Linear(self.slot, width)
+        per_element = {"width": width, **elements}
+        self.element_layers = nn.ModuleList(stack(per_element, layer) for _ in ELEMENTS)
+        self.element_norms = nn.ModuleList(nn.LayerNorm(width) for _ in ELEMENTS)
+        self.with_type = nn.Linear(width + embed[TYPE], width)
+        self.heads = nn.ModuleList(nn.Linear(width, c) for c in classes)
+        self.reduce = DimensionReducer(kind=layer["kind"]) if reducer == "transformer" else None
+        self.chord_probe = nn.Linear(self.slot, classes[CHORD])
+        numbers = [torch.tensor(Vocabulary.default().numbers(e), dtype=torch.float) for e in ORDERED]
+        self.set_numbers(dict(zip(ORDERED, numbers, strict=True)))
+
+    def set_numbers(self, numbers: dict[int, Tensor]) -> None:
+        """The physical values of the ordered elements' ids, for the regulariser (not part of the weights)."""
+        self.numbers = numbers
+
+    @property
+    def bar(self) -> int:
+        return self.codebook.size
+
+    # ------------------------------------------------------------------ codes
+    def place(self, x: Tensor, start: int = 0) -> Tensor:
+        """Absolute positions for linear attention; softmax attention carries rotary ones itself."""
+        if not self.linear:
+            return x
+        return x + sinusoid(torch.arange(start, start + x.shape[1], device=x.device), x.shape[2]).to(x.dtype)
+
+    def encode(self, rows: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Rows (b, n, 7), mask (b, n) -> latents (b, n, 112) before quantisation."""
+        x = self.place(self.encoder_in(self.embedding(rows)))
+        for block in self.encoder_layers:
+            x = block(x, mask)
+        return self.to_latent(self.encoder_norm(x))
+
+    def codes(self, rows: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Rows -> codes (b, n), or (b, n, s) with a quantizer per slot; Bar rows get ``self.bar``."""
+        index = self.codebook.encode(self.encode(rows, mask))
+        is_bar = rows[..., BEAT] == BAR
+        return torch.where(is_bar if index.dim() == 2 else is_bar[..., None], self.bar, index)
+
+    def latents(self, codes: Tensor) -> Tensor:
+        """Codes -> latents (b, n, 112)."""
+        is_bar = (codes if codes.dim() == 2 else codes[..., 0]) == self.bar
+        z = self.codebook.decode(codes.clamp_max(self.bar - 1))
+        return torch.where(is_bar[..., None], self.bar_code.to(z.dtype), z.to(self.bar_code.dtype))
+
+    # ---------------------------------------------------------------- decoder
+    def remember(self, z: Tensor, mask: Tensor | None = None) -> list[tuple]:
+        """Latents (b, m, 112) -> what each global layer's cross-attention looks at."""
+        context = self.memory_in(z)
+        return [block.cross.remember(context, mask) for block in self.decoder_layers]
+
+    def hidden(
+        self, previous: Tensor, cond: Tensor, memory: list[tuple], states: list | None = None
+    ) -> Tensor:
+        """Global decoder: previous rows (b, n, 7) and conditions (b, n, c) -> (b, n, width)."""
+        start = states[0]["at"] if states else 0
+        x = self.place(self.decoder_in(torch.cat((self.embedding(previous), cond), dim=-1)), start)
+        for i, block in enumerate(self.decoder_layers):
+            x = block.causal(x, states[i] if states else None, memory[i])
+        return self.decoder_norm(x)
+
+    def element_input(self, element: int, hidden: Tensor, z: Tensor) -> Tensor:
+        return hidden + self.slot_in(z[..., element * self.slot : (element + 1) * self.slot])
+
+    def element(self, element: int, x: Tensor, states: list | None = None) -> Tensor:
+        """One element's decoder over its inputs (b, n, width)."""
+        x = self.place(x, states[0]["at"] if states else 0)
+        for i, block in enumerate(self.element_layers[element]):
+            x = block.causal(x, states[i] if states else None)
+        return self.element_norms[element](x)
+
+    def logits(self, element: int, x: Tensor, kind: Tensor | None = None) -> Tensor:
+        """Decoded (b, n, width) -> (b, n, classes); all but the type also see ``kind`` (b, n), the row's type."""
+        if element != TYPE:
+            table = self.embedding.tables[TYPE]
+            x = self.with_type(torch.cat((x, table(kind) * table.embedding_dim**0.5), dim=-1))
+        return self.heads[element](x)
+
+    # --------------------------------------------------------------- training
+    def forward(self, rows: Tensor, mask: Tensor, cond: Tensor) -> Losses:
+        """Rows (b, n, 7), mask (b, n), conditions per step (b, n, c) -> the training losses."""
+        latent = self.encode(rows, mask)
+        is_bar = rows[..., BEAT] == BAR
+        coded = mask & ~is_bar
+        quantized = self.codebook(latent, coded)
+        z = torch.where(is_bar[..., None], self.bar_code, quantized.z)
+        start = torch.zeros_like(rows[:, :1])
+        start[..., TYPE] = START
+        previous = torch.cat((start, rows[:, :-1]), dim=1)
+        hidden = self.hidden(previous, cond, self.remember(z, mask))
+        nll, counts, correct = [], [], []
+        for e in range(7):
+            applies = mask & ((rows[..., e] > 0) | (e == TYPE))
+            x = self.element(e, self.element_input(e, hidden, z))[applies]
+            target = rows[..., e][applies]
+            logits = self.logits(e, x, rows[..., TYPE][applies]).float()
+            nll.append(F.cross_entropy(logits, target, reduction="sum"))
+            counts.append(max(len(target), 1))
+            correct.append((logits.argmax(-1) == target).sum() / counts[-1])
+        elements = torch.stack([loss / count for loss, count in zip(nll, counts, strict=True)])
+        order = self.order_loss(rows, z, coded)
+        return Losses(sum(nll) / mask.sum(), quantized.loss, order, elements.detach(), torch.stack(correct))
+
+    def order_loss(self, rows: Tensor, z: Tensor, coded: Tensor) -> Tensor:
+        """Element-wise regulariser (MusER sec. 3.3), on physical values: each slot's reduction keeps their order.
+
+        Mean over pairs of |tanh(r_a - r_b) - sign(v_a - v_b)|; chords, which have no order, are read off their slot
+        by a linear probe instead.
+        """
+        terms = []
+        for e in ORDERED:
+            slot = z[..., e * self.slot : (e + 1) * self.slot]
+            reduced = self.reduce(slot) if self.reduce is not None else slot.mean(-1)
+            value = self.numbers[e].to(z.device)[rows[..., e]]
+            keep = coded & value.isfinite()
+            r, v = reduced[keep].float(), value[keep]
+            other = torch.randperm(len(r), device=r.device)
+            terms.append((torch.tanh(r - r[other]) - torch.sign(v - v[other])).abs().sum() / max(len(r), 1))
+        chord = rows[..., CHORD]
+        named = coded & (chord > CONTI)
+        probe = self.chord_probe(z[..., CHORD * self.slot : (CHORD + 1) * self.slot][named])
+        terms.append(F.cross_entropy(probe.float(), chord[named], reduction="sum") / max(len(probe), 1) / 4)
+        return torch.stack(terms).sum()

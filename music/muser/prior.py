@@ -1,0 +1,74 @@
+"""The prior over codes: which compound word comes next, given the emotion of the bar and how many bars are left."""
+
+import torch
+import torch.nn.functional as F
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
+
+from gen import registry
+from gen.nn import sinusoid
+from music.muser.model import stack
+
+FAR = 16  # bars to the end from which on the end is out of sight; also what excerpts say
+
+
+class Prior(ModelMixin, ConfigMixin):
+    """A causal transformer over codes (MusER, AAAI 2024, sec. 3.4), with a real end.
+
+    Codes 0..size-1 are the quantizer's, ``size`` is Bar, ``size + 1`` ends the piece. With ``slots`` > 1 a step is
+    that many codes, each predicted from the state and the step's earlier codes.
+    """
+
+    @register_to_config
+    def __init__(self, size: int, network: dict, conditioner: dict, layer: dict, slots: int = 1):
+        super().__init__()
+        width = network["width"]
+        self.linear = layer["kind"] == "linear"
+        self.emotion = registry.build("conditioner", **conditioner)
+        self.tables = nn.ModuleList(nn.Embedding(size + 3, width) for _ in range(slots))
+        self.left = nn.Embedding(FAR + 1, width)
+        self.cond_in = nn.Linear(conditioner["dim"], width)
+        self.enter = nn.Linear(width, width)
+        self.blocks = stack(network, layer)
+        self.norm = nn.LayerNorm(width)
+        self.heads = nn.ModuleList(nn.Linear(width, size + 2) for _ in range(slots))
+        for table in (*self.tables, self.left):
+            nn.init.normal_(table.weight, std=0.02 if layer["norm_first"] else 1.0)
+
+    @property
+    def bar(self) -> int:
+        return self.config.size
+
+    @property
+    def end(self) -> int:
+        return self.config.size + 1
+
+    @property
+    def start(self) -> int:
+        return self.config.size + 2
+
+    def hidden(self, previous: Tensor, cond: Tensor, left: Tensor, states: list | None = None) -> Tensor:
+        """Previous codes (b, n, s), conditions (b, n, c), bars left (b, n) -> (b, n, width)."""
+        x = sum(table(previous[..., i]) for i, table in enumerate(self.tables))
+        x = self.enter(x) + self.cond_in(cond) + self.left(left.clamp(0, FAR))
+        if self.linear:
+            start = states[0]["at"] if states else 0
+            x = x + sinusoid(torch.arange(start, start + x.shape[1], device=x.device), x.shape[2]).to(x.dtype)
+        for i, block in enumerate(self.blocks):
+            x = block.causal(x, states[i] if states else None)
+        return self.norm(x)
+
+    def logits(self, hidden: Tensor, chosen: Tensor, slot: int) -> Tensor:
+        """State (b, n, width) and the step's codes so far (b, n, >= slot) -> logits (b, n, size + 2) of one slot."""
+        return self.heads[slot](hidden + sum(self.tables[i](chosen[..., i]) for i in range(slot)))
+
+    def forward(self, codes: Tensor, mask: Tensor, cond: Tensor, left: Tensor) -> Tensor:
+        """Codes (b, n, s), mask (b, n) -> mean negative log-likelihood of a step, in nats."""
+        start = torch.full_like(codes[:, :1], self.start)
+        hidden = self.hidden(torch.cat((start, codes[:, :-1]), dim=1), cond, left)
+        total = 0.0
+        for slot in range(self.config.slots):
+            logits = self.logits(hidden, codes, slot)[mask].float()
+            total = total + F.cross_entropy(logits, codes[..., slot][mask], reduction="sum")
+        return total / mask.sum()

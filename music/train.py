@@ -1,0 +1,239 @@
+"""``affekt train music``: the autoencoder, then the prior over its codes; all corpora first, then mostly EMOPIA.
+
+Time is the budget, so the learning rate follows the clock: the same command trains on a laptop and on a GPU.
+State goes to ``OUT/*.pt`` every two minutes; the same command goes on from there.
+"""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from gen.emotion.spec import Emotion, EmotionCurve, Keyframe
+from gen.nn import lengths_to_mask
+from music import corpus
+from music.corpus import Batch, Passages, Piece
+from music.muser.model import MusER
+from music.muser.prior import FAR, Prior
+from music.muser.sizes import configs
+from music.tokens import Vocabulary
+
+log = logging.getLogger(__name__)
+PRETRAIN = {"pop909": 0.6, "giantmidi": 0.1, "emopia": 0.3}
+FINETUNE = {"pop909": 0.2, "emopia": 0.8}
+SAVE_EVERY = 120  # seconds
+
+
+class Settings(BaseModel):
+    """What ``--set`` may change."""
+
+    model_config = ConfigDict(extra="forbid")
+    size: str = "compact"
+    conditioner: str | None = None
+    quantizer: str | None = None
+    seed: int = 0
+    batch: int = 12
+    length: int = 384  # steps of a passage
+    rate: float = 1.5e-3
+    drop: float = 0.15  # share of passages without their emotion, for guidance
+    autoencoder_share: float = 0.45  # of the minutes
+    finetune_share: float = 0.4  # of each model's minutes
+    regularise: float = 0.1
+    device: str = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def curve_of(feeling: np.ndarray, dominance: float) -> EmotionCurve:
+    """(bars, 2) valence and arousal -> a curve that holds each value until it changes. Corpora say nothing of dominance:
+    a random one teaches the model to leave it alone."""
+    changes = np.concatenate(([0], 1 + np.flatnonzero(np.any(np.diff(feeling, axis=0) != 0, axis=1))))
+    points = [(float(bar), Emotion(vad=(*map(float, feeling[bar]), dominance))) for bar in changes]
+    return EmotionCurve(
+        keyframes=tuple(Keyframe(at=at, emotion=emotion, ease="hold") for at, emotion in points), unit="bars"
+    )
+
+
+class Data:
+    """Passages as tensors on a device, with conditions per step from a model's own conditioner."""
+
+    def __init__(self, pieces: list[Piece], shares: dict[str, float], settings: Settings, seed: int):
+        self.settings = settings
+        self.passages = Passages(pieces, shares, settings.length, Vocabulary.default(), seed)
+        self.random = np.random.default_rng(seed)
+
+    def batch(self) -> Batch:
+        return self.passages.batch(self.settings.batch, FAR)
+
+    def tensors(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Rows (b, n, 7), lengths (b,), bar of each step (b, n), bars left (b, n)."""
+        arrays = batch.rows, batch.lengths, batch.bar, batch.left
+        return tuple(torch.from_numpy(array).to(self.settings.device) for array in arrays)
+
+    def conditions(self, model: nn.Module, batch: Batch, drop: float) -> Tensor:
+        """One condition a bar (b, bars, c); a share ``drop`` of the items gets the null instead."""
+        curves = [curve_of(f, self.random.uniform(-1, 1)) for f in batch.feeling]
+        frames = np.arange(max(len(f) for f in batch.feeling))
+        prepared = {k: v.to(self.settings.device) for k, v in model.emotion.prepare(curves, frames).items()}
+        dropped = torch.from_numpy(self.random.random(len(curves)) < drop).to(self.settings.device)
+        return model.emotion(drop=dropped, **prepared)
+
+
+def at_bar(tokens: Tensor, bar: Tensor) -> Tensor:
+    """Conditions per bar (b, bars, c) -> per step (b, n, c), by each step's bar (b, n)."""
+    return tokens.gather(1, bar[..., None].expand(-1, -1, tokens.shape[2]))
+
+
+def autoencoder_loss(model: MusER, data: Data, settings: Settings, drop: float) -> tuple[Tensor, dict]:
+    batch = data.batch()
+    rows, lengths, bar, _ = data.tensors(batch)
+    condition = data.conditions(model, batch, drop)
+    losses = model(rows, lengths_to_mask(lengths, rows.shape[1]), at_bar(condition.tokens, bar))
+    total = losses.nll + losses.quantizer + settings.regularise * losses.order + condition.loss
+    elements = {f"nll_{i}": round(float(x), 3) for i, x in enumerate(losses.elements)}
+    return total, {"nll": float(losses.nll), "vq": float(losses.quantizer), "order": float(losses.order)} | elements
+
+
+def prior_loss(model: Prior, autoencoder: MusER, data: Data, settings: Settings, drop: float) -> tuple[Tensor, dict]:
+    batch = data.batch()
+    rows, lengths, bar, left = data.tensors(batch)
+    with torch.no_grad():
+        codes = autoencoder.codes(rows, lengths_to_mask(lengths, rows.shape[1]))
+    codes = codes if codes.dim() == 3 else codes[..., None]
+    condition = data.conditions(model, batch, drop)
+    ends = (left.gather(1, lengths[:, None] - 1)[:, 0] == 0) & torch.from_numpy(batch.whole).to(left.device)
+    steps = with_end(model, codes, lengths, bar, left, ends)
+    loss = model(steps[0], steps[1], at_bar(condition.tokens, steps[2]), steps[3]) + condition.loss
+    return loss, {"nll": float(loss)}
+
+
+def with_end(model: Prior, codes: Tensor, lengths: Tensor, bar: Tensor, left: Tensor, ends: Tensor):
+    """Codes (b, n, s) -> codes, mask, bar and bars left of n + 1 steps: an end after the pieces that ``ends`` marks.
+
+    A step is told the bar that its predecessor stands in: its own would give a Bar away.
+    """
+    b, n, slots = codes.shape
+    codes = torch.cat((codes, codes.new_full((b, 1, slots), model.end)), 1)
+    codes.scatter_(1, lengths[:, None, None].expand(-1, 1, slots), model.end)
+    mask = lengths_to_mask(lengths + ends, n + 1)
+    return codes, mask, torch.cat((bar[:, :1], bar), 1), torch.cat((left[:, :1] + 1, left), 1)
+
+
+class Run:
+    """One model's training under a clock: warm-up, cosine decay, two phases, a log of JSON lines, a state to go on from."""
+
+    def __init__(self, name: str, model: nn.Module, out: Path, minutes: float, settings: Settings):
+        self.name, self.model, self.out, self.settings = name, model.to(settings.device), out, settings
+        self.seconds = minutes * 60
+        self.optimiser = torch.optim.AdamW(
+            model.parameters(), settings.rate, betas=(0.9, 0.98), weight_decay=0.02, fused=True
+        )
+        self.step, self.elapsed = 0, 0.0
+        if self.state_path.exists():
+            state = torch.load(self.state_path, weights_only=True)
+            model.load_state_dict(state["model"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.step, self.elapsed = state["step"], state["elapsed"]
+
+    @property
+    def state_path(self) -> Path:
+        return self.out / f"{self.name}.pt"
+
+    def save(self) -> None:
+        state = {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
+        partial = self.state_path.with_suffix(".part")
+        torch.save(state | {"step": self.step, "elapsed": self.elapsed}, partial)
+        os.replace(partial, self.state_path)
+
+    def record(self, **values) -> None:
+        line = {"model": self.name, "step": self.step, "seconds": round(self.elapsed)} | values
+        with open(self.out / "log.jsonl", "a") as file:
+            file.write(json.dumps(line) + "\n")
+        log.info("%s", line)
+
+    def train(self, loss: Callable, phases: list[tuple[float, Data]], valid: Data, drop: float) -> None:
+        """``loss(model, data, drop) -> (scalar, values)``; ``phases`` are (share of the time, data)."""
+        kind = torch.device(self.settings.device).type
+        ends = np.cumsum([share for share, _ in phases])
+        saved = self.elapsed
+        while self.elapsed < self.seconds:
+            began, done = time.perf_counter(), self.elapsed / self.seconds
+            data = phases[min(int(np.searchsorted(ends, done, side="right")), len(phases) - 1)][1]
+            rate = self.settings.rate * min(1, (self.step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * done)))
+            for group in self.optimiser.param_groups:
+                group["lr"] = rate
+            with torch.autocast(kind, torch.bfloat16):
+                value, values = loss(self.model, data, drop)
+            value.backward()
+            nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            self.optimiser.step()
+            self.optimiser.zero_grad(set_to_none=True)
+            self.step += 1
+            self.elapsed += time.perf_counter() - began
+            if self.step % 50 == 0:
+                self.record(**values)
+            if self.elapsed - saved > SAVE_EVERY or self.elapsed >= self.seconds:
+                self.validate(loss, valid)
+                self.save()
+                saved = self.elapsed
+
+    def validate(self, loss: Callable, valid: Data, batches: int = 4) -> None:
+        self.model.eval()
+        valid.passages.random = np.random.default_rng(1)
+        with torch.no_grad():
+            values = [loss(self.model, valid, 0.0)[1]["nll"] for _ in range(batches)]
+        self.model.train()
+        self.record(valid_nll=round(float(np.mean(values)), 4))
+
+
+def prepared(data: Path, out: Path) -> list[Piece]:
+    """The corpora as compound words, made once and kept in ``OUT/tokens.npz``."""
+    path = out / "tokens.npz"
+    if not path.exists():
+        corpus.save(corpus.build(data, Vocabulary.default()), path)
+    return corpus.load(path)
+
+
+def phases_of(pieces: list[Piece], settings: Settings) -> tuple[list[tuple[float, Data]], Data]:
+    train = [p for p in pieces if p.part == "train"]
+    pretrain = Data(train, PRETRAIN, settings, settings.seed)
+    finetune = Data(train, FINETUNE, settings, settings.seed + 1)
+    valid = Data([p for p in pieces if p.part == "valid"], {"emopia": 1.0}, settings, 0)
+    return [(1 - settings.finetune_share, pretrain), (settings.finetune_share, finetune)], valid
+
+
+def build(settings: Settings) -> tuple[MusER, Prior]:
+    """New networks of a size, with the settings' conditioner and quantizer."""
+    torch.manual_seed(settings.seed)
+    quantizer = {"name": settings.quantizer} if settings.quantizer else None
+    autoencoder_config, prior_config = configs(settings.size, settings.conditioner, quantizer)
+    autoencoder = MusER(**autoencoder_config)
+    codebook = autoencoder.codebook
+    return autoencoder, Prior(size=codebook.size, slots=codebook.slots, **prior_config)
+
+
+def train(data: Path, out: Path, minutes: float | None = None, settings: dict[str, str] | None = None) -> None:
+    """Train both models for ``minutes`` together (80 by default) and write the checkpoint to ``OUT/checkpoint``."""
+    chosen = Settings(**(settings or {}))
+    out.mkdir(parents=True, exist_ok=True)
+    minutes = 80.0 if minutes is None else minutes
+    phases, valid = phases_of(prepared(Path(data), out), chosen)
+    autoencoder, prior = build(chosen)
+    run = Run("autoencoder", autoencoder, out, minutes * chosen.autoencoder_share, chosen)
+    run.train(lambda m, d, drop: autoencoder_loss(m, d, chosen, drop), phases, valid, chosen.drop)
+    autoencoder.eval().requires_grad_(False)
+    run = Run("prior", prior, out, minutes * (1 - chosen.autoencoder_share), chosen)
+    run.train(lambda m, d, drop: prior_loss(m, autoencoder, d, chosen, drop), phases, valid, chosen.drop)
+    export(autoencoder, prior, out / "checkpoint")
+
+
+def export(autoencoder: MusER, prior: Prior, folder: Path) -> None:
+    """The checkpoint: both models in fp16 and the vocabulary."""
+    for name, model in (("autoencoder", autoencoder), ("prior", prior)):
+        model.to("cpu", torch.float16).save_pretrained(folder / name)
+    Vocabulary.default().save(folder / "vocabulary.json")
