@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+from gen.errors import RenderError
+
 RECORD = "item.json"
 ABANDONED = 86400.0  # seconds after which a draft must be the remains of a killed run
 
@@ -52,6 +54,8 @@ class Cache:
         """Make a draft the finished item ``key``; ``outputs`` are the generator's files, the main one first."""
         from gen.media import check
 
+        if not outputs:
+            raise RenderError("The generator wrote no file, which is a mistake in it: please report this.")
         for path in outputs:
             check(path)
         others = sorted(path for path in draft.iterdir() if path not in outputs)

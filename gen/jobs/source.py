@@ -7,6 +7,8 @@ import yaml
 from gen.errors import InputError
 from gen.jobs.schema import Location, short
 
+MOST = 50  # levels of lists and mappings in each other
+
 # The C loader reads 10,000 jobs in half a second; wheels of PyYAML have it, a build from source may not.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -18,7 +20,9 @@ class Source:
         self.path = path
         self.lines: dict[Location, int] = {}
         try:
-            loader = _Loader(path.read_bytes())
+            content = path.read_bytes()
+            self._check_depth(content)
+            loader = _Loader(content)
             self.data = self._read(loader, loader.get_single_node(), (), ())
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
@@ -27,13 +31,23 @@ class Source:
             raise InputError(f"{path}:{line}: this is not valid YAML ({error.problem}).") from None
         except yaml.YAMLError as error:
             raise InputError(f"{path}:1: this is not valid YAML ({error}).".replace("\n", " ")) from None
-        except RecursionError:
-            raise InputError(f"{path}:1: the file is nested too deeply.") from None
 
     def error(self, where: Location, message: str) -> InputError:
-        """An error at the line of ``where``, or of the nearest thing around it that has a line."""
-        known = next(where[:n] for n in range(len(where), -1, -1) if where[:n] in self.lines or n == 0)
+        """An error at the line of ``where``, as far as the file has it; a step that the file does not have is skipped,
+        since a model may have put it in (a list of keyframes is ``emotion.1`` in YAML, ``emotion.keyframes.1`` inside).
+        """
+        known: Location = ()
+        for step in where:
+            known = (*known, step) if (*known, step) in self.lines else known
         return InputError(f"{self.path}:{self.lines.get(known, 1)}: {message}")
+
+    def _check_depth(self, content: bytes) -> None:
+        """Refuse what would make the C loader, which has no limit, run out of stack."""
+        depth = 0
+        for event in yaml.parse(content, _Loader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MOST:
+                raise InputError(f"{self.path}:{event.start_mark.line + 1}: this is nested more than {MOST} deep.")
 
     def _read(self, loader, node, where: Location, above: tuple):
         """Data of a node. Written out instead of ``construct_document``, which forgets lines and repeated keys."""

@@ -1,0 +1,199 @@
+"""The runner: cache, resume, failures, retries, twins, graph, workers, shards."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import soundfile
+from tone import ToneGenerator
+
+from gen.jobs import run as runner
+from gen.jobs.cache import Cache
+from gen.jobs.plan import plan_file, plan_tasks
+from gen.jobs.run import run
+from gen.jobs.schema import parse_task
+from gen.media import read_audio
+from gen.provenance import sidecar
+
+pytestmark = pytest.mark.usefixtures("tone_kind")
+
+
+class Show:
+    """A job file, its output folder and what was reported."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.out, self.cache, self.events = folder, folder / "out", Cache(folder / "cache"), []
+
+    def render(self, text: str, **options) -> dict[str, str]:
+        (self.folder / "show.yaml").write_text(text)
+        plan = plan_file(self.folder / "show.yaml")
+        shard = options.pop("shard", None)
+        plan = plan.shard(*shard) if shard else plan
+        self.events = []
+        return run(plan, self.out, self.cache, self.events.append, device="cpu", **options)
+
+    def files(self) -> list[str]:
+        return sorted(p.relative_to(self.out).as_posix() for p in self.out.rglob("*") if p.is_file())
+
+
+@pytest.fixture
+def show(tmp_path):
+    runner._generator.cache_clear()
+    return Show(tmp_path)
+
+
+def test_renders_and_then_finds_everything_cached(show):
+    text = "jobs: [{id: a, kind: tone, count: 2}, {id: b, kind: tone, emotion: happy @ 1.5}]"
+    assert show.render(text) == {"a": "rendered", "b": "rendered"}
+    assert show.files() == ["a/1.wav", "a/1.wav.json", "a/2.wav", "a/2.wav.json", "b.wav", "b.wav.json"]
+    before = {name: (show.out / name).stat().st_mtime_ns for name in show.files()}
+    assert show.render(text) == {"a": "cached", "b": "cached"}
+    assert before == {name: (show.out / name).stat().st_mtime_ns for name in show.files()}
+    assert not list((show.cache.root / "drafts").iterdir())
+
+
+def test_manifest_lies_beside_and_inside(show):
+    show.render("jobs: [{id: a, kind: tone, seed: 7}]")
+    manifest = json.loads(sidecar(show.out / "a.wav").read_text())
+    assert manifest["ai_generated"] is True and manifest["seed"] == 7 and manifest["device"] == "cpu"
+    assert json.loads(soundfile.SoundFile(show.out / "a.wav").comment) == manifest
+
+
+def test_progress_is_told(show):
+    show.render("jobs: [{id: a, kind: tone, count: 2}]")
+    assert [(event.state, event.fraction, event.message) for event in show.events] == [
+        ("progress", 0.5, "piece 1"), ("progress", 1.0, "piece 2"), ("rendered", 1.0, ""),
+    ]  # fmt: skip
+
+
+def test_output_of_one_job_is_input_of_another(show):
+    states = show.render(
+        "jobs:\n- {id: b, kind: tone, continue: {job: a}, seconds: 0.2}\n- {id: a, kind: tone, seconds: 0.1}\n"
+    )
+    assert [event.id for event in show.events if event.state == "rendered"] == ["a", "b"]
+    assert states == {"a": "rendered", "b": "rendered"}
+    assert len(read_audio(show.out / "b.wav")[0]) == 3 * len(read_audio(show.out / "a.wav")[0])
+
+
+def test_a_changed_job_and_what_needs_it_render_again(show):
+    text = "jobs:\n- {id: a, kind: tone, seed: 1}\n- {id: b, kind: tone, continue: {job: a}}\n- {id: c, kind: tone}\n"
+    show.render(text)
+    assert show.render(text.replace("seed: 1", "seed: 2")) == {"a": "rendered", "b": "rendered", "c": "cached"}
+
+
+def test_one_bad_item_does_not_cost_the_others(show):
+    text = "\n".join(
+        [
+            "jobs:",
+            "- {id: bad, kind: tone, fault: raise}",
+            "- {id: after, kind: tone, continue: {job: bad}}",
+            "- {id: last, kind: tone, continue: {job: after}}",
+            "- {id: empty, kind: tone, seconds: 0.00001}",
+            "- {id: hint, kind: tone, fault: mistake}",
+            "- {id: good, kind: tone}",
+        ]
+    )
+    states = show.render(text)
+    assert states == {
+        "bad": "failed", "after": "blocked", "last": "blocked", "empty": "failed", "hint": "failed", "good": "rendered",
+    }  # fmt: skip
+    error = json.loads((show.out / "bad.error.json").read_text())
+    assert error["error"] == "ZeroDivisionError: the oscillator is upset" and "misbehave" in error["details"]
+    assert json.loads((show.out / "after.error.json").read_text())["error"] == "needs bad, which failed"
+    assert json.loads((show.out / "hint.error.json").read_text())["error"] == "turn the oscillator on"
+    assert "length is zero" in json.loads((show.out / "empty.error.json").read_text())["error"]
+    assert not list((show.cache.root / "drafts").glob("*/*"))
+    show.render(text.replace("fault: raise", "fault: none"))
+    assert show.files()[:2] == ["after.wav", "after.wav.json"] and "bad.error.json" not in show.files()
+
+
+@pytest.mark.parametrize("fault", ["once", "memory"])
+def test_what_may_pass_is_tried_once_more(show, fault):
+    assert show.render(f"jobs: [{{id: a, kind: tone, fault: {fault}}}]") == {"a": "rendered"}
+
+
+def test_equal_items_render_once_and_appear_under_each_name(show):
+    states = show.render("jobs: [{id: a, kind: tone}, {id: b, kind: tone}]")
+    assert states == {"a": "rendered", "b": "cached"} and show.files()[::2] == ["a.wav", "b.wav"]
+    states = show.render("jobs: [{id: c, kind: tone, fault: raise}, {id: d, kind: tone, fault: raise}]")
+    assert states == {"c": "failed", "d": "blocked"}
+
+
+def test_items_of_one_model_load_it_once(show, tmp_path):
+    for name in ("v0", "v1"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(name)
+    jobs = ", ".join(f"{{id: j{n}, kind: tone, seed: {n}, voice: {tmp_path}/v{n % 2}}}" for n in range(8))
+    ToneGenerator.loaded = 0
+    show.render(f"jobs: [{jobs}]")
+    assert ToneGenerator.loaded == 2
+
+
+def test_shards_render_all_between_them_and_what_they_need(show):
+    text = (
+        "jobs:\n- {id: a, kind: tone, matrix: {seed: [1, 2, 3, 4]}}\n"
+        "- {id: b, kind: tone, matrix: {seed: [1, 2, 3, 4]}, continue: {job: a}}\n"
+    )
+    found: dict[str, str] = {}
+    for part in (1, 2, 3):
+        share = show.render(text, shard=(part, 3))
+        assert not share.keys() & found.keys()
+        found |= share
+    assert len(found) == 8 and len(show.files()) == 16
+
+
+def test_altered_output_is_put_back(show):
+    text = "jobs: [{id: a, kind: tone}]"
+    show.render(text)
+    good = (show.out / "a.wav").read_bytes()
+    (show.out / "a.wav").write_bytes(b"cut")
+    show.render(text)
+    assert (show.out / "a.wav").read_bytes() == good
+
+
+def test_old_drafts_are_swept(show):
+    old = show.cache.root / "drafts" / "old"
+    old.mkdir(parents=True)
+    os.utime(old, (1, 1))
+    (show.cache.root / "drafts" / "new").mkdir()
+    show.render("jobs: [{id: a, kind: tone}]")
+    assert [path.name for path in (show.cache.root / "drafts").iterdir() if path.is_dir()] == ["new"]
+
+
+def test_tasks_at_hand(show):
+    plan = plan_tasks({"one": parse_task({"kind": "tone"}), "two": parse_task({"kind": "tone", "seed": 1})})
+    assert run(plan, show.out, show.cache, show.events.append, device="cpu") == {"one": "rendered", "two": "rendered"}
+
+
+def test_a_generator_without_files_is_told(show, monkeypatch):
+    monkeypatch.setattr(ToneGenerator, "render", lambda *args: [])
+    assert show.render("jobs: [{id: a, kind: tone}]") == {"a": "failed"}
+    assert "wrote no file" in show.events[-1].message
+
+
+@pytest.mark.slow
+def test_workers_give_the_same_bytes_as_one_process(show, tmp_path):
+    text = (
+        "jobs:\n- {id: a, kind: tone, matrix: {seed: [1, 2, 3, 4, 5]}}\n"
+        "- {id: b, kind: tone, matrix: {seed: [1, 2, 3]}, continue: {job: a}}\n- {id: bad, kind: tone, fault: raise}\n"
+    )
+    show.render(text)
+    alone = {name: (show.out / name).read_bytes() for name in show.files() if "error" not in name}
+    other = Show(tmp_path / "other")
+    other.folder.mkdir()
+    states = other.render(text, workers=2)
+    assert states.pop("bad") == "failed" and set(states.values()) == {"rendered"}
+    assert alone == {name: (other.out / name).read_bytes() for name in other.files() if "error" not in name}
+
+
+@pytest.mark.slow
+def test_killed_workers_are_replaced(show):
+    others = "- {id: a, kind: tone, matrix: {seed: [1, 2, 3, 4]}}\n"
+    shy = "- {id: shy, kind: tone, seed: 5, fault: die once}\n"
+    assert set(show.render(f"jobs:\n{others}{shy}", workers=2).values()) == {"rendered"}
+    dies = "- {id: dies, kind: tone, seed: 6, fault: die}\n- {id: after, kind: tone, continue: {job: dies}}\n"
+    states = show.render(f"jobs:\n{dies}{others.replace('1,', '7, 8, 9,')}", workers=2)
+    assert states.pop("dies") == "failed" and states.pop("after") == "blocked"
+    assert set(states.values()) == {"cached", "rendered"} and len(states) == 6
+    assert "worker died twice" in json.loads((show.out / "dies.error.json").read_text())["error"]
