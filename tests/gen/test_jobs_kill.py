@@ -1,0 +1,106 @@
+"""``affekt render`` killed at random moments: nothing half-written shows, and the end result has the same bytes."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gen.jobs.cache import RECORD
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tone_kind")]
+
+SHOW = """
+defaults: {kind: tone, pause: 0.04, seconds: 2}
+jobs:
+  - {id: a, matrix: {seed: [1, 2, 3, 4, 5, 6]}}
+  - {id: b, matrix: {seed: [1, 2, 3, 4]}, count: 2, continue: {job: a}}
+"""
+
+
+def start(folder: Path, *options: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "gen.cli", "render", "show.yaml", "--device", "cpu", "--json", *options]
+    return subprocess.Popen(
+        command, cwd=folder, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        env=os.environ | {"AFFEKT_CACHE": "cache"},
+    )  # fmt: skip
+
+
+def visible(folder: Path) -> dict[str, bytes]:
+    """Files by name, without hidden ones."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def finished(cache: Path) -> dict[str, bytes]:
+    """Files of the finished items, each checked against its record."""
+    found = {}
+    for entry in cache.glob("??/*"):
+        names = json.loads((entry / RECORD).read_text())
+        assert sorted([*names, RECORD]) == sorted(path.name for path in entry.iterdir())
+        found |= {f"{entry.name}/{name}": (entry / name).read_bytes() for name in (*names, RECORD)}
+    return found
+
+
+def end(process: subprocess.Popen) -> None:
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 0, told.decode()
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    return tmp_path_factory.mktemp("reference")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_killed_at_random_moments(tmp_path, reference, workers):
+    if not (reference / "show.yaml").exists():
+        (reference / "show.yaml").write_text(SHOW)
+        began = time.monotonic()
+        end(start(reference))
+        (reference / "seconds").write_text(str(time.monotonic() - began))
+    whole, kept = visible(reference / "out"), finished(reference / "cache")
+    seconds = float((reference / "seconds").read_text())
+    assert len(kept) == 6 * 3 + 4 * 5
+
+    (tmp_path / "show.yaml").write_text(SHOW)
+    dice, killed = random.Random(workers), 0
+    for _ in range(8):
+        process = start(tmp_path, "--workers", str(workers))
+        time.sleep(dice.uniform(0.3, 0.8) * seconds)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            killed += 1
+        process.communicate()
+        assert visible(tmp_path / "out").items() <= whole.items()
+        assert finished(tmp_path / "cache").items() <= kept.items()
+    assert killed >= 2
+    end(start(tmp_path, "--workers", str(workers)))
+    assert visible(tmp_path / "out") == whole and finished(tmp_path / "cache") == kept
+
+
+def test_workers_end_with_a_killed_parent(tmp_path):
+    (tmp_path / "show.yaml").write_text(SHOW.replace("0.04", "1"))
+    process = start(tmp_path, "--workers", "2")
+    while not (tmp_path / "cache" / "drafts").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 30
+    while group_is_alive(process.pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def group_is_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
