@@ -101,8 +101,12 @@ class Report:
         """A matplotlib figure (better not of pyplot, which keeps it alive)."""
         image = io.BytesIO()
         figure.savefig(image, format="png", metadata={"Software": None})
+        self.picture(image.getvalue(), caption)
+
+    def picture(self, png: bytes, caption: str) -> None:
+        """A picture that is drawn already."""
         self.sections[-1]["figures"].append(caption)
-        source, text = _embed(image.getvalue(), "image/png"), _prose(caption)
+        source, text = _embed(png, "image/png"), _prose(caption)
         self._body.append(f'<figure><img alt="{text}" src="{source}"><figcaption>{text}</figcaption></figure>')
 
     def players(self, sounds: list[tuple[str, np.ndarray, int]]) -> None:

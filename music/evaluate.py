@@ -1,0 +1,236 @@
+"""``affekt evaluate music``: generated pieces against real ones that no model has heard, on the same measures."""
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from gen.emotion.spec import EmotionCurve
+from gen.errors import InputError
+from music import metrics
+from music.data import emopia, read_notes
+from music.judge import Judge, Verdict, on_bars
+
+STEPS = np.linspace(-1.0, 1.0, 21)
+AROUSAL = ("judge: high arousal", "notes per second", "onsets per second", "velocity", "tempo")
+VALENCE = ("judge: positive valence", "mode", "consonance", "register")
+
+
+class Settings(NamedTuple):
+    """What ``--set`` may change; ``full`` takes the sizes of :data:`FULL` for all that is not set."""
+
+    data: str = ""  # the folder that holds emopia/
+    model: str = "muser-compact"
+    device: str = "cpu"
+    bars: int = 16
+    pieces: int = 12  # per quadrant
+    sweep: int = 2  # pieces per step of a control curve
+    curves: int = 6  # pieces per emotion that changes
+    valid: int = 0  # seeds per quadrant that are checked for validity alone
+    batch: int = 16
+    listen: int = 1  # pieces per quadrant to hear
+
+
+FULL = {"pieces": 50, "sweep": 8, "curves": 24, "valid": 200}
+
+
+class Music(NamedTuple):
+    """Notes (n, 4) in seconds, and bar lines in seconds, the end of the last bar among them."""
+
+    notes: np.ndarray
+    bars: np.ndarray
+
+
+class Pieces(NamedTuple):
+    """Pieces of one origin with the quadrants (0..3) they have or should have, and what counts as one draw."""
+
+    music: list[Music]
+    quadrant: np.ndarray
+    song: np.ndarray
+
+
+def parse(settings: dict[str, str]) -> Settings:
+    """Settings from ``--set name=value``. Raises InputError for an unknown name, or without ``data``."""
+    names = ("full", *Settings._fields)
+    if unknown := settings.keys() - set(names):
+        raise InputError(f"evaluate music has no setting {', '.join(sorted(unknown))}: use {', '.join(names)}")
+    if "data" not in settings:
+        raise InputError("Name the folder that holds emopia/ with --set data=DIR")
+    given = {name: Settings.__annotations__[name](value) for name, value in settings.items() if name != "full"}
+    return Settings(**((FULL if settings.get("full", "0") != "0" else {}) | given))
+
+
+def with_end(notes: np.ndarray, bars: np.ndarray) -> Music:
+    """Music whose last bar is as long as the one before."""
+    last = bars[-1] - bars[-2] if len(bars) > 1 else notes[:, 1].max() - bars[-1]
+    return Music(notes, np.append(bars, bars[-1] + last))
+
+
+def real(data: Path) -> tuple[dict[str, Pieces], list[np.ndarray]]:
+    """EMOPIA as the tokens keep it, by part of the split; and the test clips as they were performed."""
+    clips = [clip for clip in emopia(data) if clip.part != "valid"]
+    performed = [read_notes(clip.path) for clip in clips]
+    music = [with_end(*on_bars(notes)) for notes in performed]
+    quadrant, song = np.array([c.quadrant - 1 for c in clips]), np.array([c.song for c in clips])
+    parts = {}
+    for part in ("train", "test"):
+        here = [i for i, clip in enumerate(clips) if clip.part == part]
+        parts[part] = Pieces([music[i] for i in here], quadrant[here], song[here])
+    return parts, [notes for notes, clip in zip(performed, clips, strict=True) if clip.part == "test"]
+
+
+class Composer:
+    """The generator under test, asked in batches; counts what it made, what of it was valid, and the time."""
+
+    def __init__(self, generator, chosen: Settings):
+        self.generator, self.chosen = generator, chosen
+        self.made, self.valid, self.seconds = 0, 0, 0.0
+
+    def __call__(self, emotions: list[str], seeds: list[int]) -> list[Music]:
+        """One piece per emotion and seed."""
+        size, music = self.chosen.batch, []
+        curves = [EmotionCurve.parse(emotion) for emotion in emotions]
+        for i in range(0, len(curves), size):
+            begun = time.perf_counter()
+            pieces = self.generator.compose(curves[i : i + size], self.chosen.bars, seeds[i : i + size])
+            self.seconds += time.perf_counter() - begun
+            self.made += len(pieces)
+            self.valid += sum(piece.valid() for piece in pieces)
+            music += [with_end(piece.notes, piece.bars) for piece in pieces]
+        return music
+
+
+def by_quadrant(compose: Composer, count: int, emotion: str = "Q{}") -> Pieces:
+    """``count`` pieces per quadrant; ``emotion`` without a place for the quadrant asks all for the same."""
+    quadrant = np.repeat(np.arange(4), count)
+    seeds = list(range(4 * count))
+    return Pieces(compose([emotion.format(q + 1) for q in quadrant], seeds), quadrant, np.array(seeds))
+
+
+# Each part measures, and returns what the report shows
+
+
+def rank_correlation(x: np.ndarray, y: list[float] | np.ndarray) -> float:
+    """Spearman's rho, and 0 where ``y`` never changes."""
+    return float(spearmanr(x, y)[0]) if np.ptp(y) else 0.0
+
+
+class Sweep(NamedTuple):
+    """Requested levels (n,) of one axis, and each measure of the pieces that were made for them (n,)."""
+
+    requested: np.ndarray
+    measured: dict[str, np.ndarray]
+
+    def correlations(self, name: str) -> tuple[float, float]:
+        """Spearman's rho between level and measure: of the means per level, and of single pieces."""
+        values = self.measured[name]
+        means = [values[self.requested == level].mean() for level in STEPS]
+        return rank_correlation(STEPS, means), rank_correlation(self.requested, values)
+
+
+def sweep(compose: Composer, judge: Judge, axis: str, count: int) -> Sweep:
+    """21 steps of one axis, the other at 0, with the same ``count`` seeds at each step."""
+    other = {"v": "a", "a": "v"}[axis]
+    levels = np.repeat(STEPS, count)
+    music = compose([f"{axis}={x:.2f} {other}=0" for x in levels], list(range(count)) * len(STEPS))
+    told = judge([piece.notes for piece in music])
+    measured = {"judge: high arousal": told.arousal, "judge: positive valence": told.valence}
+    rows = [metrics.control_measures(piece.notes, piece.bars) for piece in music]
+    return Sweep(levels, measured | {name: np.array([row[name] for row in rows]) for name in rows[0]})
+
+
+def energy(piece: Music) -> np.ndarray:
+    """(bars, 2): notes per second and mean velocity of each bar (a bar of rest has the piece's mean velocity)."""
+    bar, _ = metrics.on_grid(piece.notes, piece.bars)
+    count = np.bincount(bar, minlength=len(piece.bars) - 1)
+    loud = np.bincount(bar, weights=piece.notes[:, 3], minlength=len(count)) / np.maximum(count, 1)
+    return np.stack([count / np.diff(piece.bars), np.where(count, loud, piece.notes[:, 3].mean())], axis=1)
+
+
+def halves(pieces: list[Music]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The notes that begin in the first and in the second half of each piece's bars."""
+    middle = [piece.bars[len(piece.bars) // 2] for piece in pieces]
+    parts = [(p.notes[p.notes[:, 0] < m], p.notes[p.notes[:, 0] >= m]) for p, m in zip(pieces, middle, strict=True)]
+    return [first for first, _ in parts], [second for _, second in parts]
+
+
+class Following(NamedTuple):
+    """An emotion that changes from bar to bar, and the pieces made for it."""
+
+    asked: str
+    axis: str  # a or v
+    rises: bool
+    told: np.ndarray  # (pieces, 2) the judge's probability that the axis is positive, in the first and second half
+    energy: list[np.ndarray]
+
+
+def follow(compose: Composer, judge: Judge, chosen: Settings) -> list[Following]:
+    """Arousal that rises and falls, valence that turns, from the first bar to the last."""
+    last, found = chosen.bars - 1, []
+    for axis, other in (("a", "v"), ("v", "a")):
+        for begin, end in ((-0.8, 0.8), (0.8, -0.8)):
+            asked = f"bar 0: {axis}={begin} {other}=0, bar {last}: {axis}={end} {other}=0"
+            music = compose([asked] * chosen.curves, list(range(chosen.curves)))
+            told = [judge(half) for half in halves(music)]
+            probability = [verdict.arousal if axis == "a" else verdict.valence for verdict in told]
+            both = np.stack(probability, axis=1)
+            found.append(Following(asked, axis, end > begin, both, [energy(piece) for piece in music]))
+    return found
+
+
+def copying(book_songs: list[Music], sets: dict[str, list[Music]]) -> dict[str, dict[str, np.ndarray]]:
+    """For pitches in any key and as written: the longest run of notes that each piece shares with the book."""
+    found = {}
+    for name, absolute in (("in any key", False), ("in the same key", True)):
+        book = metrics.Songbook([metrics.transitions(*song, absolute) for song in book_songs])
+        found[name] = {
+            origin: np.array([book.longest(metrics.transitions(*piece, absolute)) for piece in music])
+            for origin, music in sets.items()
+        }
+    return found
+
+
+class Findings(NamedTuple):
+    """All that was measured; origins are "held out", "training", "generated" and "no emotion asked"."""
+
+    chosen: Settings
+    pieces: dict[str, Pieces]
+    told: dict[str, Verdict]
+    performed: Verdict
+    sweeps: dict[str, Sweep]
+    following: list[Following]
+    copies: dict[str, dict[str, np.ndarray]]
+    made: int
+    valid: int
+    seconds: float
+
+
+def measure(generator, judge: Judge, chosen: Settings) -> Findings:
+    """Compose and measure everything; some minutes."""
+    parts, performed = real(Path(chosen.data))
+    compose = Composer(generator, chosen)
+    pieces = {
+        "held out": parts["test"],
+        "training": parts["train"],
+        "generated": by_quadrant(compose, chosen.pieces),
+        "no emotion asked": by_quadrant(compose, chosen.pieces, "v=0 a=0"),
+    }
+    told = {origin: judge([m.notes for m in pieces[origin].music]) for origin in pieces if origin != "training"}
+    sweeps = {axis: sweep(compose, judge, axis, chosen.sweep) for axis in "av"}
+    following = follow(compose, judge, chosen)
+    sets = {origin: pieces[origin].music for origin in ("generated", "held out")}
+    copies = copying(parts["train"].music, sets)
+    by_quadrant(compose, chosen.valid)
+    facts = compose.made, compose.valid, compose.seconds
+    return Findings(chosen, pieces, told, judge(performed), sweeps, following, copies, *facts)
+
+
+def evaluate(out: Path, settings: dict[str, str]) -> None:
+    """Write ``report.json`` and ``report.html`` into ``out``; ``data=DIR`` is needed, ``full=1`` takes an hour."""
+    from music.findings import write
+    from music.pipeline import MusicGenerator
+
+    chosen = parse(settings)
+    write(measure(MusicGenerator.load((chosen.model,), chosen.device), Judge.load(), chosen), out)
