@@ -213,9 +213,10 @@ def _add_emotion(commands) -> None:
 
 
 def _describe(options) -> None:
-    from gen.emotion.describe import describe, plot
+    from gen.emotion.describe import describe, plot, report
 
-    print(describe(options.text, as_json=options.json))
+    found = describe(options.text)
+    print(json.dumps(found, indent=1, ensure_ascii=False) if options.json else report(found))
     if options.plot:
         plot(options.text, options.plot)
 

@@ -10,22 +10,18 @@ from gen.jobs.schema import Task, canonical
 
 
 def manifest(task: Task, seed: int, device: str, checkpoints: Sequence[str]) -> dict:
-    """The facts about one result; input files by name and digest, checkpoints by name and digest.
+    """The facts about one result; input files by digest alone, since a name may be private and changes nothing.
 
     ``device`` is the kind of device ("cpu", "cuda"): results repeat on the same kind.
     """
     return {
         "ai_generated": True,
         "affekt": gen.__version__,
-        "task": json.loads(canonical(task, _named)),
+        "task": json.loads(canonical(task, lambda path: {"sha256": sha256(path)})),
         "seed": seed,
         "device": device,
         "checkpoints": {Path(name).name: digest(name) for name in checkpoints},
     }
-
-
-def _named(path: Path) -> dict[str, str]:
-    return {"file": path.name, "sha256": sha256(path)}
 
 
 def sidecar(path: Path) -> Path:

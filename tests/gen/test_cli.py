@@ -1,0 +1,151 @@
+"""The command line: options of a kind come from its task, errors are one line with an exit code."""
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gen
+from gen import registry
+from gen.cli import main
+from gen.media import read_audio
+
+
+@pytest.fixture
+def affekt(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        code = main(arguments)
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    return call
+
+
+def test_version(affekt):
+    assert affekt("version") == (0, f"{gen.__version__}\n", "")
+
+
+def test_one_task_from_options(affekt, tone_kind, tmp_path):
+    options = ["--emotion", "happy @ 1.4", "--seed", "3", "--soft", "--device", "cpu"]
+    code, out, _ = affekt("tone", *options)
+    assert (code, out) == (0, "out/tone-happy-1.4-seed-3.wav  sound\n")
+    assert affekt("tone", *options, "--count", "2", "--out", "there")[1] == (
+        "there/tone-happy-1.4-seed-3-count-2/1.wav  sound\nthere/tone-happy-1.4-seed-3-count-2/2.wav  sound\n"
+    )
+    affekt("tone", "--continue", "out/tone-happy-1.4-seed-3.wav", "--device", "cpu", "--out", "more", "--no-soft")
+    (found,) = (tmp_path / "more").glob("*.wav")
+    assert len(read_audio(found)[0]) == 800
+
+
+@pytest.mark.parametrize(
+    "emotion", ["-sad @ 0.5", "-sad", "v=0.6 a=-0.3", "0: sad, 2: happy", "Q2", "happy 0.7 + fear 0.3"]
+)
+def test_every_form_of_emotion_is_an_argument(affekt, tone_kind, emotion):
+    assert affekt("tone", "--emotion", emotion, "--device", "cpu")[0] == 0
+
+
+def test_help_of_a_kind_shows_its_fields(tone_kind, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["tone", "--help"])
+    told = capsys.readouterr().out
+    assert caught.value.code == 0 and "--frequency X" in told and "in Hz (default: 440.0)" in told
+    assert "--soft, --no-soft" in told and "--continue X" in told and "(default: neutral)" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["tone", "--seconds", "x"], 2, "seconds: Input should be a valid number"),
+        (["tone", "--emotion", "hapy"], 2, "happy"),
+        (["tone", "--continue", "none.wav"], 2, "none.wav cannot be read"),
+        (["tone", "--voice", "none"], 3, "`affekt checkpoints list`"),
+        (["tone", "--fault", "raise", "--device", "cpu"], 4, "1 of 1 items failed"),
+        (["tone", "--wrong"], 2, "--wrong"),
+        (["render", "none.yaml"], 2, "none.yaml: cannot be read"),
+        (["render", "none.yaml", "--shard", "3/2"], 2, "a share such as 2/5"),
+        (["render", "none.yaml", "--workers", "0"], 2, "a number from 1"),
+        (["train", "nothing", "--data", ".", "--out", "."], 2, "affekt train --help"),
+        (["train", "music", "--data", ".", "--out", ".", "--set", "width"], 2, "width=256"),
+        (["checkpoints", "pull", "none"], 3, "not on a model hub"),
+        (["checkpoints", "verify", "none"], 3, "no checkpoint"),
+        (["checkpoints", "convert", "none", "--from", "none"], 2, "none does not exist"),
+        (["unknown"], 2, "affekt --help"),
+        ([], 2, "affekt --help"),
+    ],
+)
+def test_mistakes_are_one_line_and_an_exit_code(affekt, tone_kind, arguments, code, words):
+    found, out, err = affekt(*arguments)
+    last = err.splitlines()[-1]
+    assert found == code and last.startswith("affekt: ") and words in last and out == ""
+
+
+def test_plan_and_render_and_json(affekt, tone_kind, tmp_path):
+    (tmp_path / "show.yaml").write_text(
+        "jobs:\n- {id: a, kind: tone, matrix: {seed: [1, 2]}}\n- {id: b, kind: tone, continue: {job: a, seed: 1}}\n"
+    )
+    code, out, _ = affekt("plan", "show.yaml")
+    assert code == 0 and out.splitlines()[1:] == [
+        "a    tone  2      0       -            -",
+        "b    tone  1      0       -            a",
+        "3 items, 0 cached, 3 to render",
+    ]
+    events = [json.loads(line) for line in affekt("render", "show.yaml", "--device", "cpu", "--json")[1].splitlines()]
+    assert [(e["event"], e["id"]) for e in events if e["event"] != "progress"] == [
+        ("rendered", "a.1"), ("rendered", "a.2"), ("rendered", "b"),
+    ]  # fmt: skip
+    assert events[-1]["files"] == ["out/b.wav", "out/b.wav.json"]
+    assert "3 items, 3 cached, 0 to render" in affekt("plan", "show.yaml")[1]
+    rows = [json.loads(line) for line in affekt("plan", "show.yaml", "--json")[1].splitlines()]
+    assert [row["cached"] for row in rows] == [True] * 3 and rows[2]["needs"] == ["a.1"]
+    shares = [affekt("plan", "show.yaml", "--json", "--shard", f"{n}/2")[1].splitlines() for n in (1, 2)]
+    assert sum(map(len, shares)) == 3
+
+
+def test_training_and_evaluation_reach_the_registered_functions(affekt, monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setitem(registry._registered["trainer"], "music", lambda *given: calls.append(given))
+    monkeypatch.setitem(registry._registered["evaluator"], "music", lambda *given: calls.append(given))
+    assert affekt("train", "music", "--data", "d", "--out", "o", "--minutes", "2", "--set", "a=1", "b=x=y")[0] == 0
+    assert affekt("evaluate", "music", "--out", "o", "--set", "a=1", "--set", "b=2")[0] == 0
+    assert calls == [(Path("d"), Path("o"), 2.0, {"a": "1", "b": "x=y"}), (Path("o"), {"a": "1", "b": "2"})]
+
+
+def test_emotion_describe(affekt, tmp_path):
+    code, out, _ = affekt("emotion", "describe", "-sad @ 0.5")
+    assert code == 0 and out.startswith("emotion ") and "-sad @ 0.5" in out
+    found = json.loads(affekt("emotion", "describe", "happy", "--json", "--plot", "x.png")[1])
+    assert found["quadrant"] == "Q1" and (tmp_path / "x.png").stat().st_size > 1000
+    assert affekt("emotion", "describe", "hapy")[0] == 2
+
+
+def test_checkpoints_list_and_verify(affekt):
+    code, out, _ = affekt("checkpoints", "list")
+    assert code == 0 and out.split()[:5] == ["name", "MB", "licence", "origin", "state"]
+    rows = json.loads(affekt("checkpoints", "list", "--json")[1])
+    assert affekt("checkpoints", "verify") == (
+        0, "".join(f"{row['name']}: every file is as the index says\n" for row in rows), "",
+    )  # fmt: skip
+
+
+def test_help_is_quick_and_leaves_torch_alone():
+    code = "import sys; from gen.cli import main\ntry: main(['--help'])\nfinally: sys.exit('torch' in sys.modules)"
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0 and "render a job file" in done.stdout
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
+
+
+@pytest.mark.slow
+def test_device_that_is_not_there(affekt, tone_kind):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("needs a machine without a GPU")
+    code, _, err = affekt("tone", "--device", "cuda")
+    assert code == 4 and "There is no cuda here: give --device cpu" in err

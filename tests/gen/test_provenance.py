@@ -1,0 +1,30 @@
+"""The manifest: complete, without anything that changes from run to run or tells where files lie."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gen import checkpoints
+from gen.jobs.schema import parse_task
+from gen.provenance import manifest, sidecar
+
+
+def test_sidecar():
+    assert sidecar(Path("a/x.mid")) == Path("a/x.mid.json")
+
+
+@pytest.mark.usefixtures("tone_kind")
+def test_manifest(tmp_path):
+    checkpoints.digest.cache_clear()
+    song, voice = tmp_path / "song.wav", tmp_path / "voice"
+    song.write_bytes(b"sound")
+    voice.mkdir()
+    (voice / "config.json").write_text("{}")
+    task = parse_task({"kind": "tone", "seed": 4, "emotion": "sad", "continue": str(song), "voice": "x"})
+    facts = manifest(task, 4, "cpu", (str(voice),))
+    assert facts == manifest(task, 4, "cpu", (str(voice),)) == json.loads(json.dumps(facts))
+    assert facts["ai_generated"] is True and facts["seed"] == 4 and facts["device"] == "cpu"
+    assert facts["task"]["before"] == {"sha256": checkpoints.sha256(song)}
+    assert facts["checkpoints"] == {"voice": checkpoints.digest(str(voice))}
+    assert str(tmp_path) not in json.dumps(facts)
