@@ -1,0 +1,34 @@
+# Needs only Python 3.11 or newer with venv. `make demo` renders the showcase, `make test` runs the tests.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+PIP := $(BIN)/pip --quiet --disable-pip-version-check --no-input
+
+.PHONY: demo test lint bench clean
+
+demo: .venv/installed
+	@$(BIN)/affekt render examples/showcase.yaml --out out
+	@echo "out/ holds one piece per job: .mid is the score, .wav the piano playing it, .json beside each says how it was made."
+
+test: .venv/developing
+	$(BIN)/python -m pytest -q
+
+lint: .venv/developing
+	$(BIN)/ruff check .
+
+bench: .venv/developing
+	$(BIN)/python benchmarks/jobs.py
+
+.venv/installed: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing into .venv: a minute or two the first time"
+	@$(PIP) install -c constraints.txt --upgrade pip
+	@$(PIP) install -c constraints.txt torch==2.13.0
+	@$(PIP) install -c constraints.txt --editable .
+	@touch $@
+
+.venv/developing: .venv/installed
+	@$(PIP) install -c constraints.txt --group dev
+	@touch $@
+
+clean:
+	rm -rf .venv out .cache
