@@ -100,10 +100,14 @@ class LabelConditioner(EmotionConditioner):
 
 @register("conditioner", "vad")
 class VADConditioner(EmotionConditioner):
-    """The scaled point in valence-arousal-dominance, through low Fourier octaves, to be smooth beyond the data."""
+    """The scaled point in valence-arousal-dominance, with its Fourier features.
+
+    One octave, whose sine rises all over [-1, 1]: trained on the four quadrants alone, two octaves already turn back
+    beyond them (``tests/gen/test_emotion_conditioner.py``). Data with a finer labelling can afford more.
+    """
 
     @register_to_config
-    def __init__(self, dim: int, octaves: int = 2):
+    def __init__(self, dim: int, octaves: int = 1):
         super().__init__(dim)
         self.features = FourierFeatures(3, dim, octaves)
         self.head = head(dim, dim)

@@ -166,7 +166,7 @@ class DirectionSpace:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {
-            f"{label}.{name}": tensor.contiguous()
+            f"{label}.{name}": tensor.clone()
             for label, region in self.regions.items()
             for name, tensor in {**region.mixture._asdict(), "limit": region.limit, "knots": region.knots}.items()
         }

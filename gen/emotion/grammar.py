@@ -94,7 +94,9 @@ def _mix(body: str) -> dict:
 
 def _phrase(text: str) -> list[tuple[str, float]]:
     """Terms in free text with signed degrees: ``not happy`` -1, ``slightly sad`` 0.5, ``not very happy`` -0.5."""
-    words = WORD.findall(text)
+    words = []
+    for word in WORD.findall(text):
+        words += [word] if lexicon.resolve(word) else word.split("-")
     found, sign, degree, waiting = [], 1.0, 1.0, 0
     for word in words:
         low = word.lower().replace("’", "'")

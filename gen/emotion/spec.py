@@ -4,12 +4,13 @@ Both are frozen, hashable and JSON-able, and parse from the same text or mapping
 Python (:mod:`gen.emotion.grammar` gives the grammar). Shapes: t times, 8 emotions, 3 for VAD.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from gen.emotion import grammar, lexicon
 from gen.emotion.lexicon import CANONICAL, QUADRANTS
@@ -18,13 +19,55 @@ from gen.errors import InputError
 __all__ = ["CANONICAL", "QUADRANTS", "Emotion", "EmotionCurve", "Keyframe", "Samples"]
 
 ROUND = 6  # decimals of a weight
-SLACK = 2e-4  # weights whose sizes sum to 1 within this are left as they are, so that str -> parse is exact
+
+
+def _mix(pairs: tuple[tuple[str, float], ...]) -> tuple[tuple[str, float], ...]:
+    """Lexicon terms, merged, sizes summing to 1, the largest first; doing it twice changes nothing."""
+    total: dict[str, float] = {}
+    for word, weight in pairs:
+        term = lexicon.resolve(word)
+        if term is None:
+            near = ", ".join(lexicon.nearest([word]))
+            raise ValueError(f"No emotion is called {word!r}; the nearest terms are {near}.")
+        total[term] = total.get(term, 0.0) + weight
+    shares = {term: round(weight, ROUND) for term, weight in total.items() if round(weight, ROUND)}
+    size = sum(abs(weight) for weight in total.values())
+    if len(shares) == 1 or abs(sum(map(abs, shares.values())) - 1.0) > len(shares) * 10.0**-ROUND:
+        if not 0.0 < size < math.inf:
+            raise ValueError("The weights of the mix cancel out: give at least one term a weight other than 0.")
+        shares = {term: round(weight / size, ROUND) for term, weight in total.items()}
+    ranked = sorted(shares.items(), key=lambda item: (-abs(item[1]), -item[1], item[0]))
+    return tuple((term, weight) for term, weight in ranked if weight)
+
+
+def _point(vad):
+    """A mapping of v, a and d, or two or three numbers; the dominance left out is the one that usually goes along."""
+    if isinstance(vad, Mapping):
+        if not vad or vad.keys() - {"v", "a", "d"}:
+            raise ValueError("A point has v, a and perhaps d, such as {v: 0.6, a: -0.3}.")
+        vad = [vad.get("v", 0.0), vad.get("a", 0.0), *(vad[axis] for axis in "d" if axis in vad)]
+    if isinstance(vad, Sequence) and len(vad) == 2 and all(isinstance(value, int | float) for value in vad):
+        return (*vad, round(lexicon.expected_dominance(*vad), 3))
+    return vad
+
+
+Coordinate = Annotated[float, Field(ge=-1.0, le=1.0), AfterValidator(lambda value: value + 0.0)]  # no -0.0
+Point = Annotated[tuple[Coordinate, Coordinate, Coordinate], BeforeValidator(_point)]
+Mix = Annotated[
+    tuple[tuple[str, float], ...],
+    BeforeValidator(lambda mix: tuple(mix.items()) if isinstance(mix, Mapping) else mix),
+    AfterValidator(_mix),
+]
 
 
 class Value(BaseModel):
     """A frozen value with ``parse``, which turns every mistake into one :class:`InputError`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core, handler):
+        return {"anyOf": [{"type": "string"}, handler(core)]}
 
     @classmethod
     def parse(cls, value):
@@ -41,23 +84,20 @@ class Emotion(Value):
     The sizes of a mix's weights sum to 1; a negative weight means "away from". A term may be any word of the lexicon.
     """
 
-    mix: tuple[tuple[str, float], ...] | None = None
-    vad: tuple[float, float, float] | None = None
+    mix: Mix | None = None
+    vad: Point | None = None
     intensity: float = Field(1.0, ge=0.0, le=2.0)
 
     @model_validator(mode="before")
     @classmethod
     def _read(cls, data):
-        if isinstance(data, str):
-            data = grammar.emotion_fields(data)
-        if not isinstance(data, Mapping):
-            return data
-        if (data.get("mix") is None) == (data.get("vad") is None):
+        return grammar.emotion_fields(data) if isinstance(data, str) else data
+
+    @model_validator(mode="after")
+    def _one_form(self):
+        if (self.mix is None) == (self.vad is None):
             raise ValueError("An emotion needs either 'mix' or 'vad', such as mix: {happy: 1} or vad: [0.6, -0.3].")
-        data = {key: value for key, value in data.items() if value is not None}
-        if "mix" in data:
-            return data | {"mix": _mix(data["mix"])}
-        return data | {"vad": _vad(data["vad"])}
+        return self
 
     def weights(self) -> np.ndarray:
         """(8,) weights over :data:`CANONICAL` that sum to 1; neutral holds what the others leave."""
@@ -181,37 +221,6 @@ class EmotionCurve(Value):
         )
 
 
-def _mix(mix) -> tuple[tuple[str, float], ...]:
-    """Terms under their lexicon names, merged, sizes summing to 1, the largest first."""
-    total: dict[str, float] = {}
-    for word, weight in mix.items() if isinstance(mix, Mapping) else mix:
-        term = lexicon.resolve(word)
-        if term is None:
-            near = ", ".join(lexicon.nearest([word]))
-            raise ValueError(f"No emotion is called {word!r}; the nearest terms are {near}.")
-        total[term] = total.get(term, 0.0) + float(weight)
-    size = sum(abs(weight) for weight in total.values())
-    if not 0.0 < size < float("inf"):
-        raise ValueError("The weights of the mix cancel out: give at least one term a weight other than 0.")
-    scale = 1.0 if abs(size - 1.0) <= SLACK else size
-    shares = {term: round(weight / scale, ROUND) for term, weight in total.items()}
-    ranked = sorted(shares.items(), key=lambda item: (-abs(item[1]), -item[1], item[0]))
-    return tuple((term, weight) for term, weight in ranked if weight)
-
-
-def _vad(vad) -> tuple[float, float, float]:
-    """Valence, arousal and dominance from a mapping or 2 or 3 numbers; dominance defaults to the usual one."""
-    if isinstance(vad, Mapping):
-        values = [vad.get("v", 0.0), vad.get("a", 0.0), vad.get("d")]
-    else:
-        values = [*vad, None][:3]
-    if values[2] is None:
-        values[2] = round(lexicon.expected_dominance(*values[:2]), 3)
-    if not all(-1.0 <= value <= 1.0 for value in values):
-        raise ValueError(f"Valence, arousal and dominance lie between -1 and 1, not {values}.")
-    return tuple(float(value) + 0.0 for value in values)
-
-
 def _signed(mix: tuple[tuple[str, float], ...]) -> str:
     parts = [f"{'-' if weight < 0 else '+'} {term} {_short(abs(weight))}" for term, weight in mix]
     return " ".join(parts).removeprefix("+ ")
@@ -225,5 +234,9 @@ def _sentence(error: ValidationError) -> str:
     """The first mistake as one sentence, with its place in the value."""
     first = error.errors(include_url=False)[0]
     cause = first.get("ctx", {}).get("error")
+    if cause:
+        return str(cause)
     place = ".".join(str(part) for part in first["loc"])
-    return str(cause) if cause else f"{place or 'emotion'}: {first['msg']}, not {first['input']!r}."
+    if not place:
+        return f"An emotion is given as text or as a mapping, not {first['input']!r}."
+    return f"{place}: {first['msg']}, not {first['input']!r}."

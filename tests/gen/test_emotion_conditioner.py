@@ -1,0 +1,206 @@
+"""Every conditioner keeps the contract; what each promises besides; the contract catches what breaks it."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers.configuration_utils import register_to_config
+from safetensors.torch import save_file
+from torch import nn
+
+from gen import registry
+from gen.emotion.conditioner import EmotionConditioner, LabelConditioner, check_conditioner
+from gen.emotion.direction import DirectionSpace
+from gen.emotion.priors import Priors
+from gen.emotion.spec import CANONICAL, EmotionCurve
+from gen.errors import CheckpointError
+
+BUILT_IN = ("none", "label", "vad", "gaussian", "bank", "direction")
+
+
+def tokens(conditioner, *texts, frames=(0.0,)):
+    return conditioner(**conditioner.prepare([EmotionCurve.parse(text) for text in texts], frames)).tokens
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_built_in_conditioners_keep_the_contract(name):
+    check_conditioner(registry.get("conditioner", name), blind=name == "none")
+
+
+def test_a_hard_bank_keeps_the_contract_but_for_jumps():
+    check_conditioner(registry.get("conditioner", "bank"), mode="hard", continuous=False, blind=True)
+
+
+def test_the_example_keeps_the_contract(monkeypatch):
+    monkeypatch.setattr(registry, "_registered", {kind: dict(known) for kind, known in registry._registered.items()})
+    path = Path(__file__).parents[2] / "examples" / "my_conditioner.py"
+    assert len(path.read_text().splitlines()) <= 35
+    spec = importlib.util.spec_from_file_location("my_conditioner", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert "sphere" in registry.names("conditioner")
+    check_conditioner(registry.get("conditioner", "sphere"), hidden=8)
+
+
+class Loud(LabelConditioner):
+    """Intensity as an offset: nothing makes it neutral at 0."""
+
+    def embed(self, weights, vad, intensity):
+        return weights @ self.table + intensity[..., None], 0.0
+
+
+class Leaky(LabelConditioner):
+    """Looks at the size of the batch."""
+
+    def embed(self, weights, vad, intensity):
+        found, loss = super().embed(weights, vad, intensity)
+        return found / len(found), loss
+
+
+class Idle(EmotionConditioner):
+    """Has a layer that it never uses."""
+
+    @register_to_config
+    def __init__(self, dim: int):
+        super().__init__(dim)
+        self.used, self.unused = nn.Linear(3, dim), nn.Linear(3, dim)
+
+    def embed(self, weights, vad, intensity):
+        return self.used(vad * intensity[..., None]), 0.0
+
+
+class Sudden(LabelConditioner):
+    """Rounds the intensity."""
+
+    def embed(self, weights, vad, intensity):
+        return super().embed(weights, vad, intensity.round())
+
+
+class Forgetful(EmotionConditioner):
+    """Draws its table anew each time it is built."""
+
+    @register_to_config
+    def __init__(self, dim: int):
+        super().__init__(dim)
+        self.scale = nn.Parameter(torch.ones(dim))
+        self.register_buffer("table", torch.randn(3, dim), persistent=False)
+
+    def embed(self, weights, vad, intensity):
+        return vad * intensity[..., None] @ self.table * self.scale, 0.0
+
+
+@pytest.mark.parametrize(
+    ("cls", "complaint"),
+    [
+        (Loud, "at intensity 0 is not neutral"),
+        (Leaky, "depends on its batch"),
+        (Idle, "no gradient reaches unused"),
+        (Sudden, "a step of 0.001"),
+        (Forgetful, "saved and loaded"),
+    ],
+)
+def test_the_contract_catches(cls, complaint):
+    with pytest.raises(AssertionError, match=complaint):
+        check_conditioner(cls)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_curves_give_a_token_per_frame(name):
+    torch.manual_seed(0)
+    conditioner = registry.build("conditioner", name, dim=8).eval()
+    found = tokens(conditioner, "0: sad, 2: happy", frames=(0, 1, 2, 3))
+    for frame, text in ((0, "sad"), (2, "happy"), (3, "happy")):
+        torch.testing.assert_close(found[0, frame], tokens(conditioner, text)[0, 0])
+
+
+@pytest.mark.parametrize("name", BUILT_IN[1:])
+def test_seeds_decide(name):
+    made = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        made.append(registry.build("conditioner", name, dim=8).state_dict())
+    assert all(torch.equal(made[0][key], made[1][key]) for key in made[0])
+
+
+def test_vad_reads_the_scaled_point_within_its_range():
+    conditioner = registry.build("conditioner", "vad", dim=8).eval()
+    one, other = "v=0.4 a=-0.2 d=0.1 @ 1.5", "v=0.6 a=-0.3 d=0.15"
+    torch.testing.assert_close(tokens(conditioner, one), tokens(conditioner, other))
+    torch.testing.assert_close(tokens(conditioner, "v=1 a=0 d=0 @ 2"), tokens(conditioner, "v=1 a=0 d=0"))
+
+
+def test_vad_goes_on_beyond_what_it_was_trained_on():
+    """Fitted to the four quadrants alone, a linear reading of its tokens still rises between and beyond them."""
+    torch.manual_seed(0)
+    conditioner = registry.build("conditioner", "vad", dim=32)
+    reader = nn.Linear(32, 1)
+    prepared = conditioner.prepare([EmotionCurve.parse(q) for q in ("Q1", "Q2", "Q3", "Q4")], [0.0])
+    arousal = torch.tensor([1.0, 1.0, -1.0, -1.0])
+    optimiser = torch.optim.Adam([*conditioner.parameters(), *reader.parameters()], 3e-3)
+    for _ in range(150):
+        loss = (reader(conditioner(**prepared).pooled)[:, 0] - arousal).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    sweep = reader(tokens(conditioner, *(f"v=0.3 a={a / 10}" for a in range(-10, 11))))[:, 0, 0]
+    assert loss < 0.01
+    assert sweep.diff().min() > -0.02
+
+
+def test_seeded_priors_follow_the_distances_of_the_states():
+    prior = Priors.seeded(256)
+    unit = nn.functional.normalize(prior.mean, dim=1)
+    assert (unit @ unit.T - torch.eye(8)).max() < 0.8
+    near, far = torch.pdist(prior.points), torch.pdist(prior.mean)
+    ranks = [values.argsort().argsort().float() for values in (near, far)]
+    assert torch.corrcoef(torch.stack(ranks))[0, 1] > 0.85
+    torch.testing.assert_close(prior.mean, Priors.seeded(256).mean)
+
+
+def test_what_a_point_has_beyond_its_mix_moves_the_embedding():
+    conditioner = registry.build("conditioner", "gaussian", dim=8).eval()
+    mean = [
+        conditioner.prior(**conditioner.prepare([EmotionCurve.parse(text)], [0.0])) for text in ("excited", "happy")
+    ]
+    assert (mean[0] - mean[1]).norm() > 0.1
+
+
+def test_a_gaussian_is_sampled_in_training_only():
+    conditioner = registry.build("conditioner", "gaussian", dim=8)
+    assert not torch.equal(tokens(conditioner.train(), "happy"), tokens(conditioner, "happy"))
+    assert torch.equal(tokens(conditioner.eval(), "happy"), tokens(conditioner, "happy"))
+
+
+@pytest.mark.parametrize("name", ["gaussian", "bank", "direction"])
+def test_a_priors_file_becomes_part_of_the_checkpoint(name, tmp_path):
+    mean = torch.randn(8, 24)
+    save_file({"mean": mean, "var": torch.full((8, 24), 0.5)}, tmp_path / "priors.safetensors")
+    made = registry.build("conditioner", name, dim=8, priors=str(tmp_path / "priors.safetensors")).eval()
+    torch.testing.assert_close(made.prior.mean, mean)
+    made.save_pretrained(tmp_path / "made")
+    (tmp_path / "priors.safetensors").unlink()
+    loaded = type(made).from_pretrained(tmp_path / "made").eval()
+    torch.testing.assert_close(loaded.prior.mean, mean)
+    torch.testing.assert_close(tokens(loaded, "sad @ 1.5"), tokens(made, "sad @ 1.5"), rtol=0, atol=0)
+
+
+def test_a_wrong_priors_file_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"no priors file .*nowhere"):
+        registry.build("conditioner", "gaussian", dim=8, priors=str(tmp_path / "nowhere.safetensors"))
+    save_file({"mean": torch.zeros(3, 4)}, tmp_path / "odd.safetensors")
+    with pytest.raises(CheckpointError, match="must hold 'mean' and 'var'"):
+        registry.build("conditioner", "bank", dim=8, priors=str(tmp_path / "odd.safetensors"))
+
+
+def test_directions_take_their_calibration_along(tmp_path):
+    prior = Priors.seeded(16)
+    space = DirectionSpace.from_gaussians(list(CANONICAL), prior.mean, prior.var)
+    way = space.direction("happy", scale="unit")
+    space.calibrate("happy", lambda e: torch.tanh(3 * ((e - prior.mean[0]) @ way) / way.norm() ** 2))
+    space.save(tmp_path)
+    conditioner = registry.build("conditioner", "direction", dim=8, priors=str(tmp_path)).eval()
+    torch.testing.assert_close(conditioner.knots[1], space.regions["happy"].knots)
+    plain = registry.build("conditioner", "direction", dim=8, width=16)
+    assert conditioner.knots[1, 10] < plain.knots[1, 10]  # half the effect of tanh needs less than half the way
+    check_conditioner(type(conditioner), priors=str(tmp_path))
