@@ -16,26 +16,26 @@ FRAMES = (LENGTHS / FRAME).round().astype(int)
 
 POSITIONS = np.array([0.0, 0.5, 0.25, 0.75])  # of an event within its beat
 JITTER = 0.016  # seconds: spread of a performed onset about its position
-STRAY = 0.046  # share of events that lie on no sixteenth
+STRAY = 0.06  # share of events that lie on no sixteenth
 REACH = 5  # steps in LENGTHS from one beat to the next
-RUBATO = 53.0  # cost of a relative change of beat length
+RUBATO = 50.0  # cost of a relative change of beat length
 TEMPO = (0.72, 0.33)  # median beat length (s), spread of its logarithm
-TEMPO_WEIGHT = 0.6  # of the tempo prior, per event
+TEMPO_WEIGHT = 0.5  # of the tempo prior, per event
 STIFF = 1.0  # weight of second differences of the refined beats, per event
-FIT = 0.73  # of an event's likelihood: neighbours are not independent
+FIT = 0.7  # of an event's likelihood: neighbours are not independent
 
 # logistic weights of features (rows) for POSITIONS (columns), fitted on POP909 001-400 by benchmarks/beats.py --fit
 POSITION_WEIGHTS = np.array(
     [
-        [0.90, 0.78, -0.60, -1.09],
-        [0.71, 0.13, -0.62, -0.22],
-        [0.23, -0.06, -0.11, -0.05],
-        [-0.24, 0.05, 0.18, 0.02],
-        [0.41, -0.07, -0.13, -0.21],
-        [-0.15, 0.02, 0.00, 0.13],
-        [-0.52, 0.13, 0.22, 0.17],
-        [0.44, -0.01, -0.31, -0.11],
-        [0.18, 0.12, 0.18, -0.48],
+        [0.92, 0.80, -0.60, -1.12],
+        [0.72, 0.12, -0.61, -0.23],
+        [0.23, -0.06, -0.12, -0.06],
+        [-0.25, 0.06, 0.19, 0.01],
+        [0.41, -0.07, -0.12, -0.21],
+        [-0.16, 0.02, 0.00, 0.14],
+        [-0.53, 0.14, 0.22, 0.17],
+        [0.44, -0.01, -0.30, -0.13],
+        [0.18, 0.12, 0.17, -0.48],
     ]
 )
 
