@@ -6,7 +6,6 @@ from functools import lru_cache
 import torch
 import torch.nn.functional as F
 from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
-from einops import rearrange
 from torch import Tensor, nn
 
 from gen.errors import DeviceError
@@ -19,11 +18,21 @@ def lengths_to_mask(lengths: Tensor, size: int) -> Tensor:
     return torch.arange(size, device=lengths.device) < lengths[:, None]
 
 
-def sinusoid(positions: Tensor, dim: int) -> Tensor:
-    """(...,) positions -> (..., dim) interleaved sine and cosine (Vaswani et al. 2017, sec. 3.5)."""
-    rates = torch.exp(torch.arange(0, dim, 2, device=positions.device) * (-math.log(10_000.0) / dim))
-    angles = positions[..., None].float() * rates
+@lru_cache(maxsize=8)
+def _waves(length: int, dim: int, device: torch.device) -> Tensor:
+    rates = torch.exp(torch.arange(0, dim, 2, device=device) * (-math.log(10_000.0) / dim))
+    angles = torch.arange(length, device=device)[:, None] * rates
     return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)
+
+
+def positions(start: int, count: int, like: Tensor) -> Tensor:
+    """(count, d) interleaved sine and cosine of the places from ``start`` on (Vaswani et al. 2017, sec. 3.5)."""
+    return _waves(_reach(start + count), like.shape[-1], like.device)[start : start + count].to(like.dtype)
+
+
+def _reach(end: int) -> int:
+    """A table length that covers ``end``: a power of two, so that few tables are made."""
+    return 1 << max(end - 1, 255).bit_length()
 
 
 @lru_cache(maxsize=8)
@@ -36,8 +45,7 @@ def _angles(length: int, half: int, device: torch.device, dtype: torch.dtype) ->
 def rotate(x: Tensor, start: int = 0) -> Tensor:
     """Rotary positions (Su et al. 2021) on (b, n, h, d) whose first item stands at position ``start``."""
     n, half = x.shape[1], x.shape[3] // 2
-    reach = 1 << max(start + n - 1, 255).bit_length()  # a power of two, so that few tables are made
-    cos, sin = (table[start : start + n] for table in _angles(reach, half, x.device, x.dtype))
+    cos, sin = (table[start : start + n] for table in _angles(_reach(start + n), half, x.device, x.dtype))
     left, right = x[..., :half], x[..., half:]
     return torch.cat((left * cos - right * sin, right * cos + left * sin), dim=-1)
 
@@ -80,16 +88,19 @@ class Attention(nn.Module):
     def __init__(self, dim: int, heads: int, kind: str = "softmax"):
         super().__init__()
         self.heads, self.kind = heads, kind
-        self.query, self.key, self.value = (nn.Linear(dim, dim) for _ in range(3))
+        self.qkv = nn.Linear(dim, 3 * dim)
         self.out = nn.Linear(dim, dim)
         self._attention_backend = None
 
-    def _split(self, x: Tensor) -> Tensor:
-        return rearrange(x, "b n (h d) -> b n h d", h=self.heads)
+    def _project(self, x: Tensor, first: int, last: int) -> tuple[Tensor, ...]:
+        """x (b, n, d) -> some of query, key and value (0, 1, 2), each (b, n, h, d)."""
+        dim, part = self.out.in_features, slice(first * self.out.in_features, last * self.out.in_features)
+        y = F.linear(x, self.qkv.weight[part], self.qkv.bias[part]) if last - first < 3 else self.qkv(x)
+        return y.unflatten(-1, (last - first, self.heads, dim // self.heads)).unbind(2)
 
     def remember(self, context: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """Keys and values of a context (b, m, d), mask (b, m) bool: what :meth:`forward` looks at."""
-        key, value = self._split(self.key(context)), self._split(self.value(context))
+        key, value = self._project(context, 1, 3)
         if self.kind == "softmax":
             return rotate(key), value, mask[:, None, None] if mask is not None else None
         key = F.elu(key.float()) + 1
@@ -99,7 +110,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, memory: tuple[Tensor, ...], start: int = 0) -> Tensor:
         """x (b, n, d), which stands at position ``start``, attends to all of ``memory``."""
-        query = self._split(self.query(x))
+        (query,) = self._project(x, 0, 1)
         if self.kind == "softmax":
             key, value, mask = memory
             seen = dispatch_attention_fn(
@@ -108,13 +119,13 @@ class Attention(nn.Module):
         else:
             query = F.elu(query.float()) + 1
             total, norm = memory
-            seen = torch.einsum("bnhd,bhde->bnhe", query, total)
-            seen = seen / torch.einsum("bnhd,bhd->bnh", query, norm).clamp_min(1e-6)[..., None]
+            below = (query * norm[:, None]).sum(-1, keepdim=True).clamp_min(1e-6)
+            seen = (query.transpose(1, 2) @ total).transpose(1, 2) / below
         return self.out(seen.flatten(2).to(x.dtype))
 
     def state(self, batch: int, capacity: int) -> dict:
         """An empty causal state for up to ``capacity`` steps."""
-        d, like = self.query.out_features // self.heads, self.query.weight
+        d, like = self.out.in_features // self.heads, self.out.weight
         if self.kind == "softmax":
             return {"at": 0, "key": like.new_empty(batch, capacity, self.heads, d),
                     "value": like.new_empty(batch, capacity, self.heads, d)}  # fmt: skip
@@ -124,12 +135,14 @@ class Attention(nn.Module):
     def causal(self, x: Tensor, state: dict | None = None) -> Tensor:
         """x (b, n, d) attends to itself up to each step and to what ``state`` holds; the state goes on."""
         attend = self._causal_softmax if self.kind == "softmax" else self._causal_linear
+        if self.kind == "linear" and state is not None and x.shape[1] == 1:
+            attend = self._step_linear
         return self.out(attend(x, state).flatten(2).to(x.dtype))
 
     def _causal_softmax(self, x: Tensor, state: dict | None) -> Tensor:
         at, n = (state["at"] if state else 0), x.shape[1]
-        query, key = rotate(self._split(self.query(x)), at), rotate(self._split(self.key(x)), at)
-        value, mask = self._split(self.value(x)), None
+        query, key, value = self._project(x, 0, 3)
+        query, key, mask = rotate(query, at), rotate(key, at), None
         if state is not None:
             state["key"][:, at : at + n], state["value"][:, at : at + n] = key, value
             state["at"] = at + n
@@ -147,8 +160,8 @@ class Attention(nn.Module):
 
     def _causal_linear(self, x: Tensor, state: dict | None) -> Tensor:
         state = self.state(len(x), 0) if state is None else state
-        query, key = (F.elu(self._split(f(x)).float()) + 1 for f in (self.query, self.key))
-        value, seen = self._split(self.value(x)).float(), []
+        query, key, value = (part.float() for part in self._project(x, 0, 3))
+        query, key, seen = F.elu(query) + 1, F.elu(key) + 1, []
         for q, k, v in zip(query.split(CHUNK, 1), key.split(CHUNK, 1), value.split(CHUNK, 1), strict=True):
             scores = torch.einsum("bnhd,bmhd->bhnm", q, k).tril()
             top = torch.einsum("bhnm,bmhe->bnhe", scores, v) + torch.einsum(
@@ -160,6 +173,16 @@ class Attention(nn.Module):
             state["norm"] = state["norm"] + k.sum(1)
         state["at"] += x.shape[1]
         return torch.cat(seen, 1)
+
+    def _step_linear(self, x: Tensor, state: dict) -> Tensor:
+        """One step (b, 1, d), in place: what sampling spends its time on."""
+        query, key, value = (part[:, 0].float() for part in self._project(x, 0, 3))
+        query, key = F.elu(query) + 1, F.elu(key) + 1
+        state["total"].addcmul_(key[..., None], value[..., None, :])
+        state["norm"] += key
+        state["at"] += 1
+        below = (query * state["norm"]).sum(-1, keepdim=True).clamp_min(1e-6)
+        return ((query[..., None, :] @ state["total"])[..., 0, :] / below)[:, None]
 
 
 class Block(nn.Module):
@@ -208,12 +231,12 @@ def set_attention_backend(model: nn.Module, name: str) -> None:
     Raises DeviceError when the backend is unknown or cannot attend on the model's device.
     """
     layers = [m for m in model.modules() if isinstance(m, Attention)]
-    weight = layers[0].query.weight
+    weight = layers[0].out.weight
     probe = torch.zeros(1, 16, 1, 16, device=weight.device, dtype=weight.dtype)
     try:
         backend = AttentionBackendName(name)
         dispatch_attention_fn(probe, probe, probe, backend=backend)
-    except (ValueError, ImportError, NotImplementedError, RuntimeError, KeyError) as error:
+    except (ValueError, TypeError, ImportError, NotImplementedError, RuntimeError, KeyError) as error:
         raise DeviceError(
             f"attention backend '{name}' does not run on {weight.device}: use 'native', which always does"
         ) from error

@@ -23,7 +23,7 @@ from music.corpus import Batch, Passages, Piece
 from music.muser.model import MusER
 from music.muser.prior import FAR, Prior
 from music.muser.sizes import configs
-from music.tokens import Vocabulary
+from music.tokens import ELEMENTS, Vocabulary
 
 log = logging.getLogger(__name__)
 PRETRAIN = {"pop909": 0.6, "giantmidi": 0.1, "emopia": 0.3}
@@ -39,8 +39,8 @@ class Settings(BaseModel):
     conditioner: str | None = None
     quantizer: str | None = None
     seed: int = 0
-    batch: int = 12
-    length: int = 384  # steps of a passage
+    batch: int = 10
+    length: int = 448  # steps of a passage
     rate: float = 1.5e-3
     drop: float = 0.15  # share of passages without their emotion, for guidance
     autoencoder_share: float = 0.45  # of the minutes
@@ -50,8 +50,10 @@ class Settings(BaseModel):
 
 
 def curve_of(feeling: np.ndarray, dominance: float) -> EmotionCurve:
-    """(bars, 2) valence and arousal -> a curve that holds each value until it changes. Corpora say nothing of dominance:
-    a random one teaches the model to leave it alone."""
+    """(bars, 2) valence and arousal -> a curve that holds each value until it changes.
+
+    Corpora say nothing of dominance: a random one teaches the model to leave it alone.
+    """
     changes = np.concatenate(([0], 1 + np.flatnonzero(np.any(np.diff(feeling, axis=0) != 0, axis=1))))
     points = [(float(bar), Emotion(vad=(*map(float, feeling[bar]), dominance))) for bar in changes]
     return EmotionCurve(
@@ -95,8 +97,9 @@ def autoencoder_loss(model: MusER, data: Data, settings: Settings, drop: float) 
     condition = data.conditions(model, batch, drop)
     losses = model(rows, lengths_to_mask(lengths, rows.shape[1]), at_bar(condition.tokens, bar))
     total = losses.nll + losses.quantizer + settings.regularise * losses.order + condition.loss
-    elements = {f"nll_{i}": round(float(x), 3) for i, x in enumerate(losses.elements)}
-    return total, {"nll": float(losses.nll), "vq": float(losses.quantizer), "order": float(losses.order)} | elements
+    elements = {name: round(float(x), 3) for name, x in zip(ELEMENTS, losses.elements, strict=True)}
+    named = {"nll": losses.nll, "vq": losses.quantizer, "order": losses.order}
+    return total, {name: round(float(value.detach()), 4) for name, value in named.items()} | elements
 
 
 def prior_loss(model: Prior, autoencoder: MusER, data: Data, settings: Settings, drop: float) -> tuple[Tensor, dict]:
@@ -109,7 +112,7 @@ def prior_loss(model: Prior, autoencoder: MusER, data: Data, settings: Settings,
     ends = (left.gather(1, lengths[:, None] - 1)[:, 0] == 0) & torch.from_numpy(batch.whole).to(left.device)
     steps = with_end(model, codes, lengths, bar, left, ends)
     loss = model(steps[0], steps[1], at_bar(condition.tokens, steps[2]), steps[3]) + condition.loss
-    return loss, {"nll": float(loss)}
+    return loss, {"nll": round(float(loss.detach()), 4)}
 
 
 def with_end(model: Prior, codes: Tensor, lengths: Tensor, bar: Tensor, left: Tensor, ends: Tensor):
@@ -125,7 +128,7 @@ def with_end(model: Prior, codes: Tensor, lengths: Tensor, bar: Tensor, left: Te
 
 
 class Run:
-    """One model's training under a clock: warm-up, cosine decay, two phases, a log of JSON lines, a state to go on from."""
+    """One model's training under a clock: warm-up, cosine decay, phases, a log of JSON lines, a state to go on from."""
 
     def __init__(self, name: str, model: nn.Module, out: Path, minutes: float, settings: Settings):
         self.name, self.model, self.out, self.settings = name, model.to(settings.device), out, settings

@@ -13,7 +13,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from gen import registry
-from gen.nn import Block, sinusoid
+from gen.nn import Block, positions
 from music.tokens import BAR, BEAT, CHORD, CONTI, ELEMENTS, START, TYPE, Vocabulary
 
 ORDERED = tuple(ELEMENTS.index(e) for e in ("tempo", "beat", "pitch", "duration", "velocity"))
@@ -52,7 +52,7 @@ class DimensionReducer(nn.Module):
     def forward(self, slot: Tensor) -> Tensor:
         n = slot.shape[1]
         x = F.pad(rearrange(slot, "b n d -> b d n"), (0, self.length - n))
-        x = x + sinusoid(torch.arange(x.shape[1], device=x.device), self.length)
+        x = x + positions(0, x.shape[1], x)
         for block in self.blocks:
             x = block(x)
         return self.norm(x)[:, 0, :n]
@@ -119,9 +119,7 @@ class MusER(ModelMixin, ConfigMixin):
     # ------------------------------------------------------------------ codes
     def place(self, x: Tensor, start: int = 0) -> Tensor:
         """Absolute positions for linear attention; softmax attention carries rotary ones itself."""
-        if not self.linear:
-            return x
-        return x + sinusoid(torch.arange(start, start + x.shape[1], device=x.device), x.shape[2]).to(x.dtype)
+        return x + positions(start, x.shape[1], x) if self.linear else x
 
     def encode(self, rows: Tensor, mask: Tensor | None = None) -> Tensor:
         """Rows (b, n, 7), mask (b, n) -> latents (b, n, 112) before quantisation."""

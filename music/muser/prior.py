@@ -7,7 +7,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 from gen import registry
-from gen.nn import sinusoid
+from gen.nn import positions
 from music.muser.model import stack
 
 FAR = 16  # bars to the end from which on the end is out of sight; also what excerpts say
@@ -53,8 +53,7 @@ class Prior(ModelMixin, ConfigMixin):
         x = sum(table(previous[..., i]) for i, table in enumerate(self.tables))
         x = self.enter(x) + self.cond_in(cond) + self.left(left.clamp(0, FAR))
         if self.linear:
-            start = states[0]["at"] if states else 0
-            x = x + sinusoid(torch.arange(start, start + x.shape[1], device=x.device), x.shape[2]).to(x.dtype)
+            x = x + positions(states[0]["at"] if states else 0, x.shape[1], x)
         for i, block in enumerate(self.blocks):
             x = block.causal(x, states[i] if states else None)
         return self.norm(x)

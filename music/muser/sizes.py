@@ -1,5 +1,6 @@
 """The sizes of MusER: ``tiny`` for tests, ``compact`` as shipped, ``paper`` as published (AAAI 2024, sec. 4.1)."""
 
+from music.muser import condition  # noqa: F401  registers "quadrant"
 from music.tokens import Vocabulary
 
 PAPER_CLASSES = [56, 135, 18, 4, 87, 18, 42]  # of the published dictionary
@@ -44,13 +45,13 @@ AUTOENCODER = {
 }
 PRIOR = {
     "tiny": {"network": network(16, 1, 2, 32), "conditioner": {"name": "vad", "dim": 8}, "layer": SOFTMAX},
-    "compact": {"network": network(192, 4, 3, 768), "conditioner": {"name": "vad", "dim": 64}, "layer": SOFTMAX},
+    "compact": {"network": network(192, 4, 3, 640), "conditioner": {"name": "vad", "dim": 64}, "layer": SOFTMAX},
     "paper": {"network": network(256, 8, 8, 1024), "conditioner": {"name": "quadrant", "dim": 256}, "layer": LINEAR},
 }
 
 
 def configs(size: str, conditioner: str | None = None, quantizer: dict | None = None) -> tuple[dict, dict]:
-    """The constructor arguments of autoencoder and prior; another conditioner or quantizer may take the place of theirs.
+    """The constructor arguments of autoencoder and prior, with another conditioner or quantizer if one is given.
 
     The prior's codebook size and slots follow the autoencoder that was built.
     """

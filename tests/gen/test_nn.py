@@ -8,7 +8,7 @@ import torch
 
 from gen import nn as layers
 from gen.errors import DeviceError
-from gen.nn import AdaLN, Attention, Block, FourierFeatures, lengths_to_mask, rotate, set_attention_backend, sinusoid
+from gen.nn import AdaLN, Attention, Block, FourierFeatures, lengths_to_mask, positions, rotate, set_attention_backend
 
 DIM, HEADS, N = 16, 4, 11
 kinds = pytest.mark.parametrize("kind", ["softmax", "linear"])
@@ -97,10 +97,11 @@ def test_linear_attention_is_the_weighted_mean_that_its_feature_map_gives():
     torch.manual_seed(0)
     net, x = Attention(DIM, 1, "linear"), data()
     feature = lambda y: torch.nn.functional.elu(y) + 1
-    weights = feature(net.query(x)) @ feature(net.key(x)).transpose(1, 2)
+    query, key, value = net.qkv(x).chunk(3, dim=-1)
+    weights = feature(query) @ feature(key).transpose(1, 2)
     for causal in (False, True):
         kept = weights.tril() if causal else weights
-        expected = net.out(kept / kept.sum(-1, keepdim=True) @ net.value(x))
+        expected = net.out(kept / kept.sum(-1, keepdim=True) @ value)
         got = net.causal(x) if causal else net(x, net.remember(x))
         torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-4)
 
@@ -108,9 +109,10 @@ def test_linear_attention_is_the_weighted_mean_that_its_feature_map_gives():
 def test_softmax_attention_is_the_textbook_formula():
     torch.manual_seed(0)
     net, x = Attention(DIM, 1), data()
-    query, key = rotate(net.query(x)[:, :, None])[:, :, 0], rotate(net.key(x)[:, :, None])[:, :, 0]
+    query, key, value = net.qkv(x).chunk(3, dim=-1)
+    query, key = rotate(query[:, :, None])[:, :, 0], rotate(key[:, :, None])[:, :, 0]
     weights = (query @ key.transpose(1, 2) / math.sqrt(DIM)).softmax(-1)
-    torch.testing.assert_close(net(x, net.remember(x)), net.out(weights @ net.value(x)), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(net(x, net.remember(x)), net.out(weights @ value), atol=1e-5, rtol=1e-4)
 
 
 def test_the_state_of_linear_attention_does_not_grow():
@@ -127,8 +129,8 @@ def test_rotary_products_depend_on_the_distance_alone():
     torch.testing.assert_close(rotate(query, 50).norm(dim=-1), query.norm(dim=-1))
 
 
-def test_sinusoid_is_sine_and_cosine_of_falling_rates():
-    table = sinusoid(torch.arange(5), 8)
+def test_positions_are_sine_and_cosine_of_falling_rates():
+    table = positions(0, 5, torch.zeros(8))
     assert table.shape == (5, 8)
     torch.testing.assert_close(table[:, 0], torch.arange(5).sin())
     torch.testing.assert_close(table[:, 3], (torch.arange(5) / 10).cos())

@@ -1,0 +1,32 @@
+"""MusER's own emotion element: one of four quadrants, looked up in a table (AAAI 2024, sec. 3.1)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor, nn
+
+from gen.emotion import lexicon
+from gen.emotion.conditioner import EmotionConditioner
+from gen.emotion.spec import EmotionCurve
+from gen.registry import register
+
+
+@register("conditioner", "quadrant")
+class QuadrantConditioner(EmotionConditioner):
+    """Four learned vectors, weighed by the share of each quadrant in the point that intensity scales."""
+
+    @register_to_config
+    def __init__(self, dim: int):
+        super().__init__(dim)
+        self.table = nn.Parameter(torch.randn(4, dim) * dim**-0.5)
+
+    def prepare(self, curves: Sequence[EmotionCurve], frames: Sequence[float]) -> dict[str, Tensor]:
+        """-> quadrants (b, n, 4), each row summing to 1."""
+        samples = [curve.sample(frames) for curve in curves]
+        points = np.stack([s.vad * s.intensity[:, None] for s in samples])
+        return {"quadrants": torch.from_numpy(lexicon.quadrants(points).astype(np.float32))}
+
+    def embed(self, quadrants: Tensor) -> tuple[Tensor, float]:
+        return quadrants @ self.table, 0.0

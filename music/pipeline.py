@@ -1,0 +1,172 @@
+"""From an emotion to piano pieces: what YAML, the command line and Python call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from gen import checkpoints, media
+from gen.emotion.spec import EmotionCurve
+from music.tokens import BAR, BEAT, Grid, Vocabulary, decode, encode, violation
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from music.muser.model import MusER
+    from music.muser.prior import Prior
+    from music.task import MusicTask
+
+PASS = 16  # bars sampled in one go, context included; longer pieces go on from what they have
+CONTEXT = 6  # bars that the next pass hears
+BATCH = 16  # pieces sampled side by side
+Progress = Callable[[float, str], None]
+
+
+class Piece(NamedTuple):
+    """A piece as compound words (T, 7), and what it sounds as."""
+
+    tokens: np.ndarray
+    grid: Grid
+
+    @property
+    def notes(self) -> np.ndarray:
+        """(n, 4): start s, end s, pitch, velocity."""
+        from music.score import to_notes
+
+        return to_notes(self.grid)
+
+    @property
+    def bars(self) -> np.ndarray:
+        """(bars,) seconds at which the bars begin."""
+        from music.score import bar_lines
+
+        return bar_lines(self.grid)
+
+    def valid(self) -> bool:
+        """Whether the rows keep to the grammar, every bar has notes, and the last row ends the last bar."""
+        bars = np.flatnonzero(self.tokens[:, BEAT] == BAR)
+        return violation(self.tokens) is None and bool(np.all(np.diff(np.append(bars, len(self.tokens))) > 1))
+
+
+class MusicGenerator:
+    """MusER with its prior, ready to play."""
+
+    def __init__(self, autoencoder: MusER, prior: Prior, vocabulary: Vocabulary, device: str = "cpu"):
+        self.autoencoder, self.prior = (m.to(device).eval().requires_grad_(False) for m in (autoencoder, prior))
+        self.vocabulary, self.device = vocabulary, device
+
+    @staticmethod
+    def checkpoints(task: MusicTask) -> tuple[str, ...]:
+        return (task.model, "piano") if task.audio else (task.model,)
+
+    @classmethod
+    def load(cls, names: Sequence[str], device: str = "cpu") -> MusicGenerator:
+        """The generator of the first checkpoint of ``names``, in fp32 on a CPU and bf16 on a GPU."""
+        import torch
+
+        from music.muser.model import MusER
+        from music.muser.prior import Prior
+
+        dtype = torch.float32 if device == "cpu" else torch.bfloat16
+        models = (checkpoints.load(names[0], kind, part).to(dtype) for kind, part in
+                  ((MusER, "autoencoder"), (Prior, "prior")))  # fmt: skip
+        return cls(*models, Vocabulary.load(checkpoints.folder(names[0]) / "vocabulary.json"), device)
+
+    def render(self, task: MusicTask, folder: Path, manifest: dict, progress: Progress) -> list[Path]:
+        """Write ``piece-SEED.mid`` and, where asked for, ``.wav`` into ``folder``."""
+        from music import synth
+        from music.score import read_grid, to_score
+
+        opening = None if task.continue_from is None else encode(read_grid(task.continue_from), self.vocabulary)
+        seeds = list(range(task.seed, task.seed + task.count))
+        pieces = self.compose(
+            [task.emotion] * task.count, task.bars, seeds, opening=opening, guidance=task.guidance,
+            temperature=task.temperature, progress=lambda done: progress(done * 0.8, "composing"),
+        )  # fmt: skip
+        paths = []
+        for place, (seed, piece) in enumerate(zip(seeds, pieces, strict=True)):
+            score, facts = to_score(piece.grid), manifest | {"seed": seed}
+            paths.append(folder / f"piece-{seed}.mid")
+            media.write_midi(paths[-1], score, facts)
+            if task.audio:
+                progress(0.8 + 0.2 * place / len(pieces), "playing")
+                paths.append(folder / f"piece-{seed}.wav")
+                media.write_audio(paths[-1], synth.render(score), 44100, facts)
+        return paths
+
+    def compose(
+        self, curves: Sequence[EmotionCurve], bars: int, seeds: Sequence[int], *, opening: np.ndarray | None = None,
+        guidance: float = 1.5, temperature: float = 1.0, progress: Callable[[float], None] = lambda done: None,
+    ) -> list[Piece]:  # fmt: skip
+        """One piece of ``bars`` new bars for each curve (its unit read as bars) and seed, after ``opening`` (T, 7)."""
+        pieces = []
+        for i in range(0, len(seeds), BATCH):
+            part = slice(i, i + BATCH)
+            passes = Passes(self, curves[part], seeds[part], bars, guidance, temperature)
+            rows = passes.run(opening, lambda done, at=i: progress((at + BATCH * done) / (len(seeds) + BATCH - 1)))
+            pieces += [Piece(r, decode(r, self.vocabulary)) for r in rows]
+        return pieces
+
+
+class Passes:
+    """Pieces made side by side, a few bars at a time, each pass from the last bars of the one before."""
+
+    def __init__(self, generator: MusicGenerator, curves: Sequence[EmotionCurve], seeds: Sequence[int], bars: int,
+                 guidance: float, temperature: float):  # fmt: skip
+        self.generator, self.curves, self.seeds, self.bars = generator, curves, seeds, bars
+        self.guidance, self.temperature = guidance, temperature
+
+    def run(self, opening: np.ndarray | None, progress: Callable[[float], None]) -> list[np.ndarray]:
+        """Rows (T, 7) of each piece, the opening's included."""
+        opening = np.zeros((0, 7), np.int64) if opening is None else opening.astype(np.int64)
+        done, begun = [opening] * len(self.seeds), 0
+        while begun < self.bars:
+            context = [_last_bars(rows, CONTEXT) for rows in done]
+            heard = int((context[0][:, BEAT] == BAR).sum())
+            new = min(PASS - heard, self.bars - begun)
+            share = lambda x, at=begun, n=new: progress((at + n * x) / self.bars)
+            fresh = self._next(context, heard, begun, new, share)
+            done = [np.concatenate(pair) for pair in zip(done, fresh, strict=True)]
+            begun += new
+        return done
+
+    def _next(self, context: list[np.ndarray], heard: int, begun: int, new: int, progress) -> list[np.ndarray]:
+        """The rows of the ``new`` bars from bar ``begun`` on, after the ``heard`` bars of each ``context``."""
+        import torch
+        from torch.nn.utils.rnn import pad_sequence
+
+        from music.muser.generate import BAR_ROWS, Prompt, randoms, sample_codes, sample_rows
+
+        g, bars = self.generator, heard + new
+        rows = [torch.from_numpy(r).to(g.device) for r in context]
+        codes = [g.autoencoder.codes(r[None])[0] if len(r) else r[:, 0] for r in rows]
+        codes = [c if c.dim() == 2 else c[:, None].expand(-1, g.prior.config.slots) for c in codes]
+        lengths = torch.tensor([len(r) for r in rows], device=g.device)
+        steps = bars * (BAR_ROWS + 2)
+        drawn = [randoms([seed * 1_000_003 + begun * 2 + stage for seed in self.seeds], steps, width).to(g.device)
+                 for stage, width in ((0, g.prior.config.slots), (1, 7))]  # fmt: skip
+        chosen = sample_codes(
+            g.prior, self._conditions(g.prior, begun - heard, bars), bars, self.bars - begun - new,
+            Prompt(pad_sequence(codes, batch_first=True), lengths), drawn[0], guidance=self.guidance,
+            temperature=self.temperature, progress=lambda x: progress(0.3 * x),
+        )  # fmt: skip
+        made = sample_rows(
+            g.autoencoder, chosen, self._conditions(g.autoencoder, begun - heard, bars),
+            Prompt(pad_sequence(rows, batch_first=True), lengths), drawn[1], guidance=self.guidance,
+            progress=lambda x: progress(0.3 + 0.7 * x),
+        )  # fmt: skip
+        return [r[n:].cpu().numpy() for r, n in zip(made, lengths.tolist(), strict=True)]
+
+    def _conditions(self, model, first: int, bars: int) -> Tensor:
+        """(b, bars, c) what ``model`` is told in each bar from ``first`` on."""
+        emotion = model.emotion
+        prepared = emotion.prepare(self.curves, [float(bar) for bar in range(first, first + bars)])
+        return emotion(**{name: x.to(self.generator.device) for name, x in prepared.items()}).tokens
+
+
+def _last_bars(rows: np.ndarray, count: int) -> np.ndarray:
+    lines = np.flatnonzero(rows[:, BEAT] == BAR)
+    return rows[lines[-count] :] if len(lines) >= count else rows

@@ -1,0 +1,23 @@
+"""What can be asked of the piano."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from gen.emotion.spec import EmotionCurve
+from gen.jobs.schema import Task
+
+
+class MusicTask(Task):
+    """Piano pieces in an emotion: one MIDI file, and a WAV unless ``audio`` is false, for each of ``count`` seeds."""
+
+    kind: Literal["music"] = "music"
+    emotion: EmotionCurve = Field(description='an emotion, or a curve over bars: "0: sad, 8: happy @ 1.3"')
+    bars: int = Field(16, ge=1, le=512, description="length in 4/4 bars; the piece ends there")
+    count: int = Field(1, ge=1, le=64, description="pieces, from seed, seed + 1, ...")
+    audio: bool = Field(True, description="also render a WAV")
+    continue_from: Path | None = Field(None, alias="continue", description="a MIDI file whose music goes on")
+    guidance: float = Field(1.5, ge=0, le=5, description="how strictly the emotion is followed; 1 is unguided")
+    temperature: float = Field(1.0, gt=0, le=2, description="how adventurous the choice of what comes next is")
+    model: str = Field("muser-compact", description="checkpoint")
