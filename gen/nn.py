@@ -236,7 +236,7 @@ def set_attention_backend(model: nn.Module, name: str) -> None:
     try:
         backend = AttentionBackendName(name)
         dispatch_attention_fn(probe, probe, probe, backend=backend)
-    except (ValueError, TypeError, ImportError, NotImplementedError, RuntimeError, KeyError) as error:
+    except (ValueError, TypeError, AttributeError, ImportError, RuntimeError, KeyError) as error:
         raise DeviceError(
             f"attention backend '{name}' does not run on {weight.device}: use 'native', which always does"
         ) from error
