@@ -6,6 +6,7 @@ State goes to ``OUT/*.pt`` every two minutes; the same command goes on from ther
 
 import json
 import logging
+import math
 import os
 import time
 from collections.abc import Callable
@@ -167,7 +168,7 @@ class Run:
         while self.elapsed < self.seconds:
             began, done = time.perf_counter(), self.elapsed / self.seconds
             data = phases[min(int(np.searchsorted(ends, done, side="right")), len(phases) - 1)][1]
-            rate = self.settings.rate * min(1, (self.step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * done)))
+            rate = self.settings.rate * min(1, (self.step + 1) / 200) * (0.51 + 0.49 * math.cos(math.pi * done))
             for group in self.optimiser.param_groups:
                 group["lr"] = rate
             with torch.autocast(kind, torch.bfloat16):
