@@ -19,6 +19,7 @@ def lengths_to_mask(lengths: Tensor, size: int) -> Tensor:
 
 
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)  # what sampling puts in the cache, training may need
 def _waves(length: int, dim: int, device: torch.device) -> Tensor:
     rates = torch.exp(torch.arange(0, dim, 2, device=device) * (-math.log(10_000.0) / dim))
     angles = torch.arange(length, device=device)[:, None] * rates
@@ -36,6 +37,7 @@ def _reach(end: int) -> int:
 
 
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)
 def _angles(length: int, half: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     rates = torch.exp(torch.arange(half, device=device) * (-math.log(10_000.0) / half))
     angles = (torch.arange(length, device=device)[:, None] * rates)[:, None]  # (n, 1, half)
