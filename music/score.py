@@ -36,7 +36,10 @@ def bar_lines(grid: Grid) -> np.ndarray:
 
 
 def to_score(grid: Grid):
-    """The grid as a symusic.Score: one piano track, tempo changes, chords as markers, a pedal that follows them."""
+    """The grid as a symusic.Score: one piano track, tempo changes, chords as markers.
+
+    Notes last as long as they sound, so there is no pedal.
+    """
     import symusic
 
     score = symusic.Score(TICKS)
@@ -50,8 +53,6 @@ def to_score(grid: Grid):
     piano = symusic.Track(name="piano", program=0)
     for position, pitch, length, velocity in grid.notes:
         piano.notes.append(symusic.Note(int(position * STEP), int(length * STEP), int(pitch), int(velocity)))
-    for bar in range(len(grid.tempo)):
-        piano.pedals.append(symusic.Pedal(bar * POSITIONS * STEP + STEP // 4, POSITIONS * STEP - STEP // 2))
     score.tracks.append(piano)
     return score
 
