@@ -1,7 +1,7 @@
 # Needs only Python 3.11 or newer with venv. `make demo` renders the showcase, `make test` runs the tests.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-PIP := $(BIN)/pip --quiet --disable-pip-version-check --no-input
+PIP := $(BIN)/pip --quiet --quiet --disable-pip-version-check --no-input
 
 .PHONY: demo test lint bench clean
 

@@ -164,7 +164,7 @@ def test_with_paths_keeps_what_has_none(tone_kind):
         ("jobs:\n- id: a\n  kind: tone\n  continue: {job: b}", 4, "jobs are a; not 'b'"),
         ("jobs:\n- id: a\n  kind: tone\n  continue: {job: a}", 2, "needs itself (a -> a)"),
         ("jobs:\n- id: a\n  kind: tone\n  frequency: {job: a}", 4, "a.frequency"),
-        ("jobs:\n- {id: a, kind: tone, matrix: {seed: [1]}}\n- {id: b, continue: {job: a, seed: 2}, kind: tone}", 3, "0"),
+        ("defaults: {kind: tone}\njobs:\n- {id: a, matrix: {seed: [1]}}\n- {id: b, continue: {job: a, seed: 2}}", 4, "0 it"),
         ("jobs:\n- {id: a, kind: tone, matrix: {count: [1, 2]}}\n- {id: b, kind: tone, continue: {job: a}}", 3, "2 it"),
         ("jobs:\n- id: a\n  kind: tone\n  out: ../a", 4, "stay in the output folder"),
         ("jobs:\n- id: a\n  kind: tone\n  out: /etc/a", 4, "stay in the output folder"),
