@@ -37,6 +37,7 @@ SHOW = """
 
 
 PARSED = yaml.safe_load(SHOW)
+TWO = "defaults: {kind: tone}\njobs:\n- {id: a, matrix: {count: [1, 2]}}\n"
 
 
 @pytest.fixture
@@ -164,8 +165,8 @@ def test_with_paths_keeps_what_has_none(tone_kind):
         ("jobs:\n- id: a\n  kind: tone\n  continue: {job: b}", 4, "jobs are a; not 'b'"),
         ("jobs:\n- id: a\n  kind: tone\n  continue: {job: a}", 2, "needs itself (a -> a)"),
         ("jobs:\n- id: a\n  kind: tone\n  frequency: {job: a}", 4, "a.frequency"),
-        ("defaults: {kind: tone}\njobs:\n- {id: a, matrix: {seed: [1]}}\n- {id: b, continue: {job: a, seed: 2}}", 4, "0 it"),
-        ("jobs:\n- {id: a, kind: tone, matrix: {count: [1, 2]}}\n- {id: b, kind: tone, continue: {job: a}}", 3, "2 it"),
+        (TWO + "- {id: b, continue: {job: a, count: 3}}", 4, "fits 0 items"),
+        (TWO + "- {id: b, continue: {job: a}}", 4, "fits 2 items"),
         ("jobs:\n- id: a\n  kind: tone\n  out: ../a", 4, "stay in the output folder"),
         ("jobs:\n- id: a\n  kind: tone\n  out: /etc/a", 4, "stay in the output folder"),
         ("jobs:\n- id: a\n  kind: tone\n  out: 'x/.a'", 4, "stay in the output folder"),
