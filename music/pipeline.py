@@ -65,15 +65,13 @@ class MusicGenerator:
     @classmethod
     def load(cls, names: Sequence[str], device: str = "cpu") -> MusicGenerator:
         """The generator of the first checkpoint of ``names``, in fp32 on a CPU and bf16 on a GPU."""
-        import torch
-
         from music.muser.model import MusER
         from music.muser.prior import Prior
 
-        dtype = torch.float32 if device == "cpu" else torch.bfloat16
-        models = (checkpoints.load(names[0], kind, part).to(dtype) for kind, part in
-                  ((MusER, "autoencoder"), (Prior, "prior")))  # fmt: skip
-        return cls(*models, Vocabulary.load(checkpoints.folder(names[0]) / "vocabulary.json"), device)
+        parts = ((MusER, "autoencoder"), (Prior, "prior"))
+        models = (checkpoints.load(names[0], kind, part) for kind, part in parts)
+        exact = (model.float() if device == "cpu" else model.bfloat16() for model in models)
+        return cls(*exact, Vocabulary.load(checkpoints.folder(names[0]) / "vocabulary.json"), device)
 
     def render(self, task: MusicTask, folder: Path, manifest: dict, progress: Progress) -> list[Path]:
         """Write ``piece-SEED.mid`` and, where asked for, ``.wav`` into ``folder``."""

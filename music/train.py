@@ -239,5 +239,5 @@ def train(data: Path, out: Path, minutes: float | None = None, settings: dict[st
 def export(autoencoder: MusER, prior: Prior, folder: Path) -> None:
     """The checkpoint: both models in fp16 and the vocabulary."""
     for name, model in (("autoencoder", autoencoder), ("prior", prior)):
-        model.to("cpu", torch.float16).save_pretrained(folder / name)
+        model.cpu().half().save_pretrained(folder / name)
     Vocabulary.default().save(folder / "vocabulary.json")

@@ -26,16 +26,18 @@ def json_lines(total: int) -> Iterator[Callable[[Event], None]]:
 
 @contextmanager
 def bar(total: int) -> Iterator[Callable[[Event], None]]:
-    """A bar on stderr that counts items; on stdout each finished file and what it is."""
+    """A bar on stderr, where that is a terminal; on stdout each finished file and what it is."""
     from tqdm import tqdm
+    from tqdm.contrib.logging import logging_redirect_tqdm
 
-    with tqdm(total=total, unit="item", bar_format="{percentage:3.0f}% |{bar:30}| {postfix}", leave=False) as line:
+    form = "{percentage:3.0f}% |{bar:30}| {desc}"
+    with logging_redirect_tqdm(), tqdm(total=total, bar_format=form, leave=False, disable=None) as line:
         done: dict[str, float] = {}
 
         def tell(event: Event) -> None:
             done[event.id] = event.fraction
             line.n = min(sum(done.values()), total)
-            line.set_postfix_str(f"{event.name} {event.message or event.state}")
+            line.set_description_str(f"{event.name}: {event.message or event.state}")
             if event.state in ("failed", "blocked"):
                 tqdm.write(f"affekt: {event.name}: {event.message}", file=sys.stderr)
             elif event.state != "progress":
