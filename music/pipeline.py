@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from gen import checkpoints, media
-from gen.emotion.spec import EmotionCurve
+from gen.emotion.spec import Emotion, EmotionCurve
 from music.tokens import BAR, BEAT, Grid, Vocabulary, decode, encode, violation
 
 if TYPE_CHECKING:
@@ -57,6 +57,14 @@ class MusicGenerator:
     def __init__(self, autoencoder: MusER, prior: Prior, vocabulary: Vocabulary, device: str = "cpu"):
         self.autoencoder, self.prior = (m.to(device).eval().requires_grad_(False) for m in (autoencoder, prior))
         self.vocabulary, self.device = vocabulary, device
+
+    @staticmethod
+    def reading(emotion: Emotion) -> str:
+        """What the piano makes of an emotion, in words."""
+        valence, arousal, _ = emotion.scaled()
+        pace = "fast, dense and loud" if arousal > 0.25 else "slow, sparse and soft" if arousal < -0.25 else "moderate"
+        mode = "bright, in major" if valence > 0.2 else "dark, in minor" if valence < -0.2 else "between major and minor"
+        return f"{pace}; {mode} (valence {valence:+.2f}, arousal {arousal:+.2f})"
 
     @staticmethod
     def checkpoints(task: MusicTask) -> tuple[str, ...]:

@@ -1,19 +1,25 @@
 """What can be asked of the piano."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from gen.emotion.spec import EmotionCurve
 from gen.jobs.schema import Task
+
+
+def _in_bars(curve: EmotionCurve) -> EmotionCurve:
+    return curve.model_copy(update={"unit": "bars"})
 
 
 class MusicTask(Task):
     """Piano pieces in an emotion: one MIDI file, and a WAV unless ``audio`` is false, for each of ``count`` seeds."""
 
     kind: Literal["music"] = "music"
-    emotion: EmotionCurve = Field(description='an emotion, or a curve over bars: "0: sad, 8: happy @ 1.3"')
+    emotion: Annotated[EmotionCurve, AfterValidator(_in_bars)] = Field(
+        description='an emotion, or a curve whose times are bars: "0: sad, 8: happy @ 1.3"'
+    )
     bars: int = Field(16, ge=1, le=512, description="length in 4/4 bars; the piece ends there")
     count: int = Field(1, ge=1, le=64, description="pieces, from seed, seed + 1, ...")
     audio: bool = Field(True, description="also render a WAV")
