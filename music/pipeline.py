@@ -63,7 +63,7 @@ class MusicGenerator:
         """What the piano makes of an emotion, in words."""
         valence, arousal, _ = emotion.scaled()
         pace = "fast, dense and loud" if arousal > 0.25 else "slow, sparse and soft" if arousal < -0.25 else "moderate"
-        mode = "bright, in major" if valence > 0.2 else "dark, in minor" if valence < -0.2 else "between major and minor"
+        mode = "in major" if valence > 0.2 else "in minor" if valence < -0.2 else "between major and minor"
         return f"{pace}; {mode} (valence {valence:+.2f}, arousal {arousal:+.2f})"
 
     @staticmethod
