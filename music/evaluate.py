@@ -9,9 +9,11 @@ from scipy.stats import spearmanr
 
 from gen.emotion.spec import EmotionCurve
 from gen.errors import InputError
-from music import metrics
+from music import corpus, metrics
 from music.data import emopia, read_notes
 from music.judge import Judge, Verdict, on_bars
+from music.score import bar_lines, to_notes
+from music.tokens import Vocabulary, decode
 
 STEPS = np.linspace(-1.0, 1.0, 21)
 AROUSAL = ("judge: high arousal", "notes per second", "onsets per second", "velocity", "tempo")
@@ -22,6 +24,7 @@ class Settings(NamedTuple):
     """What ``--set`` may change; ``full`` takes the sizes of :data:`FULL` for all that is not set."""
 
     data: str = ""  # the folder that holds emopia/
+    tokens: str = ""  # tokens.npz of the training: then shared runs are looked for in all that was trained on
     model: str = "muser-compact"
     device: str = "cpu"
     bars: int = 16
@@ -30,6 +33,8 @@ class Settings(NamedTuple):
     curves: int = 6  # pieces per emotion that changes
     valid: int = 0  # seeds per quadrant that are checked for validity alone
     batch: int = 16
+    guidance: float = 1.5
+    temperature: float = 1.0
     listen: int = 1  # pieces per quadrant to hear
 
 
@@ -68,17 +73,38 @@ def with_end(notes: np.ndarray, bars: np.ndarray) -> Music:
     return Music(notes, np.append(bars, bars[-1] + last))
 
 
-def real(data: Path) -> tuple[dict[str, Pieces], list[np.ndarray]]:
-    """EMOPIA as the tokens keep it, by part of the split; and the test clips as they were performed."""
-    clips = [clip for clip in emopia(data) if clip.part != "valid"]
-    performed = [read_notes(clip.path) for clip in clips]
-    music = [with_end(*on_bars(notes)) for notes in performed]
-    quadrant, song = np.array([c.quadrant - 1 for c in clips]), np.array([c.song for c in clips])
+class Real(NamedTuple):
+    """EMOPIA by part of the split as tokens keep it, its test clips as performed, and all that training heard."""
+
+    parts: dict[str, Pieces]
+    performed: list[np.ndarray]
+    book: list[Music]
+    corpora: str
+
+
+def real(chosen: Settings) -> Real:
+    """The real music: from EMOPIA's files or, where given, from the training's own ``tokens``, which is quicker."""
+    clips = emopia(Path(chosen.data))
+    if chosen.tokens:
+        kept = corpus.load(Path(chosen.tokens))
+        music = [from_rows(piece.rows) for piece in kept if piece.group == "emopia"]
+        book = [from_rows(piece.rows) for piece in kept if piece.group != "emopia" and piece.part == "train"]
+        corpora = ", ".join(sorted({piece.group for piece in kept if piece.part == "train"}))
+    else:
+        music, book, corpora = [with_end(*on_bars(read_notes(clip.path))) for clip in clips], [], "emopia"
     parts = {}
     for part in ("train", "test"):
-        here = [i for i, clip in enumerate(clips) if clip.part == part]
-        parts[part] = Pieces([music[i] for i in here], quadrant[here], song[here])
-    return parts, [notes for notes, clip in zip(performed, clips, strict=True) if clip.part == "test"]
+        found = [(piece, clip) for piece, clip in zip(music, clips, strict=True) if clip.part == part]
+        quadrant, song = (np.array(x) for x in zip(*((c.quadrant - 1, c.song) for _, c in found), strict=True))
+        parts[part] = Pieces([piece for piece, _ in found], quadrant, song)
+    performed = [read_notes(clip.path) for clip in clips if clip.part == "test"]
+    return Real(parts, performed, parts["train"].music + book, corpora)
+
+
+def from_rows(rows: np.ndarray) -> Music:
+    """Compound words (T, 7) as music."""
+    grid = decode(rows, Vocabulary.default())
+    return with_end(to_notes(grid), bar_lines(grid))
 
 
 class Composer:
@@ -94,7 +120,8 @@ class Composer:
         curves = [EmotionCurve.parse(emotion) for emotion in emotions]
         for i in range(0, len(curves), size):
             begun = time.perf_counter()
-            pieces = self.generator.compose(curves[i : i + size], self.chosen.bars, seeds[i : i + size])
+            part, how = slice(i, i + size), {"guidance": self.chosen.guidance, "temperature": self.chosen.temperature}
+            pieces = self.generator.compose(curves[part], self.chosen.bars, seeds[part], **how)
             self.seconds += time.perf_counter() - begun
             self.made += len(pieces)
             self.valid += sum(piece.valid() for piece in pieces)
@@ -202,6 +229,7 @@ class Findings(NamedTuple):
     sweeps: dict[str, Sweep]
     following: list[Following]
     copies: dict[str, dict[str, np.ndarray]]
+    corpora: str  # where shared runs were looked for
     made: int
     valid: int
     seconds: float
@@ -209,7 +237,7 @@ class Findings(NamedTuple):
 
 def measure(generator, judge: Judge, chosen: Settings) -> Findings:
     """Compose and measure everything; some minutes."""
-    parts, performed = real(Path(chosen.data))
+    parts, performed, book, corpora = real(chosen)
     compose = Composer(generator, chosen)
     pieces = {
         "held out": parts["test"],
@@ -221,10 +249,10 @@ def measure(generator, judge: Judge, chosen: Settings) -> Findings:
     sweeps = {axis: sweep(compose, judge, axis, chosen.sweep) for axis in "av"}
     following = follow(compose, judge, chosen)
     sets = {origin: pieces[origin].music for origin in ("generated", "held out")}
-    copies = copying(parts["train"].music, sets)
+    copies = copying(book, sets)
     by_quadrant(compose, chosen.valid)
     facts = compose.made, compose.valid, compose.seconds
-    return Findings(chosen, pieces, told, judge(performed), sweeps, following, copies, *facts)
+    return Findings(chosen, pieces, told, judge(performed), sweeps, following, copies, corpora, *facts)
 
 
 def evaluate(out: Path, settings: dict[str, str]) -> None:

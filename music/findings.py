@@ -15,13 +15,14 @@ from music.roll import draw
 
 SONG = ("PR", "NPC", "POLY", "BPR", "BNPC", "BPOLY")
 AXES = {"a": ("arousal", AROUSAL, 0.9), "v": ("valence", VALENCE, 0.7)}
+PATHS = ("data", "tokens")  # of this machine
 RATE = 32000
 PER_NOTE = ("pitch", "length", "velocity", "onset step", "position")
 
 
 def write(found: Findings, out: Path) -> None:
     """Compose the report of ``found`` into the folder ``out``."""
-    sizes = " ".join(f"{name}={value}" for name, value in found.chosen._asdict().items() if name != "data")
+    sizes = " ".join(f"{name}={value}" for name, value in found.chosen._asdict().items() if name not in PATHS)
     report = Report("Emotional piano: evaluation", f"Made by `affekt evaluate music --set data=DIR {sizes}`.")
     with rc_context(STYLE):
         promises(report, found)
@@ -106,8 +107,9 @@ def control(report: Report, found: Findings) -> None:
     rows = []
     for axis, (name, measures, _) in AXES.items():
         for measure in measures:
-            rows.append([f"{name}: {measure.removeprefix('judge: ')}", *found.sweeps[axis].correlations(measure)])
-    report.table("Spearman's rho with the request", ["measure", "means of the levels", "single pieces"], rows)
+            rows.append([measure, name, *found.sweeps[axis].correlations(measure)])
+    columns = ["measure", "requested", "means of the levels", "single pieces"]
+    report.table("Spearman's rho with the request", columns, rows)
     for (axis, (name, measures, _)), colour in zip(AXES.items(), COLOURS[1:3], strict=True):
         chosen = {measure: found.sweeps[axis].measured[measure] for measure in measures[:4]}
         picture = figures.control(found.sweeps[axis].requested, chosen, name, colour)
@@ -122,7 +124,7 @@ def change(report: Report, found: Findings) -> None:
             Estimate(column.mean(), *metrics.interval(column, np.arange(len(column)))) for column in item.told.T
         )
         right = (item.told[:, 1] > item.told[:, 0]) == item.rises
-        rows.append([item.asked, AXES[item.axis][1][0], first, second, float(right.mean())])
+        rows.append([item.asked, AXES[item.axis][1][0].removeprefix("judge: "), first, second, float(right.mean())])
     report.section("Emotions that change", f"{found.chosen.curves} pieces each; the judge hears the halves apart.")
     columns = ["request", "judge's probability of", "first half", "second half", "moved as asked"]
     report.table("Halves", columns, rows)
@@ -207,8 +209,8 @@ def originality(report: Report, found: Findings) -> None:
     """Whether pieces are copied from training songs."""
     report.section(
         "Originality",
-        "The longest run of notes (pitch steps and onset steps) that a piece shares with any EMOPIA training clip. "
-        "Real held-out songs share some too: that is the bar.",
+        "The longest run of notes (pitch steps and onset steps) that a piece shares with any piece of training "
+        f"({found.corpora}). Real held-out songs share some too: that is the bar.",
     )
     rows = []
     for name, runs in found.copies.items():

@@ -43,7 +43,7 @@ figcaption { font-size: .88rem; color: #555; margin-top: .3rem; max-width: 46rem
 img { max-width: 100%; height: auto; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; padding: .2rem 0 .45rem; }
-th, td { padding: .28rem .8rem .28rem 0; text-align: right; white-space: nowrap; border-bottom: 1px solid #eee; }
+th, td { padding: .28rem 1.1rem .28rem 0; text-align: right; white-space: nowrap; border-bottom: 1px solid #eee; }
 th { border-bottom: 1.5px solid #888; font-weight: 600; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; white-space: normal; }
 td small { color: #777; padding-left: .35em; }

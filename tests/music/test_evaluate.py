@@ -27,7 +27,7 @@ class Written(NamedTuple):
 class Rules:
     """A composer by rule: arousal makes it faster and louder, valence turns minor into major."""
 
-    def compose(self, curves, bars, seeds):
+    def compose(self, curves, bars, seeds, guidance, temperature):
         return [self.piece(curve, bars, seed) for curve, seed in zip(curves, seeds, strict=True)]
 
     def piece(self, curve: EmotionCurve, bars: int, seed: int) -> Written:
