@@ -1,4 +1,4 @@
-"""The command line: ``affekt plan | render | <kind> | emotion | checkpoints | train | evaluate | version``.
+"""The command line: ``affekt plan | render | <kind> | emotion | checkpoints | train | evaluate | ablate | version``.
 
 Options of a kind come from its task class, so they are the fields that YAML and Python have. Nothing here imports
 PyTorch; a user's mistake ends as one line on stderr and the exit code of its error.
@@ -281,7 +281,15 @@ def _add_research(commands) -> None:
     evaluate = commands.add_parser("evaluate", help="measure a generator; writes report.json and report.html")
     evaluate.add_argument("kind", choices=registry.names("evaluator"))
     evaluate.set_defaults(command=_evaluate)
-    for command in (train, evaluate):
+    ablate = commands.add_parser("ablate", help="train and measure a generator with several emotion conditioners")
+    ablate.add_argument("kind", choices=registry.names("trainer"))
+    ablate.add_argument("--conditioners", type=text, required=True, metavar="A,B", help="names, with commas between")
+    ablate.add_argument("--data", type=path, required=True, help="folder of the training data")
+    ablate.add_argument("--minutes", type=float, required=True, help="for each of them")
+    ablate.add_argument("--measure", type=_setting, nargs="+", action="extend", default=[], metavar="NAME=VALUE",
+                        help="settings of the evaluation")  # fmt: skip
+    ablate.set_defaults(command=_ablate)
+    for command in (train, evaluate, ablate):
         command.add_argument("--out", type=path, required=True, help="folder for the results")
         command.add_argument("--set", type=_setting, nargs="+", action="extend", default=[], metavar="NAME=VALUE")
 
@@ -299,6 +307,14 @@ def _train(options) -> None:
 
 def _evaluate(options) -> None:
     registry.get("evaluator", options.kind)(options.out, dict(options.set))
+
+
+def _ablate(options) -> None:
+    from gen.ablate import ablate
+
+    names = [name.strip() for name in options.conditioners.split(",")]
+    settings = dict(options.set), dict(options.measure)
+    print(ablate(options.kind, names, options.data, options.out, options.minutes, *settings))
 
 
 def _table(rows: Sequence[Sequence[str]]) -> None:
