@@ -1,6 +1,6 @@
 """MusER's autoencoder (Ji and Yang, AAAI 2024): a VQ-VAE over compound words with a two-level decoder.
 
-Shapes: b batch, n steps, k codes, s = 7 element slots of 16 latent dimensions each.
+Shapes: b batch, n steps, k codes, s = 7 element slots of the latent, 16 dimensions each.
 """
 
 from typing import NamedTuple
@@ -72,17 +72,18 @@ class MusER(ModelMixin, ConfigMixin):
     """Encoder, quantizer, global decoder and seven element decoders.
 
     Args (all JSON): ``classes`` ids and ``embed`` width of each element; ``encoder`` and ``decoder`` {width, layers,
-    heads, ffn}; ``elements`` {layers, heads, ffn}; ``quantizer`` and ``conditioner`` {name, **config}; ``layer`` {kind,
-    norm_first, dropout}; ``reducer`` "mean" or "transformer". A Bar row has a code of its own, ``bar`` (= the
-    quantizer's size), so that whoever counts codes counts bars.
+    heads, ffn}; ``elements`` {layers, heads, ffn, slot}, where ``slot`` is each one's part of the latent (16);
+    ``quantizer`` and ``conditioner`` {name, **config}; ``layer`` {kind, norm_first, dropout}; ``reducer`` "mean" or
+    "transformer". With ``marks_bars`` a Bar row has a code of its own, ``bar`` (= the quantizer's size), so that
+    whoever counts codes counts bars; MusER's release has not.
     """
-
-    slot = 16
 
     @register_to_config
     def __init__(self, classes: list[int], embed: list[int], encoder: dict, decoder: dict, elements: dict,
-                 quantizer: dict, conditioner: dict, layer: dict, reducer: str = "mean"):  # fmt: skip
+                 quantizer: dict, conditioner: dict, layer: dict, reducer: str = "mean",
+                 marks_bars: bool = True):  # fmt: skip
         super().__init__()
+        self.slot = elements.get("slot", 16)
         latent, width = 7 * self.slot, decoder["width"]
         self.linear = layer["kind"] == "linear"
         self.embedding = Embedding(classes, embed)
@@ -116,6 +117,10 @@ class MusER(ModelMixin, ConfigMixin):
     def bar(self) -> int:
         return self.codebook.size
 
+    def marked(self, rows: Tensor) -> Tensor:
+        """Rows (b, n, 7) -> (b, n) bool, those that have the code ``bar``."""
+        return (rows[..., BEAT] == BAR) & self.config.marks_bars
+
     # ------------------------------------------------------------------ codes
     def place(self, x: Tensor, start: int = 0) -> Tensor:
         """Absolute positions for linear attention; softmax attention carries rotary ones itself."""
@@ -129,9 +134,9 @@ class MusER(ModelMixin, ConfigMixin):
         return self.to_latent(self.encoder_norm(x))
 
     def codes(self, rows: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Rows -> codes (b, n), or (b, n, s) with a quantizer per slot; Bar rows get ``self.bar``."""
+        """Rows -> codes (b, n), or (b, n, s) with a quantizer per slot; marked Bar rows get ``self.bar``."""
         index = self.codebook.encode(self.encode(rows, mask))
-        is_bar = rows[..., BEAT] == BAR
+        is_bar = self.marked(rows)
         return torch.where(is_bar if index.dim() == 2 else is_bar[..., None], self.bar, index)
 
     def latents(self, codes: Tensor) -> Tensor:
@@ -177,7 +182,7 @@ class MusER(ModelMixin, ConfigMixin):
     def forward(self, rows: Tensor, mask: Tensor, cond: Tensor) -> Losses:
         """Rows (b, n, 7), mask (b, n), conditions per step (b, n, c) -> the training losses."""
         latent = self.encode(rows, mask)
-        is_bar = rows[..., BEAT] == BAR
+        is_bar = self.marked(rows)
         coded = mask & ~is_bar
         quantized = self.codebook(latent, coded)
         z = torch.where(is_bar[..., None], self.bar_code, quantized.z)
