@@ -7,7 +7,8 @@ PIP := $(BIN)/pip --quiet --quiet --disable-pip-version-check --no-input
 
 demo: .venv/installed
 	@$(BIN)/affekt render examples/showcase.yaml --out out
-	@echo "out/ holds one piece per job: .mid is the score, .wav the piano playing it, .json beside each says how it was made."
+	@echo
+	@sed '/^#/!q; s/^# \{0,1\}//' examples/showcase.yaml
 
 test: .venv/developing
 	$(BIN)/python -m pytest -q

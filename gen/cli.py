@@ -144,11 +144,13 @@ def _plan(options) -> None:
 
 
 def _render(options) -> None:
-    _run(_read_plan(options), options)
+    counts = _run(_read_plan(options), options)
+    if not options.json:
+        print(f"{options.out}: {counts['rendered']} rendered, {counts['cached']} from the cache")
 
 
-def _run(plan, options) -> None:
-    """Render with a progress bar or JSON lines; raises :class:`RenderError` when items failed."""
+def _run(plan, options) -> Counter:
+    """Render with a progress bar or JSON lines -> items by state; raises :class:`RenderError` when some failed."""
     from gen.jobs import progress
     from gen.jobs.cache import Cache, default_root
     from gen.jobs.run import run
@@ -160,6 +162,7 @@ def _run(plan, options) -> None:
     counts = Counter(states.values())
     if lost := counts["failed"] + counts["blocked"]:
         raise RenderError(f"{lost} of {total} items failed; {options.out}/**/*.error.json says why.")
+    return counts
 
 
 def _add_kind(command: argparse.ArgumentParser, kind: str) -> None:
@@ -247,7 +250,8 @@ def _list(options) -> None:
     if options.json:
         print(json.dumps(found))
     else:
-        _table([("name", "MB", "licence", "origin", "state"), *([str(fact) for fact in f.values()] for f in found)])
+        heads = "name", "megabytes", "licence", "state", "origin"
+        _table([("name", "MB", *heads[2:]), *([str(facts[head]) for head in heads] for facts in found)])
 
 
 def _verify(options) -> None:
