@@ -39,7 +39,7 @@ def bar(total: int) -> Iterator[Callable[[Event], None]]:
             line.n = min(sum(done.values()), total)
             line.set_description_str(f"{event.name}: {event.message or event.state}")
             if event.state in ("failed", "blocked"):
-                tqdm.write(f"affekt: {event.name}: {event.message}", file=sys.stderr)
+                tqdm.write(f"affekt: {event.name}: {' '.join(event.message.split())}", file=sys.stderr)
             elif event.state != "progress":
                 tqdm.write("\n".join(_lines(event)), file=sys.stdout)
 
