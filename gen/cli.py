@@ -35,13 +35,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     logging.basicConfig(level=logging.INFO, format="affekt: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    given = sys.argv[1:] if arguments is None else arguments
+    given = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     given = [TEXT + argument if re.match(r"-[^-]", argument) and argument != "-h" else argument for argument in given]
     try:
         options = build_parser(given).parse_args(given)
         options.command(options)
     except (AffektError, OSError) as error:
-        sys.stderr.write(f"affekt: {' '.join(str(error).split())}\n")
+        named = isinstance(error, OSError) and error.filename
+        message = f"{error.filename}: {error.strerror}" if named else " ".join(str(error).split())
+        sys.stderr.write(f"affekt: {message}\n")
         return getattr(error, "exit_code", 1)
     except KeyboardInterrupt:
         sys.stderr.write("affekt: stopped; what is finished is kept, and the same command goes on from there\n")
@@ -153,8 +155,11 @@ def _run(plan, options) -> Counter:
     """Render with a progress bar or JSON lines -> items by state; raises :class:`RenderError` when some failed."""
     from gen.jobs import progress
     from gen.jobs.cache import Cache, default_root
+    from gen.jobs.executors import pick_device
     from gen.jobs.run import run
 
+    if options.on == "local" and options.device != "auto":
+        pick_device(options.device)  # refuses one that is not here before it fails every item
     total, cache = len(plan.wanted), Cache(options.cache or default_root())
     where = {"workers": options.workers, "device": options.device, "on": options.on}
     with (progress.json_lines if options.json else progress.bar)(total) as report:
@@ -194,10 +199,14 @@ def _render_one(options) -> None:
     from gen.jobs.plan import plan_tasks
     from gen.jobs.schema import parse_task, task_class, with_paths
 
-    given = {name: value for name, value in vars(options).items() if name in task_class(options.kind).model_fields}
+    fields = task_class(options.kind).model_fields
+    given = {name: value for name, value in vars(options).items() if name in fields}
     task = with_paths(parse_task(given), Path.absolute)
-    parts = [f"{'' if name == 'kind' else name + '-'}{slug(v)}" for name, v in given.items() if isinstance(v, str)]
-    name = "-".join(parts).replace("emotion-", "")[:100].strip("-.")
+    files = {name for name in given if isinstance(getattr(task, name), Path)}
+    said = {name: Path(v).stem if name in files else v for name, v in given.items() if isinstance(v, str)}
+    untold = {"kind", "emotion"}  # clear from their values
+    parts = [slug(v) if name in untold else f"{fields[name].alias or name}-{slug(v)}" for name, v in said.items()]
+    name = "-".join(parts)[:100].strip("-.")
     _run(plan_tasks({name: task}), options)
 
 

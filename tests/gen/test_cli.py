@@ -39,6 +39,7 @@ def test_one_task_from_options(affekt, tone_kind, tmp_path):
     )
     affekt("tone", "--continue", "out/tone-happy-1.4-seed-3.wav", "--device", "cpu", "--out", "more", "--no-soft")
     (found,) = (tmp_path / "more").glob("*.wav")
+    assert found.name == "tone-continue-tone-happy-1.4-seed-3.wav"
     assert len(read_audio(found)[0]) == 800
 
 
@@ -47,6 +48,12 @@ def test_one_task_from_options(affekt, tone_kind, tmp_path):
 )
 def test_every_form_of_emotion_is_an_argument(affekt, tone_kind, emotion):
     assert affekt("tone", "--emotion", emotion, "--device", "cpu")[0] == 0
+
+
+def test_alone_it_shows_its_help(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([])
+    assert caught.value.code == 0 and "render a job file" in capsys.readouterr().out
 
 
 def test_help_of_a_kind_shows_its_fields(tone_kind, capsys):
@@ -75,7 +82,6 @@ def test_help_of_a_kind_shows_its_fields(tone_kind, capsys):
         (["checkpoints", "verify", "none"], 3, "no checkpoint"),
         (["checkpoints", "convert", "none", "--from", "none"], 2, "none does not exist"),
         (["unknown"], 2, "affekt --help"),
-        ([], 2, "affekt --help"),
     ],
 )
 def test_mistakes_are_one_line_and_an_exit_code(affekt, tone_kind, arguments, code, words):
@@ -148,4 +154,4 @@ def test_device_that_is_not_there(affekt, tone_kind):
     if torch.cuda.is_available():
         pytest.skip("needs a machine without a GPU")
     code, _, err = affekt("tone", "--device", "cuda")
-    assert code == 4 and "There is no cuda here: give --device cpu" in err
+    assert code == 5 and "There is no cuda here: give --device cpu" in err
