@@ -19,6 +19,7 @@ from gen import registry
 from gen.errors import AffektError, InputError, RenderError
 
 TEXT = "\0"  # put before an argument such as "-sad", so that argparse does not take it for an option
+METAVARS = {int: "N", float: "X", Path: "FILE", Path | None: "FILE"}
 
 
 class Parser(argparse.ArgumentParser):
@@ -155,11 +156,8 @@ def _run(plan, options) -> Counter:
     """Render with a progress bar or JSON lines -> items by state; raises :class:`RenderError` when some failed."""
     from gen.jobs import progress
     from gen.jobs.cache import Cache, default_root
-    from gen.jobs.executors import pick_device
     from gen.jobs.run import run
 
-    if options.on == "local" and options.device != "auto":
-        pick_device(options.device)  # refuses one that is not here before it fails every item
     total, cache = len(plan.wanted), Cache(options.cache or default_root())
     where = {"workers": options.workers, "device": options.device, "on": options.on}
     with (progress.json_lines if options.json else progress.bar)(total) as report:
@@ -178,15 +176,15 @@ def _add_kind(command: argparse.ArgumentParser, kind: str) -> None:
     for name, field in task_class(kind).model_fields.items():
         if name == "kind":
             continue
-        required = field.is_required()
-        default = "required" if required else f"default: {field.get_default(call_default_factory=True)}"
-        facts = {"help": f"{field.description or ''} ({default})".strip().replace("%", "%%"), "dest": name}
+        required, default = field.is_required(), field.get_default(call_default_factory=True)
+        note = "required" if required else "optional" if default is None else f"default: {default}"
+        facts = {"help": f"{field.description or ''} ({note})".strip().replace("%", "%%"), "dest": name}
         if field.annotation is bool:
             facts["action"] = argparse.BooleanOptionalAction
         elif get_origin(field.annotation) in (list, tuple):
-            facts |= {"nargs": "+", "type": text, "metavar": "X"}
+            facts |= {"nargs": "+", "type": text, "metavar": "TEXT"}
         else:
-            facts |= {"type": text, "metavar": "X"}
+            facts |= {"type": text, "metavar": METAVARS.get(field.annotation, "TEXT")}
         option = f"--{(field.alias or name).replace('_', '-')}"
         fields.add_argument(option, default=argparse.SUPPRESS, required=required, **facts)
     _add_rendering(command)
