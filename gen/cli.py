@@ -7,6 +7,7 @@ PyTorch; a user's mistake ends as one line on stderr and the exit code of its er
 import argparse
 import json
 import logging
+import os
 import re
 import sys
 from collections import Counter
@@ -41,6 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = build_parser(given).parse_args(given)
         options.command(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (AffektError, OSError) as error:
         named = isinstance(error, OSError) and error.filename
         message = f"{error.filename}: {error.strerror}" if named else " ".join(str(error).split())
