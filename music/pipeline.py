@@ -148,8 +148,7 @@ class Passes:
 
         g, bars = self.generator, heard + new
         rows = [torch.from_numpy(r).to(g.device) for r in context]
-        codes = [g.autoencoder.codes(r[None])[0] if len(r) else r[:, 0] for r in rows]
-        codes = [c if c.dim() == 2 else c[:, None].expand(-1, g.prior.config.slots) for c in codes]
+        codes = [g.autoencoder.codes(r[None])[0] if len(r) else r[:, : g.prior.config.slots] for r in rows]
         lengths = torch.tensor([len(r) for r in rows], device=g.device)
         steps = bars * (BAR_ROWS + 2)
         drawn = [randoms([seed * 1_000_003 + begun * 2 + stage for seed in self.seeds], steps, width).to(g.device)

@@ -108,7 +108,6 @@ def prior_loss(model: Prior, autoencoder: MusER, data: Data, settings: Settings,
     rows, lengths, bar, left = data.tensors(batch)
     with torch.no_grad():
         codes = autoencoder.codes(rows, lengths_to_mask(lengths, rows.shape[1]))
-    codes = codes if codes.dim() == 3 else codes[..., None]
     condition = data.conditions(model, batch, drop)
     ends = (left.gather(1, lengths[:, None] - 1)[:, 0] == 0) & torch.from_numpy(batch.whole).to(left.device)
     steps = with_end(model, codes, lengths, bar, left, ends)

@@ -160,9 +160,8 @@ def _allow_codes(
     if first is not None:  # the other slots of a step follow its first
         special = first >= prior.bar
         logits[:, : prior.bar] = logits[:, : prior.bar].masked_fill(special[:, None], -torch.inf)
-        marks = torch.arange(prior.bar, prior.bar + 2, device=logits.device)
-        logits[:, prior.bar :] = logits[:, prior.bar :].masked_fill(marks != first[:, None], -torch.inf)
-        logits[special, first[special]] = 0.0
+        logits[:, prior.bar].masked_fill_(first == prior.end, -torch.inf)
+        logits[:, prior.end].masked_fill_(first != prior.end, -torch.inf)
         return
     short, none = (since < 2) & (begun > 0), begun == 0
     full = since >= BAR_ROWS

@@ -16,6 +16,7 @@ from gen import registry
 from gen.nn import Block, positions
 from music.tokens import BAR, BEAT, CHORD, CONTI, ELEMENTS, START, TYPE, Vocabulary
 
+SLOTS = (TYPE, *(e for e in range(7) if e != TYPE))  # a step's codes with a quantizer per slot: its type comes first
 ORDERED = tuple(ELEMENTS.index(e) for e in ("tempo", "beat", "pitch", "duration", "velocity"))
 
 
@@ -133,17 +134,28 @@ class MusER(ModelMixin, ConfigMixin):
             x = block(x, mask)
         return self.to_latent(self.encoder_norm(x))
 
+    def off(self, rows: Tensor) -> Tensor:
+        """Which codes say nothing: of Bar rows (b, n, 1); with a quantizer per slot, of slots not set too (b, n, 7)."""
+        is_bar = rows[..., BEAT, None] == BAR
+        return is_bar if self.codebook.slots == 1 else is_bar | (rows == 0)
+
     def codes(self, rows: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Rows -> codes (b, n), or (b, n, s) with a quantizer per slot; marked Bar rows get ``self.bar``."""
+        """Rows -> codes (b, n, s), s = 1 or 7 in the order of SLOTS; ``self.bar`` where there is nothing to say."""
         index = self.codebook.encode(self.encode(rows, mask))
-        is_bar = self.marked(rows)
-        return torch.where(is_bar if index.dim() == 2 else is_bar[..., None], self.bar, index)
+        index = index[..., None] if index.dim() == 2 else index
+        index = torch.where(self.off(rows), self.bar, index)
+        return index if index.shape[2] == 1 else index[..., SLOTS]
 
     def latents(self, codes: Tensor) -> Tensor:
-        """Codes -> latents (b, n, 112)."""
-        is_bar = (codes if codes.dim() == 2 else codes[..., 0]) == self.bar
-        z = self.codebook.decode(codes.clamp_max(self.bar - 1))
-        return torch.where(is_bar[..., None], self.bar_code.to(z.dtype), z.to(self.bar_code.dtype))
+        """Codes (b, n, s) -> latents (b, n, 112)."""
+        if codes.shape[2] > 1:
+            codes = codes[..., [SLOTS.index(e) for e in range(7)]]
+        z = self.codebook.decode((codes if codes.shape[2] > 1 else codes[..., 0]).clamp_max(self.bar - 1))
+        return self.silence(z.to(self.bar_code.dtype), codes >= self.bar)
+
+    def silence(self, z: Tensor, off: Tensor) -> Tensor:
+        """Latents (b, n, 112) with the Bar's in every slot that is ``off`` (b, n, 1 or 7)."""
+        return torch.where(off.repeat_interleave(z.shape[2] // off.shape[2], dim=2), self.bar_code, z)
 
     # ---------------------------------------------------------------- decoder
     def remember(self, z: Tensor, mask: Tensor | None = None) -> list[tuple]:
