@@ -239,7 +239,7 @@ class Player:
         steps = condition.gather(1, bar[..., None].expand(-1, -1, condition.shape[2]))
         self.condition = branches(steps, model.emotion.null, guidance)
         self.copies = len(self.condition) // len(codes)
-        self.z = copied(model.latents(padded if padded.shape[2] > 1 else padded[..., 0]), self.copies)
+        self.z = copied(model.latents(padded), self.copies)
         self.memory = model.remember(self.z, copied(mask, self.copies))
         size = len(self.condition)
         self.states = [block.attention.state(size, self.steps) for block in model.decoder_layers]

@@ -77,7 +77,7 @@ def test_the_codebook_keeps_the_codes_in_use(converted):
     muser, prior, vocabulary = converted
     compact, codes = numbering()
     book = published_autoencoder()["VQ.embeddings"]
-    torch.testing.assert_close(muser.latents(torch.arange(USED)[None])[0], book[[codes[i] for i in range(USED)]])
+    torch.testing.assert_close(muser.latents(torch.arange(USED)[None, :, None])[0], book[[codes[i] for i in range(USED)]])
     assert muser.codebook.size == prior.config.size == USED
     rows = random_rows(200)
     ours = torch.stack([ids[rows[:, e]] for e, ids in enumerate(in_ours(vocabulary))], -1)
@@ -100,7 +100,7 @@ def test_the_decoders_and_heads_are_the_published_ones(converted):
     ours = torch.stack([ids[previous[:, e]] for e, ids in enumerate(maps)], -1)
     condition = muser.emotion.null.expand(1, 13, -1).clone()
     condition[0, 0] = muser.emotion(quadrants=torch.tensor([[[0.0, 0, 1, 0]]])).tokens[0, 0]
-    z = muser.latents(torch.tensor([[compact[c] for c in chosen.tolist()]]))
+    z = muser.latents(torch.tensor([[[compact[c]] for c in chosen.tolist()]]))
     hidden = muser.hidden(ours[None], condition, muser.remember(z))
     for e in range(7):
         x = muser.element(e, muser.element_input(e, hidden, z))
