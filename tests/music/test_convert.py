@@ -24,7 +24,7 @@ from music.muser import convert as subject
 from music.muser.convert import convert
 from music.muser.model import MusER
 from music.muser.prior import Prior
-from music.tokens import ELEMENTS, TYPE, Vocabulary
+from music.tokens import BAR, BEAT, ELEMENTS, TYPE, Vocabulary
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_the_codebook_keeps_the_codes_in_use(converted):
     rows = random_rows(200)
     ours = torch.stack([ids[rows[:, e]] for e, ids in enumerate(in_ours(vocabulary))], -1)
     theirs = Formulas(published_autoencoder()).codes(rows)
-    known = torch.isin(theirs, torch.tensor(list(compact)))
+    known = torch.isin(theirs, torch.tensor(list(compact))) & (ours[:, BEAT] != BAR)
     assert known.float().mean() > 0.3
     assert muser.codes(ours[None])[0, :, 0][known].tolist() == [compact[c] for c in theirs[known].tolist()]
 
