@@ -77,7 +77,8 @@ def test_the_codebook_keeps_the_codes_in_use(converted):
     muser, prior, vocabulary = converted
     compact, codes = numbering()
     book = published_autoencoder()["VQ.embeddings"]
-    torch.testing.assert_close(muser.latents(torch.arange(USED)[None, :, None])[0], book[[codes[i] for i in range(USED)]])
+    found = muser.latents(torch.arange(USED)[None, :, None])[0]
+    torch.testing.assert_close(found, book[[codes[i] for i in range(USED)]])
     assert muser.codebook.size == prior.config.size == USED
     rows = random_rows(200)
     ours = torch.stack([ids[rows[:, e]] for e, ids in enumerate(in_ours(vocabulary))], -1)
