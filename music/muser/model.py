@@ -118,10 +118,6 @@ class MusER(ModelMixin, ConfigMixin):
     def bar(self) -> int:
         return self.codebook.size
 
-    def marked(self, rows: Tensor) -> Tensor:
-        """Rows (b, n, 7) -> (b, n) bool, those that have the code ``bar``."""
-        return (rows[..., BEAT] == BAR) & self.config.marks_bars
-
     # ------------------------------------------------------------------ codes
     def place(self, x: Tensor, start: int = 0) -> Tensor:
         """Absolute positions for linear attention; softmax attention carries rotary ones itself."""
@@ -136,7 +132,7 @@ class MusER(ModelMixin, ConfigMixin):
 
     def off(self, rows: Tensor) -> Tensor:
         """Which codes say nothing: of Bar rows (b, n, 1); with a quantizer per slot, of slots not set too (b, n, 7)."""
-        is_bar = rows[..., BEAT, None] == BAR
+        is_bar = (rows[..., BEAT, None] == BAR) & self.config.marks_bars
         return is_bar if self.codebook.slots == 1 else is_bar | (rows == 0)
 
     def codes(self, rows: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -194,10 +190,10 @@ class MusER(ModelMixin, ConfigMixin):
     def forward(self, rows: Tensor, mask: Tensor, cond: Tensor) -> Losses:
         """Rows (b, n, 7), mask (b, n), conditions per step (b, n, c) -> the training losses."""
         latent = self.encode(rows, mask)
-        is_bar = self.marked(rows)
-        coded = mask & ~is_bar
+        off = self.off(rows)
+        coded = mask & ~off.all(-1)
         quantized = self.codebook(latent, coded)
-        z = torch.where(is_bar[..., None], self.bar_code, quantized.z)
+        z = self.silence(quantized.z, off)
         start = torch.zeros_like(rows[:, :1])
         start[..., TYPE] = START
         previous = torch.cat((start, rows[:, :-1]), dim=1)
