@@ -21,7 +21,7 @@ bench: .venv/developing
 
 .venv/installed: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@echo "installing into .venv: a minute or two the first time"
+	@echo "installing into .venv: some minutes the first time, since PyTorch is large"
 	@$(PIP) install -c constraints.txt --upgrade pip
 	@$(PIP) install -c constraints.txt torch==2.13.0
 	@$(PIP) install -c constraints.txt --editable .

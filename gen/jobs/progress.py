@@ -33,6 +33,7 @@ def bar(total: int) -> Iterator[Callable[[Event], None]]:
     form = "{percentage:3.0f}% |{bar:30}| {desc}"
     with logging_redirect_tqdm(), tqdm(total=total, bar_format=form, leave=False, disable=None) as line:
         done: dict[str, float] = {}
+        line.set_description_str("loading")
 
         def tell(event: Event) -> None:
             done[event.id] = event.fraction
