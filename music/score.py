@@ -38,7 +38,7 @@ def bar_lines(grid: Grid) -> np.ndarray:
 def to_score(grid: Grid):
     """The grid as a symusic.Score: one piano track, tempo changes, chords as markers.
 
-    Notes last as long as they sound, so there is no pedal.
+    Notes last as long as they sound, so there is no pedal; none sounds on into the next one of its pitch.
     """
     import symusic
 
@@ -51,10 +51,20 @@ def to_score(grid: Grid):
         if beat == 0 or chord != grid.chords[beat - 1]:
             score.markers.append(symusic.TextMeta(beat * TICKS, chord))
     piano = symusic.Track(name="piano", program=0)
-    for position, pitch, length, velocity in grid.notes:
+    for position, pitch, length, velocity in _apart(grid.notes):
         piano.notes.append(symusic.Note(int(position * STEP), int(length * STEP), int(pitch), int(velocity)))
     score.tracks.append(piano)
     return score
+
+
+def _apart(notes: np.ndarray) -> np.ndarray:
+    """Grid notes (n, 4), each no longer than until the next one of its pitch: a MIDI file cannot tell them apart."""
+    by_pitch = notes[np.lexsort((notes[:, 0], notes[:, 1]))]
+    gap = np.append(np.diff(by_pitch[:, 0]), np.inf)
+    gap[:-1][np.diff(by_pitch[:, 1]) != 0] = np.inf
+    by_pitch[:, 2] = np.minimum(by_pitch[:, 2], gap)
+    apart = by_pitch[gap > 0]
+    return apart[np.lexsort((-apart[:, 1], apart[:, 0]))]
 
 
 def read_grid(path: Path) -> Grid:

@@ -104,7 +104,7 @@ def quantise(notes: np.ndarray, beats: Beats, chords: list[str]) -> Grid:
     start, end = (_to_grid(notes[:, column], beats.times, phase) for column in (0, 1))
     position = np.round(start).astype(int)
     first = position.min() // POSITIONS * POSITIONS
-    length = np.clip(np.round(end - start), 0.5, POSITIONS)
+    length = np.where(end - start < 0.75, 0.5, np.round(end - start).clip(1, POSITIONS))
     rows = np.column_stack((position - first, notes[:, 2], length, notes[:, 3]))
     rows = rows[np.lexsort((-rows[:, 2], -rows[:, 1], rows[:, 0]))]
     keep = np.ones(len(rows), bool)
