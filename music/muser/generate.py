@@ -125,7 +125,8 @@ def sample_codes(
     """Codes (n_i, s) of each item: its ``prompt`` of codes and what follows until ``bars`` bars are complete.
 
     ``condition`` (b, bars, c) per bar, of the prompt's bars too; ``more`` bars are to follow this passage, so the
-    end comes in sight only when the music's own end is near. ``uniforms`` (b, steps, s).
+    end comes in sight only when the music's own end is near, and the passage ends where one bar more would begin.
+    ``uniforms`` (b, steps, s).
     """
     batch, slots = len(condition), prior.config.slots
     teller = Teller(prior, condition, bars + more, uniforms.shape[1] + 1, guidance)
@@ -139,9 +140,13 @@ def sample_codes(
         chosen = start.new_zeros(batch, slots)
         for slot in range(slots):
             logits = teller.logits(hidden, chosen, slot)
-            _allow_codes(prior, logits, begun, since, bars - begun, chosen[:, 0] if slot else None)
+            if slot:
+                _follow(prior, logits, chosen[:, 0])
+            else:
+                _allow_codes(prior, logits, begun, since, begun >= bars, more > 0)
             chosen[:, slot] = draw(logits, Choice(temperature, CODE.nucleus), uniforms[:, step, slot])
         chosen = prompt.force(step, chosen)
+        chosen[(chosen[:, 0] == prior.bar) & (begun >= bars)] = prior.end
         is_bar = chosen[:, 0] == prior.bar
         begun, since = begun + is_bar, torch.where(is_bar, 0, since + 1)
         ended |= chosen[:, 0] == prior.end
@@ -153,21 +158,22 @@ def sample_codes(
     return [item[: _length(item[:, 0] == prior.end)] for item in torch.stack(codes[1:], 1)]
 
 
-def _allow_codes(
-    prior: Prior, logits: Tensor, begun: Tensor, since: Tensor, left: Tensor, first: Tensor | None
-) -> None:
-    """Forbid in place (b, k): a bar or an end before a position and a note, a bar too many, an end too soon."""
-    if first is not None:  # the other slots of a step follow its first
-        special = first >= prior.bar
-        logits[:, : prior.bar] = logits[:, : prior.bar].masked_fill(special[:, None], -torch.inf)
-        logits[:, prior.bar].masked_fill_(first == prior.end, -torch.inf)
-        logits[:, prior.end].masked_fill_(first != prior.end, -torch.inf)
-        return
+def _allow_codes(prior: Prior, logits: Tensor, begun: Tensor, since: Tensor, last: Tensor, goes_on: bool) -> None:
+    """Forbid in place (b, k): a bar or an end before a position and a note, an end before the ``last`` bar, a bar
+    after it unless the music ``goes_on``, which is how such a passage ends."""
     short, none = (since < 2) & (begun > 0), begun == 0
     full = since >= BAR_ROWS
-    logits[:, prior.bar].masked_fill_(short | ((left <= 0) & ~none), -torch.inf)
-    logits[:, prior.end].masked_fill_(short | (left > 0) | none, -torch.inf)
+    logits[:, prior.bar].masked_fill_(short if goes_on else short | (last & ~none), -torch.inf)
+    logits[:, prior.end].masked_fill_(short | ~last | none | goes_on, -torch.inf)
     logits[:, : prior.bar] = logits[:, : prior.bar].masked_fill((none | full)[:, None], -torch.inf)
+
+
+def _follow(prior: Prior, logits: Tensor, first: Tensor) -> None:
+    """Forbid in place (b, k) of a step's later slots what does not go with its ``first`` code (b,)."""
+    special = first >= prior.bar
+    logits[:, : prior.bar] = logits[:, : prior.bar].masked_fill(special[:, None], -torch.inf)
+    logits[:, prior.bar].masked_fill_(first == prior.end, -torch.inf)
+    logits[:, prior.end].masked_fill_(first != prior.end, -torch.inf)
 
 
 def _length(end: Tensor) -> int:
