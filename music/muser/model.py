@@ -35,6 +35,14 @@ class Embedding(nn.Module):
         for table in self.tables:
             nn.init.normal_(table.weight, std=table.embedding_dim**-0.5)
 
+    @torch.no_grad()
+    def begin_smooth(self, element: int, values: Tensor) -> None:
+        """Start an element's vectors as waves over its physical ``values`` (classes,), so that neighbours are alike."""
+        table, known = self.tables[element].weight, values.isfinite()
+        place = (values[known] - values[known].min()) / (values[known].max() - values[known].min())
+        rates = torch.linspace(0.25, 8, table.shape[1])
+        table[known] = torch.cos(torch.pi * (place[:, None] * rates)) * (2 / table.shape[1]) ** 0.5
+
     def forward(self, rows: Tensor) -> Tensor:
         return torch.cat([t(rows[..., e]) * t.embedding_dim**0.5 for e, t in enumerate(self.tables)], dim=-1)
 
@@ -109,6 +117,9 @@ class MusER(ModelMixin, ConfigMixin):
         self.chord_probe = nn.Linear(self.slot, classes[CHORD])
         numbers = [torch.tensor(Vocabulary.default().numbers(e), dtype=torch.float) for e in ORDERED]
         self.set_numbers(dict(zip(ORDERED, numbers, strict=True)))
+        if list(classes) == list(Vocabulary.default().sizes):
+            for element, values in self.numbers.items():
+                self.embedding.begin_smooth(element, values)
 
     def set_numbers(self, numbers: dict[int, Tensor]) -> None:
         """The physical values of the ordered elements' ids, for the regulariser (not part of the weights)."""
@@ -191,8 +202,9 @@ class MusER(ModelMixin, ConfigMixin):
         """Rows (b, n, 7), mask (b, n), conditions per step (b, n, c) -> the training losses."""
         latent = self.encode(rows, mask)
         off = self.off(rows)
-        coded = mask & ~off.all(-1)
-        quantized = self.codebook(latent, coded)
+        told = mask[..., None] & ~off
+        coded = told.any(-1)
+        quantized = self.codebook(latent, told if self.codebook.slots > 1 else coded)
         z = self.silence(quantized.z, off)
         start = torch.zeros_like(rows[:, :1])
         start[..., TYPE] = START

@@ -27,7 +27,7 @@ AUTOENCODER = {
         "encoder": network(128, 0, 2, 384),
         "decoder": network(128, 2, 4, 512),
         "elements": {"layers": 1, "heads": 2, "ffn": 256},
-        "quantizer": {"name": "fsq", "levels": [8, 5, 5], "slots": 7},
+        "quantizer": {"name": "slot_vq", "size": 144, "slots": 7},
         "conditioner": {"name": "vad", "dim": 64, "octaves": 2},
         "layer": SOFTMAX,
     },

@@ -17,6 +17,7 @@ from music.tokens import BAR, BEAT, CHORD, PITCH, TYPE, encode
 
 QUANTIZERS = {
     "ema_vq": {"name": "ema_vq", "size": 32},
+    "slot_vq": {"name": "slot_vq", "size": 16},
     "fsq": {"name": "fsq", "levels": [5, 5]},
     "fsq per slot": {"name": "fsq", "levels": [5, 5], "slots": 7},
     "fsp": {"name": "fsp", "levels": [5, 5]},
