@@ -73,7 +73,7 @@ class MusicGenerator:
 
     @classmethod
     def load(cls, names: Sequence[str], device: str = "cpu") -> MusicGenerator:
-        """The generator of the first checkpoint of ``names``, in fp32 on a CPU and bf16 on a GPU."""
+        """The generator of the first checkpoint of ``names``, in float32: codes of bfloat16 latents would differ."""
         from music.muser.model import MusER
         from music.muser.prior import Prior
 

@@ -147,8 +147,12 @@ class MusER(ModelMixin, ConfigMixin):
         return is_bar if self.codebook.slots == 1 else is_bar | (rows == 0)
 
     def codes(self, rows: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Rows -> codes (b, n, s), s = 1 or 7 in the order of SLOTS; ``self.bar`` where there is nothing to say."""
-        index = self.codebook.encode(self.encode(rows, mask))
+        """Rows -> codes (b, n, s), s = 1 or 7 in the order of SLOTS; ``self.bar`` where there is nothing to say.
+
+        Never under autocast: a bfloat16 latent may fall to another code than the float32 one of the same row.
+        """
+        with torch.autocast(rows.device.type, enabled=False):
+            index = self.codebook.encode(self.encode(rows, mask))
         index = index[..., None] if index.dim() == 2 else index
         index = torch.where(self.off(rows), self.bar, index)
         return index if index.shape[2] == 1 else index[..., SLOTS]
