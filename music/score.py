@@ -9,7 +9,7 @@ from gen.errors import InputError
 from music.beats import Beats, track
 from music.chords import estimate
 from music.data import read_notes
-from music.tokens import POSITIONS, STEP, TICKS, Grid, quantise
+from music.tokens import POSITIONS, STEP, TICKS, Grid, apart, quantise
 
 ON_GRID = (
     0.9  # share of onsets within a tenth of a sixteenth of the file's own grid that makes us believe its bars
@@ -51,20 +51,10 @@ def to_score(grid: Grid):
         if beat == 0 or chord != grid.chords[beat - 1]:
             score.markers.append(symusic.TextMeta(beat * TICKS, chord))
     piano = symusic.Track(name="piano", program=0)
-    for position, pitch, length, velocity in _apart(grid.notes):
+    for position, pitch, length, velocity in apart(grid.notes):
         piano.notes.append(symusic.Note(int(position * STEP), int(length * STEP), int(pitch), int(velocity)))
     score.tracks.append(piano)
     return score
-
-
-def _apart(notes: np.ndarray) -> np.ndarray:
-    """Grid notes (n, 4), each no longer than until the next one of its pitch: a MIDI file cannot tell them apart."""
-    by_pitch = notes[np.lexsort((notes[:, 0], notes[:, 1]))]
-    gap = np.append(np.diff(by_pitch[:, 0]), np.inf)
-    gap[:-1][np.diff(by_pitch[:, 1]) != 0] = np.inf
-    by_pitch[:, 2] = np.minimum(by_pitch[:, 2], gap)
-    apart = by_pitch[gap > 0]
-    return apart[np.lexsort((-apart[:, 1], apart[:, 0]))]
 
 
 def read_grid(path: Path) -> Grid:
