@@ -40,13 +40,13 @@ class Settings(BaseModel):
     conditioner: str | None = None
     quantizer: str | None = None
     seed: int = 0
-    batch: int = 10
+    batch: int = 5
     length: int = 448  # steps of a passage
     rate: float = 1.5e-3
     drop: float = 0.15  # share of passages without their emotion, for guidance
-    autoencoder_share: float = 0.45  # of the minutes
-    finetune_share: float = 0.4  # of each model's minutes
-    regularise: float = 0.1
+    autoencoder_share: float = 0.2  # of the minutes
+    finetune_share: float = 0.45  # of each model's minutes
+    regularise: float = 0.3
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
 
 
