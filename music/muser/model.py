@@ -81,14 +81,14 @@ class MusER(ModelMixin, ConfigMixin):
     """Encoder, quantizer, global decoder and seven element decoders.
 
     Args (all JSON): ``classes`` ids and ``embed`` width of each element; ``encoder`` and ``decoder`` {width, layers,
-    heads, ffn}; ``elements`` {layers, heads, ffn, slot}, where ``slot`` is each one's part of the latent (16);
-    ``quantizer`` and ``conditioner`` {name, **config}; ``layer`` {kind, norm_first, dropout}; ``reducer`` "mean" or
-    "transformer". With ``marks_bars`` a Bar row has a code of its own, ``bar`` (= the quantizer's size), so that
-    whoever counts codes counts bars; MusER's release has not.
+    heads, ffn}; without an encoder (None) each slot reads its own element of its own row alone; ``elements`` {layers,
+    heads, ffn, slot}, where ``slot`` is each one's part of the latent (16); ``quantizer`` and ``conditioner`` {name,
+    **config}; ``layer`` {kind, norm_first, dropout}; ``reducer`` "mean" or "transformer". With ``marks_bars`` a Bar
+    row has a code of its own, ``bar`` (= the quantizer's size), so that whoever counts codes counts bars.
     """
 
     @register_to_config
-    def __init__(self, classes: list[int], embed: list[int], encoder: dict, decoder: dict, elements: dict,
+    def __init__(self, classes: list[int], embed: list[int], encoder: dict | None, decoder: dict, elements: dict,
                  quantizer: dict, conditioner: dict, layer: dict, reducer: str = "mean",
                  marks_bars: bool = True):  # fmt: skip
         super().__init__()
@@ -97,10 +97,13 @@ class MusER(ModelMixin, ConfigMixin):
         self.linear = layer["kind"] == "linear"
         self.embedding = Embedding(classes, embed)
         self.emotion = registry.build("conditioner", **conditioner)
-        self.encoder_in = nn.Linear(sum(embed), encoder["width"])
-        self.encoder_layers = stack(encoder, layer)
-        self.encoder_norm = nn.LayerNorm(encoder["width"])
-        self.to_latent = nn.Linear(encoder["width"], latent)
+        self.encoder_layers = None if encoder is None else stack(encoder, layer)
+        if encoder is None:
+            self.to_slots = nn.ModuleList(nn.Linear(width, self.slot) for width in embed)
+        else:
+            self.encoder_in = nn.Linear(sum(embed), encoder["width"])
+            self.encoder_norm = nn.LayerNorm(encoder["width"])
+            self.to_latent = nn.Linear(encoder["width"], latent)
         self.codebook = registry.build("quantizer", dim=latent, **quantizer)
         self.bar_code = nn.Parameter(torch.randn(latent) * 0.1)
         self.decoder_in = nn.Linear(sum(embed) + conditioner["dim"], width)
@@ -136,6 +139,9 @@ class MusER(ModelMixin, ConfigMixin):
 
     def encode(self, rows: Tensor, mask: Tensor | None = None) -> Tensor:
         """Rows (b, n, 7), mask (b, n) -> latents (b, n, 112) before quantisation."""
+        if self.encoder_layers is None:
+            parts = self.embedding(rows).split(self.config.embed, dim=-1)
+            return torch.cat([to_slot(part) for to_slot, part in zip(self.to_slots, parts, strict=True)], dim=-1)
         x = self.place(self.encoder_in(self.embedding(rows)))
         for block in self.encoder_layers:
             x = block(x, mask)

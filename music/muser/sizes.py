@@ -24,7 +24,7 @@ AUTOENCODER = {
     },
     "compact": {
         "embed": [32, 64, 32, 16, 96, 32, 32],
-        "encoder": network(128, 0, 2, 384),
+        "encoder": None,  # a code then says what its element is, and an element can be exchanged by its code
         "decoder": network(128, 2, 4, 512),
         "elements": {"layers": 1, "heads": 2, "ffn": 256},
         "quantizer": {"name": "slot_vq", "size": 144, "slots": 7},
