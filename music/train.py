@@ -227,8 +227,10 @@ def train(data: Path, out: Path, minutes: float | None = None, settings: dict[st
     minutes = 80.0 if minutes is None else minutes
     phases, valid = phases_of(prepared(Path(data), out), chosen)
     autoencoder, prior = build(chosen)
+    autoencoder.settle()
     run = Run("autoencoder", autoencoder, out, minutes * chosen.autoencoder_share, chosen)
     run.train(lambda m, d, drop: autoencoder_loss(m, d, chosen, drop), phases, valid, chosen.drop)
+    autoencoder.settle()
     autoencoder.eval().requires_grad_(False)
     run = Run("prior", prior, out, minutes * (1 - chosen.autoencoder_share), chosen)
     run.train(lambda m, d, drop: prior_loss(m, autoencoder, d, chosen, drop), phases, valid, chosen.drop)

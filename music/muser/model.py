@@ -147,6 +147,18 @@ class MusER(ModelMixin, ConfigMixin):
             x = block(x, mask)
         return self.to_latent(self.encoder_norm(x))
 
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Put a code on each id's latent where slots read their own element alone: codes then lose nothing."""
+        if self.encoder_layers is not None or self.codebook.slots == 1:
+            return
+        for table, to_slot, book in zip(self.embedding.tables, self.to_slots, self.codebook.books, strict=True):
+            latents = to_slot(table.weight * table.embedding_dim**0.5)
+            book.codes[: len(latents)] = latents
+            book.codes[len(latents) :] = 1e3  # out of reach
+            book.count.zero_()
+            book.total.zero_()
+
     def off(self, rows: Tensor) -> Tensor:
         """Which codes say nothing: of Bar rows (b, n, 1); with a quantizer per slot, of slots not set too (b, n, 7)."""
         is_bar = (rows[..., BEAT, None] == BAR) & self.config.marks_bars

@@ -27,7 +27,7 @@ AUTOENCODER = {
         "encoder": None,  # a code then says what its element is, and an element can be exchanged by its code
         "decoder": network(128, 2, 4, 512),
         "elements": {"layers": 1, "heads": 2, "ffn": 256},
-        "quantizer": {"name": "slot_vq", "size": 144, "slots": 7},
+        "quantizer": {"name": "slot_vq", "size": 144, "slots": 7, "restart": False},
         "conditioner": {"name": "vad", "dim": 64, "octaves": 2},
         "layer": SOFTMAX,
     },
