@@ -61,7 +61,7 @@ class Choice(NamedTuple):
 
 
 CODE = Choice(1.0, 0.95)
-ROW = Choice(0.5, 0.9)  # the code has made the choice; at 1 one note in nineteen falls out of its key, at 0.5 one in 45
+ROW = Choice(0.5, 0.9)  # the code has made the choice, a row spells it out
 
 
 def draw(logits: Tensor, choice: Choice, uniform: Tensor) -> Tensor:
