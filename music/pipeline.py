@@ -114,12 +114,19 @@ class MusicGenerator:
         pieces = []
         for i in range(0, len(seeds), BATCH):
             part = slice(i, i + BATCH)
-            passes = Passes(self, curves[part], seeds[part], bars, guidance, temperature)
+            passes = self._passes()(self, curves[part], seeds[part], bars, guidance, temperature)
             share = lambda done, at=i: progress((at + BATCH * done) / (len(seeds) + BATCH - 1))
             with one_thread():
                 rows = passes.run(opening, share)
             pieces += [Piece(r, decode(r, self.vocabulary)) for r in rows]
         return pieces
+
+    def _passes(self) -> type:
+        if self.autoencoder.config.marks_bars:
+            return Passes
+        from music.muser.release import ReleasePasses
+
+        return ReleasePasses
 
 
 @contextmanager
@@ -150,7 +157,7 @@ class Passes:
             int(np.random.default_rng(seed).integers(-5, 7)) for seed in self.seeds]  # fmt: skip
         done, begun = [self._moved(opening, -keys[0])] * len(self.seeds), 0
         while begun < self.bars:
-            context = [_last_bars(rows, CONTEXT) for rows in done]
+            context = [last_bars(rows, CONTEXT) for rows in done]
             heard = int((context[0][:, BEAT] == BAR).sum())
             new = min(PASS - heard, self.bars - begun)
             share = lambda x, at=begun, n=new: progress((at + n * x) / self.bars)
@@ -200,6 +207,7 @@ class Passes:
         return emotion(**{name: x.to(self.generator.device) for name, x in prepared.items()}).tokens
 
 
-def _last_bars(rows: np.ndarray, count: int) -> np.ndarray:
+def last_bars(rows: np.ndarray, count: int) -> np.ndarray:
+    """The last ``count`` bars of rows (T, 7), or all there are."""
     lines = np.flatnonzero(rows[:, BEAT] == BAR)
     return rows[lines[-count] :] if len(lines) >= count else rows

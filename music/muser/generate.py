@@ -200,6 +200,12 @@ class Held(NamedTuple):
     pitch: Tensor  # id of the last note of this position, 0 when it has none
     fresh: Tensor  # no position yet in the piece
 
+    @classmethod
+    def nothing(cls, like: Tensor) -> "Held":
+        """As many pieces that have not begun as ``like`` (b,) has items."""
+        zero = torch.zeros_like(like, dtype=torch.long)
+        return cls(zero, zero, zero, zero == 0)
+
     def after(self, row: Tensor) -> "Held":
         """Where the pieces stand after one more row (b, 7)."""
         is_bar, is_note = row[:, BEAT] == BAR, row[:, TYPE] == NOTE
@@ -221,10 +227,9 @@ def sample_rows(
     ``condition`` (b, bars, c) per bar; ``uniforms`` (b, steps, 7).
     """
     player, known = Player(model, codes, condition, guidance), prompt.shared()
-    zero = player.is_bar.new_zeros(len(codes), dtype=torch.long)
-    start = torch.zeros_like(zero)[:, None].expand(-1, 7).clone()
+    start = prompt.ids.new_zeros(len(codes), 7)
     start[:, TYPE] = START
-    rows, held = [start, *known.unbind(1)], Held(zero, zero, zero, zero == 0)
+    rows, held = [start, *known.unbind(1)], Held.nothing(start[:, 0])
     for row in rows[1:]:
         held = held.after(row)
     if known.shape[1]:
@@ -300,11 +305,12 @@ def _choose(player: Player, step: int, held: Held, uniform: Tensor) -> Tensor:
         rows = (kind == due) & ~is_bar
         if rows.any():
             for element in elements:
-                row[:, element] = torch.where(rows, _draw(player, element, kind, held, uniform), row[:, element])
+                ids = draw_element(player, element, kind, held, uniform, ROW)
+                row[:, element] = torch.where(rows, ids, row[:, element])
     return row
 
 
-def _draw(player: Player, element: int, kind: Tensor, held: Held, uniform: Tensor) -> Tensor:
+def draw_element(player: Player, element: int, kind: Tensor, held: Held, uniform: Tensor, choice: Choice) -> Tensor:
     """Ids (b,) of one element for rows that set it: beats rise, notes fall, a bar's first position has the tempo."""
     opens_bar = held.previous == 0
     if element == TEMPO and not opens_bar.any():
@@ -315,5 +321,5 @@ def _draw(player: Player, element: int, kind: Tensor, held: Held, uniform: Tenso
     forbidden = ids <= lowest.get(element, torch.zeros_like(kind))[:, None]
     if element == PITCH:
         forbidden |= (ids >= held.pitch[:, None]) & (held.pitch[:, None] > 1)
-    ids = draw(logits.masked_fill(forbidden, -1e9), ROW, uniform[:, element])
+    ids = draw(logits.masked_fill(forbidden, -1e9), choice, uniform[:, element])
     return torch.where(opens_bar, ids, CONTI) if element == TEMPO else ids
