@@ -36,7 +36,8 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     logging.basicConfig(level=logging.INFO, format="affekt: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for chatty in ("httpx", "matplotlib"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     given = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     given = [TEXT + argument if re.match(r"-[^-]", argument) and argument != "-h" else argument for argument in given]
     try:
