@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from music import corpus
 from music.beats import Beats
-from music.corpus import BLOCK, Passages, Piece, pop909_beats, tokenise, transpose
+from music.corpus import BLOCK, Passages, Piece, home, pop909_beats, tokenise, transpose
 from music.labels import Labeller, Logistic, anchored, features
 from music.tokens import BAR, BEAT, CHORD, CONTI, PITCH, decode, encode, violation
 
@@ -95,6 +95,17 @@ def test_transposing_leaves_its_argument_alone():
     moved = transpose(rows, 2, VOCABULARY)
     np.testing.assert_array_equal(rows, before)
     assert (moved[:, PITCH] == 42).any() and (moved[:, CHORD] != rows[:, CHORD]).any()
+
+
+@pytest.mark.parametrize(
+    ("scale", "wanted"), [((0, 2, 4, 5, 7, 9, 11, 0, 4, 7), 0), ((0, 2, 3, 5, 7, 8, 11, 0, 3, 7), -3)]
+)
+def test_music_in_any_key_is_brought_to_c_major_or_a_minor(scale, wanted):
+    notes = np.array([[i * 0.25, i * 0.25 + 0.25, 60 + pitch, 80] for i, pitch in enumerate(scale)])
+    rows, _ = tokenise(notes, Beats(np.arange(10) * 0.5, 0), VOCABULARY)
+    assert home(rows, VOCABULARY) == wanted
+    for by in range(-5, 7):
+        assert (home(transpose(rows, by, VOCABULARY), VOCABULARY) + by - wanted) % 12 == 0
 
 
 # ------------------------------------------------------------------- passages

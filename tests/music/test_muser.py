@@ -10,7 +10,7 @@ from grids import VOCABULARY, random_grid
 from gen import registry
 from gen.emotion.spec import EmotionCurve
 from gen.nn import lengths_to_mask
-from music.muser.model import ORDERED, DimensionReducer, MusER
+from music.muser.model import ORDERED, SLOTS, DimensionReducer, MusER
 from music.muser.prior import FAR, Prior
 from music.muser.sizes import LINEAR, configs
 from music.tokens import BAR, BEAT, CHORD, PITCH, TYPE, encode
@@ -130,7 +130,7 @@ def test_the_global_decoder_sees_all_codes_at_every_step(kind):
 
 
 @kinds
-@pytest.mark.parametrize("quantizer", ["ema_vq", "fsq per slot"])
+@pytest.mark.parametrize("quantizer", ["ema_vq", "slot_vq"])
 def test_a_code_is_predicted_from_earlier_codes_only(kind, quantizer):
     _, prior = tiny(kind, quantizer=quantizer)
     slots = prior.config.slots
@@ -148,7 +148,7 @@ def test_a_code_is_predicted_from_earlier_codes_only(kind, quantizer):
 
 
 def test_a_slot_is_predicted_from_the_slots_before_it():
-    _, prior = tiny(quantizer="fsq per slot")
+    _, prior = tiny(quantizer="slot_vq")
     hidden, chosen = torch.randn(2, 1, 16), torch.randint(prior.config.size, (2, 1, 7))
     other = chosen.clone()
     other[..., 3:] = (other[..., 3:] + 1) % prior.config.size
@@ -168,7 +168,7 @@ def spoiled(rows, mask):
 
 
 @kinds
-@pytest.mark.parametrize("quantizer", ["ema_vq", "fsq per slot"])
+@pytest.mark.parametrize("quantizer", ["ema_vq", "slot_vq"])
 def test_padded_rows_change_nothing(kind, quantizer):
     model, _ = tiny(kind, quantizer=quantizer)
     rows, mask = some_rows()
@@ -218,7 +218,7 @@ def test_bars_have_a_code_of_their_own_that_no_other_row_has():
 
 
 def test_slots_that_a_row_does_not_set_are_silent():
-    model, _ = tiny(quantizer="fsq per slot")
+    model, _ = tiny(quantizer="slot_vq")
     rows, mask = some_rows()
     codes = model.codes(rows, mask)
     z = model.latents(codes).unflatten(-1, (7, model.slot))
@@ -229,7 +229,7 @@ def test_slots_that_a_row_does_not_set_are_silent():
 
 
 def test_training_and_generation_decode_from_the_same_latents(monkeypatch):
-    for quantizer in ("ema_vq", "fsq", "fsq per slot", "fsp"):
+    for quantizer in ("ema_vq", "slot_vq", "fsq", "fsq per slot", "fsp"):
         model, _ = tiny(quantizer=quantizer)
         rows, mask = some_rows()
         kept = []
@@ -277,7 +277,25 @@ def test_the_published_reducer_gives_a_value_a_step(kind):
     assert all(p.grad is not None for p in model.reduce.parameters())
 
 
+# -------------------------------------------------------- a code for each value
+
+
+def test_settled_codes_say_what_each_element_is():
+    model, _ = tiny(encoder=None, quantizer=None)
+    model = MusER(**dict(model.config) | {"quantizer": {"name": "slot_vq", "size": 140, "slots": 7}}).eval()
+    model.settle()
+    rows, mask = some_rows(bars=4)
+    codes, set_ = model.codes(rows, mask), ~model.off(rows)[..., SLOTS]
+    assert torch.equal(codes[set_ & mask[..., None]], rows[..., SLOTS][set_ & mask[..., None]])
+    latents = model.silence(model.encode(rows, mask), model.off(rows))
+    torch.testing.assert_close(model.latents(codes)[mask], latents[mask])
+
+
 # --------------------------------------------------------------- combinations
+
+
+def test_no_quantizer_is_forgotten():
+    assert {config["name"] for config in QUANTIZERS.values()} == set(registry.SHIPPED["quantizer"][1])
 
 
 @pytest.mark.parametrize(("quantizer", "conditioner"), [*product(QUANTIZERS, CONDITIONERS)])
