@@ -3,7 +3,7 @@
 from music.muser import condition  # noqa: F401  registers "quadrant"
 from music.tokens import Vocabulary
 
-PAPER_CLASSES = [56, 135, 18, 4, 87, 18, 42]  # of the published dictionary
+PAPER_CLASSES = [56, 135, 18, 4, 87, 18, 42]  # of the published dictionary; ours has more tempi and pitches
 SOFTMAX = {"kind": "softmax", "norm_first": True, "dropout": 0.0}
 LINEAR = {"kind": "linear", "norm_first": False, "dropout": 0.1}
 
@@ -32,7 +32,6 @@ AUTOENCODER = {
         "layer": SOFTMAX,
     },
     "paper": {
-        "classes": PAPER_CLASSES,
         "embed": [128, 256, 64, 32, 512, 128, 128],
         "encoder": network(128, 8, 8, 512),
         "decoder": network(256, 4, 8, 1024),

@@ -12,7 +12,7 @@ from gen.emotion.spec import EmotionCurve
 from gen.nn import lengths_to_mask
 from music.muser.model import ORDERED, SLOTS, DimensionReducer, MusER
 from music.muser.prior import FAR, Prior
-from music.muser.sizes import LINEAR, configs
+from music.muser.sizes import AUTOENCODER, LINEAR, PAPER_CLASSES, configs
 from music.tokens import BAR, BEAT, CHORD, PITCH, TYPE, encode
 
 QUANTIZERS = {
@@ -57,7 +57,7 @@ def millions(*modules):
 def test_the_paper_size_has_as_many_parameters_as_published():
     autoencoder, prior = configs("paper")
     with torch.device("meta"):
-        m, p = MusER(**autoencoder), Prior(size=512, **prior)
+        m, p = MusER(**autoencoder | {"classes": PAPER_CLASSES}), Prior(size=512, **prior)
     counts = {
         "total": (millions(m), 68.07),
         "dimension reducer": (millions(m.reduce), 50.39),
@@ -72,6 +72,11 @@ def test_the_paper_size_has_as_many_parameters_as_published():
     for name, (found, published) in counts.items():
         assert found == pytest.approx(published, abs=0.008), name
     assert len(m.codebook.codes) == 512 and m.codebook.codes.shape[1] == 7 * 16
+
+
+@pytest.mark.parametrize("size", AUTOENCODER)
+def test_every_size_knows_all_ids(size):
+    assert configs(size)[0]["classes"] == list(VOCABULARY.sizes)
 
 
 @pytest.mark.parametrize("size", ["tiny", "compact"])
