@@ -3,7 +3,6 @@
 from music.muser import condition  # noqa: F401  registers "quadrant"
 from music.tokens import Vocabulary
 
-PAPER_CLASSES = [56, 135, 18, 4, 87, 18, 42]  # of the published dictionary; ours has more tempi and pitches
 SOFTMAX = {"kind": "softmax", "norm_first": True, "dropout": 0.0}
 LINEAR = {"kind": "linear", "norm_first": False, "dropout": 0.1}
 
