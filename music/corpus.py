@@ -66,12 +66,15 @@ def tokenise(
     return encode(grid, vocabulary), around
 
 
-def build(data: Path, vocabulary: Vocabulary) -> list[Piece]:
-    """Tokenise and label every corpus under ``data``; the labeller learns from EMOPIA's training songs alone."""
+def labeller_of(data: Path) -> Labeller:
+    """The labeller, which learns from EMOPIA's training songs alone."""
     clips = [c for c in emopia(data) if c.part == "train"]
-    labeller = Labeller(
-        np.array([features(read_notes(c.path)) for c in clips]), np.array([c.quadrant for c in clips])
-    )
+    return Labeller(np.array([features(read_notes(c.path)) for c in clips]), np.array([c.quadrant for c in clips]))
+
+
+def build(data: Path, vocabulary: Vocabulary) -> list[Piece]:
+    """Tokenise and label every corpus under ``data``."""
+    labeller = labeller_of(data)
     read, windows = [], {"emopia": [], "pop909": [], "giantmidi": []}
     for path, beats, group, part, quadrant in tqdm(list(sources(data)), desc="tokens", mininterval=10):
         notes = read_notes(path)

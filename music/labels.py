@@ -5,6 +5,9 @@ annotator's sign stays and the probability only says how strongly; elsewhere fea
 corpus, so a label reads "for this repertoire". The judge of :mod:`music.judge` knows nothing of this.
 """
 
+import json
+from pathlib import Path
+
 import numpy as np
 
 MAJOR = np.array([6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88])
@@ -65,7 +68,7 @@ class Logistic:
 
 
 class Labeller:
-    """Valence and arousal in [-1, 1] from features; fitted on labelled clips."""
+    """Valence and arousal in [-1, 1] from features; fitted on labelled clips, kept as JSON."""
 
     def __init__(self, x: np.ndarray, quadrant: np.ndarray):
         """x (n, f) features, quadrant (n,) in 1..4."""
@@ -73,6 +76,22 @@ class Labeller:
         z = (x - self.mean) / self.spread
         self.valence = Logistic(z, np.isin(quadrant, (1, 4)).astype(float))
         self.arousal = Logistic(z, np.isin(quadrant, (1, 2)).astype(float))
+
+    def save(self, path: Path) -> None:
+        weights = {"valence": self.valence.weight, "arousal": self.arousal.weight}
+        values = {"mean": self.mean, "spread": self.spread} | weights
+        path.write_text(json.dumps({name: value.tolist() for name, value in values.items()}))
+
+    @classmethod
+    def load(cls, path: Path) -> "Labeller":
+        values = {name: np.array(value) for name, value in json.loads(path.read_text()).items()}
+        self = cls.__new__(cls)
+        self.mean, self.spread = values["mean"], values["spread"]
+        for name in ("valence", "arousal"):
+            logistic = Logistic.__new__(Logistic)
+            logistic.weight = values[name]
+            setattr(self, name, logistic)
+        return self
 
     def __call__(self, x: np.ndarray, own_scale: bool = False) -> np.ndarray:
         """(n, f) -> (n, 2) valence, arousal; ``own_scale`` standardises within ``x`` instead of within EMOPIA."""

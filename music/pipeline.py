@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 from gen import checkpoints, media
 from gen.emotion.spec import Emotion, EmotionCurve
 from music.corpus import home, transpose
+from music.labels import Labeller, features
 from music.tokens import BAR, BEAT, METRICAL, Grid, Vocabulary, decode, encode, violation
 
 if TYPE_CHECKING:
@@ -57,9 +59,10 @@ class Piece(NamedTuple):
 class MusicGenerator:
     """MusER with its prior, ready to play."""
 
-    def __init__(self, autoencoder: MusER, prior: Prior, vocabulary: Vocabulary, device: str = "cpu"):
+    def __init__(self, autoencoder: MusER, prior: Prior, vocabulary: Vocabulary, device: str = "cpu",
+                 critic: Labeller | None = None):  # fmt: skip
         self.autoencoder, self.prior = (m.to(device).eval().requires_grad_(False) for m in (autoencoder, prior))
-        self.vocabulary, self.device = vocabulary, device
+        self.vocabulary, self.device, self.critic = vocabulary, device, critic
 
     @staticmethod
     def reading(emotion: Emotion) -> str:
@@ -81,8 +84,10 @@ class MusicGenerator:
 
         parts = ((MusER, "autoencoder"), (Prior, "prior"))
         models = (checkpoints.load(names[0], kind, part) for kind, part in parts)
-        exact = (model.float() if device == "cpu" else model.bfloat16() for model in models)
-        return cls(*exact, Vocabulary.load(checkpoints.folder(names[0]) / "vocabulary.json"), device)
+        folder = checkpoints.folder(names[0])
+        critic = Labeller.load(folder / "labeller.json") if (folder / "labeller.json").exists() else None
+        exact = (model.float() for model in models)
+        return cls(*exact, Vocabulary.load(folder / "vocabulary.json"), device, critic)
 
     def render(self, task: MusicTask, folder: Path, manifest: dict, progress: Progress) -> list[Path]:
         """Write ``piece-SEED.mid`` and, where asked for, ``.wav`` into ``folder``."""
@@ -93,7 +98,8 @@ class MusicGenerator:
         seeds = list(range(task.seed, task.seed + task.count))
         pieces = self.compose(
             [task.emotion] * task.count, task.bars, seeds, opening=opening, guidance=task.guidance,
-            temperature=task.temperature, progress=lambda done: progress(done * 0.8, "composing"),
+            temperature=task.temperature, candidates=task.candidates,
+            progress=lambda done: progress(done * 0.8, "composing"),
         )  # fmt: skip
         paths = []
         for place, (seed, piece) in enumerate(zip(seeds, pieces, strict=True)):
@@ -108,9 +114,22 @@ class MusicGenerator:
 
     def compose(
         self, curves: Sequence[EmotionCurve], bars: int, seeds: Sequence[int], *, opening: np.ndarray | None = None,
-        guidance: float = 1.5, temperature: float = 1.0, progress: Callable[[float], None] = lambda done: None,
+        guidance: float = 3.0, temperature: float = 0.95, candidates: int = 4,
+        progress: Callable[[float], None] = lambda done: None,
     ) -> list[Piece]:  # fmt: skip
-        """One piece of ``bars`` new bars for each curve (its unit read as bars) and seed, after ``opening`` (T, 7)."""
+        """One piece of ``bars`` new bars for each curve (its unit read as bars) and seed, after ``opening`` (T, 7).
+
+        Of ``candidates`` drawn for each, the one stays whose features fit the emotion best by the training's labeller
+        (where the checkpoint has one), which is not the judge that measures.
+        """
+        if candidates > 1 and self.critic is not None:
+            drawn = [self.compose(curves, bars, [seed + 1_000_003 * i for seed in seeds], opening=opening,
+                                  guidance=guidance, temperature=temperature, candidates=1,
+                                  progress=lambda x, i=i: progress((i + x) / candidates))
+                     for i in range(candidates)]  # fmt: skip
+            miss = lambda piece, curve: self._miss(piece, curve, bars)
+            groups = zip(curves, zip(*drawn, strict=True), strict=True)
+            return [min(group, key=partial(miss, curve=curve)) for curve, group in groups]
         pieces = []
         for i in range(0, len(seeds), BATCH):
             part = slice(i, i + BATCH)
@@ -120,6 +139,17 @@ class MusicGenerator:
                 rows = passes.run(opening, share)
             pieces += [Piece(r, decode(r, self.vocabulary)) for r in rows]
         return pieces
+
+    def _miss(self, piece: Piece, curve: EmotionCurve, bars: int) -> float:
+        """Mean squared distance in valence and arousal between what is asked and heard, over halves of the new bars."""
+        lines, notes, total = piece.bars[-bars:], piece.notes, 0.0
+        for half in np.array_split(np.arange(bars), 2 if bars >= 8 else 1):
+            asked = curve.sample(half.astype(float))
+            want = (asked.vad * asked.intensity[:, None]).mean(0)[:2].clip(-1, 1)
+            end = lines[half[-1] + 1] if half[-1] + 1 < bars else np.inf
+            heard = notes[(notes[:, 0] >= lines[half[0]] - 1e-6) & (notes[:, 0] < end - 1e-6)]
+            total += float(((self.critic(features(heard)[None])[0] - want) ** 2).sum())
+        return total
 
     def _passes(self) -> type:
         if self.autoencoder.config.marks_bars:
@@ -188,22 +218,24 @@ class Passes:
         steps = int(lengths.max()) + new * (BAR_ROWS + 1)
         drawn = [randoms([seed * 1_000_003 + begun * 2 + stage for seed in self.seeds], steps, width).to(g.device)
                  for stage, width in ((0, g.prior.config.slots), (1, 7))]  # fmt: skip
+        opposite = [mirrored(curve) for curve in self.curves]
         chosen = sample_codes(
-            g.prior, self._conditions(g.prior, begun - heard, bars), bars, self.bars - begun - new,
+            g.prior, self._conditions(g.prior, self.curves, begun - heard, bars), bars, self.bars - begun - new,
             Prompt(pad_sequence(codes, batch_first=True), lengths), drawn[0], guidance=self.guidance,
-            temperature=self.temperature, progress=lambda x: progress(0.3 * x),
+            against=self._conditions(g.prior, opposite, begun - heard, bars), temperature=self.temperature,
+            progress=lambda x: progress(0.3 * x),
         )  # fmt: skip
         made = sample_rows(
-            g.autoencoder, chosen, self._conditions(g.autoencoder, begun - heard, bars),
+            g.autoencoder, chosen, self._conditions(g.autoencoder, self.curves, begun - heard, bars),
             Prompt(pad_sequence(rows, batch_first=True), lengths), drawn[1],
             progress=lambda x: progress(0.3 + 0.7 * x),
         )  # fmt: skip
         return [r[n - 1 :].cpu().numpy() for r, n in zip(made, lengths.tolist(), strict=True)]
 
-    def _conditions(self, model, first: int, bars: int) -> Tensor:
+    def _conditions(self, model, curves: Sequence[EmotionCurve], first: int, bars: int) -> Tensor:
         """(b, bars, c) what ``model`` is told in each bar from ``first`` on."""
         emotion = model.emotion
-        prepared = emotion.prepare(self.curves, [float(bar) for bar in range(first, first + bars)])
+        prepared = emotion.prepare(curves, [float(bar) for bar in range(first, first + bars)])
         return emotion(**{name: x.to(self.generator.device) for name, x in prepared.items()}).tokens
 
 
@@ -211,3 +243,10 @@ def last_bars(rows: np.ndarray, count: int) -> np.ndarray:
     """The last ``count`` bars of rows (T, 7), or all there are."""
     lines = np.flatnonzero(rows[:, BEAT] == BAR)
     return rows[lines[-count] :] if len(lines) >= count else rows
+
+
+def mirrored(curve: EmotionCurve) -> EmotionCurve:
+    """The opposite emotion at every keyframe: what guidance leads away from. Neutral's is neutral."""
+    opposite = [Emotion(vad=tuple(map(float, -frame.emotion.scaled()))) for frame in curve.keyframes]
+    frames = (frame.model_copy(update={"emotion": e}) for frame, e in zip(curve.keyframes, opposite, strict=True))
+    return curve.model_copy(update={"keyframes": tuple(frames)})

@@ -235,6 +235,7 @@ def train(data: Path, out: Path, minutes: float | None = None, settings: dict[st
     run = Run("prior", prior, out, minutes * (1 - chosen.autoencoder_share), chosen)
     run.train(lambda m, d, drop: prior_loss(m, autoencoder, d, chosen, drop), phases, valid, chosen.drop)
     export(autoencoder, prior, out / "checkpoint")
+    corpus.labeller_of(Path(data)).save(out / "checkpoint" / "labeller.json")
 
 
 def export(autoencoder: MusER, prior: Prior, folder: Path) -> None:

@@ -32,6 +32,7 @@ from music.tokens import (
     TYPE,
 )  # fmt: skip
 
+ENDING = 1  # bars before the last in which the end is in sight; excerpts, all that EMOPIA has, never see theirs
 BAR_ROWS = 64  # rows after which a bar is closed whatever the prior says
 Progress = Callable[[float], None]
 
@@ -97,12 +98,13 @@ def guided(logits: Tensor, scale: float) -> Tensor:
 class Teller:
     """The prior's side of sampling: its states, the conditions of each bar, the bars that are to come.
 
-    ``condition`` (b, bars, c) per bar; ``bars`` until the music's own end, for up to ``steps`` steps.
+    ``condition`` (b, bars, c) per bar, guided away from ``against`` (the like); ``bars`` until the music's own end,
+    for up to ``steps`` steps.
     """
 
-    def __init__(self, prior: Prior, condition: Tensor, bars: int, steps: int, guidance: float):
+    def __init__(self, prior: Prior, condition: Tensor, against: Tensor, bars: int, steps: int, guidance: float):
         self.prior, self.bars, self.scale = prior, bars, guidance
-        self.condition = branches(condition, prior.emotion.null, guidance)
+        self.condition = branches(condition, against, guidance)
         self.copies = len(self.condition) // len(condition)
         self.states = [block.attention.state(len(self.condition), steps) for block in prior.blocks]
 
@@ -110,7 +112,8 @@ class Teller:
         """Read the codes before each of n steps (b, n, s), and the bars begun by then (b, n)."""
         bar = copied((begun - 1).clamp_min(0), self.copies)
         now = self.condition.gather(1, bar[..., None].expand(-1, -1, self.condition.shape[2]))
-        left = copied((self.bars - begun).clamp_max(FAR), self.copies)
+        left = self.bars - begun
+        left = copied(torch.where(left > ENDING, FAR, left), self.copies)
         self.hidden = self.prior.hidden(copied(previous, self.copies), now, left, self.states)[:, -1]
 
     def logits(self, slot: int) -> Tensor:
@@ -124,16 +127,17 @@ class Teller:
 @torch.inference_mode()
 def sample_codes(
     prior: Prior, condition: Tensor, bars: int, more: int, prompt: Prompt, uniforms: Tensor, *, guidance: float = 1.0,
-    temperature: float = 1.0, progress: Progress = lambda done: None,
+    against: Tensor | None = None, temperature: float = 1.0, progress: Progress = lambda done: None,
 ) -> list[Tensor]:  # fmt: skip
     """Codes (n_i, s) of each item: its ``prompt`` of codes and what follows until ``bars`` bars are complete.
 
     ``condition`` (b, bars, c) per bar, of the prompt's bars too; ``more`` bars are to follow this passage, so the
     end comes in sight only when the music's own end is near, and the passage ends where one bar more would begin.
-    ``uniforms`` (b, steps, s).
+    ``uniforms`` (b, steps, s). ``guidance`` leads away from the conditions ``against``, or from no emotion.
     """
     batch, slots = len(condition), prior.config.slots
-    teller = Teller(prior, condition, bars + more, uniforms.shape[1] + 1, guidance)
+    against = prior.emotion.null if against is None else against
+    teller = Teller(prior, condition, against, bars + more, uniforms.shape[1] + 1, guidance)
     start = torch.full((batch, 1, slots), prior.start, dtype=torch.long, device=condition.device)
     known = torch.cat((start, prompt.shared()), 1)
     begun = (known[..., 0] == prior.bar).cumsum(1)  # bars, before each step

@@ -107,7 +107,7 @@ def once(condition: Tensor, null: Tensor) -> Tensor:
 def tell(prior: Prior, condition: Tensor, prompt: Prompt, uniforms: Tensor, temperature: float) -> Tensor:
     """Codes (b, steps, 1): the prompt and what follows; condition (b, 1, c), uniforms (b, steps, 1)."""
     batch, steps, _ = uniforms.shape
-    teller = Teller(prior, once(condition, prior.emotion.null), 2, steps, guidance=1.0)
+    teller = Teller(prior, once(condition, prior.emotion.null), prior.emotion.null, 2, steps, guidance=1.0)
     start = prompt.ids.new_full((batch, 1, 1), prior.start)
     known = torch.cat((start, prompt.shared()), 1)
     first = torch.arange(known.shape[1], device=known.device).clamp_max(1) + 1  # "bar" 1, then "bar" 2 of two
