@@ -202,7 +202,7 @@ def test_the_end_comes_into_sight_only_with_the_last_bars(monkeypatch):
     assert torch.cat([s[0] for s in seen]).unique().tolist() == [16]
     seen.clear()
     sample_codes(prior, torch.zeros(1, 3, 8), 3, 0, empty(1, 1), randoms([1], 300, 1))
-    assert torch.cat([s[0] for s in seen]).unique().tolist() == [0, 1, 2, 3]
+    assert torch.cat([s[0] for s in seen]).unique().tolist() == [0, 1, 16]
 
 
 def test_guidance_of_one_is_no_guidance():
