@@ -12,9 +12,9 @@ from gen.emotion.corpus import TERMS, Clip
 from gen.emotion.embedding import collate
 from gen.emotion.lexicon import terms
 
-COPIES = 3  # of each voice, at other speeds and heights; the first as it is
+COPIES = 6  # of each voice, at other speeds and heights; the first as it is
 LONGEST = {"voice": 40, "face": 20, "music": 32}  # steps of a training crop
-SHARES = {"ravdess": 6, "emodb": 12, "nemo": 26}  # single voices in a batch
+SHARES = {"ravdess": 12, "emodb": 12, "nemo": 20}  # single voices in a batch
 PAIRS = 10  # of RAVDESS: the same actor, sentence and emotion, normal and strong
 FACES = {"mead": 4, "neurosync": 2, "grid": 1, "painted": 9}
 PIECES, TOGETHER = 28, 8
@@ -78,7 +78,7 @@ class Batches:
         return [int(self.random.choice(classes[self.random.integers(len(classes))])) for _ in range(count)]
 
     def next(self) -> list[Part]:
-        """Voices (the first 2 PAIRS of them in pairs), faces, music, and voices each with a face of its emotion."""
+        """Voices (the first 2 PAIRS in pairs), faces, music, and voices each with a face of its emotion."""
         pairs = [self.pairs[i] for i in self.random.integers(len(self.pairs), size=PAIRS)]
         voices = [i for pair in pairs for i in pair]
         voices += [i for group, n in SHARES.items() for i in self._draw("voice", group, n)]
@@ -122,25 +122,27 @@ def targets(part: Part) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def other_voice(rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """The rows (n, 68) of a voice up to 12 % slower or faster, and up to 1.5 mel bands higher or lower."""
-    speed, shift = np.exp(random.uniform(-0.12, 0.12)), random.uniform(-1.5, 1.5)
+    """The rows (n, 68) as another speaker: up to 15 % slower or faster, formants up to 2.5 mel bands and the pitch up to
+    0.3 octaves higher or lower.
+    """
+    speed, shift, octaves = np.exp(random.uniform(-0.15, 0.15)), random.uniform(-2.5, 2.5), random.uniform(-0.3, 0.3)
     at = np.arange(0, len(rows) - 1, speed)
     low, share = at.astype(int), (at % 1)[:, None]
     rows = rows[low] * (1 - share) + rows[low + 1] * share
     band = np.clip(np.arange(features.BANDS) - shift, 0, features.BANDS - 1)
-    low, share = np.minimum(band.astype(int), features.BANDS - 2), band - np.minimum(band.astype(int), features.BANDS - 2)
-    bands = rows[:, low] * (1 - share) + rows[:, low + 1] * share
-    height = rows[:, features.BANDS + 1 :][:, :1] + 0.1 * shift * (rows[:, -1:] > 0.5)
+    low = np.minimum(band.astype(int), features.BANDS - 2)
+    bands = rows[:, low] * (1 - band + low) + rows[:, low + 1] * (band - low)
+    height = rows[:, features.BANDS + 1 :][:, :1] + octaves * (rows[:, -1:] > 0.5)
     return np.concatenate([bands, rows[:, features.BANDS : features.BANDS + 1], height,
                            rows[:, features.BANDS + 2 :]], 1).astype(np.float32)  # fmt: skip
 
 
 def vary_voices(steps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Another microphone and room: a smooth filter, a noise floor; and a band and some steps go missing."""
-    b, n, bands = *steps.shape[:2], features.BANDS
+    b, bands = len(steps), features.BANDS
     steps = steps.clone()
     waves = torch.cos(torch.rand(b, 3, 1) * 6.3 + torch.linspace(0, 1, bands) * torch.rand(b, 3, 1) * 9)
-    mean = steps[..., :bands] + (torch.randn(b, 3, 1) * 0.08 * waves).sum(1)[:, None]
+    mean = steps[..., :bands] + (torch.randn(b, 3, 1) * 0.14 * waves).sum(1)[:, None]
     floor = torch.rand(b, 1, 1) * 0.6 - 1.1
     buried = mean < floor
     steps[..., :bands] = torch.maximum(mean, floor)
@@ -168,7 +170,7 @@ def vary_faces(steps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 def vary_music(steps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Some noise on every measure."""
-    return steps + 0.1 * torch.randn_like(steps), _drop_steps(mask)
+    return steps + 0.15 * torch.randn_like(steps), _drop_steps(mask)
 
 
 def _drop_steps(mask: Tensor) -> Tensor:

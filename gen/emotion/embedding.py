@@ -64,12 +64,13 @@ class Pool(nn.Module):
         self.attend = nn.Linear(width, heads)
         self.norm = nn.LayerNorm(width * (heads + 2))
         self.out = nn.Linear(width * (heads + 2), out)
-        self.plain = nn.Sequential(nn.Linear(2 * size, out), nn.ReLU(), nn.Dropout(0.3), nn.Linear(out, out))
+        self.plain = nn.Sequential(nn.Linear(2 * size, out), nn.ReLU(), nn.Dropout(0.5), nn.Linear(out, out))
 
     def forward(self, x: Tensor, rows: Tensor, mask: Tensor) -> Tensor:
         weight = self.attend(x).masked_fill(~mask[..., None], -torch.inf).softmax(1)
         focus = torch.einsum("bnh,bnd->bhd", weight, x).flatten(1)
-        return self.out(self.norm(torch.cat((*moments(x, mask), focus), 1))) + self.plain(torch.cat(moments(rows, mask), 1))
+        plain = self.plain(torch.cat(moments(rows, mask), 1))
+        return plain + self.out(self.norm(torch.cat((*moments(x, mask), focus), 1)))
 
 
 def moments(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -84,7 +85,7 @@ class EmotionEmbedder(ModelMixin, ConfigMixin):
     """Voice, face, both together, or music -> :class:`Gaussian` -> :class:`Reading`."""
 
     @register_to_config
-    def __init__(self, space: int = 256, width: int = 96, pooled: int = 128, dropout: float = 0.2):
+    def __init__(self, space: int = 256, width: int = 96, pooled: int = 128, dropout: float = 0.3):
         super().__init__()
         dilations = {"voice": (1, 3), "face": (1, 2), "music": (1, 3)}
         sizes = features.SIZES
@@ -106,7 +107,9 @@ class EmotionEmbedder(ModelMixin, ConfigMixin):
         rows = {n: (steps - self.get_buffer(f"{n}_centre")) * self.get_buffer(f"{n}_scale")
                 for n, (steps, _) in given.items()}  # fmt: skip
         mask = {n: pair[1] for n, pair in given.items()}
-        x = {n: self.encoders[n](rows[n], mask[n]) for n in given}
+        # A voice is read in time as it differs from its own mean, which is the speaker's; pooling sees the mean too.
+        moving = {n: r - moments(r, mask[n])[0][:, None] if n == "voice" else r for n, r in rows.items()}
+        x = {n: self.encoders[n](moving[n], mask[n]) for n in given}
         if len(x) == 2:
             voice, face = x["voice"], x["face"]
             x["voice"] = voice + self.cross["voice"](voice, self.cross["voice"].remember(face, mask["face"]))

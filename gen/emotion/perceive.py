@@ -105,7 +105,7 @@ def _windows(path: Path) -> tuple[str, list[tuple[float, np.ndarray]]]:
 
 
 NOTHING = {
-    "voice": "no voice is heard in it",
+    "voice": "it is silent, or no voice is heard in it",
     "music": "it is shorter than a second",
     "face": "it is shorter than a fifth of a second, or the face was never found",
 }

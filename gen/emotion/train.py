@@ -1,7 +1,7 @@
-"""Train the embedding, and fit on it what generators use: calibration, priors and directions (``affekt train emotion``).
+"""Train the embedding; fit on it calibration, priors and directions, which generators use (``affekt train emotion``).
 
 Losses: classes, quadrants and points of each clip, supervised contrast across people and modalities, KL, the order of
-normal and strong, and the reversed gradients of who it is and which modality.
+normal and strong, a common mean of 0, and the reversed gradients of who it is and which modality.
 """
 
 import json
@@ -41,8 +41,9 @@ class Settings(NamedTuple):
     points: float = 1.0
     contrast: float = 0.3
     kl: float = 0.001
-    order: float = 0.3
-    identity: float = 0.3
+    order: float = 0.5
+    centre: float = 0.5
+    identity: float = 0.5
     modality: float = 0.1
     together: float = 0.5
 
@@ -124,6 +125,7 @@ def loss(model, judges, batches: Batches, chosen: Settings, done: float) -> dict
                             where)  # fmt: skip
     found["contrast"] = chosen.contrast * losses.contrastive(z, alike, hard)
     found["kl"] = chosen.kl * losses.divergence(mu, torch.cat([g.log_var for g in seen[:3]]))
+    found["centre"] = chosen.centre * sum(g.mu.mean(0).square().mean() for g in seen[:3])
     first = single[0]
     axis = model.terms.weight[first.term[1:20:2]] - model.terms.weight[0]
     found["order"] = chosen.order * losses.ordered(
