@@ -104,6 +104,11 @@ class EmotionEmbedder(ModelMixin, ConfigMixin):
 
     def forward(self, **given: tuple[Tensor, Tensor]) -> Gaussian:
         """``voice=``, ``face=`` or ``music=``: steps (b n f) and mask (b n) bool; voice and face may come together."""
+        mu, log_var = self.head(self.encode(**given)).chunk(2, -1)
+        return Gaussian(F.layer_norm(mu, mu.shape[-1:]), log_var.clamp(*LOG_VAR))
+
+    def encode(self, **given: tuple[Tensor, Tensor]) -> Tensor:
+        """What the encoders hand to the head (b, pooled)."""
         rows = {n: (steps - self.get_buffer(f"{n}_centre")) * self.get_buffer(f"{n}_scale")
                 for n, (steps, _) in given.items()}  # fmt: skip
         mask = {n: pair[1] for n, pair in given.items()}
@@ -114,9 +119,7 @@ class EmotionEmbedder(ModelMixin, ConfigMixin):
             voice, face = x["voice"], x["face"]
             x["voice"] = voice + self.cross["voice"](voice, self.cross["voice"].remember(face, mask["face"]))
             x["face"] = face + self.cross["face"](face, self.cross["face"].remember(voice, mask["voice"]))
-        pooled = torch.stack([self.pools[n](x[n], rows[n], mask[n]) for n in given]).mean(0)
-        mu, log_var = self.head(pooled).chunk(2, -1)
-        return Gaussian(F.layer_norm(mu, mu.shape[-1:]), log_var.clamp(*LOG_VAR))
+        return torch.stack([self.pools[n](x[n], rows[n], mask[n]) for n in given]).mean(0)
 
     def read(self, mu: Tensor) -> Reading:
         """Means (b, e) -> what they say."""

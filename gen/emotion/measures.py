@@ -52,7 +52,7 @@ def calibration_error(shares: np.ndarray, true: np.ndarray, bins: int = 10) -> f
 def probe(x: np.ndarray, people: np.ndarray, texts: np.ndarray, penalty: float = 1.0) -> np.ndarray:
     """(n,) whether a linear probe (ridge regression on one-hot people) names each clip's person.
 
-    It is trained on the clips of other sentences: four folds by sentence.
+    It is trained on the clips of other texts (n,): four folds by text.
     """
     names, who = np.unique(people, return_inverse=True)
     fold = np.unique(texts, return_inverse=True)[1] % 4

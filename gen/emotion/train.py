@@ -162,16 +162,18 @@ def relations(term: Tensor, quadrant: Tensor, person: Tensor, where: Tensor) -> 
     return alike, ~other & ((term[:, None] != term) | (quadrant[:, None] != quadrant))
 
 
-@torch.no_grad()
-def embed(model: EmotionEmbedder, name: str, clips: list[Clip], size: int = 64) -> Tensor:
-    """The means (n, e) of clips of one modality."""
-    rows, means = [torch.from_numpy(features.steps(name, c.rows)) for c in clips], torch.zeros(0, model.config.space)
+def embed(model: EmotionEmbedder, name: str, clips: list[Clip], encoded: bool = False, size: int = 64) -> Tensor:
+    """The means (n, e) of clips of one modality, or what its encoder hands to the head."""
+    rows, found = [torch.from_numpy(features.steps(name, c.rows)) for c in clips], [torch.empty(0)] * len(clips)
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-    means = torch.zeros(len(rows), model.config.space)
     for start in range(0, len(order), size):
         chosen = order[start : start + size]
-        means[chosen] = model(**{name: collate([rows[i] for i in chosen])}).mu
-    return means
+        given = {name: collate([rows[i] for i in chosen])}
+        with torch.no_grad():
+            seen = model.encode(**given) if encoded else model(**given).mu
+        for i, row in zip(chosen, seen):
+            found[i] = row
+    return torch.stack(found)
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ import textwrap
 
 import numpy as np
 import pytest
+import torch
 
 from gen.cli import main
 from gen.emotion import lexicon, own
@@ -169,3 +170,20 @@ def test_an_own_emotion_is_known_by_name(own_folder, voice, tune, capsys):
 def test_a_name_must_be_new_and_a_word(own_folder, tune, name):
     with pytest.raises(InputError):
         own.make(name, [tune])
+
+
+def test_the_map_from_emotions_to_the_space_is_continuous():
+    from gen.emotion import priors
+
+    prior = priors.Priors(*priors.read("emotion-embedding"))
+
+    def place(text: str):
+        samples = EmotionCurve.parse(text).sample([0.0])
+        given = [torch.from_numpy(part)[None] for part in samples]
+        return prior(*given)[0, 0], prior.sd(given[0], given[2])[0, 0]
+
+    apart = (place("happy")[0] - place("sad")[0]).norm()
+    for one, other in (("happy @ 0.5", "happy @ 0.51"), ("happy 0.5 + sad 0.5", "happy 0.51 + sad 0.49"),
+                       ("v=0.5 a=0.3", "v=0.51 a=0.3"), ("happy @ 0", "sad @ 0")):  # fmt: skip
+        assert (place(one)[0] - place(other)[0]).norm() < 0.06 * apart
+        assert torch.allclose(place(one)[1], place(other)[1], atol=0.05)
