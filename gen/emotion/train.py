@@ -1,7 +1,7 @@
 """Train the embedding; fit on it calibration, priors and directions, which generators use (``affekt train emotion``).
 
 Losses: classes, quadrants and points of each clip, supervised contrast across people and modalities, KL, the order of
-normal and strong, a common mean of 0, and the reversed gradients of who it is and which modality.
+normal and strong, a common mean of 0, class means apart, and the reversed gradients of who it is and which modality.
 """
 
 import json
@@ -29,13 +29,14 @@ EVEN = 0.999  # of the moving average of the weights, which is what is kept
 
 
 class Settings(NamedTuple):
-    """What ``--set`` may change; the last ten are weights of losses."""
+    """What ``--set`` may change; ``start`` is an earlier training to go on from, what comes after it weighs losses."""
 
     steps: int = 1500
     rate: float = 2e-3
     decay: float = 0.05
     seed: int = 0
     cache: str = ""
+    start: str = ""
     classes: float = 1.0
     quadrants: float = 0.7
     points: float = 1.0
@@ -43,6 +44,7 @@ class Settings(NamedTuple):
     kl: float = 0.001
     order: float = 0.5
     centre: float = 0.5
+    apart: float = 2.0
     identity: float = 0.5
     modality: float = 0.1
     together: float = 0.5
@@ -65,8 +67,8 @@ def train(data: Path, out: Path, minutes: float | None, settings: dict[str, str]
     clips = corpus.load(data, Path(chosen.cache or out / "cache"))
     torch.manual_seed(chosen.seed)
     batches = Batches(clips, chosen.seed)
-    model = EmotionEmbedder()
-    for name in MODALITIES:
+    model = checkpoints.load(chosen.start, EmotionEmbedder).float() if chosen.start else EmotionEmbedder()
+    for name in () if chosen.start else MODALITIES:
         centre, scale = batches.moments(name)
         model.get_buffer(f"{name}_centre").copy_(centre)
         model.get_buffer(f"{name}_scale").copy_(scale)
@@ -126,6 +128,8 @@ def loss(model, judges, batches: Batches, chosen: Settings, done: float) -> dict
     found["contrast"] = chosen.contrast * losses.contrastive(z, alike, hard)
     found["kl"] = chosen.kl * losses.divergence(mu, torch.cat([g.log_var for g in seen[:3]]))
     found["centre"] = chosen.centre * sum(g.mu.mean(0).square().mean() for g in seen[:3])
+    term = torch.cat([part.term for part in single])
+    found["apart"] = chosen.apart * losses.apart(mu, term)
     first = single[0]
     axis = model.terms.weight[first.term[1:20:2]] - model.terms.weight[0]
     found["order"] = chosen.order * losses.ordered(

@@ -103,6 +103,13 @@ def test_reversal_turns_the_gradient_and_nothing_else():
     assert torch.equal(y, x) and torch.equal(x.grad, torch.full((3,), -0.5))
 
 
+def test_class_means_are_pushed_apart_where_they_meet():
+    term = torch.tensor([0, 0, 1, 1, -1])
+    mu = torch.tensor([[1.0, 0], [1, 0], [0, 1], [0, 1], [1, 1]])
+    assert losses.apart(mu, term) == 0
+    assert losses.apart(mu * torch.tensor([1, 0.1]) + torch.tensor([1.0, 0]), term) > 0
+
+
 def test_divergence_and_order():
     assert losses.divergence(torch.zeros(2, 4), torch.zeros(2, 4)) == 0
     mu, axis = torch.tensor([[0.0, 0], [1, 0]]), torch.tensor([[1.0, 0]])
