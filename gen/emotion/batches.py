@@ -12,10 +12,9 @@ from gen.emotion.corpus import TERMS, Clip
 from gen.emotion.embedding import collate
 from gen.emotion.lexicon import terms
 
-COPIES = 6  # of each voice, at other speeds and heights; the first as it is
-LENT = 0.75  # of the voices get another speaker's statistics
+COPIES = 3  # of each voice, at other speeds and heights; the first as it is
 LONGEST = {"voice": 40, "face": 20, "music": 32}  # steps of a training crop
-SHARES = {"ravdess": 12, "emodb": 12, "nemo": 20}  # single voices in a batch
+SHARES = {"ravdess": 6, "emodb": 12, "nemo": 26}  # single voices in a batch
 PAIRS = 10  # of RAVDESS: the same actor, sentence and emotion, normal and strong
 FACES = {"mead": 4, "neurosync": 2, "grid": 1, "painted": 9}
 PIECES, TOGETHER = 28, 8
@@ -47,7 +46,6 @@ class Batches:
         self.known = list(dict.fromkeys(c.person for n in ("voice", "face") for c in self.clips[n]))
         self.copies = {name: [self._copies(name, c) for c in own] for name, own in self.clips.items()}
         self.index = {name: self._index(own) for name, own in self.clips.items()}
-        self.speakers = self._speakers()
         strong = [i for i, c in enumerate(self.clips["voice"]) if c.level > 1]
         normal = {(c.person, c.term, c.key): i for i, c in enumerate(self.clips["voice"]) if c.level < 1}
         self.pairs = [(normal[k], i) for i in strong if (k := self._pair(i)) in normal]
@@ -68,27 +66,6 @@ class Batches:
         for i, clip in enumerate(clips):
             found[clip.group][max(clip.term, clip.quadrant)].append(i)
         return found
-
-    def _speakers(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Mean and standard deviation (f,) of the steps of each speaker."""
-        rows = defaultdict(list)
-        for clip, copies in zip(self.clips["voice"], self.copies["voice"]):
-            rows[clip.person].append(copies[0])
-        joined = {person: np.concatenate(own) for person, own in rows.items()}
-        return {person: (own.mean(0), own.std(0) + 0.05) for person, own in joined.items()}
-
-    def _lent(self, person: str, steps: np.ndarray) -> np.ndarray:
-        """A voice with the long-term mean and spread of a speaker between its own and another one's, so that what
-        remains to learn from is how an utterance differs from its speaker's others.
-        """
-        if self.random.random() > LENT:
-            return steps
-        (mean, spread), names = self.speakers[person], list(self.speakers)
-        other, wide = self.speakers[names[self.random.integers(len(names))]]
-        share = self.random.uniform(0.2, 1.2)
-        lent = (steps - mean) / spread * (spread + share * (wide - spread)) + mean + share * (other - mean)
-        lent[:, features.VOICE :] = lent[:, features.VOICE :].clip(0)  # deviations
-        return lent.astype(np.float32)
 
     def moments(self, name: str) -> tuple[Tensor, Tensor]:
         """Mean and one over the standard deviation of the steps, (f,) each."""
@@ -119,8 +96,6 @@ class Batches:
     def _part(self, name: str, chosen: list[int]) -> Part:
         clips = [self.clips[name][i] for i in chosen]
         rows = [self._crop(name, self.copies[name][i]) for i in chosen]
-        if name == "voice":
-            rows = [self._lent(clip.person, row) for clip, row in zip(clips, rows)]
         steps, mask = collate([torch.from_numpy(row) for row in rows])
         vary = {"voice": vary_voices, "face": vary_faces, "music": vary_music}[name]
         quadrant = [c.quadrant if c.quadrant >= 0 else HOME[c.term] for c in clips]
@@ -147,17 +122,15 @@ def targets(part: Part) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def other_voice(rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """The rows (n, 68) as another speaker: up to 15 % slower or faster, formants up to 2.5 mel bands and the pitch up
-    to 0.3 octaves higher or lower.
-    """
-    speed, shift, octaves = np.exp(random.uniform(-0.15, 0.15)), random.uniform(-2.5, 2.5), random.uniform(-0.3, 0.3)
+    """The rows (n, 68) of a voice up to 12 % slower or faster, and up to 1.5 mel bands higher or lower."""
+    speed, shift = np.exp(random.uniform(-0.12, 0.12)), random.uniform(-1.5, 1.5)
     at = np.arange(0, len(rows) - 1, speed)
     low, share = at.astype(int), (at % 1)[:, None]
     rows = rows[low] * (1 - share) + rows[low + 1] * share
     band = np.clip(np.arange(features.BANDS) - shift, 0, features.BANDS - 1)
     low = np.minimum(band.astype(int), features.BANDS - 2)
     bands = rows[:, low] * (1 - band + low) + rows[:, low + 1] * (band - low)
-    height = rows[:, features.BANDS + 1 :][:, :1] + octaves * (rows[:, -1:] > 0.5)
+    height = rows[:, features.BANDS + 1 :][:, :1] + 0.1 * shift * (rows[:, -1:] > 0.5)
     return np.concatenate([bands, rows[:, features.BANDS : features.BANDS + 1], height,
                            rows[:, features.BANDS + 2 :]], 1).astype(np.float32)  # fmt: skip
 
@@ -167,7 +140,7 @@ def vary_voices(steps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     b, bands = len(steps), features.BANDS
     steps = steps.clone()
     waves = torch.cos(torch.rand(b, 3, 1) * 6.3 + torch.linspace(0, 1, bands) * torch.rand(b, 3, 1) * 9)
-    mean = steps[..., :bands] + (torch.randn(b, 3, 1) * 0.14 * waves).sum(1)[:, None]
+    mean = steps[..., :bands] + (torch.randn(b, 3, 1) * 0.08 * waves).sum(1)[:, None]
     floor = torch.rand(b, 1, 1) * 0.6 - 1.1
     buried = mean < floor
     steps[..., :bands] = torch.maximum(mean, floor)
@@ -195,7 +168,7 @@ def vary_faces(steps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 def vary_music(steps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Some noise on every measure."""
-    return steps + 0.15 * torch.randn_like(steps), _drop_steps(mask)
+    return steps + 0.1 * torch.randn_like(steps), _drop_steps(mask)
 
 
 def _drop_steps(mask: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ LOG_VAR = (-6.0, 2.0)
 class Gaussian(NamedTuple):
     """An emotion in the space."""
 
-    mu: Tensor  # (b, e) LayerNorm without gain: mean 0 and variance 1 over e
+    mu: Tensor  # (b, e) a LayerNorm without gain, then whitened
     log_var: Tensor  # (b, e)
 
     def sample(self) -> Tensor:
@@ -64,7 +64,7 @@ class Pool(nn.Module):
         self.attend = nn.Linear(width, heads)
         self.norm = nn.LayerNorm(width * (heads + 2))
         self.out = nn.Linear(width * (heads + 2), out)
-        self.plain = nn.Sequential(nn.Linear(2 * size, out), nn.ReLU(), nn.Dropout(0.5), nn.Linear(out, out))
+        self.plain = nn.Sequential(nn.Linear(2 * size, out), nn.ReLU(), nn.Dropout(0.3), nn.Linear(out, out))
 
     def forward(self, x: Tensor, rows: Tensor, mask: Tensor) -> Tensor:
         weight = self.attend(x).masked_fill(~mask[..., None], -torch.inf).softmax(1)
@@ -85,7 +85,7 @@ class EmotionEmbedder(ModelMixin, ConfigMixin):
     """Voice, face, both together, or music -> :class:`Gaussian` -> :class:`Reading`."""
 
     @register_to_config
-    def __init__(self, space: int = 256, width: int = 96, pooled: int = 128, dropout: float = 0.3):
+    def __init__(self, space: int = 256, width: int = 96, pooled: int = 128, dropout: float = 0.2):
         super().__init__()
         dilations = {"voice": (1, 3), "face": (1, 2), "music": (1, 3)}
         sizes = features.SIZES
@@ -98,6 +98,8 @@ class EmotionEmbedder(ModelMixin, ConfigMixin):
         self.quadrants = nn.Linear(space, 4)
         self.vad = nn.Linear(space, 3)
         self.register_buffer("temperature", torch.ones(2))  # of the terms (speech) and of the quadrants (music)
+        self.register_buffer("middle", torch.zeros(space))
+        self.register_buffer("spread", torch.eye(space))  # makes the clips of one emotion vary alike in all directions
         for n in MODALITIES:
             self.register_buffer(f"{n}_centre", torch.zeros(sizes[n]))
             self.register_buffer(f"{n}_scale", torch.ones(sizes[n]))
@@ -105,16 +107,24 @@ class EmotionEmbedder(ModelMixin, ConfigMixin):
     def forward(self, **given: tuple[Tensor, Tensor]) -> Gaussian:
         """``voice=``, ``face=`` or ``music=``: steps (b n f) and mask (b n) bool; voice and face may come together."""
         mu, log_var = self.head(self.encode(**given)).chunk(2, -1)
-        return Gaussian(F.layer_norm(mu, mu.shape[-1:]), log_var.clamp(*LOG_VAR))
+        mu = (F.layer_norm(mu, mu.shape[-1:]) - self.middle) @ self.spread.T
+        var = log_var.clamp(*LOG_VAR).exp() @ self.spread.square().T
+        return Gaussian(mu, var.log())
+
+    def whiten(self, middle: Tensor, spread: Tensor) -> None:
+        """Move the origin (e,) and the axes (e e) of the space; what the heads say stays as it is."""
+        for head in (self.terms, self.quadrants, self.vad):
+            head.bias += head.weight @ middle
+            head.weight.copy_(torch.linalg.solve(spread.T, head.weight.T).T)
+        self.middle.copy_(middle)
+        self.spread.copy_(spread)
 
     def encode(self, **given: tuple[Tensor, Tensor]) -> Tensor:
         """What the encoders hand to the head (b, pooled)."""
         rows = {n: (steps - self.get_buffer(f"{n}_centre")) * self.get_buffer(f"{n}_scale")
                 for n, (steps, _) in given.items()}  # fmt: skip
         mask = {n: pair[1] for n, pair in given.items()}
-        # A voice is read in time as it differs from its own mean, which is the speaker's; pooling sees the mean too.
-        moving = {n: r - moments(r, mask[n])[0][:, None] if n == "voice" else r for n, r in rows.items()}
-        x = {n: self.encoders[n](moving[n], mask[n]) for n in given}
+        x = {n: self.encoders[n](rows[n], mask[n]) for n in given}
         if len(x) == 2:
             voice, face = x["voice"], x["face"]
             x["voice"] = voice + self.cross["voice"](voice, self.cross["voice"].remember(face, mask["face"]))

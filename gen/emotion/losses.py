@@ -35,14 +35,6 @@ def ordered(mu: Tensor, axis: Tensor, weaker: Tensor, stronger: Tensor, margin: 
     return F.softplus(6 * (margin - step)).mean() / 6
 
 
-def apart(mu: Tensor, term: Tensor, most: float = 0.5) -> Tensor:
-    """Penalty on cosines above ``most`` between the classes' means of mu (b e); classes (b,) below 0 do not count."""
-    classes = term[term >= 0].unique()
-    means = F.normalize(torch.stack([mu[term == k].mean(0) for k in classes]), dim=-1)
-    over = F.relu(means @ means.T - most).triu(1)
-    return over.square().sum() / len(classes)
-
-
 class _Reverse(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, scale):

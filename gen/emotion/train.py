@@ -1,7 +1,7 @@
 """Train the embedding; fit on it calibration, priors and directions, which generators use (``affekt train emotion``).
 
 Losses: classes, quadrants and points of each clip, supervised contrast across people and modalities, KL, the order of
-normal and strong, a common mean of 0, class means apart, and the reversed gradients of who it is and which modality.
+normal and strong, and the reversed gradients of who it is and which modality.
 """
 
 import json
@@ -29,23 +29,20 @@ EVEN = 0.999  # of the moving average of the weights, which is what is kept
 
 
 class Settings(NamedTuple):
-    """What ``--set`` may change; ``start`` is an earlier training to go on from, what comes after it weighs losses."""
+    """What ``--set`` may change; what comes after ``cache`` weighs losses."""
 
-    steps: int = 1500
+    steps: int = 1200
     rate: float = 2e-3
     decay: float = 0.05
     seed: int = 0
     cache: str = ""
-    start: str = ""
     classes: float = 1.0
     quadrants: float = 0.7
     points: float = 1.0
     contrast: float = 0.3
     kl: float = 0.001
-    order: float = 0.5
-    centre: float = 0.5
-    apart: float = 2.0
-    identity: float = 0.5
+    order: float = 0.3
+    identity: float = 0.3
     modality: float = 0.1
     together: float = 0.5
 
@@ -67,8 +64,8 @@ def train(data: Path, out: Path, minutes: float | None, settings: dict[str, str]
     clips = corpus.load(data, Path(chosen.cache or out / "cache"))
     torch.manual_seed(chosen.seed)
     batches = Batches(clips, chosen.seed)
-    model = checkpoints.load(chosen.start, EmotionEmbedder).float() if chosen.start else EmotionEmbedder()
-    for name in () if chosen.start else MODALITIES:
+    model = EmotionEmbedder()
+    for name in MODALITIES:
         centre, scale = batches.moments(name)
         model.get_buffer(f"{name}_centre").copy_(centre)
         model.get_buffer(f"{name}_scale").copy_(scale)
@@ -127,9 +124,6 @@ def loss(model, judges, batches: Batches, chosen: Settings, done: float) -> dict
                             where)  # fmt: skip
     found["contrast"] = chosen.contrast * losses.contrastive(z, alike, hard)
     found["kl"] = chosen.kl * losses.divergence(mu, torch.cat([g.log_var for g in seen[:3]]))
-    found["centre"] = chosen.centre * sum(g.mu.mean(0).square().mean() for g in seen[:3])
-    term = torch.cat([part.term for part in single])
-    found["apart"] = chosen.apart * losses.apart(mu, term)
     first = single[0]
     axis = model.terms.weight[first.term[1:20:2]] - model.terms.weight[0]
     found["order"] = chosen.order * losses.ordered(
@@ -183,16 +177,18 @@ def embed(model: EmotionEmbedder, name: str, clips: list[Clip], encoded: bool = 
 @torch.no_grad()
 def finish(model: EmotionEmbedder, clips: dict[str, list[Clip]], out: Path) -> None:
     """Round to half precision, calibrate on the validation clips, and write model, priors and directions."""
+    learnt = {n: [c for c in own if c.part == "train"] for n, own in clips.items()}
+    learnt["face"] = [c for c in learnt["face"] if c.group != "painted" or c.term == TERMS.index("contempt")]
+    spoken = [*learnt["voice"], *learnt["face"]]
+    mu = torch.cat([embed(model, n, learnt[n]) for n in ("voice", "face")])
+    model.whiten(*within(mu, torch.tensor([c.term for c in spoken])))
     model.half().float()
     for index, name in enumerate(("voice", "music")):
         held = [c for c in clips[name] if c.part == "valid"]
         reading = model.read(embed(model, name, held))
         logits = (reading.terms, reading.quadrants)[index]
         model.temperature[index] = temperature(logits, torch.tensor([max(c.term, c.quadrant) for c in held]))
-    learnt = {n: [c for c in own if c.part == "train"] for n, own in clips.items()}
-    learnt["face"] = [c for c in learnt["face"] if c.group != "painted" or c.term == TERMS.index("contempt")]
     means = {n: embed(model, n, own) for n, own in learnt.items()}
-    spoken = [*learnt["voice"], *learnt["face"]]
     mu = torch.cat((means["voice"], means["face"]))
     labels = [TERMS[c.term] for c in spoken]
     space = DirectionSpace.fit(mu, labels)
@@ -200,6 +196,19 @@ def finish(model: EmotionEmbedder, clips: dict[str, list[Clip]], out: Path) -> N
     save_file(priors(mu, spoken, means["music"], learnt["music"]), out / "priors.safetensors")
     checkpoints.save(model.half(), out)
     model.float()
+
+
+def within(mu: Tensor, term: Tensor, shrink: float = 0.3) -> tuple[Tensor, Tensor]:
+    """The mean (e,) of the classes' means of mu (n e), and the map (e e) after which clips of one class vary alike in
+    every direction (within-class covariance normalisation, Hatch et al., Interspeech 2006), shrunk towards a sphere.
+    """
+    own = torch.stack([mu[term == k].mean(0) for k in range(len(TERMS)) if (term == k).any()])
+    names = [k for k in range(len(TERMS)) if (term == k).any()]
+    left = mu - own[torch.tensor([names.index(int(k)) for k in term])]
+    covariance = left.T @ left / len(left)
+    ball = covariance.diagonal().mean() * torch.eye(len(covariance))
+    values, axes = torch.linalg.eigh((1 - shrink) * covariance + shrink * ball)
+    return own.mean(0), axes @ torch.diag((values.clamp(min=1e-6) / values.mean()).rsqrt()) @ axes.T
 
 
 def temperature(logits: Tensor, target: Tensor) -> float:

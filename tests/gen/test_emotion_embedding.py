@@ -103,13 +103,6 @@ def test_reversal_turns_the_gradient_and_nothing_else():
     assert torch.equal(y, x) and torch.equal(x.grad, torch.full((3,), -0.5))
 
 
-def test_class_means_are_pushed_apart_where_they_meet():
-    term = torch.tensor([0, 0, 1, 1, -1])
-    mu = torch.tensor([[1.0, 0], [1, 0], [0, 1], [0, 1], [1, 1]])
-    assert losses.apart(mu, term) == 0
-    assert losses.apart(mu * torch.tensor([1, 0.1]) + torch.tensor([1.0, 0]), term) > 0
-
-
 def test_divergence_and_order():
     assert losses.divergence(torch.zeros(2, 4), torch.zeros(2, 4)) == 0
     mu, axis = torch.tensor([[0.0, 0], [1, 0]]), torch.tensor([[1.0, 0]])
@@ -193,3 +186,19 @@ def test_training_learns_and_its_files_serve_the_conditioners(tmp_path):
 def test_unknown_settings_are_named():
     with pytest.raises(InputError, match="colour"):
         train.parse({"colour": "red"})
+
+
+@torch.no_grad()
+def test_whitening_moves_the_space_and_not_what_is_read():
+    torch.manual_seed(0)
+    model = EmotionEmbedder(**TINY).eval()
+    rows = collate([clip("voice"), clip("voice", 3)])
+    before = model(voice=rows)
+    told = model.read(before.mu)
+    term = torch.arange(60) % 3
+    middle, spread = train.within(torch.randn(60, 32) + term[:, None], term)
+    model.whiten(middle, spread)
+    after = model(voice=rows)
+    assert not torch.allclose(after.mu, before.mu, atol=0.01)
+    for one, other in zip(model.read(after.mu), told):
+        assert torch.allclose(one, other, atol=1e-3)
