@@ -7,7 +7,8 @@ PIP := $(BIN)/pip --quiet --quiet --disable-pip-version-check --no-input
 
 demo: .venv/installed
 	@$(BIN)/affekt render examples/showcase.yaml --out out
-	@echo "out/ holds one piece per job: .mid is the score, .wav the piano playing it, .json beside each says how it was made."
+	@echo
+	@sed '/^#/!q; s/^# \{0,1\}//' examples/showcase.yaml
 
 test: .venv/developing
 	$(BIN)/python -m pytest -q
@@ -20,7 +21,7 @@ bench: .venv/developing
 
 .venv/installed: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@echo "installing into .venv: a minute or two the first time"
+	@echo "installing into .venv: some minutes the first time, since PyTorch is large"
 	@$(PIP) install -c constraints.txt --upgrade pip
 	@$(PIP) install -c constraints.txt torch==2.13.0
 	@$(PIP) install -c constraints.txt --editable .

@@ -29,4 +29,4 @@ class SphereConditioner(EmotionConditioner):
 if __name__ == "__main__":
     from gen.cli import main
 
-    main()
+    raise SystemExit(main())

@@ -1,4 +1,4 @@
-"""The command line: ``affekt plan | render | <kind> | emotion | perceive | checkpoints | train | evaluate | version``.
+"""The command line: ``affekt plan | render | <kind> | emotion | perceive | checkpoints | train | evaluate | ablate``.
 
 Options of a kind come from its task class, so they are the fields that YAML and Python have. Nothing here imports
 PyTorch; a user's mistake ends as one line on stderr and the exit code of its error.
@@ -7,6 +7,7 @@ PyTorch; a user's mistake ends as one line on stderr and the exit code of its er
 import argparse
 import json
 import logging
+import os
 import re
 import sys
 from collections import Counter
@@ -19,6 +20,7 @@ from gen import registry
 from gen.errors import AffektError, InputError, RenderError
 
 TEXT = "\0"  # put before an argument such as "-sad", so that argparse does not take it for an option
+METAVARS = {int: "N", float: "X", Path: "FILE", Path | None: "FILE"}
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,13 +37,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     logging.basicConfig(level=logging.INFO, format="affekt: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    given = sys.argv[1:] if arguments is None else arguments
+    given = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     given = [TEXT + argument if re.match(r"-[^-]", argument) and argument != "-h" else argument for argument in given]
     try:
         options = build_parser(given).parse_args(given)
         options.command(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (AffektError, OSError) as error:
-        sys.stderr.write(f"affekt: {' '.join(str(error).split())}\n")
+        named = isinstance(error, OSError) and error.filename
+        message = f"{error.filename}: {error.strerror}" if named else " ".join(str(error).split())
+        sys.stderr.write(f"affekt: {message}\n")
         return getattr(error, "exit_code", 1)
     except KeyboardInterrupt:
         sys.stderr.write("affekt: stopped; what is finished is kept, and the same command goes on from there\n")
@@ -144,11 +152,13 @@ def _plan(options) -> None:
 
 
 def _render(options) -> None:
-    _run(_read_plan(options), options)
+    counts = _run(_read_plan(options), options)
+    if not options.json:
+        print(f"{options.out}: {counts['rendered']} rendered, {counts['cached']} from the cache")
 
 
-def _run(plan, options) -> None:
-    """Render with a progress bar or JSON lines; raises :class:`RenderError` when items failed."""
+def _run(plan, options) -> Counter:
+    """Render with a progress bar or JSON lines -> items by state; raises :class:`RenderError` when some failed."""
     from gen.jobs import progress
     from gen.jobs.cache import Cache, default_root
     from gen.jobs.run import run
@@ -160,6 +170,7 @@ def _run(plan, options) -> None:
     counts = Counter(states.values())
     if lost := counts["failed"] + counts["blocked"]:
         raise RenderError(f"{lost} of {total} items failed; {options.out}/**/*.error.json says why.")
+    return counts
 
 
 def _add_kind(command: argparse.ArgumentParser, kind: str) -> None:
@@ -170,15 +181,15 @@ def _add_kind(command: argparse.ArgumentParser, kind: str) -> None:
     for name, field in task_class(kind).model_fields.items():
         if name == "kind":
             continue
-        required = field.is_required()
-        default = "required" if required else f"default: {field.get_default(call_default_factory=True)}"
-        facts = {"help": f"{field.description or ''} ({default})".strip().replace("%", "%%"), "dest": name}
+        required, default = field.is_required(), field.get_default(call_default_factory=True)
+        note = "required" if required else "optional" if default is None else f"default: {default}"
+        facts = {"help": f"{field.description or ''} ({note})".strip().replace("%", "%%"), "dest": name}
         if field.annotation is bool:
             facts["action"] = argparse.BooleanOptionalAction
         elif get_origin(field.annotation) in (list, tuple):
-            facts |= {"nargs": "+", "type": text, "metavar": "X"}
+            facts |= {"nargs": "+", "type": text, "metavar": "TEXT"}
         else:
-            facts |= {"type": text, "metavar": "X"}
+            facts |= {"type": text, "metavar": METAVARS.get(field.annotation, "TEXT")}
         option = f"--{(field.alias or name).replace('_', '-')}"
         fields.add_argument(option, default=argparse.SUPPRESS, required=required, **facts)
     _add_rendering(command)
@@ -191,10 +202,14 @@ def _render_one(options) -> None:
     from gen.jobs.plan import plan_tasks
     from gen.jobs.schema import parse_task, task_class, with_paths
 
-    given = {name: value for name, value in vars(options).items() if name in task_class(options.kind).model_fields}
+    fields = task_class(options.kind).model_fields
+    given = {name: value for name, value in vars(options).items() if name in fields}
     task = with_paths(parse_task(given), Path.absolute)
-    parts = [f"{'' if name == 'kind' else name + '-'}{slug(v)}" for name, v in given.items() if isinstance(v, str)]
-    name = "-".join(parts).replace("emotion-", "")[:100].strip("-.")
+    files = {name for name in given if isinstance(getattr(task, name), Path)}
+    said = {name: Path(v).stem if name in files else v for name, v in given.items() if isinstance(v, str)}
+    untold = {"kind", "emotion"}  # clear from their values
+    parts = [slug(v) if name in untold else f"{fields[name].alias or name}-{slug(v)}" for name, v in said.items()]
+    name = "-".join(parts)[:100].strip("-.")
     _run(plan_tasks({name: task}), options)
 
 
@@ -269,7 +284,8 @@ def _list(options) -> None:
     if options.json:
         print(json.dumps(found))
     else:
-        _table([("name", "MB", "licence", "origin", "state"), *([str(fact) for fact in f.values()] for f in found)])
+        heads = "name", "megabytes", "licence", "state", "origin"
+        _table([("name", "MB", *heads[2:]), *([str(facts[head]) for head in heads] for facts in found)])
 
 
 def _verify(options) -> None:
@@ -303,7 +319,15 @@ def _add_research(commands) -> None:
     evaluate = commands.add_parser("evaluate", help="measure a generator; writes report.json and report.html")
     evaluate.add_argument("kind", choices=registry.names("evaluator"))
     evaluate.set_defaults(command=_evaluate)
-    for command in (train, evaluate):
+    ablate = commands.add_parser("ablate", help="train and measure a generator with several emotion conditioners")
+    ablate.add_argument("kind", choices=registry.names("trainer"))
+    ablate.add_argument("--conditioners", type=text, required=True, metavar="A,B", help="names, with commas between")
+    ablate.add_argument("--data", type=path, required=True, help="folder of the training data")
+    ablate.add_argument("--minutes", type=float, required=True, help="for each of them")
+    ablate.add_argument("--measure", type=_setting, nargs="+", action="extend", default=[], metavar="NAME=VALUE",
+                        help="settings of the evaluation")  # fmt: skip
+    ablate.set_defaults(command=_ablate)
+    for command in (train, evaluate, ablate):
         command.add_argument("--out", type=path, required=True, help="folder for the results")
         command.add_argument("--set", type=_setting, nargs="+", action="extend", default=[], metavar="NAME=VALUE")
 
@@ -321,6 +345,14 @@ def _train(options) -> None:
 
 def _evaluate(options) -> None:
     registry.get("evaluator", options.kind)(options.out, dict(options.set))
+
+
+def _ablate(options) -> None:
+    from gen.ablate import ablate
+
+    names = [name.strip() for name in options.conditioners.split(",")]
+    settings = dict(options.set), dict(options.measure)
+    print(ablate(options.kind, names, options.data, options.out, options.minutes, *settings))
 
 
 def _table(rows: Sequence[Sequence[str]]) -> None:

@@ -108,7 +108,7 @@ class Attention(nn.Module):
         key = F.elu(key.float()) + 1
         if mask is not None:
             key = key * mask[..., None, None]
-        return torch.einsum("bmhd,bmhe->bhde", key, value.float()), key.sum(1)
+        return (key.permute(0, 2, 3, 1) @ with_ones(value).transpose(1, 2),)  # (b, h, d, d + 1)
 
     def forward(self, x: Tensor, memory: tuple[Tensor, ...], start: int = 0) -> Tensor:
         """x (b, n, d), which stands at position ``start``, attends to all of ``memory``."""
@@ -120,9 +120,7 @@ class Attention(nn.Module):
             )
         else:
             query = F.elu(query.float()) + 1
-            total, norm = memory
-            below = (query * norm[:, None]).sum(-1, keepdim=True).clamp_min(1e-6)
-            seen = (query.transpose(1, 2) @ total).transpose(1, 2) / below
+            seen = weighed((query.transpose(1, 2) @ memory[0]).transpose(1, 2))
         return self.out(seen.flatten(2).to(x.dtype))
 
     def state(self, batch: int, capacity: int) -> dict:
@@ -131,8 +129,7 @@ class Attention(nn.Module):
         if self.kind == "softmax":
             return {"at": 0, "key": like.new_empty(batch, capacity, self.heads, d),
                     "value": like.new_empty(batch, capacity, self.heads, d)}  # fmt: skip
-        return {"at": 0, "total": torch.zeros(batch, self.heads, d, d, device=like.device),
-                "norm": torch.zeros(batch, self.heads, d, device=like.device)}  # fmt: skip
+        return {"at": 0, "total": torch.zeros(batch, self.heads, d, d + 1, device=like.device)}
 
     def causal(self, x: Tensor, state: dict | None = None) -> Tensor:
         """x (b, n, d) attends to itself up to each step and to what ``state`` holds; the state goes on."""
@@ -162,29 +159,32 @@ class Attention(nn.Module):
 
     def _causal_linear(self, x: Tensor, state: dict | None) -> Tensor:
         state = self.state(len(x), 0) if state is None else state
-        query, key, value = (part.float() for part in self._project(x, 0, 3))
-        query, key, seen = F.elu(query) + 1, F.elu(key) + 1, []
-        for q, k, v in zip(query.split(CHUNK, 1), key.split(CHUNK, 1), value.split(CHUNK, 1), strict=True):
-            scores = torch.einsum("bnhd,bmhd->bhnm", q, k).tril()
-            top = torch.einsum("bhnm,bmhe->bnhe", scores, v) + torch.einsum(
-                "bnhd,bhde->bnhe", q, state["total"]
-            )
-            below = scores.sum(-1).transpose(1, 2) + torch.einsum("bnhd,bhd->bnh", q, state["norm"])
-            seen.append(top / below.clamp_min(1e-6)[..., None])
-            state["total"] = state["total"] + torch.einsum("bmhd,bmhe->bhde", k, v)
-            state["norm"] = state["norm"] + k.sum(1)
+        query, key, value = self._project(x, 0, 3)
+        parts = F.elu(query.float()) + 1, F.elu(key.float()) + 1, with_ones(value)
+        seen = []
+        for q, k, v in zip(*(part.transpose(1, 2).split(CHUNK, 2) for part in parts), strict=True):  # (b, h, n, d)
+            seen.append((q @ k.mT).tril() @ v + q @ state["total"])
+            state["total"] = state["total"] + k.mT @ v
         state["at"] += x.shape[1]
-        return torch.cat(seen, 1)
+        return weighed(torch.cat(seen, 2).transpose(1, 2))
 
     def _step_linear(self, x: Tensor, state: dict) -> Tensor:
         """One step (b, 1, d), in place: what sampling spends its time on."""
-        query, key, value = (part[:, 0].float() for part in self._project(x, 0, 3))
-        query, key = F.elu(query) + 1, F.elu(key) + 1
-        state["total"].addcmul_(key[..., None], value[..., None, :])
-        state["norm"] += key
+        query, key, value = (part[:, 0] for part in self._project(x, 0, 3))
+        query, key = F.elu(query.float()) + 1, F.elu(key.float()) + 1
+        state["total"].addcmul_(key[..., None], with_ones(value)[..., None, :])
         state["at"] += 1
-        below = (query * state["norm"]).sum(-1, keepdim=True).clamp_min(1e-6)
-        return ((query[..., None, :] @ state["total"])[..., 0, :] / below)[:, None]
+        return weighed((query[..., None, :] @ state["total"]).transpose(1, 2))
+
+
+def with_ones(value: Tensor) -> Tensor:
+    """Values (..., d) and a one after them, whose weighted sum is the sum of the weights."""
+    return F.pad(value.float(), (0, 1), value=1.0)
+
+
+def weighed(total: Tensor) -> Tensor:
+    """Weighted sums of what :func:`with_ones` makes (..., d + 1) -> weighted means (..., d)."""
+    return total[..., :-1] / total[..., -1:].clamp_min(1e-6)
 
 
 class Block(nn.Module):

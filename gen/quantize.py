@@ -25,8 +25,10 @@ class Quantized(NamedTuple):
 
 
 def valid(x: Tensor, mask: Tensor | None) -> Tensor:
-    """The unmasked positions of x (b, n, ...) as one list (m, ...)."""
-    return x.flatten(0, 1) if mask is None else x[mask]
+    """The unmasked positions of x (b, n, ...) as one list (m, ...); of a mask per slot (b, n, s), those with any."""
+    if mask is None:
+        return x.flatten(0, 1)
+    return x[mask if mask.dim() == 2 else mask.any(-1)]
 
 
 class Quantizer(nn.Module):
@@ -82,7 +84,8 @@ class EMAVectorQuantizer(Quantizer):
     def forward(self, z: Tensor, mask: Tensor | None = None) -> Quantized:
         index = self.encode(z)
         code = self.decode(index).to(z.dtype)
-        loss = self.commitment * F.mse_loss(valid(z, mask), valid(code, mask))
+        off = valid(z, mask) - valid(code, mask)
+        loss = self.commitment * off.square().sum() / max(off.numel(), 1)
         self.record(index, mask)
         if self.training:
             self._follow(valid(z.detach(), mask).float(), valid(index, mask))
@@ -113,6 +116,32 @@ class EMAVectorQuantizer(Quantizer):
         which = dead.nonzero()[:, 0][: len(z)]
         seeds = z[torch.randperm(len(z), device=z.device)[: len(which)]]
         self.codes[which], self.count[which], self.total[which] = seeds, fair, seeds * fair
+
+
+@register("quantizer", "slot_vq")
+class SlotVectorQuantizer(Quantizer):
+    """An :class:`EMAVectorQuantizer` of its own for each of ``slots`` equal parts of z; a mask may be (b, n, slots)."""
+
+    def __init__(self, dim: int, size: int = 128, slots: int = 7, decay: float = 0.99, commitment: float = 0.25,
+                 restart: bool = True):  # fmt: skip
+        super().__init__(dim, size, slots)
+        books = (EMAVectorQuantizer(dim // slots, size, decay, commitment, restart) for _ in range(slots))
+        self.books = nn.ModuleList(books)
+
+    def forward(self, z: Tensor, mask: Tensor | None = None) -> Quantized:
+        masks = [mask] * self.slots if mask is None or mask.dim() == 2 else mask.unbind(-1)
+        parts = zip(self.books, z.chunk(self.slots, -1), masks, strict=True)
+        found = [book(part, kept) for book, part, kept in parts]
+        index = torch.stack([part.index for part in found], -1)
+        self.record(index, mask)
+        return Quantized(torch.cat([part.z for part in found], -1), index, sum(part.loss for part in found))
+
+    def encode(self, z: Tensor) -> Tensor:
+        parts = zip(self.books, z.chunk(self.slots, -1), strict=True)
+        return torch.stack([book.encode(part) for book, part in parts], -1)
+
+    def decode(self, index: Tensor) -> Tensor:
+        return torch.cat([book.decode(part) for book, part in zip(self.books, index.unbind(-1), strict=True)], -1)
 
 
 class SlotLinear(nn.Module):

@@ -18,7 +18,7 @@ T = TypeVar("T")
 KINDS = ("conditioner", "quantizer", "task", "generator", "trainer", "evaluator", "converter")
 SHIPPED = {
     "conditioner": ("gen.emotion.conditioner", ("none", "label", "vad", "gaussian", "bank", "direction")),
-    "quantizer": ("gen.quantize", ("ema_vq", "fsq", "fsp", "vp")),
+    "quantizer": ("gen.quantize", ("ema_vq", "slot_vq", "fsq", "fsp", "vp")),
 }
 _registered: dict[str, dict[str, object]] = {kind: {} for kind in KINDS}
 

@@ -114,13 +114,14 @@ class Composer:
         self.generator, self.chosen = generator, chosen
         self.made, self.valid, self.seconds = 0, 0, 0.0
 
-    def __call__(self, emotions: list[str], seeds: list[int]) -> list[Music]:
-        """One piece per emotion and seed."""
+    def __call__(self, emotions: list[str], seeds: list[int], guidance: float | None = None) -> list[Music]:
+        """One piece per emotion and seed, with the settings' guidance or another."""
+        guidance = self.chosen.guidance if guidance is None else guidance
         size, music = self.chosen.batch, []
         curves = [EmotionCurve.parse(emotion) for emotion in emotions]
         for i in range(0, len(curves), size):
             begun = time.perf_counter()
-            part, how = slice(i, i + size), {"guidance": self.chosen.guidance, "temperature": self.chosen.temperature}
+            part, how = slice(i, i + size), {"guidance": guidance, "temperature": self.chosen.temperature}
             pieces = self.generator.compose(curves[part], self.chosen.bars, seeds[part], **how)
             self.seconds += time.perf_counter() - begun
             self.made += len(pieces)
@@ -129,11 +130,11 @@ class Composer:
         return music
 
 
-def by_quadrant(compose: Composer, count: int, emotion: str = "Q{}") -> Pieces:
-    """``count`` pieces per quadrant; ``emotion`` without a place for the quadrant asks all for the same."""
+def by_quadrant(compose: Composer, count: int, guidance: float | None = None) -> Pieces:
+    """``count`` pieces per quadrant; a ``guidance`` of 0 leaves the emotion out."""
     quadrant = np.repeat(np.arange(4), count)
     seeds = list(range(4 * count))
-    return Pieces(compose([emotion.format(q + 1) for q in quadrant], seeds), quadrant, np.array(seeds))
+    return Pieces(compose([f"Q{q + 1}" for q in quadrant], seeds, guidance), quadrant, np.array(seeds))
 
 
 # Each part measures, and returns what the report shows
@@ -220,7 +221,7 @@ def copying(book_songs: list[Music], sets: dict[str, list[Music]]) -> dict[str, 
 
 
 class Findings(NamedTuple):
-    """All that was measured; origins are "held out", "training", "generated" and "no emotion asked"."""
+    """All that was measured; origins are "held out", "training", "generated" and "unconditional"."""
 
     chosen: Settings
     pieces: dict[str, Pieces]
@@ -243,7 +244,7 @@ def measure(generator, judge: Judge, chosen: Settings) -> Findings:
         "held out": parts["test"],
         "training": parts["train"],
         "generated": by_quadrant(compose, chosen.pieces),
-        "no emotion asked": by_quadrant(compose, chosen.pieces, "v=0 a=0"),
+        "unconditional": by_quadrant(compose, chosen.pieces, guidance=0.0),
     }
     told = {origin: judge([m.notes for m in pieces[origin].music]) for origin in pieces if origin != "training"}
     sweeps = {axis: sweep(compose, judge, axis, chosen.sweep) for axis in "av"}

@@ -84,7 +84,7 @@ def emotion(report: Report, found: Findings) -> None:
         ("held out, as tokens", found.told["held out"], held),
         ("generated", found.told["generated"], made),
         ("generated, labels shuffled", found.told["generated"], made._replace(quadrant=made.quadrant[shuffled])),
-        ("generated, no emotion asked", found.told["no emotion asked"], found.pieces["no emotion asked"]),
+        ("generated, unconditional", found.told["unconditional"], found.pieces["unconditional"]),
     ]
     rows = []
     for name, told, pieces in asked:
@@ -147,8 +147,8 @@ def control_table(pieces: Pieces) -> tuple[list[str], np.ndarray]:
 def per_note(piece: Music) -> np.ndarray:
     """(n - 1, 5): pitch, length in sixteenths, velocity, sixteenths since the onset before, place in the bar."""
     bar, position = metrics.on_grid(piece.notes, piece.bars)
-    step = np.diff(piece.bars)[bar] / metrics.STEPS
-    length = np.rint((piece.notes[:, 1] - piece.notes[:, 0]) / step)
+    steps = np.interp(piece.notes[:, :2], piece.bars, np.arange(len(piece.bars)) * metrics.STEPS)
+    length = np.rint(np.diff(steps, axis=1)[:, 0])
     wait = np.diff(bar * metrics.STEPS + position)
     return np.stack([piece.notes[1:, 2], length[1:], piece.notes[1:, 3], wait, position[1:]], axis=1)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from gen import checkpoints, media
 from gen.emotion.spec import Emotion, EmotionCurve
-from music.tokens import BAR, BEAT, Grid, Vocabulary, decode, encode, violation
+from music.tokens import BAR, BEAT, METRICAL, Grid, Vocabulary, decode, encode, violation
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 PASS = 16  # bars sampled in one go, context included; longer pieces go on from what they have
 CONTEXT = 6  # bars that the next pass hears
 BATCH = 16  # pieces sampled side by side
+BAR_LINE = np.array([[0, 0, BAR, METRICAL, 0, 0, 0]])  # what each pass begins with, after its context
 Progress = Callable[[float, str], None]
 
 
@@ -72,7 +73,7 @@ class MusicGenerator:
 
     @classmethod
     def load(cls, names: Sequence[str], device: str = "cpu") -> MusicGenerator:
-        """The generator of the first checkpoint of ``names``, in fp32 on a CPU and bf16 on a GPU."""
+        """The generator of the first checkpoint of ``names``, in float32: codes of bfloat16 latents would differ."""
         from music.muser.model import MusER
         from music.muser.prior import Prior
 
@@ -147,11 +148,10 @@ class Passes:
         from music.muser.generate import BAR_ROWS, Prompt, randoms, sample_codes, sample_rows
 
         g, bars = self.generator, heard + new
-        rows = [torch.from_numpy(r).to(g.device) for r in context]
-        codes = [g.autoencoder.codes(r[None])[0] if len(r) else r[:, 0] for r in rows]
-        codes = [c if c.dim() == 2 else c[:, None].expand(-1, g.prior.config.slots) for c in codes]
+        rows = [torch.from_numpy(np.concatenate((r, BAR_LINE))).to(g.device) for r in context]
+        codes = [g.autoencoder.codes(r[None])[0] for r in rows]
         lengths = torch.tensor([len(r) for r in rows], device=g.device)
-        steps = bars * (BAR_ROWS + 2)
+        steps = int(lengths.max()) + new * (BAR_ROWS + 1)
         drawn = [randoms([seed * 1_000_003 + begun * 2 + stage for seed in self.seeds], steps, width).to(g.device)
                  for stage, width in ((0, g.prior.config.slots), (1, 7))]  # fmt: skip
         chosen = sample_codes(
@@ -164,7 +164,7 @@ class Passes:
             Prompt(pad_sequence(rows, batch_first=True), lengths), drawn[1], guidance=self.guidance,
             progress=lambda x: progress(0.3 + 0.7 * x),
         )  # fmt: skip
-        return [r[n:].cpu().numpy() for r, n in zip(made, lengths.tolist(), strict=True)]
+        return [r[n - 1 :].cpu().numpy() for r, n in zip(made, lengths.tolist(), strict=True)]
 
     def _conditions(self, model, first: int, bars: int) -> Tensor:
         """(b, bars, c) what ``model`` is told in each bar from ``first`` on."""

@@ -9,7 +9,7 @@ from gen.errors import InputError
 from music.beats import Beats, track
 from music.chords import estimate
 from music.data import read_notes
-from music.tokens import POSITIONS, STEP, TICKS, Grid, quantise
+from music.tokens import POSITIONS, STEP, TICKS, Grid, apart, quantise
 
 ON_GRID = (
     0.9  # share of onsets within a tenth of a sixteenth of the file's own grid that makes us believe its bars
@@ -38,7 +38,7 @@ def bar_lines(grid: Grid) -> np.ndarray:
 def to_score(grid: Grid):
     """The grid as a symusic.Score: one piano track, tempo changes, chords as markers.
 
-    Notes last as long as they sound, so there is no pedal.
+    Notes last as long as they sound, so there is no pedal; none sounds on into the next one of its pitch.
     """
     import symusic
 
@@ -51,7 +51,7 @@ def to_score(grid: Grid):
         if beat == 0 or chord != grid.chords[beat - 1]:
             score.markers.append(symusic.TextMeta(beat * TICKS, chord))
     piano = symusic.Track(name="piano", program=0)
-    for position, pitch, length, velocity in grid.notes:
+    for position, pitch, length, velocity in apart(grid.notes):
         piano.notes.append(symusic.Note(int(position * STEP), int(length * STEP), int(pitch), int(velocity)))
     score.tracks.append(piano)
     return score

@@ -98,24 +98,35 @@ class Grid(NamedTuple):
 def quantise(notes: np.ndarray, beats: Beats, chords: list[str]) -> Grid:
     """Performed notes (n, 4: start s, end s, pitch, velocity) on the sixteenth grid that ``beats`` draws.
 
-    The first bar is the one in which the first note falls; of notes of one pitch at one position the longest stays.
+    The first bar is the one in which the first note falls; of notes of one pitch at one position the longest stays,
+    and none sounds on into the next one of its pitch.
     """
     phase = np.arange(len(beats.times), dtype=float) * 4 - beats.downbeat * 4
     start, end = (_to_grid(notes[:, column], beats.times, phase) for column in (0, 1))
     position = np.round(start).astype(int)
     first = position.min() // POSITIONS * POSITIONS
-    length = np.clip(np.round(end - start), 0.5, POSITIONS)
+    length = np.where(end - start < 0.75, 0.5, np.round(end - start).clip(1, POSITIONS))
     rows = np.column_stack((position - first, notes[:, 2], length, notes[:, 3]))
     rows = rows[np.lexsort((-rows[:, 2], -rows[:, 1], rows[:, 0]))]
     keep = np.ones(len(rows), bool)
     keep[1:] = np.any(rows[1:, :2] != rows[:-1, :2], axis=1)
-    rows = rows[keep]
+    rows = apart(rows[keep])
     bars = int(rows[:, 0].max()) // POSITIONS + 1
     lines = _from_grid(np.arange(bars + 1) * POSITIONS + first, beats.times, phase)
     tempo = 240.0 / np.maximum(np.diff(lines), 1e-3)
     skip = first // 4 + beats.downbeat  # beats before the first bar line
     named = [chords[b] if 0 <= b < len(chords) else "N_N" for b in range(skip, skip + bars * 4)]
     return Grid(rows, tempo, named)
+
+
+def apart(notes: np.ndarray) -> np.ndarray:
+    """Grid notes (n, 4), each no longer than until the next one of its pitch: a MIDI file cannot tell them apart."""
+    by_pitch = notes[np.lexsort((notes[:, 0], notes[:, 1]))]
+    gap = np.append(np.diff(by_pitch[:, 0]), np.inf)
+    gap[:-1][np.diff(by_pitch[:, 1]) != 0] = np.inf
+    by_pitch[:, 2] = np.minimum(by_pitch[:, 2], gap)
+    apart = by_pitch[gap > 0]
+    return apart[np.lexsort((-apart[:, 1], apart[:, 0]))]
 
 
 def _to_grid(times: np.ndarray, beats: np.ndarray, phase: np.ndarray) -> np.ndarray:

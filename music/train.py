@@ -40,13 +40,13 @@ class Settings(BaseModel):
     conditioner: str | None = None
     quantizer: str | None = None
     seed: int = 0
-    batch: int = 10
+    batch: int = 5
     length: int = 448  # steps of a passage
     rate: float = 1.5e-3
     drop: float = 0.15  # share of passages without their emotion, for guidance
-    autoencoder_share: float = 0.45  # of the minutes
-    finetune_share: float = 0.4  # of each model's minutes
-    regularise: float = 0.1
+    autoencoder_share: float = 0.2  # of the minutes
+    finetune_share: float = 0.45  # of each model's minutes
+    regularise: float = 0.3
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -108,7 +108,6 @@ def prior_loss(model: Prior, autoencoder: MusER, data: Data, settings: Settings,
     rows, lengths, bar, left = data.tensors(batch)
     with torch.no_grad():
         codes = autoencoder.codes(rows, lengths_to_mask(lengths, rows.shape[1]))
-    codes = codes if codes.dim() == 3 else codes[..., None]
     condition = data.conditions(model, batch, drop)
     ends = (left.gather(1, lengths[:, None] - 1)[:, 0] == 0) & torch.from_numpy(batch.whole).to(left.device)
     steps = with_end(model, codes, lengths, bar, left, ends)
@@ -228,8 +227,10 @@ def train(data: Path, out: Path, minutes: float | None = None, settings: dict[st
     minutes = 80.0 if minutes is None else minutes
     phases, valid = phases_of(prepared(Path(data), out), chosen)
     autoencoder, prior = build(chosen)
+    autoencoder.settle()
     run = Run("autoencoder", autoencoder, out, minutes * chosen.autoencoder_share, chosen)
     run.train(lambda m, d, drop: autoencoder_loss(m, d, chosen, drop), phases, valid, chosen.drop)
+    autoencoder.settle()
     autoencoder.eval().requires_grad_(False)
     run = Run("prior", prior, out, minutes * (1 - chosen.autoencoder_share), chosen)
     run.train(lambda m, d, drop: prior_loss(m, autoencoder, d, chosen, drop), phases, valid, chosen.drop)

@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from importlib.util import find_spec
 
 from gen.errors import DeviceError, InputError
 
@@ -26,6 +27,8 @@ class OnRay(Executor):
     """One actor per worker, with a GPU each where the cluster has any; the cache must lie on a shared file system."""
 
     def __init__(self, workers: int):
+        if find_spec("ray") is None:
+            raise InputError("Ray is not installed: run `pip install affekt[ray]`, or leave out --on.")
         import ray
 
         ray.init(ignore_reinit_error=True, log_to_driver=False)

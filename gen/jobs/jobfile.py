@@ -16,6 +16,7 @@ A default counts for the jobs whose kind has such a field; one that no job has i
 """
 
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -59,6 +60,7 @@ class JobFile:
         self.base = path.resolve().parent
         self.rows, self.defaults = self._top()
         self.used: set[str] = set()
+        self.lookup: dict[tuple, dict[str, list[str]]] = {}
         self.jobs: dict[str, list[Draft]] = {}
         for row, job in enumerate(self.rows):
             self._expand(row, job)
@@ -155,11 +157,20 @@ class JobFile:
             raise self.source.error(self._where(draft, where), f"{draft.job}.{where[0]}: jobs are {near}; not {job!r}.")
         chosen = {name: value for name, value in reference.items() if name != "job"}
         wanted = {axis: value for axis, value in draft.axes.items() if axis in self.jobs[job][0].axes} | chosen
-        fitting = [d.id for d in self.jobs[job] if all(d.axes.get(axis) == wanted[axis] for axis in wanted)]
+        axes = tuple(sorted(wanted))
+        fitting = self._by_axes(job, axes).get(repr([wanted[axis] for axis in axes]), [])
         if len(fitting) != 1:
             hint = f"this fits {len(fitting)} items of {job!r}; give one value of its matrix beside `job`"
             raise self.source.error(self._where(draft, where), f"{draft.job}.{where[0]}: {hint}.")
         return fitting[0]
+
+    def _by_axes(self, job: str, axes: tuple[str, ...]) -> dict[str, list[str]]:
+        """Ids of a job's items by the values of some axes; kept, since each item of a large matrix asks."""
+        if (job, axes) not in self.lookup:
+            found = self.lookup[job, axes] = defaultdict(list)
+            for draft in self.jobs[job]:
+                found[repr([draft.axes.get(axis) for axis in axes])].append(draft.id)
+        return self.lookup[job, axes]
 
     def _name(self, draft: Draft) -> str:
         """The output name, with ``{field}`` filled in; may have folders, never leaves the output folder."""

@@ -33,13 +33,14 @@ def bar(total: int) -> Iterator[Callable[[Event], None]]:
     form = "{percentage:3.0f}% |{bar:30}| {desc}"
     with logging_redirect_tqdm(), tqdm(total=total, bar_format=form, leave=False, disable=None) as line:
         done: dict[str, float] = {}
+        line.set_description_str("loading")
 
         def tell(event: Event) -> None:
             done[event.id] = event.fraction
             line.n = min(sum(done.values()), total)
             line.set_description_str(f"{event.name}: {event.message or event.state}")
             if event.state in ("failed", "blocked"):
-                tqdm.write(f"affekt: {event.name}: {event.message}", file=sys.stderr)
+                tqdm.write(f"affekt: {event.name}: {' '.join(event.message.split())}", file=sys.stderr)
             elif event.state != "progress":
                 tqdm.write("\n".join(_lines(event)), file=sys.stdout)
 

@@ -72,6 +72,8 @@ def run(
     on: str = "local",
 ) -> dict[str, str]:
     """Render a plan into ``out``; the state of every item that was wanted: cached, rendered, failed or blocked."""
+    if on == "local" and device not in ("auto", "cpu"):
+        executors.pick_device(device)  # better before the first item than in each
     states = _Run(plan, out, cache, report, device).go(partial(executors.make, on, workers), workers)
     return {id: state for id, state in states.items() if id in plan.wanted}
 

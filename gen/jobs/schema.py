@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Self, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_jsonable_python
 
 from gen import registry
@@ -31,7 +31,7 @@ class Task(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
 
     kind: str
-    seed: int = 0
+    seed: int = Field(0, description="the same seed gives the same result")
 
     def smaller(self) -> Self | None:
         """A task with the same result that needs less memory, tried once when memory runs out."""

@@ -39,7 +39,7 @@ class Source:
         known: Location = ()
         for step in where:
             known = (*known, step) if (*known, step) in self.lines else known
-        return InputError(f"{self.path}:{self.lines.get(known, 1)}: {message}")
+        return InputError(f"{self.path}:{self.lines.get(known, 1)}: {' '.join(message.split())}")
 
     def _check_depth(self, content: bytes) -> None:
         """Refuse what would make the C loader, which has no limit, run out of stack."""

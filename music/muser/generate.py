@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gen.diffusion import guide
@@ -41,6 +42,10 @@ class Prompt(NamedTuple):
     ids: Tensor
     lengths: Tensor
 
+    def shared(self) -> Tensor:
+        """(b, p', ...) the steps that every item's prompt has: read at once, nothing to draw."""
+        return self.ids[:, : int(self.lengths.min())]
+
     def force(self, step: int, chosen: Tensor) -> Tensor:
         """``chosen`` (b, k), or the prompt where it still lasts."""
         if step >= self.ids.shape[1]:
@@ -56,18 +61,16 @@ class Choice(NamedTuple):
 
 
 CODE = Choice(1.0, 0.95)
-ROW = {TYPE: Choice(1.0, 0.9), TEMPO: Choice(1.0, 0.9), CHORD: Choice(1.0, 0.9)}  # the rest draws with DETAIL
-DETAIL = Choice(1.0, 0.92)
+ROW = Choice(0.5, 0.9)  # the code has made the choice; at 1 one note in nineteen falls out of its key, at 0.5 one in 45
 
 
 def draw(logits: Tensor, choice: Choice, uniform: Tensor) -> Tensor:
     """Logits (b, k), uniform numbers (b,) -> ids (b,) from the smallest set of mass ``nucleus``."""
     p, order = (logits.float() / max(choice.temperature, 1e-4)).softmax(-1).sort(-1, descending=True)
-    mass = p.cumsum(-1)
-    p = torch.where(mass - p < choice.nucleus, p, 0.0)
-    mass = p.cumsum(-1)
-    place = (mass < (uniform * mass[:, -1])[:, None]).sum(-1)
-    return order.gather(1, place[:, None].clamp_max(p.shape[1] - 1))[:, 0]
+    mass, last = p.cumsum(-1), p.shape[1] - 1
+    kept = torch.searchsorted(mass, mass.new_full((len(mass), 1), choice.nucleus)).clamp_max(last)
+    place = torch.searchsorted(mass, uniform[:, None] * mass.gather(-1, kept)).clamp_max(last)
+    return order.gather(-1, place)[:, 0]
 
 
 def randoms(seeds: list[int], steps: int, each: int) -> Tensor:
@@ -80,11 +83,38 @@ def branches(condition: Tensor, null: Tensor, scale: float) -> Tensor:
     return condition if scale == 1 else torch.cat((null.expand_as(condition), condition))
 
 
+def copied(x: Tensor, copies: int) -> Tensor:
+    return x if copies == 1 else torch.cat([x] * copies)
+
+
 def guided(logits: Tensor, scale: float) -> Tensor:
     if scale == 1:
         return logits
     null, full = logits.float().log_softmax(-1).chunk(2)
     return guide({"null": null, "emotion": full}, {"emotion": scale})
+
+
+class Teller:
+    """The prior's side of sampling: its states, the conditions of each bar, the bars that are to come.
+
+    ``condition`` (b, bars, c) per bar; ``bars`` until the music's own end, for up to ``steps`` steps.
+    """
+
+    def __init__(self, prior: Prior, condition: Tensor, bars: int, steps: int, guidance: float):
+        self.prior, self.bars, self.scale = prior, bars, guidance
+        self.condition = branches(condition, prior.emotion.null, guidance)
+        self.copies = len(self.condition) // len(condition)
+        self.states = [block.attention.state(len(self.condition), steps) for block in prior.blocks]
+
+    def advance(self, previous: Tensor, begun: Tensor) -> Tensor:
+        """Codes before each of n steps (b, n, s), bars begun by then (b, n) -> the last step's state (b', 1, width)."""
+        bar = copied((begun - 1).clamp_min(0), self.copies)
+        now = self.condition.gather(1, bar[..., None].expand(-1, -1, self.condition.shape[2]))
+        left = copied((self.bars - begun).clamp_max(FAR), self.copies)
+        return self.prior.hidden(copied(previous, self.copies), now, left, self.states)[:, -1:]
+
+    def logits(self, hidden: Tensor, chosen: Tensor, slot: int) -> Tensor:
+        return guided(self.prior.logits(hidden, copied(chosen, self.copies)[:, None], slot)[:, 0], self.scale)
 
 
 @torch.inference_mode()
@@ -95,55 +125,55 @@ def sample_codes(
     """Codes (n_i, s) of each item: its ``prompt`` of codes and what follows until ``bars`` bars are complete.
 
     ``condition`` (b, bars, c) per bar, of the prompt's bars too; ``more`` bars are to follow this passage, so the
-    end comes in sight only when the music's own end is near. ``uniforms`` (b, steps, s).
+    end comes in sight only when the music's own end is near, and the passage ends where one bar more would begin.
+    ``uniforms`` (b, steps, s).
     """
-    scale, batch, slots = guidance, len(condition), prior.config.slots
-    conditions = branches(condition, prior.emotion.null, scale)
-    copies = len(conditions) // batch
-    states = [block.attention.state(len(conditions), uniforms.shape[1] + 1) for block in prior.blocks]
-    previous = torch.full((batch, slots), prior.start, dtype=torch.long, device=condition.device)
-    begun, since = (torch.zeros(batch, dtype=torch.long, device=condition.device) for _ in range(2))
-    ended = torch.zeros(batch, dtype=torch.bool, device=condition.device)
-    codes = []
-    for step in range(uniforms.shape[1]):
-        bar, left = (begun - 1).clamp_min(0), bars - begun
-        now = conditions.gather(1, bar.repeat(copies)[:, None, None].expand(-1, 1, conditions.shape[2]))
-        to_go = (left + more).repeat(copies)[:, None]
-        hidden = prior.hidden(previous.repeat(copies, 1)[:, None], now, to_go.clamp_max(FAR), states)
-        chosen = previous.new_zeros(batch, slots)
+    batch, slots = len(condition), prior.config.slots
+    teller = Teller(prior, condition, bars + more, uniforms.shape[1] + 1, guidance)
+    start = torch.full((batch, 1, slots), prior.start, dtype=torch.long, device=condition.device)
+    known = torch.cat((start, prompt.shared()), 1)
+    begun = (known[..., 0] == prior.bar).cumsum(1)  # bars, before each step
+    hidden = teller.advance(known, begun)
+    since = (begun == begun[:, -1:]).sum(1) - 1  # steps after the last bar line
+    begun, ended, codes = begun[:, -1], torch.zeros_like(begun[:, 0], dtype=torch.bool), [*known.unbind(1)]
+    for step in range(known.shape[1] - 1, uniforms.shape[1]):
+        chosen = start.new_zeros(batch, slots)
         for slot in range(slots):
-            logits = guided(prior.logits(hidden, chosen.repeat(copies, 1)[:, None], slot)[:, 0], scale)
-            first = chosen[:, 0] if slot else None
-            _allow_codes(prior, logits, begun, since, left, first)
+            logits = teller.logits(hidden, chosen, slot)
+            if slot:
+                _follow(prior, logits, chosen[:, 0])
+            else:
+                _allow_codes(prior, logits, begun, since, begun >= bars, more > 0)
             chosen[:, slot] = draw(logits, Choice(temperature, CODE.nucleus), uniforms[:, step, slot])
         chosen = prompt.force(step, chosen)
-        is_bar, is_end = chosen[:, 0] == prior.bar, chosen[:, 0] == prior.end
-        begun, since = begun + is_bar.long(), torch.where(is_bar, 0, since + 1)
-        ended |= is_end
+        chosen[(chosen[:, 0] == prior.bar) & (begun >= bars)] = prior.end
+        is_bar = chosen[:, 0] == prior.bar
+        begun, since = begun + is_bar, torch.where(is_bar, 0, since + 1)
+        ended |= chosen[:, 0] == prior.end
         codes.append(chosen)
-        previous = chosen
         progress(float(begun.min()) / bars)
         if ended.all():
             break
-    return [item[: _length(item[:, 0] == prior.end)] for item in torch.stack(codes, 1)]
+        hidden = teller.advance(chosen[:, None], begun[:, None])
+    return [item[: _length(item[:, 0] == prior.end)] for item in torch.stack(codes[1:], 1)]
 
 
-def _allow_codes(
-    prior: Prior, logits: Tensor, begun: Tensor, since: Tensor, left: Tensor, first: Tensor | None
-) -> None:
-    """Forbid in place (b, k): a bar or an end before a position and a note, a bar too many, an end too soon."""
-    if first is not None:  # the other slots of a step follow its first
-        special = first >= prior.bar
-        logits[:, : prior.bar] = logits[:, : prior.bar].masked_fill(special[:, None], -torch.inf)
-        marks = torch.arange(prior.bar, prior.bar + 2, device=logits.device)
-        logits[:, prior.bar :] = logits[:, prior.bar :].masked_fill(marks != first[:, None], -torch.inf)
-        logits[special, first[special]] = 0.0
-        return
+def _allow_codes(prior: Prior, logits: Tensor, begun: Tensor, since: Tensor, last: Tensor, goes_on: bool) -> None:
+    """Forbid in place (b, k): a bar or an end before a position and a note, an end before the ``last`` bar, a bar
+    after it unless the music ``goes_on``, which is how such a passage ends."""
     short, none = (since < 2) & (begun > 0), begun == 0
     full = since >= BAR_ROWS
-    logits[:, prior.bar].masked_fill_(short | ((left <= 0) & ~none), -torch.inf)
-    logits[:, prior.end].masked_fill_(short | (left > 0) | none, -torch.inf)
+    logits[:, prior.bar].masked_fill_(short if goes_on else short | (last & ~none), -torch.inf)
+    logits[:, prior.end].masked_fill_(short | ~last | none | goes_on, -torch.inf)
     logits[:, : prior.bar] = logits[:, : prior.bar].masked_fill((none | full)[:, None], -torch.inf)
+
+
+def _follow(prior: Prior, logits: Tensor, first: Tensor) -> None:
+    """Forbid in place (b, k) of a step's later slots what does not go with its ``first`` code (b,)."""
+    special = first >= prior.bar
+    logits[:, : prior.bar] = logits[:, : prior.bar].masked_fill(special[:, None], -torch.inf)
+    logits[:, prior.bar].masked_fill_(first == prior.end, -torch.inf)
+    logits[:, prior.end].masked_fill_(first != prior.end, -torch.inf)
 
 
 def _length(end: Tensor) -> int:
@@ -158,6 +188,16 @@ class Held(NamedTuple):
     pitch: Tensor  # id of the last note of this position, 0 when it has none
     fresh: Tensor  # no position yet in the piece
 
+    def after(self, row: Tensor) -> "Held":
+        """Where the pieces stand after one more row (b, 7)."""
+        is_bar, is_note = row[:, BEAT] == BAR, row[:, TYPE] == NOTE
+        return Held(
+            torch.where(is_bar, 0, row[:, TYPE]),
+            torch.where(is_note, self.beat, row[:, BEAT]),
+            row[:, PITCH],
+            self.fresh & (is_bar | is_note),
+        )
+
 
 @torch.inference_mode()
 def sample_rows(
@@ -168,34 +208,29 @@ def sample_rows(
 
     ``condition`` (b, bars, c) per bar; ``uniforms`` (b, steps, 7).
     """
-    player = Player(model, codes, condition, guidance)
-    batch = len(codes)
-    rows = torch.zeros(batch, player.steps, 7, dtype=torch.long, device=condition.device)
-    held = Held(*(rows.new_zeros(batch) for _ in range(3)), torch.ones(batch, dtype=torch.bool, device=rows.device))
-    previous = rows[:, 0].clone()
-    previous[:, TYPE] = START
-    for step in range(player.steps):
-        heads = player.advance(step, previous)
-        row = _choose(player, heads, step, held, uniforms[:, step])
-        row = prompt.force(step, row)
-        is_bar, is_note = row[:, BEAT] == BAR, row[:, TYPE] == NOTE
-        held = Held(
-            torch.where(is_bar, 0, row[:, TYPE]),
-            torch.where(is_bar, BAR, torch.where(is_note, held.beat, row[:, BEAT])),
-            torch.where(is_note, row[:, PITCH], 0),
-            held.fresh & ~((row[:, TYPE] == METRICAL) & ~is_bar),
-        )
-        rows[:, step] = previous = row
+    player, known = Player(model, codes, condition, guidance), prompt.shared()
+    zero = player.is_bar.new_zeros(len(codes), dtype=torch.long)
+    start = torch.zeros_like(zero)[:, None].expand(-1, 7).clone()
+    start[:, TYPE] = START
+    rows, held = [start, *known.unbind(1)], Held(zero, zero, zero, zero == 0)
+    for row in rows[1:]:
+        held = held.after(row)
+    if known.shape[1]:
+        player.advance(torch.stack(rows[:-1], 1))
+    for step in range(known.shape[1], player.steps):
+        player.advance(rows[-1][:, None])
+        rows.append(prompt.force(step, _choose(player, step, held, uniforms[:, step])))
+        held = held.after(rows[-1])
         if step % 16 == 0:
             progress(step / player.steps)
-    return [item[: len(code)] for item, code in zip(rows, codes, strict=True)]
+    return [item[: len(code)] for item, code in zip(torch.stack(rows[1:], 1), codes, strict=True)]
 
 
 class Player:
-    """The decoder's side of sampling: states, the conditions of each step, and which element decoders are due.
+    """The decoder's side of sampling: states, the conditions of each step, and what the element decoders have read.
 
-    An element decoder is only asked for at rows that set its element, but must have read every row. Its inputs wait
-    until then and are read in one go, which gives the same numbers for less work.
+    An element decoder is only asked for at rows that draw its element, but must have read every row. What it missed
+    it reads in one go, which gives the same numbers for less work.
     """
 
     def __init__(self, model: MusER, codes: list[Tensor], condition: Tensor, guidance: float):
@@ -204,72 +239,69 @@ class Player:
         padded = torch.nn.utils.rnn.pad_sequence(codes, batch_first=True)  # (b, n, s)
         mask = lengths_to_mask(torch.tensor([len(c) for c in codes], device=padded.device), self.steps)
         self.is_bar = (padded[..., 0] == model.bar) & mask
-        self.last = ~torch.cat((mask[:, 1:], mask.new_zeros(len(codes), 1)), 1)
-        self.before_bar = torch.cat((self.is_bar[:, 1:], mask.new_ones(len(codes), 1)), 1) | self.last
+        self.last = ~F.pad(mask[:, 1:], (0, 1))
+        self.before_bar = F.pad(self.is_bar[:, 1:], (0, 1)) | self.last
         bar = (self.is_bar.cumsum(1) - 1).clamp_min(0)
         steps = condition.gather(1, bar[..., None].expand(-1, -1, condition.shape[2]))
         self.condition = branches(steps, model.emotion.null, guidance)
         self.copies = len(self.condition) // len(codes)
-        z = model.latents(padded if padded.shape[2] > 1 else padded[..., 0])
-        self.z = z.repeat(self.copies, 1, 1)
-        self.memory = model.remember(self.z, mask.repeat(self.copies, 1))
+        self.z = copied(model.latents(padded), self.copies)
+        self.memory = model.remember(self.z, copied(mask, self.copies))
         size = len(self.condition)
         self.states = [block.attention.state(size, self.steps) for block in model.decoder_layers]
         self.element_states = [[b.attention.state(size, self.steps) for b in layers] for layers in model.element_layers]
-        self.waiting: list[list[Tensor]] = [[] for _ in range(7)]
+        self.hidden = self.z.new_empty(size, self.steps, model.config.decoder["width"])
+        self.at, self.read = 0, [0] * 7  # steps that the global and each element decoder have seen
 
-    def advance(self, step: int, previous: Tensor) -> Tensor:
-        """Rows (b, 7) before this step -> the hidden state (b', 1, width), queued for every element decoder."""
-        now = self.condition[:, step : step + 1]
-        hidden = self.model.hidden(previous.repeat(self.copies, 1)[:, None], now, self.memory, self.states)
-        for element in range(7):
-            self.waiting[element].append(self.model.element_input(element, hidden, self.z[:, step : step + 1]))
-        return hidden
+    def advance(self, previous: Tensor) -> None:
+        """Go on by the n steps before which the rows ``previous`` (b, n, 7) stand."""
+        now = slice(self.at, self.at + previous.shape[1])
+        rows = copied(previous, self.copies)
+        self.hidden[:, now] = self.model.hidden(rows, self.condition[:, now], self.memory, self.states)
+        self.at = now.stop
 
     def logits(self, element: int, kind: Tensor | None = None) -> Tensor:
-        """Logits (b, classes) of an element for this step; reads all that waits for its decoder."""
-        x = self.model.element(element, torch.cat(self.waiting[element], 1), self.element_states[element])[:, -1:]
-        self.waiting[element] = []
-        kind = None if kind is None else kind.repeat(self.copies)[:, None]
+        """Logits (b, classes) of an element for this step; its decoder reads all that it missed."""
+        unread = slice(self.read[element], self.at)
+        x = self.model.element_input(element, self.hidden[:, unread], self.z[:, unread])
+        x = self.model.element(element, x, self.element_states[element])[:, -1:]
+        self.read[element] = self.at
+        kind = None if kind is None else copied(kind, self.copies)[:, None]
         return guided(self.model.logits(element, x, kind)[:, 0], self.scale)
 
 
-def _choose(player: Player, hidden: Tensor, step: int, held: Held, uniform: Tensor) -> Tensor:
-    """One row (b, 7) under the grammar."""
-    is_bar, closing = player.is_bar[:, step], player.before_bar[:, step]
-    row = torch.zeros(len(is_bar), 7, dtype=torch.long, device=is_bar.device)
-    must_open = held.previous == 0
-    may_open = must_open | ((held.previous == NOTE) & (held.beat < FIRST_BEAT + POSITIONS - 1) & ~closing)
-    may_sound = (held.previous == METRICAL) | ((held.previous == NOTE) & ((held.pitch > 1) | ~may_open))
-    kinds = player.logits(TYPE)
-    allowed = torch.zeros_like(kinds, dtype=torch.bool)
-    allowed[:, METRICAL], allowed[:, NOTE] = may_open, may_sound
-    kind = draw(kinds.masked_fill(~allowed, -torch.inf).nan_to_num(neginf=-1e9), ROW[TYPE], uniform[:, TYPE])
-    kind = torch.where(is_bar, METRICAL, kind)
-    row[:, TYPE] = kind
+def _choose(player: Player, step: int, held: Held, uniform: Tensor) -> Tensor:
+    """One row (b, 7) under the grammar; a decoder whose element is settled is not asked."""
+    is_bar, opens_bar = player.is_bar[:, step], held.previous == 0
+    ready = (held.previous == NOTE) & (held.beat < FIRST_BEAT + POSITIONS - 1) & ~player.before_bar[:, step]
+    may_open = opens_bar | ready | is_bar
+    may_sound = ~is_bar & ~opens_bar & (~ready | (held.pitch > 1))
+    kind = torch.where(may_open, METRICAL, NOTE)
+    if (may_open & may_sound).any():
+        kinds = player.logits(TYPE)
+        allowed = torch.zeros_like(kinds, dtype=torch.bool)
+        allowed[:, METRICAL], allowed[:, NOTE] = may_open, may_sound
+        kind = draw(kinds.masked_fill(~allowed, -1e9), ROW, uniform[:, TYPE])
+    row = torch.zeros(len(kind), 7, dtype=torch.long, device=kind.device)
+    row[:, TYPE], row[:, BEAT] = kind, torch.where(is_bar, BAR, 0)
     for due, elements in APPLIES.items():
         rows = (kind == due) & ~is_bar
         if rows.any():
             for element in elements:
-                logits = player.logits(element, kind)
-                _allow(element, logits, held, must_open)
-                ids = draw(logits, ROW.get(element, DETAIL), uniform[:, element])
-                row[:, element] = torch.where(rows, ids, 0)
-    row[is_bar, BEAT] = BAR
+                row[:, element] = torch.where(rows, _draw(player, element, kind, held, uniform), row[:, element])
     return row
 
 
-def _allow(element: int, logits: Tensor, held: Held, opens_bar: Tensor) -> None:
-    """Forbid in place (b, k) what the grammar forbids for one element of a row that sets it."""
+def _draw(player: Player, element: int, kind: Tensor, held: Held, uniform: Tensor) -> Tensor:
+    """Ids (b,) of one element for rows that set it: beats rise, notes fall, a bar's first position has the tempo."""
+    opens_bar = held.previous == 0
+    if element == TEMPO and not opens_bar.any():
+        return torch.full_like(kind, CONTI)
+    logits = player.logits(element, kind)
     ids = torch.arange(logits.shape[1], device=logits.device)
-    forbidden = (ids == 0).expand(logits.shape).clone()
-    if element == BEAT:
-        forbidden |= ids <= held.beat.clamp_min(BAR)[:, None]
-    elif element == TEMPO:  # a tempo stands at the first position of a bar, and at the first of all it must
-        forbidden |= (~opens_bar[:, None] & (ids != CONTI)) | (held.fresh[:, None] & (ids == CONTI))
-    elif element == CHORD:
-        forbidden |= held.fresh[:, None] & (ids == CONTI)
-    elif element == PITCH:
+    lowest = {BEAT: held.beat.clamp_min(BAR), TEMPO: held.fresh * CONTI, CHORD: held.fresh * CONTI}
+    forbidden = ids <= lowest.get(element, torch.zeros_like(kind))[:, None]
+    if element == PITCH:
         forbidden |= (ids >= held.pitch[:, None]) & (held.pitch[:, None] > 1)
-    logits.masked_fill_(forbidden, -torch.inf)
-    logits.nan_to_num_(neginf=-1e9)
+    ids = draw(logits.masked_fill(forbidden, -1e9), ROW, uniform[:, element])
+    return torch.where(opens_bar, ids, CONTI) if element == TEMPO else ids

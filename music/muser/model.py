@@ -1,6 +1,6 @@
 """MusER's autoencoder (Ji and Yang, AAAI 2024): a VQ-VAE over compound words with a two-level decoder.
 
-Shapes: b batch, n steps, k codes, s = 7 element slots of 16 latent dimensions each.
+Shapes: b batch, n steps, k codes, s = 7 element slots of the latent, 16 dimensions each.
 """
 
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from gen import registry
 from gen.nn import Block, positions
 from music.tokens import BAR, BEAT, CHORD, CONTI, ELEMENTS, START, TYPE, Vocabulary
 
+SLOTS = (TYPE, *(e for e in range(7) if e != TYPE))  # a step's codes with a quantizer per slot: its type comes first
 ORDERED = tuple(ELEMENTS.index(e) for e in ("tempo", "beat", "pitch", "duration", "velocity"))
 
 
@@ -33,6 +34,14 @@ class Embedding(nn.Module):
         self.tables = nn.ModuleList(nn.Embedding(c, w) for c, w in zip(classes, widths, strict=True))
         for table in self.tables:
             nn.init.normal_(table.weight, std=table.embedding_dim**-0.5)
+
+    @torch.no_grad()
+    def begin_smooth(self, element: int, values: Tensor) -> None:
+        """Start an element's vectors as waves over its physical ``values`` (classes,), so that neighbours are alike."""
+        table, known = self.tables[element].weight, values.isfinite()
+        place = (values[known] - values[known].min()) / (values[known].max() - values[known].min())
+        rates = torch.linspace(0.25, 8, table.shape[1])
+        table[known] = torch.cos(torch.pi * (place[:, None] * rates)) * (2 / table.shape[1]) ** 0.5
 
     def forward(self, rows: Tensor) -> Tensor:
         return torch.cat([t(rows[..., e]) * t.embedding_dim**0.5 for e, t in enumerate(self.tables)], dim=-1)
@@ -72,25 +81,29 @@ class MusER(ModelMixin, ConfigMixin):
     """Encoder, quantizer, global decoder and seven element decoders.
 
     Args (all JSON): ``classes`` ids and ``embed`` width of each element; ``encoder`` and ``decoder`` {width, layers,
-    heads, ffn}; ``elements`` {layers, heads, ffn}; ``quantizer`` and ``conditioner`` {name, **config}; ``layer`` {kind,
-    norm_first, dropout}; ``reducer`` "mean" or "transformer". A Bar row has a code of its own, ``bar`` (= the
-    quantizer's size), so that whoever counts codes counts bars.
+    heads, ffn}; without an encoder (None) each slot reads its own element of its own row alone; ``elements`` {layers,
+    heads, ffn, slot}, where ``slot`` is each one's part of the latent (16); ``quantizer`` and ``conditioner`` {name,
+    **config}; ``layer`` {kind, norm_first, dropout}; ``reducer`` "mean" or "transformer". With ``marks_bars`` a Bar
+    row has a code of its own, ``bar`` (= the quantizer's size), so that whoever counts codes counts bars.
     """
 
-    slot = 16
-
     @register_to_config
-    def __init__(self, classes: list[int], embed: list[int], encoder: dict, decoder: dict, elements: dict,
-                 quantizer: dict, conditioner: dict, layer: dict, reducer: str = "mean"):  # fmt: skip
+    def __init__(self, classes: list[int], embed: list[int], encoder: dict | None, decoder: dict, elements: dict,
+                 quantizer: dict, conditioner: dict, layer: dict, reducer: str = "mean",
+                 marks_bars: bool = True):  # fmt: skip
         super().__init__()
+        self.slot = elements.get("slot", 16)
         latent, width = 7 * self.slot, decoder["width"]
         self.linear = layer["kind"] == "linear"
         self.embedding = Embedding(classes, embed)
         self.emotion = registry.build("conditioner", **conditioner)
-        self.encoder_in = nn.Linear(sum(embed), encoder["width"])
-        self.encoder_layers = stack(encoder, layer)
-        self.encoder_norm = nn.LayerNorm(encoder["width"])
-        self.to_latent = nn.Linear(encoder["width"], latent)
+        self.encoder_layers = None if encoder is None else stack(encoder, layer)
+        if encoder is None:
+            self.to_slots = nn.ModuleList(nn.Linear(width, self.slot) for width in embed)
+        else:
+            self.encoder_in = nn.Linear(sum(embed), encoder["width"])
+            self.encoder_norm = nn.LayerNorm(encoder["width"])
+            self.to_latent = nn.Linear(encoder["width"], latent)
         self.codebook = registry.build("quantizer", dim=latent, **quantizer)
         self.bar_code = nn.Parameter(torch.randn(latent) * 0.1)
         self.decoder_in = nn.Linear(sum(embed) + conditioner["dim"], width)
@@ -107,6 +120,9 @@ class MusER(ModelMixin, ConfigMixin):
         self.chord_probe = nn.Linear(self.slot, classes[CHORD])
         numbers = [torch.tensor(Vocabulary.default().numbers(e), dtype=torch.float) for e in ORDERED]
         self.set_numbers(dict(zip(ORDERED, numbers, strict=True)))
+        if list(classes) == list(Vocabulary.default().sizes):
+            for element, values in self.numbers.items():
+                self.embedding.begin_smooth(element, values)
 
     def set_numbers(self, numbers: dict[int, Tensor]) -> None:
         """The physical values of the ordered elements' ids, for the regulariser (not part of the weights)."""
@@ -123,22 +139,52 @@ class MusER(ModelMixin, ConfigMixin):
 
     def encode(self, rows: Tensor, mask: Tensor | None = None) -> Tensor:
         """Rows (b, n, 7), mask (b, n) -> latents (b, n, 112) before quantisation."""
+        if self.encoder_layers is None:
+            parts = self.embedding(rows).split(self.config.embed, dim=-1)
+            return torch.cat([to_slot(part) for to_slot, part in zip(self.to_slots, parts, strict=True)], dim=-1)
         x = self.place(self.encoder_in(self.embedding(rows)))
         for block in self.encoder_layers:
             x = block(x, mask)
         return self.to_latent(self.encoder_norm(x))
 
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Put a code on each id's latent where slots read their own element alone: codes then lose nothing."""
+        if self.encoder_layers is not None or self.codebook.slots == 1:
+            return
+        for table, to_slot, book in zip(self.embedding.tables, self.to_slots, self.codebook.books, strict=True):
+            latents = to_slot(table.weight * table.embedding_dim**0.5)
+            book.codes[: len(latents)] = latents
+            book.codes[len(latents) :] = 1e3  # out of reach
+            book.count.zero_()
+            book.total.zero_()
+
+    def off(self, rows: Tensor) -> Tensor:
+        """Which codes say nothing: of Bar rows (b, n, 1); with a quantizer per slot, of slots not set too (b, n, 7)."""
+        is_bar = (rows[..., BEAT, None] == BAR) & self.config.marks_bars
+        return is_bar if self.codebook.slots == 1 else is_bar | (rows == 0)
+
     def codes(self, rows: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Rows -> codes (b, n), or (b, n, s) with a quantizer per slot; Bar rows get ``self.bar``."""
-        index = self.codebook.encode(self.encode(rows, mask))
-        is_bar = rows[..., BEAT] == BAR
-        return torch.where(is_bar if index.dim() == 2 else is_bar[..., None], self.bar, index)
+        """Rows -> codes (b, n, s), s = 1 or 7 in the order of SLOTS; ``self.bar`` where there is nothing to say.
+
+        Never under autocast: a bfloat16 latent may fall to another code than the float32 one of the same row.
+        """
+        with torch.autocast(rows.device.type, enabled=False):
+            index = self.codebook.encode(self.encode(rows, mask))
+        index = index[..., None] if index.dim() == 2 else index
+        index = torch.where(self.off(rows), self.bar, index)
+        return index if index.shape[2] == 1 else index[..., SLOTS]
 
     def latents(self, codes: Tensor) -> Tensor:
-        """Codes -> latents (b, n, 112)."""
-        is_bar = (codes if codes.dim() == 2 else codes[..., 0]) == self.bar
-        z = self.codebook.decode(codes.clamp_max(self.bar - 1))
-        return torch.where(is_bar[..., None], self.bar_code.to(z.dtype), z.to(self.bar_code.dtype))
+        """Codes (b, n, s) -> latents (b, n, 112)."""
+        if codes.shape[2] > 1:
+            codes = codes[..., [SLOTS.index(e) for e in range(7)]]
+        z = self.codebook.decode((codes if codes.shape[2] > 1 else codes[..., 0]).clamp_max(self.bar - 1))
+        return self.silence(z.to(self.bar_code.dtype), codes >= self.bar)
+
+    def silence(self, z: Tensor, off: Tensor) -> Tensor:
+        """Latents (b, n, 112) with the Bar's in every slot that is ``off`` (b, n, 1 or 7)."""
+        return torch.where(off.repeat_interleave(z.shape[2] // off.shape[2], dim=2), self.bar_code, z)
 
     # ---------------------------------------------------------------- decoder
     def remember(self, z: Tensor, mask: Tensor | None = None) -> list[tuple]:
@@ -177,10 +223,11 @@ class MusER(ModelMixin, ConfigMixin):
     def forward(self, rows: Tensor, mask: Tensor, cond: Tensor) -> Losses:
         """Rows (b, n, 7), mask (b, n), conditions per step (b, n, c) -> the training losses."""
         latent = self.encode(rows, mask)
-        is_bar = rows[..., BEAT] == BAR
-        coded = mask & ~is_bar
-        quantized = self.codebook(latent, coded)
-        z = torch.where(is_bar[..., None], self.bar_code, quantized.z)
+        off = self.off(rows)
+        told = mask[..., None] & ~off
+        coded = told.any(-1)
+        quantized = self.codebook(latent, told if self.codebook.slots > 1 else coded)
+        z = self.silence(quantized.z, off)
         start = torch.zeros_like(rows[:, :1])
         start[..., TYPE] = START
         previous = torch.cat((start, rows[:, :-1]), dim=1)

@@ -24,11 +24,11 @@ AUTOENCODER = {
     },
     "compact": {
         "embed": [32, 64, 32, 16, 96, 32, 32],
-        "encoder": network(128, 2, 2, 384),
+        "encoder": None,  # a code then says what its element is, and an element can be exchanged by its code
         "decoder": network(128, 2, 4, 512),
         "elements": {"layers": 1, "heads": 2, "ffn": 256},
-        "quantizer": {"name": "ema_vq", "size": 512},
-        "conditioner": {"name": "vad", "dim": 64},
+        "quantizer": {"name": "slot_vq", "size": 144, "slots": 7, "restart": False},
+        "conditioner": {"name": "vad", "dim": 64, "octaves": 2},
         "layer": SOFTMAX,
     },
     "paper": {
@@ -45,7 +45,11 @@ AUTOENCODER = {
 }
 PRIOR = {
     "tiny": {"network": network(16, 1, 2, 32), "conditioner": {"name": "vad", "dim": 8}, "layer": SOFTMAX},
-    "compact": {"network": network(192, 4, 3, 640), "conditioner": {"name": "vad", "dim": 64}, "layer": SOFTMAX},
+    "compact": {
+        "network": network(192, 4, 3, 640),
+        "conditioner": {"name": "vad", "dim": 64, "octaves": 2},
+        "layer": SOFTMAX,
+    },
     "paper": {"network": network(256, 8, 8, 1024), "conditioner": {"name": "quadrant", "dim": 256}, "layer": LINEAR},
 }
 

@@ -8,6 +8,8 @@ import pytest
 import soundfile
 from tone import ToneGenerator
 
+from gen.errors import InputError
+from gen.jobs import executors
 from gen.jobs import run as runner
 from gen.jobs.cache import Cache
 from gen.jobs.plan import plan_file, plan_tasks
@@ -197,3 +199,17 @@ def test_killed_workers_are_replaced(show):
     assert states.pop("dies") == "failed" and states.pop("after") == "blocked"
     assert set(states.values()) == {"cached", "rendered"} and len(states) == 6
     assert "worker died twice" in json.loads((show.out / "dies.error.json").read_text())["error"]
+
+
+def test_ray_must_be_there_to_be_used(show, monkeypatch):
+    monkeypatch.setattr(executors, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"affekt\[ray\]"):
+        show.render("jobs: [{id: a, kind: tone}]", on="ray")
+
+
+@pytest.mark.slow
+def test_ray_cluster(show):
+    pytest.importorskip("ray")
+    text = "jobs:\n- {id: a, kind: tone, matrix: {seed: [1, 2]}}\n- {id: b, kind: tone, continue: {job: a, seed: 2}}\n"
+    states = show.render(f"{text}- {{id: bad, kind: tone, fault: raise}}\n", on="ray", workers=2)
+    assert states == {"a.1": "rendered", "a.2": "rendered", "b": "rendered", "bad": "failed"}

@@ -14,6 +14,7 @@ from gen.quantize import CDF, FSP, FSQ, EMAVectorQuantizer, VPQuantizer
 DIM, LEVELS = 12, [5, 4, 3]
 CASES = {
     "ema_vq": {"size": 32},
+    "slot_vq": {"size": 8, "slots": 3},
     "fsq": {"levels": LEVELS},
     "fsq slots": {"levels": LEVELS, "slots": 3},
     "fsq plain": {"levels": LEVELS, "slots": 4, "project": False},
@@ -126,7 +127,7 @@ def test_usage_counts_valid_positions_until_reset(case):
     assert 1 < perplexity <= used <= quantizer.size
 
 
-@pytest.mark.parametrize("case", ["ema_vq", "fsq slots", "fsp", "vp"])
+@pytest.mark.parametrize("case", ["ema_vq", "slot_vq", "fsq slots", "fsp", "vp"])
 def test_survives_save_pretrained(case, tmp_path):
     class Net(ModelMixin, ConfigMixin):
         @register_to_config
@@ -300,3 +301,12 @@ def test_vp_does_not_move_before_its_queue_is_full_and_codes_follow_the_queue():
     quantizer(z)
     assert quantizer.codes.mean().item() == pytest.approx(5, abs=0.3)
     assert quantizer.usage()["used"] > 4
+
+
+def test_a_mask_per_slot_keeps_each_book_to_its_own_slot():
+    quantizer, mask = build("slot_vq").train(), torch.zeros(2, 40, 3, dtype=torch.bool)
+    mask[..., 1] = True
+    before = [book.codes.clone() for book in quantizer.books]
+    quantizer(data(), mask)
+    moved = [not torch.equal(book.codes, old) for book, old in zip(quantizer.books, before, strict=True)]
+    assert moved == [False, True, False]

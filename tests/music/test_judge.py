@@ -5,6 +5,7 @@ import pytest
 import torch
 from clips import write_clips
 
+from gen import checkpoints
 from gen.errors import InputError
 from music import judge as subject
 from music.judge import Judge, note_features, piece_features
@@ -133,3 +134,9 @@ def test_no_voter_begins_after_the_time_is_up(corpus, tmp_path):
 def test_an_unknown_setting_is_named():
     with pytest.raises(InputError, match="colour"):
         subject.parse({"colour": "blue"})
+
+
+def test_the_shipped_judge_is_small_and_hears_arousal():
+    assert sum(path.stat().st_size for path in checkpoints.folder("music-judge").iterdir()) < 1_000_000
+    told = Judge.load()([piece(q, q) for q in (1, 2, 3, 4)])
+    assert (told.arousal > 0.5).tolist() == [True, True, False, False]

@@ -1,0 +1,211 @@
+"""What the converter makes of a small release: the same networks, and errors that name what is wrong."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from published import (
+    CLASSES,
+    EMBED,
+    SLOT,
+    USED,
+    Formulas,
+    dictionary,
+    numbering,
+    published_autoencoder,
+    published_prior,
+    write,
+)
+
+from gen.errors import CheckpointError
+from gen.registry import get
+from music.muser import convert as subject
+from music.muser.convert import convert
+from music.muser.model import MusER
+from music.muser.prior import Prior
+from music.tokens import BAR, BEAT, ELEMENTS, TYPE, Vocabulary
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory):
+    source, out = tmp_path_factory.mktemp("release"), tmp_path_factory.mktemp("ours")
+    convert(write(source), out)
+    models = MusER.from_pretrained(out / "autoencoder"), Prior.from_pretrained(out / "prior")
+    return *models, Vocabulary.load(out / "vocabulary.json")
+
+
+def in_ours(vocabulary):
+    """Per element the tensor that turns ids of the release into ours."""
+    maps = []
+    for element in ELEMENTS:
+        theirs = dictionary()[element.replace("beat", "bar-beat")]
+        ours = torch.empty(len(theirs), dtype=torch.long)
+        for event, id_ in theirs.items():
+            value = meaning(element, event)
+            ours[id_] = vocabulary.values[element].index(value)
+        maps.append(ours)
+    return maps
+
+
+def meaning(element, event):
+    if event == 0 or element in ("chord", "beat", "type") or event == "CONTI":
+        return event
+    number = int(event.rsplit("_", 1)[1])
+    return number if element != "duration" else number / 120 or 0.5
+
+
+def random_rows(count=13, seed=5):
+    """Ids of the release without emotion (n, 7), any at all: networks do not know the grammar."""
+    random = torch.Generator().manual_seed(seed)
+    sizes = [CLASSES[name] for name in list(EMBED)[:7]]
+    return torch.stack([torch.randint(size, (count,), generator=random) for size in sizes], -1)
+
+
+# ---------------------------------------------------------------------- tests
+
+
+def test_the_encoder_is_the_published_one(converted):
+    muser, _, vocabulary = converted
+    rows = random_rows()
+    ours = torch.stack([ids[rows[:, e]] for e, ids in enumerate(in_ours(vocabulary))], -1)
+    found = muser.encode(ours[None])[0]
+    torch.testing.assert_close(found, Formulas(published_autoencoder()).latent(rows), atol=1e-5, rtol=1e-5)
+
+
+def test_the_codebook_keeps_the_codes_in_use(converted):
+    muser, prior, vocabulary = converted
+    compact, codes = numbering()
+    book = published_autoencoder()["VQ.embeddings"]
+    found = muser.latents(torch.arange(USED)[None, :, None])[0]
+    torch.testing.assert_close(found, book[[codes[i] for i in range(USED)]])
+    assert muser.codebook.size == prior.config.size == USED
+    rows = random_rows(200)
+    ours = torch.stack([ids[rows[:, e]] for e, ids in enumerate(in_ours(vocabulary))], -1)
+    theirs = Formulas(published_autoencoder()).codes(rows)
+    known = torch.isin(theirs, torch.tensor(list(compact)))
+    assert (ours[known, BEAT] == BAR).any()  # which have ordinary codes there
+    assert known.float().mean() > 0.3
+    assert muser.codes(ours[None])[0, :, 0][known].tolist() == [compact[c] for c in theirs[known].tolist()]
+
+
+def test_the_decoders_and_heads_are_the_published_ones(converted):
+    muser, _, vocabulary = converted
+    compact, _ = numbering()
+    emotions = torch.tensor([3] + [0] * 12)  # the emotion is said once
+    previous, target = random_rows(seed=6), random_rows(seed=7)
+    chosen = torch.tensor(list(compact))[torch.randint(USED, (13,), generator=torch.Generator().manual_seed(8))]
+    wanted = Formulas(published_autoencoder()).logits(
+        torch.cat((previous, emotions[:, None]), 1), target[:, TYPE], chosen
+    )
+    maps = in_ours(vocabulary)
+    ours = torch.stack([ids[previous[:, e]] for e, ids in enumerate(maps)], -1)
+    condition = muser.emotion.null.expand(1, 13, -1).clone()
+    condition[0, 0] = muser.emotion(quadrants=torch.tensor([[[0.0, 0, 1, 0]]])).tokens[0, 0]
+    z = muser.latents(torch.tensor([[[compact[c]] for c in chosen.tolist()]]))
+    hidden = muser.hidden(ours[None], condition, muser.remember(z))
+    for e in range(7):
+        x = muser.element(e, muser.element_input(e, hidden, z))
+        found = muser.logits(e, x, maps[TYPE][target[:, TYPE]][None])[0]
+        torch.testing.assert_close(found[:, maps[e]], wanted[e], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("quadrant", [1, 2, 3, 4])
+def test_the_prior_is_the_published_one_at_its_temperature(converted, quadrant):
+    _, prior, _ = converted
+    codes = torch.randint(USED, (9,), generator=torch.Generator().manual_seed(9))
+    wanted = Formulas(published_prior()).prior(torch.cat((torch.tensor([USED + quadrant]), codes))) / 0.3
+    previous = torch.cat((torch.tensor([prior.start]), codes))
+    condition = torch.zeros(1, 10, 16)
+    condition[0, 0] = prior.emotion(quadrants=torch.eye(4)[quadrant - 1][None, None]).tokens[0, 0]
+    hidden = prior.hidden(previous[None, :, None], condition, torch.zeros(1, 10, dtype=torch.long))
+    found = prior.logits(hidden, previous[None, :, None], 0)[0]
+    torch.testing.assert_close(found[:, :USED], wanted, atol=1e-5, rtol=1e-5)
+    assert (found[:, USED:].softmax(-1) >= 0).all() and found.softmax(-1)[:, USED:].max() < 1e-12
+
+
+def test_ids_come_out_in_musical_order(converted):
+    _, _, vocabulary = converted
+    for element, known in Vocabulary.default().values.items():
+        names = [v for v in vocabulary.values[element] if isinstance(v, str)]
+        assert names == [v for v in known if isinstance(v, str)]
+        assert np.all(np.diff([v for v in vocabulary.values[element] if v and not isinstance(v, str)]) > 0)
+    assert vocabulary.values["duration"] == Vocabulary.default().values["duration"]
+    assert vocabulary.values["tempo"][:4] == [0, "CONTI", 32, 35]
+
+
+def without(state, key):
+    return {name: value for name, value in state.items() if name != key}
+
+
+@pytest.mark.parametrize("key", ["input_y_linear.weight", "pitch_emb.lut.weight", "VQ.ema_dw.hidden",
+                                 "transformer_decoder.layers.1.cross_attention.key_projection.bias",
+                                 "predict_tempo.bias", "beat_decoder.norm.weight"])  # fmt: skip
+def test_a_missing_key_is_named(tmp_path, key):
+    write(tmp_path, main=without(published_autoencoder(), key))
+    with pytest.raises(CheckpointError, match=rf"missing: {key}\)"):
+        convert(tmp_path, tmp_path / "out")
+
+
+def test_unexpected_and_missing_keys_are_all_named(tmp_path):
+    prior = without(published_prior(), "input_linear.bias") | {"surplus": torch.zeros(1), "another": torch.zeros(1)}
+    write(tmp_path, prior=prior)
+    with pytest.raises(CheckpointError, match=r"missing: input_linear.bias; unexpected: another, surplus"):
+        convert(tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    ({"slot": torch.zeros(24, SLOT + 1)}, "do not fit"),
+    ({"lut": torch.zeros(CLASSES["pitch"] - 1, EMBED["pitch"])}, "events of pitch"),
+    ({"pe": torch.zeros(1, 64, 24)}, "sine and cosine"),
+])  # fmt: skip
+def test_tensors_that_do_not_fit_are_told(tmp_path, change, said):
+    name = {"slot": "subDecoder_linear.weight", "lut": "pitch_emb.lut.weight", "pe": "decoder_pos_embedd.0.pe"}
+    state = published_autoencoder() | {name[key]: value for key, value in change.items()}
+    with pytest.raises(CheckpointError, match=said):
+        convert(write(tmp_path, main=state), tmp_path / "out")
+
+
+class Touch:
+    """What a hostile pickle would be."""
+
+    def __reduce__(self):
+        return open, ("touched", "w")
+
+
+@pytest.mark.parametrize("name", ["dictionary.pkl", "VQ_dict.data", "saved_models/prior/best.pt"])
+def test_code_in_a_pickle_is_refused(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (write(tmp_path) / name).write_bytes(pickle.dumps(Touch(), protocol=2))
+    with pytest.raises(CheckpointError, match="plain"):
+        convert(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "touched").exists()
+
+
+def test_absent_and_foreign_files_are_told(tmp_path):
+    write(tmp_path)
+    (tmp_path / "VQ_dict.data").unlink()
+    with pytest.raises(CheckpointError, match=r"no VQ_dict\.data"):
+        convert(tmp_path, tmp_path / "out")
+    (tmp_path / "saved_models" / "prior" / "best.pt").unlink()
+    with pytest.raises(CheckpointError, match=r"0 \.pt files with predict_fc\.weight"):
+        convert(tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("tables", [({0: 0, 5: 2}, {0: 0, 2: 5}), ({0: 1, 1: 0}, {0: 0, 1: 1})])
+def test_a_numbering_that_is_none_is_refused(tmp_path, tables):
+    write(tmp_path, tables=tables)
+    with pytest.raises(CheckpointError, match="is not a numbering"):
+        convert(tmp_path, tmp_path / "out")
+
+
+def test_a_dictionary_of_another_kind_is_refused(tmp_path):
+    words = dictionary()
+    words["bar-beat"]["Beat_x"] = words["bar-beat"].pop("Beat_7")
+    write(tmp_path, words=words)
+    with pytest.raises(CheckpointError, match="'Beat_x' as beat"):
+        convert(tmp_path, tmp_path / "out")
+
+
+def test_the_registry_knows_the_converter():
+    assert get("converter", "muser") is subject.convert

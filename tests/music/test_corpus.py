@@ -1,0 +1,203 @@
+"""The corpora as tokens with labels: a small data folder, transposition, random passages, the labeller."""
+
+import numpy as np
+import pytest
+from corpora import write_data
+from grids import VOCABULARY, grids, random_grid, song
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from music import corpus
+from music.beats import Beats
+from music.corpus import BLOCK, Passages, Piece, pop909_beats, tokenise, transpose
+from music.labels import Labeller, Logistic, anchored, features
+from music.tokens import BAR, BEAT, CHORD, CONTI, PITCH, decode, encode, violation
+
+
+@pytest.fixture(scope="module")
+def pieces(tmp_path_factory):
+    return corpus.build(write_data(tmp_path_factory.mktemp("data")), VOCABULARY)
+
+
+# ---------------------------------------------------------------------- build
+
+
+def test_every_file_that_may_be_used_becomes_a_piece(pieces):
+    groups = [p.group for p in pieces]
+    assert groups.count("emopia") == 8 and groups.count("pop909") == 2 and groups.count("giantmidi") == 1
+    assert {p.part for p in pieces if p.group != "emopia"} == {"train"}
+    assert {p.part for p in pieces} == {"train", "valid"}
+    assert all(p.ends == (p.group != "emopia") for p in pieces)
+
+
+def test_pieces_are_valid_and_labelled_bar_by_bar(pieces):
+    for piece in pieces:
+        assert violation(piece.rows) is None
+        assert piece.feeling.shape == (int((piece.rows[:, BEAT] == BAR).sum()), 2)
+        assert np.abs(piece.feeling).max() <= 1
+        blocks = [piece.feeling[i : i + BLOCK] for i in range(0, len(piece.feeling), BLOCK)]
+        assert all(np.ptp(block, axis=0).max() == 0 for block in blocks)
+
+
+def test_clips_keep_the_sign_that_their_annotator_gave(pieces, tmp_path):
+    signs = sorted(tuple(np.sign(p.feeling[0]).astype(int)) for p in pieces if p.group == "emopia")
+    assert signs == sorted(2 * [(1, 1), (-1, 1), (-1, -1), (1, -1)])
+    assert min(np.abs(p.feeling).min() for p in pieces if p.group == "emopia") >= 0.3 - 1e-6
+
+
+def test_pieces_survive_their_file(pieces, tmp_path):
+    corpus.save(pieces, tmp_path / "tokens.npz")
+    for one, two in zip(pieces, corpus.load(tmp_path / "tokens.npz"), strict=True):
+        np.testing.assert_array_equal(one.rows, two.rows)
+        np.testing.assert_array_equal(one.feeling, two.feeling)
+        assert (one.ends, one.group, one.part) == (two.ends, two.group, two.part)
+
+
+def test_annotated_beats_are_taken_where_bars_have_four():
+    flags = "0330" + "3000" * 9
+    assert pop909_beats({"beats": [0.0] * 40, "beat_flags": "3000" * 10}).downbeat == 0
+    assert pop909_beats({"beats": [0.0] * 40, "beat_flags": "0030" * 10}).downbeat == 2
+    assert pop909_beats({"beats": [0.0] * 40, "beat_flags": flags}).downbeat == 0
+    assert pop909_beats({"beats": [0.0] * 39, "beat_flags": "300" * 13}) is None
+
+
+def test_windows_reach_two_bars_around_their_block():
+    rows, around = tokenise(song(10, 120), Beats(np.arange(42) * 0.5, 0), VOCABULARY)
+    assert int((rows[:, BEAT] == BAR).sum()) == 10 and len(around) == 3
+    spans = [(w[:, 0].min() // 2, w[:, 0].max() // 2) for w in around]  # a bar lasts two seconds
+    assert spans == [(0, 5), (2, 9), (6, 9)]
+
+
+# ------------------------------------------------------------------ transpose
+
+
+@settings(max_examples=40, deadline=None)
+@given(grid=grids(), by=st.integers(-6, 6))
+def test_transposing_moves_pitches_and_chords_and_nothing_else(grid, by):
+    rows = encode(grid, VOCABULARY)
+    moved = transpose(rows, by, VOCABULARY)
+    notes, other = decode(rows, VOCABULARY), decode(moved, VOCABULARY)
+    inside = notes.notes[:, 1].min() + by >= 21 and notes.notes[:, 1].max() + by <= 108
+    by = by if inside else 0
+    np.testing.assert_array_equal(other.notes - notes.notes, np.tile([0, by, 0, 0], (len(notes.notes), 1)))
+    np.testing.assert_array_equal(other.tempo, notes.tempo)
+    roots = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
+    for one, two in zip(notes.chords, other.chords, strict=True):
+        (root, quality), (new, same) = one.split("_"), two.split("_")
+        assert quality == same and (one == "N_N" or (roots.index(root) + by) % 12 == roots.index(new))
+    np.testing.assert_array_equal(transpose(moved, -by, VOCABULARY), rows)
+
+
+def test_transposing_leaves_its_argument_alone():
+    rows = encode(random_grid(np.random.default_rng(1), 2), VOCABULARY)
+    rows[rows[:, PITCH] > 0, PITCH] = 40
+    before = rows.copy()
+    moved = transpose(rows, 2, VOCABULARY)
+    np.testing.assert_array_equal(rows, before)
+    assert (moved[:, PITCH] == 42).any() and (moved[:, CHORD] != rows[:, CHORD]).any()
+
+
+# ------------------------------------------------------------------- passages
+
+
+def pool(count=4, bars=12, group="emopia", ends=False):
+    made = []
+    for seed in range(count):
+        rows = encode(random_grid(np.random.default_rng(seed), bars, 0.3), VOCABULARY)
+        feeling = np.column_stack((np.arange(bars) / bars, -np.arange(bars) / bars)).astype(np.float32)
+        made.append(Piece(rows, feeling, ends, group, "train"))
+    return made
+
+
+def test_passages_begin_at_a_bar_and_tell_its_feeling():
+    bars = 12
+    passages = Passages(pool(bars=bars), {"emopia": 1.0}, 60, VOCABULARY, seed=0)
+    firsts = set()
+    for _ in range(30):
+        batch = passages.batch(4, far=16)
+        assert batch.rows.shape == (4, batch.lengths.max(), 7) and batch.lengths.max() <= 60
+        assert (batch.rows[:, 0, BEAT] == BAR).all() and (batch.bar[:, 0] == 0).all()
+        for i, length in enumerate(batch.lengths):
+            rows = batch.rows[i]
+            assert not rows[length:].any() and (rows[:length].any(1)).all()
+            np.testing.assert_array_equal(batch.bar[i, :length], np.cumsum(rows[:length, BEAT] == BAR) - 1)
+            assert len(batch.feeling[i]) == batch.bar[i, length - 1] + 1
+            first = round(float(batch.feeling[i][0, 0]) * bars)
+            firsts.add(first)
+            told = batch.feeling[i][:, 0] * bars
+            np.testing.assert_allclose(told, first + np.arange(len(told)), atol=1e-5)
+            assert (batch.left[i, :length] == 16).all()  # clips end anywhere, so the end is out of sight
+    assert len(firsts) > 4
+
+
+def test_passages_know_how_many_bars_are_left_of_whole_pieces():
+    passages = Passages(pool(2, 6, "pop909", ends=True), {"pop909": 1.0}, 1000, VOCABULARY, seed=1)
+    batch = passages.batch(8, far=16)
+    assert batch.whole.all()
+    for i, length in enumerate(batch.lengths):
+        assert batch.left[i, length - 1] == 0
+        np.testing.assert_array_equal(np.diff(batch.left[i, :length]), -np.diff(batch.bar[i, :length]))
+
+
+def test_groups_are_drawn_by_their_shares():
+    pieces = pool(2) + pool(6, group="pop909")
+    passages = Passages(pieces, {"emopia": 0.8, "pop909": 0.2, "giantmidi": 0.0}, 50, VOCABULARY, seed=2)
+    assert passages.weight[:2].sum() == pytest.approx(0.8) and passages.weight.sum() == pytest.approx(1)
+
+
+def test_the_same_seed_draws_the_same_passages():
+    one, two = (Passages(pool(), {"emopia": 1.0}, 80, VOCABULARY, seed=3).batch(3, 16) for _ in range(2))
+    np.testing.assert_array_equal(one.rows, two.rows)
+
+
+# --------------------------------------------------------------------- labels
+
+
+def test_logistic_regression_finds_a_direction():
+    rng = np.random.default_rng(0)
+    x, direction = rng.normal(size=(400, 5)), np.array([1.0, -2.0, 0.0, 0.0, 0.5])
+    y = (x @ direction + 0.7 > 0).astype(float)
+    model = Logistic(x, y, penalty=1.0)
+    found = model.weight[:-1]
+    assert found @ direction / np.linalg.norm(found) / np.linalg.norm(direction) > 0.98
+    assert ((model(x) > 0.5) == y).mean() > 0.97
+    assert np.all(np.diff(model(np.outer(np.linspace(-3, 3, 9), direction))) > 0)
+
+
+def test_a_stronger_penalty_is_more_cautious():
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(100, 3))
+    y = (x[:, 0] > 0).astype(float)
+    loose, tight = (np.abs(Logistic(x, y, penalty)(x) - 0.5).mean() for penalty in (1.0, 100.0))
+    assert tight < loose
+
+
+def test_the_labeller_separates_what_differs_and_stays_within_bounds():
+    x = np.array([features(song(4, 100, seed, q)) for q in (1, 2, 3, 4) for seed in range(6)])
+    quadrant = np.repeat([1, 2, 3, 4], 6)
+    told = Labeller(x, quadrant)(x)
+    assert np.abs(told).max() <= 1
+    np.testing.assert_array_equal(told[:, 0] > 0, np.isin(quadrant, (1, 4)))
+    np.testing.assert_array_equal(told[:, 1] > 0, np.isin(quadrant, (1, 2)))
+
+
+def test_features_move_with_what_they_measure():
+    names = {"pace": 0, "loudness": 4, "register": 7}
+    plain = song(6, 100)
+    faster = plain / np.array([1.5, 1.5, 1, 1])
+    louder, higher = plain + np.array([0, 0, 0, 20]), plain + np.array([0, 0, 7, 0])
+    for other, name in ((faster, "pace"), (louder, "loudness"), (higher, "register")):
+        assert features(other)[names[name]] > features(plain)[names[name]]
+    assert np.isfinite(features(plain[:1])).all()
+
+
+@settings(deadline=None)
+@given(valence=st.floats(-1, 1), arousal=st.floats(-1, 1), quadrant=st.integers(1, 4))
+def test_an_anchored_estimate_lies_in_the_annotators_half(valence, arousal, quadrant):
+    sign = np.array([1 if quadrant in (1, 4) else -1, 1 if quadrant in (1, 2) else -1])
+    found = anchored(np.array([valence, arousal]), quadrant) * sign
+    assert (found >= 0.3 - 1e-9).all() and (found <= 1 + 1e-9).all()
+
+
+def test_chords_said_in_tokens_begin_after_conti():
+    assert VOCABULARY.values["chord"][CONTI + 1] == "N_N" and VOCABULARY.values["chord"][CONTI + 2] == "C_M"

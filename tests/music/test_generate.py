@@ -1,0 +1,323 @@
+"""Sampling: always valid, the asked length, a seed's own piece; and the lazy decoder computes what a full pass does."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from grids import VOCABULARY, random_grid
+from test_muser import CONDITIONERS, QUANTIZERS, tiny
+
+from gen.emotion.spec import EmotionCurve
+from music import pipeline
+from music.muser import generate
+from music.muser.generate import Choice, Prompt, draw, guided, randoms, sample_codes, sample_rows
+from music.pipeline import MusicGenerator
+from music.tokens import BAR, BEAT, NOTE, PITCH, START, TEMPO, TYPE, decode, encode, violation
+
+HAPPY, SAD = EmotionCurve.parse("happy"), EmotionCurve.parse("sad")
+kinds = pytest.mark.parametrize("kind", ["softmax", "linear"])
+
+
+def generator(kind="softmax", conditioner=None, quantizer=None, sharp=1.0):
+    """A generator with random weights; ``sharp`` makes its choices more decided."""
+    models = tiny(kind, conditioner, quantizer)
+    with torch.no_grad():
+        for model in models:
+            for parameter in model.parameters():
+                parameter.mul_(sharp if parameter.dim() > 1 else 1)
+    return MusicGenerator(*models, VOCABULARY)
+
+
+def bars_of(rows):
+    return int((rows[:, BEAT] == BAR).sum())
+
+
+def opening(bars=3, seed=0, density=0.3):
+    return encode(random_grid(np.random.default_rng(seed), bars, density), VOCABULARY)
+
+
+def empty(batch, width):
+    return Prompt(torch.zeros(batch, 0, width, dtype=torch.long), torch.zeros(batch, dtype=torch.long))
+
+
+@pytest.fixture
+def short_passes(monkeypatch):
+    """Passes of four bars, of which two are context, so that short pieces take several."""
+    monkeypatch.setattr(pipeline, "PASS", 4)
+    monkeypatch.setattr(pipeline, "CONTEXT", 2)
+
+
+# -------------------------------------------------------------------- validity
+
+
+@pytest.mark.parametrize("sharp", [1.0, 3.0])
+@pytest.mark.parametrize("quantizer", ["ema_vq", "fsq per slot"])
+@kinds
+def test_every_piece_is_valid_and_as_long_as_asked(kind, quantizer, sharp):
+    pieces = generator(kind, quantizer=quantizer, sharp=sharp).compose([HAPPY] * 12, 2, range(12))
+    for piece in pieces:
+        assert piece.valid(), violation(piece.tokens)
+        assert bars_of(piece.tokens) == 2 == len(piece.bars) == len(piece.grid.tempo)
+        ids = [piece.tokens[piece.tokens[:, e] > 0, e].max(initial=0) for e in range(7)]
+        assert all(found < size for found, size in zip(ids, VOCABULARY.sizes, strict=True))
+    assert len({piece.tokens.tobytes() for piece in pieces}) == 12
+
+
+@pytest.mark.parametrize(("quantizer", "conditioner"), [*product(QUANTIZERS, CONDITIONERS)])
+def test_every_quantizer_and_conditioner_generates(quantizer, conditioner):
+    (piece,) = generator(conditioner=conditioner, quantizer=quantizer).compose([SAD], 1, [5])
+    assert piece.valid() and bars_of(piece.tokens) == 1
+
+
+def test_notes_of_a_position_go_down_and_tempo_opens_bars():
+    for piece in generator(sharp=2.0).compose([HAPPY] * 6, 3, range(6)):
+        rows = piece.tokens
+        first = np.append(False, rows[:-1, BEAT] == BAR)
+        tempo = rows[:, TEMPO] > 1
+        assert not tempo[~first].any() and tempo[1]
+        follows = np.append(False, (rows[:-1, TYPE] == NOTE) & (rows[:-1, PITCH] > 1)) & (rows[:, TYPE] == NOTE)
+        assert (rows[follows, PITCH] < rows[np.roll(follows, -1), PITCH]).all()
+
+
+@kinds
+def test_long_pieces_go_on_from_their_last_bars(kind, short_passes):
+    pieces = generator(kind).compose([HAPPY, SAD], 7, [3, 4])
+    assert all(piece.valid() and bars_of(piece.tokens) == 7 for piece in pieces)
+
+
+@pytest.mark.parametrize("quantizer", ["ema_vq", "fsq per slot"])
+def test_an_opening_is_kept_and_gone_on_from(quantizer, short_passes):
+    given = opening(5)
+    for piece in generator(quantizer=quantizer).compose([HAPPY] * 3, 3, [0, 1, 2], opening=given):
+        np.testing.assert_array_equal(piece.tokens[: len(given)], given)
+        assert violation(piece.tokens) is None and bars_of(piece.tokens) == 8
+
+
+def test_an_opening_may_be_denser_than_anything_generated():
+    given = opening(3, density=1.0)
+    given = np.concatenate([np.repeat(given, 1 + 3 * (given[:, TYPE] == NOTE), axis=0)])
+    for row in range(1, len(given)):  # the repeated notes of a position go down
+        if given[row, TYPE] == NOTE == given[row - 1, TYPE] and given[row, PITCH] >= given[row - 1, PITCH]:
+            given[row, PITCH] = max(given[row - 1, PITCH] - 1, 1)
+    assert len(given) > 5 * generate.BAR_ROWS
+    (piece,) = generator().compose([HAPPY], 2, [0], opening=given)
+    assert violation(piece.tokens) is None and bars_of(piece.tokens) == 5
+
+
+def test_a_passage_that_goes_on_ends_where_the_next_bar_would_begin():
+    _, prior = tiny()
+    with torch.no_grad():
+        prior.heads[0].bias[prior.bar] = 50.0  # bars as short as they may be
+    args = empty(2, 1), randoms([1, 2], 300, 1)
+    for codes in sample_codes(prior, torch.zeros(2, 5, 8), 5, 3, *args):
+        assert codes[:, 0].eq(prior.bar).nonzero()[:, 0].tolist() == [0, 3, 6, 9, 12] and len(codes) == 15
+    for codes in sample_codes(prior, torch.zeros(2, 5, 8), 5, 0, *args):  # there, an end of its own is waited for
+        assert codes[:, 0].eq(prior.bar).nonzero()[:, 0].tolist() == [0, 3, 6, 9, 12] and len(codes) > 15
+
+
+# ----------------------------------------------------------------------- seeds
+
+
+def test_a_seed_gives_its_piece_alone_and_in_company():
+    one, two, three = generator(sharp=2.0).compose([HAPPY] * 3, 2, [7, 8, 9])
+    (alone,) = generator(sharp=2.0).compose([HAPPY], 2, [8])
+    np.testing.assert_array_equal(alone.tokens, two.tokens)
+    again = generator(sharp=2.0).compose([HAPPY] * 3, 2, [7, 8, 9])
+    np.testing.assert_array_equal(again[2].tokens, three.tokens)
+    assert one.tokens.tobytes() != two.tokens.tobytes()
+
+
+def test_company_of_other_lengths_changes_nothing(short_passes):
+    made = generator(sharp=2.0)
+    (alone,), both = made.compose([HAPPY], 7, [8]), made.compose([HAPPY, SAD], 7, [8, 9])
+    np.testing.assert_array_equal(alone.tokens, both[0].tokens)
+
+
+def test_more_pieces_than_a_batch_are_made_in_several(monkeypatch):
+    monkeypatch.setattr(pipeline, "BATCH", 2)
+    told = []
+    pieces = generator(sharp=2.0).compose([HAPPY] * 5, 1, range(5), progress=told.append)
+    (last,) = generator(sharp=2.0).compose([HAPPY], 1, [4])
+    assert len(pieces) == 5
+    np.testing.assert_array_equal(pieces[4].tokens, last.tokens)
+    assert told == sorted(told) and told[0] >= 0 and told[-1] <= 1
+
+
+# -------------------------------------------------------------------- emotions
+
+
+def test_a_curve_reaches_each_bar(short_passes, monkeypatch):
+    made, seen = generator(conditioner="vad"), []
+    monkeypatch.setattr(pipeline.Passes, "_conditions", spy(pipeline.Passes._conditions, seen))
+    curve = EmotionCurve.parse("bar 0: sad, bar 6: happy @ 1.3")
+    made.compose([curve], 6, [0])
+    wanted = made.prior.emotion(**made.prior.emotion.prepare([curve], range(6))).tokens
+    for model, first, bars, told in seen:
+        if model is made.prior:
+            torch.testing.assert_close(told[0], wanted[0, first : first + bars])
+    assert [(first, bars) for model, first, bars, _ in seen if model is made.prior] == [(0, 4), (2, 4)]
+
+
+def spy(method, seen):
+    def watched(self, model, first, bars):
+        told = method(self, model, first, bars)
+        seen.append((model, first, bars, told))
+        return told
+
+    return watched
+
+
+def test_what_comes_later_does_not_change_earlier_codes():
+    _, prior = tiny()
+    conditions = torch.randn(1, 4, 8)
+    other = conditions.clone()
+    other[:, 2:] *= -2
+    uniforms = randoms([1], 300, 1)
+    one, two = (sample_codes(prior, c, 4, 0, empty(1, 1), uniforms)[0][:, 0] for c in (conditions, other))
+    third = (one == prior.bar).nonzero()[2, 0]
+    assert torch.equal(one[: third + 1], two[: third + 1])
+    assert not torch.equal(one, two[: len(one)])
+
+
+def test_the_end_comes_into_sight_only_with_the_last_bars(monkeypatch):
+    _, prior = tiny()
+    seen = []
+    hidden = prior.hidden
+    monkeypatch.setattr(prior, "hidden", lambda p, c, left, s: seen.append(left.clone()) or hidden(p, c, left, s))
+    sample_codes(prior, torch.zeros(1, 3, 8), 3, 20, empty(1, 1), randoms([1], 300, 1))
+    assert torch.cat([s[0] for s in seen]).unique().tolist() == [16]
+    seen.clear()
+    sample_codes(prior, torch.zeros(1, 3, 8), 3, 0, empty(1, 1), randoms([1], 300, 1))
+    assert torch.cat([s[0] for s in seen]).unique().tolist() == [0, 1, 2, 3]
+
+
+def test_guidance_of_one_is_no_guidance():
+    null, full = torch.randn(2, 3, 9)
+    one = guided(torch.cat((null, full)), 1.0 + 1e-9)
+    torch.testing.assert_close(one.softmax(-1), full.softmax(-1))
+    assert guided(full, 1.0) is full
+    more = guided(torch.cat((null, full)), 2.0).softmax(-1)
+    wanted = (2 * full.log_softmax(-1) - null.log_softmax(-1)).softmax(-1)
+    torch.testing.assert_close(more, wanted)
+
+
+def test_guidance_changes_pieces_unless_the_emotion_is_the_null():
+    made = generator(conditioner="none", sharp=2.0)
+    pieces = lambda scale: [p.tokens.tobytes() for p in made.compose([HAPPY] * 2, 1, [0, 1], guidance=scale)]
+    assert pieces(1.0) != pieces(3.0)
+    for model in (made.autoencoder, made.prior):
+        model.emotion.constant.data.copy_(model.emotion.null)
+    assert pieces(1.0) == pieces(3.0)
+
+
+# ------------------------------------------------------------ one draw at a time
+
+
+def test_draws_follow_the_nucleus():
+    logits = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log()
+    uniform = torch.linspace(0, 0.999, 1000)
+    drawn = draw(logits.expand(1000, -1), Choice(1.0, 0.7), uniform)
+    share = torch.bincount(drawn, minlength=4) / 1000
+    torch.testing.assert_close(share, torch.tensor([0.625, 0.375, 0, 0]), atol=2e-3, rtol=0)
+    assert draw(logits.expand(1000, -1), Choice(1e-6, 1.0), uniform).eq(0).all()
+    share = torch.bincount(draw(logits.expand(1000, -1), Choice(1.0, 1.0), uniform), minlength=4) / 1000
+    torch.testing.assert_close(share, logits.exp()[0], atol=2e-3, rtol=0)
+
+
+def test_what_is_forbidden_is_never_drawn():
+    logits = torch.full((100, 5), -1e9)
+    logits[:, 3] = -4.0
+    assert draw(logits, Choice(0.5, 0.9), torch.linspace(0, 1, 100)).eq(3).all()
+
+
+# ------------------------------------------------- the lazy decoder is the full one
+
+
+def full_logits(model, rows, codes, condition, element):
+    """Logits (n, classes) of every step by one pass over the whole piece; condition per step (n, c)."""
+    start = torch.zeros_like(rows[:1])
+    start[:, TYPE] = START
+    previous = torch.cat((start, rows[:-1]))[None]
+    z = model.latents(codes[None])
+    hidden = model.hidden(previous, condition[None], model.remember(z))
+    x = model.element(element, model.element_input(element, hidden, z))
+    return model.logits(element, x, rows[None, :, TYPE])[0]
+
+
+@kinds
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+@pytest.mark.parametrize("prompted", [False, True])
+@pytest.mark.parametrize("quantizer", ["ema_vq", "fsq per slot"])
+@torch.no_grad()
+def test_rows_are_drawn_from_what_a_full_pass_gives(kind, scale, prompted, quantizer, monkeypatch):
+    model, prior = tiny(kind, quantizer=quantizer)
+    condition, seen = torch.randn(2, 3, 8), []
+    logits = generate.Player.logits
+
+    def watched(self, element, kind=None):
+        found = logits(self, element, kind)
+        seen.append((self.at - 1, element, kind, found.clone()))
+        return found
+
+    monkeypatch.setattr(generate.Player, "logits", watched)
+    rows, codes = empty(2, 7), empty(2, prior.config.slots)
+    if prompted:  # of different lengths, so that one item still repeats its prompt while the other draws
+        given = torch.from_numpy(opening(1, density=0.3)).long()
+        lengths = torch.tensor([len(given), 5])
+        rows = Prompt(given.expand(2, -1, -1), lengths)
+        codes = Prompt(model.codes(given[None]).expand(2, -1, -1), lengths)
+    chosen = sample_codes(prior, condition, 3, 0, codes, randoms([1, 2], 220, prior.config.slots))
+    made = sample_rows(model, chosen, condition, rows, randoms([3, 4], 220, 7), guidance=scale)
+    assert {element for _, element, _, _ in seen} == set(range(7))
+    for item in range(2):
+        bar = ((chosen[item][:, 0] == model.bar).cumsum(0) - 1).clamp_min(0)
+        given = condition[item, bar]
+        full = {e: full_logits(model, made[item], chosen[item], given, e) for e in range(7)}
+        null = {e: full_logits(model, made[item], chosen[item], model.emotion.null.expand_as(given), e)
+                for e in range(7)}  # fmt: skip
+        for step, element, kind, found in seen:
+            settled = kind is not None and step < len(made[item]) and kind[item] != made[item][step, TYPE]
+            if step >= len(made[item]) or settled:
+                continue  # past its end, or asked for the other item's sake
+            wanted = full[element][step]
+            if scale != 1:
+                wanted = wanted.log_softmax(-1) * scale + null[element][step].log_softmax(-1) * (1 - scale)
+                found = found.log_softmax(-1) - found.log_softmax(-1)[:, :1] + wanted[0]
+            torch.testing.assert_close(found[item], wanted, atol=2e-4, rtol=1e-3)
+
+
+@kinds
+@pytest.mark.parametrize("quantizer", ["ema_vq", "fsq per slot"])
+@torch.no_grad()
+def test_codes_are_drawn_from_what_a_full_pass_gives(kind, quantizer, monkeypatch):
+    model, prior = tiny(kind, quantizer=quantizer)
+    condition, seen = torch.randn(1, 3, 8), []
+    logits = generate.Teller.logits
+    keep = lambda self, h, c, slot: seen.append((slot, logits(self, h, c, slot).clone())) or logits(self, h, c, slot)
+    monkeypatch.setattr(generate.Teller, "logits", keep)
+    given = torch.from_numpy(opening(1, density=0.2)).long()
+    known = model.codes(given[None])
+    prompt = Prompt(known, torch.tensor([len(given)]))
+    (codes,) = sample_codes(prior, condition, 3, 2, prompt, randoms([1], 220, prior.config.slots))
+    assert torch.equal(codes[: len(given)], known[0])
+    begun = torch.cat((torch.zeros(1, dtype=torch.long), (codes[:, 0] == prior.bar).cumsum(0)))
+    previous = torch.cat((torch.full_like(codes[:1], prior.start), codes))
+    told = condition[:, (begun - 1).clamp_min(0)]
+    hidden = prior.hidden(previous[None], told, (5 - begun)[None])[:, :-1]
+    steps = range(len(given), len(codes))  # but not the Bar that ends the passage
+    for place, (slot, found) in enumerate(seen[: len(steps) * prior.config.slots]):
+        step = steps[place // prior.config.slots]
+        wanted = prior.logits(hidden, codes[None], slot)[0, step]
+        torch.testing.assert_close(found[0], wanted, atol=1e-4, rtol=1e-3)
+
+
+# ------------------------------------------------------------------------ pieces
+
+
+def test_a_piece_is_what_its_tokens_decode_to():
+    (piece,) = generator().compose([HAPPY], 2, [0])
+    np.testing.assert_array_equal(decode(piece.tokens, VOCABULARY).notes, piece.grid.notes)
+    assert len(piece.notes) == (piece.tokens[:, TYPE] == NOTE).sum()
+    broken = piece._replace(tokens=piece.tokens[:-1][:2])
+    assert not broken.valid()
