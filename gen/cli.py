@@ -17,6 +17,7 @@ from typing import get_origin
 
 import gen
 from gen import registry
+from gen.emotion import commands as emotion_commands
 from gen.errors import AffektError, InputError, RenderError
 
 TEXT = "\0"  # put before an argument such as "-sad", so that argparse does not take it for an option
@@ -74,7 +75,7 @@ def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         command = commands.add_parser(kind, help=f"render one {kind} task; its options are the fields of a job")
         if arguments and arguments[0] == kind:
             _add_kind(command, kind)
-    _add_emotion(commands)
+    emotion_commands.add(commands, Parser, text, path)
     _add_checkpoints(commands)
     _add_research(commands)
     version = commands.add_parser("version", help="print the version")
@@ -213,49 +214,7 @@ def _render_one(options) -> None:
     _run(plan_tasks({name: task}), options)
 
 
-# ---------------------------------------------------------------- emotion, checkpoints, research
-
-
-def _add_emotion(commands) -> None:
-    emotion = commands.add_parser("emotion", help="what an emotion means here; add your own")
-    actions = emotion.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
-    describe = actions.add_parser("describe", help="its mix, valence, arousal and dominance, its quadrant")
-    describe.add_argument("text", type=text, help='such as "happy 0.7 + surprise 0.3 @ 1.2"')
-    describe.add_argument("--json", action="store_true", help="as JSON")
-    describe.add_argument("--plot", type=path, metavar="X.png", help="draw where it lies")
-    describe.set_defaults(command=_describe)
-    make = actions.add_parser("make", help="a new emotion from a few clips, known by its name from then on")
-    make.add_argument("name", type=text)
-    make.add_argument("clips", type=path, nargs="+", help="voices, MIDI files, or faces as coefficients (.npz)")
-    make.set_defaults(command=_make)
-    perceive = commands.add_parser("perceive", help="the emotion of a voice, a MIDI file, a text, a face's motion")
-    perceive.add_argument("file", type=path)
-    perceive.add_argument("--json", action="store_true", help="as JSON")
-    perceive.add_argument("--curve", action="store_true", help="also over time")
-    perceive.set_defaults(command=_perceive)
-
-
-def _make(options) -> None:
-    from gen.emotion.own import make
-
-    print(make(options.name, options.clips))
-
-
-def _perceive(options) -> None:
-    from gen.emotion.perceive import perceive, report
-
-    found = perceive(options.file)
-    facts = found.facts(options.curve)
-    print(json.dumps(facts, indent=1, ensure_ascii=False) if options.json else report(found, options.curve))
-
-
-def _describe(options) -> None:
-    from gen.emotion.describe import describe, plot, report
-
-    found = describe(options.text)
-    print(json.dumps(found, indent=1, ensure_ascii=False) if options.json else report(found))
-    if options.plot:
-        plot(options.text, options.plot)
+# ---------------------------------------------------------------- checkpoints, research
 
 
 def _add_checkpoints(commands) -> None:

@@ -9,6 +9,7 @@ COLOURS = {
     "disgust": "#6b8f2f", "anger": "#c8324b", "contempt": "#a5673f", "calm": "#3f9a78", "bored": "#6a7f8c",
     "Q1": "#f3b98a", "Q2": "#e08f9c", "Q3": "#9fb1d6", "Q4": "#9dcbb8",
 }  # fmt: skip
+FEW = 20  # clips: a class of fewer is drawn, but has no say in the choice of the plane
 MARKS = {"voice": "o", "face": "^", "music": "s"}
 
 
@@ -17,8 +18,8 @@ def plane(mu: dict[str, np.ndarray], labels: dict[str, np.ndarray], points: dict
     from matplotlib.figure import Figure
     from matplotlib.style import context
 
-    names = [name for name in COLOURS if any(name in own for own in labels.values())]
     rows, tags = np.concatenate([*mu.values()]), np.concatenate([*labels.values()])
+    names = [name for name in COLOURS if (tags == name).sum() >= FEW]
     means = np.stack([rows[tags == name].mean(0) for name in names])
     centre = means.mean(0)
     axes = np.linalg.svd(means - centre, full_matrices=False)[2][:2].T
@@ -27,7 +28,7 @@ def plane(mu: dict[str, np.ndarray], labels: dict[str, np.ndarray], points: dict
         figure = Figure(figsize=(7.5, 5.6))
         plot = figure.subplots()
         for kind, own in flat.items():
-            for name in names:
+            for name in COLOURS:
                 some = own[labels[kind] == name]
                 plot.scatter(*some.T, s=42 if kind == "face" else 9, marker=MARKS[kind], c=COLOURS[name], alpha=0.55,
                              linewidths=0.6, edgecolors="#222222" if kind == "face" else "none")  # fmt: skip
@@ -38,6 +39,11 @@ def plane(mu: dict[str, np.ndarray], labels: dict[str, np.ndarray], points: dict
         for kind, mark in MARKS.items():
             plot.scatter([], [], marker=mark, c="#666666", label=kind)
         plot.legend(loc="best")
+        spots = np.concatenate([*flat.values()])
+        low, high = np.quantile(spots, [0.005, 0.995], axis=0)
+        edge = 0.2 * (high - low)
+        plot.set_xlim(low[0] - edge[0], high[0] + edge[0])
+        plot.set_ylim(low[1] - edge[1], high[1] + edge[1])
         plot.set(xticks=[], yticks=[], title="Held-out voices, faces and music in one space")
     return figure
 
@@ -46,7 +52,7 @@ def _arrows(plot, flat: np.ndarray, points: np.ndarray) -> None:
     """Valence and arousal as directions in the plane, by least squares."""
     known = np.isfinite(points).all(1)
     slope = np.linalg.lstsq(flat[known] - flat[known].mean(0), points[known] - points[known].mean(0), rcond=None)[0]
-    reach = 0.75 * np.abs(flat).max()
+    reach = 0.8 * np.quantile(np.abs(flat), 0.99)
     for name, way in zip(("valence", "arousal"), slope.T):
         tip = way / np.linalg.norm(way) * reach
         plot.annotate("", tip, (0, 0), arrowprops={"arrowstyle": "-|>", "color": "#333333", "lw": 1.4})
