@@ -232,6 +232,6 @@ def priors(mu: Tensor, clips: list[Clip], tunes: Tensor, pieces: list[Clip]) -> 
     tensors = {}
     for name, rows in found.items():
         tensors[f"{name}.mean"] = torch.stack([r.mean(0) for r in rows])
-        tensors[f"{name}.var"] = torch.stack([r.var(0) for r in rows])
+        tensors[f"{name}.var"] = torch.stack([r.var(0, correction=0) for r in rows])
     eight = len(CANONICAL)
     return tensors | {"mean": tensors["terms.mean"][:eight].clone(), "var": tensors["terms.var"][:eight].clone()}
