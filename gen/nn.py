@@ -96,9 +96,9 @@ class Attention(nn.Module):
 
     def _project(self, x: Tensor, first: int, last: int) -> tuple[Tensor, ...]:
         """x (b, n, d) -> some of query, key and value (0, 1, 2), each (b, n, h, d)."""
-        dim, part = self.out.in_features, slice(first * self.out.in_features, last * self.out.in_features)
+        part = slice(first * self.out.in_features, last * self.out.in_features)
         y = F.linear(x, self.qkv.weight[part], self.qkv.bias[part]) if last - first < 3 else self.qkv(x)
-        return y.unflatten(-1, (last - first, self.heads, dim // self.heads)).unbind(2)
+        return y.view(*x.shape[:2], last - first, self.heads, -1).unbind(2)
 
     def remember(self, context: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
         """Keys and values of a context (b, m, d), mask (b, m) bool: what :meth:`forward` looks at."""
@@ -170,16 +170,16 @@ class Attention(nn.Module):
 
     def _step_linear(self, x: Tensor, state: dict) -> Tensor:
         """One step (b, 1, d), in place: what sampling spends its time on."""
-        query, key, value = (part[:, 0] for part in self._project(x, 0, 3))
-        query, key = F.elu(query.float()) + 1, F.elu(key.float()) + 1
-        state["total"].addcmul_(key[..., None], with_ones(value)[..., None, :])
+        y = self.qkv(x).float().view(len(x), 3, self.heads, -1)
+        query, key = (F.elu(y[:, :2]) + 1).unbind(1)
+        state["total"].addcmul_(key[..., None], with_ones(y[:, 2])[..., None, :])
         state["at"] += 1
         return weighed((query[..., None, :] @ state["total"]).transpose(1, 2))
 
 
 def with_ones(value: Tensor) -> Tensor:
     """Values (..., d) and a one after them, whose weighted sum is the sum of the weights."""
-    return F.pad(value.float(), (0, 1), value=1.0)
+    return torch.cat((value.float(), value.new_ones(*value.shape[:-1], 1, dtype=torch.float)), -1)
 
 
 def weighed(total: Tensor) -> Tensor:

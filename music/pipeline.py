@@ -161,7 +161,7 @@ class Passes:
         )  # fmt: skip
         made = sample_rows(
             g.autoencoder, chosen, self._conditions(g.autoencoder, begun - heard, bars),
-            Prompt(pad_sequence(rows, batch_first=True), lengths), drawn[1], guidance=self.guidance,
+            Prompt(pad_sequence(rows, batch_first=True), lengths), drawn[1],
             progress=lambda x: progress(0.3 + 0.7 * x),
         )  # fmt: skip
         return [r[n - 1 :].cpu().numpy() for r, n in zip(made, lengths.tolist(), strict=True)]

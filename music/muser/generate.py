@@ -61,7 +61,7 @@ class Choice(NamedTuple):
 
 
 CODE = Choice(1.0, 0.95)
-ROW = Choice(0.5, 0.9)  # the code has made the choice; at 1 one note in nineteen falls out of its key, at 0.5 one in 45
+ROW = Choice(0.5, 0.9)  # the code has made the choice, a row spells it out
 
 
 def draw(logits: Tensor, choice: Choice, uniform: Tensor) -> Tensor:
@@ -106,15 +106,19 @@ class Teller:
         self.copies = len(self.condition) // len(condition)
         self.states = [block.attention.state(len(self.condition), steps) for block in prior.blocks]
 
-    def advance(self, previous: Tensor, begun: Tensor) -> Tensor:
-        """Codes before each of n steps (b, n, s), bars begun by then (b, n) -> the last step's state (b', 1, width)."""
+    def advance(self, previous: Tensor, begun: Tensor) -> None:
+        """Read the codes before each of n steps (b, n, s), and the bars begun by then (b, n)."""
         bar = copied((begun - 1).clamp_min(0), self.copies)
         now = self.condition.gather(1, bar[..., None].expand(-1, -1, self.condition.shape[2]))
         left = copied((self.bars - begun).clamp_max(FAR), self.copies)
-        return self.prior.hidden(copied(previous, self.copies), now, left, self.states)[:, -1:]
+        self.hidden = self.prior.hidden(copied(previous, self.copies), now, left, self.states)[:, -1]
 
-    def logits(self, hidden: Tensor, chosen: Tensor, slot: int) -> Tensor:
-        return guided(self.prior.logits(hidden, copied(chosen, self.copies)[:, None], slot)[:, 0], self.scale)
+    def logits(self, slot: int) -> Tensor:
+        """(b, codes) of a slot of this step, when its earlier ones are chosen."""
+        return guided(self.prior.heads[slot](self.hidden), self.scale)
+
+    def choose(self, slot: int, code: Tensor) -> None:
+        self.hidden = self.hidden + copied(self.prior.tables[slot](code), self.copies)
 
 
 @torch.inference_mode()
@@ -133,18 +137,11 @@ def sample_codes(
     start = torch.full((batch, 1, slots), prior.start, dtype=torch.long, device=condition.device)
     known = torch.cat((start, prompt.shared()), 1)
     begun = (known[..., 0] == prior.bar).cumsum(1)  # bars, before each step
-    hidden = teller.advance(known, begun)
+    teller.advance(known, begun)
     since = (begun == begun[:, -1:]).sum(1) - 1  # steps after the last bar line
     begun, ended, codes = begun[:, -1], torch.zeros_like(begun[:, 0], dtype=torch.bool), [*known.unbind(1)]
     for step in range(known.shape[1] - 1, uniforms.shape[1]):
-        chosen = start.new_zeros(batch, slots)
-        for slot in range(slots):
-            logits = teller.logits(hidden, chosen, slot)
-            if slot:
-                _follow(prior, logits, chosen[:, 0])
-            else:
-                _allow_codes(prior, logits, begun, since, begun >= bars, more > 0)
-            chosen[:, slot] = draw(logits, Choice(temperature, CODE.nucleus), uniforms[:, step, slot])
+        chosen = _say(teller, begun, since, begun >= bars, more > 0, temperature, uniforms[:, step])
         chosen = prompt.force(step, chosen)
         chosen[(chosen[:, 0] == prior.bar) & (begun >= bars)] = prior.end
         is_bar = chosen[:, 0] == prior.bar
@@ -154,8 +151,23 @@ def sample_codes(
         progress(float(begun.min()) / bars)
         if ended.all():
             break
-        hidden = teller.advance(chosen[:, None], begun[:, None])
+        teller.advance(chosen[:, None], begun[:, None])
     return [item[: _length(item[:, 0] == prior.end)] for item in torch.stack(codes[1:], 1)]
+
+
+def _say(teller: Teller, begun: Tensor, since: Tensor, last: Tensor, goes_on: bool, temperature: float,
+         uniform: Tensor) -> Tensor:  # fmt: skip
+    """The codes (b, s) of one step, slot by slot; ``uniform`` (b, s)."""
+    chosen = []
+    for slot in range(uniform.shape[1]):
+        logits = teller.logits(slot)
+        if slot:
+            _follow(teller.prior, logits, chosen[0])
+        else:
+            _allow_codes(teller.prior, logits, begun, since, last, goes_on)
+        chosen.append(draw(logits, Choice(temperature, CODE.nucleus), uniform[:, slot]))
+        teller.choose(slot, chosen[slot])
+    return torch.stack(chosen, 1)
 
 
 def _allow_codes(prior: Prior, logits: Tensor, begun: Tensor, since: Tensor, last: Tensor, goes_on: bool) -> None:
