@@ -12,9 +12,9 @@ from tqdm import tqdm
 from music.beats import Beats, track
 from music.chords import estimate
 from music.data import emopia, read_notes
-from music.labels import Labeller, anchored, features
+from music.labels import MAJOR, MINOR, Labeller, anchored, features
 from music.score import bar_lines, to_notes
-from music.tokens import BAR, BEAT, CHORD, CONTI, PITCH, Vocabulary, encode, quantise
+from music.tokens import BAR, BEAT, CHORD, CONTI, DURATION, PITCH, Vocabulary, encode, quantise
 
 log = logging.getLogger(__name__)
 BLOCK = 4  # bars that share a label; it is read off the eight bars around them
@@ -131,6 +131,19 @@ def transpose(rows: np.ndarray, by: int, vocabulary: Vocabulary) -> np.ndarray:
     return out
 
 
+def home(rows: np.ndarray, vocabulary: Vocabulary) -> int:
+    """Semitones, -5 to 6, that bring the music of ``rows`` to C major or A minor (Krumhansl's key profiles).
+
+    All is learnt and sampled there: a small model then spends nothing on twelve keys.
+    """
+    sounding = rows[:, PITCH] > 0
+    pitch = vocabulary.numbers(PITCH)[rows[sounding, PITCH]].astype(int)
+    profile = np.bincount(pitch % 12, weights=vocabulary.numbers(DURATION)[rows[sounding, DURATION]], minlength=12)
+    keys = np.array([[np.dot(np.roll(k - k.mean(), t), profile) / k.std() for t in range(12)] for k in (MAJOR, MINOR)])
+    mode, tonic = np.unravel_index(keys.argmax(), keys.shape)
+    return int((9 * mode - tonic + 5) % 12 - 5)
+
+
 class Batch(NamedTuple):
     rows: np.ndarray  # (b, n, 7)
     lengths: np.ndarray  # (b,)
@@ -141,7 +154,7 @@ class Batch(NamedTuple):
 
 
 class Passages:
-    """Endless random passages that begin at a bar line, in a random key.
+    """Endless random passages that begin at a bar line, brought :func:`home`.
 
     ``shares`` gives each group's part of the passages; within a group, longer pieces come more often.
     """
@@ -165,7 +178,7 @@ class Passages:
         whole = lines[first] + len(rows) == len(piece.rows)
         bar = np.cumsum(rows[:, BEAT] == BAR) - 1
         left = len(lines) - 1 - first - bar if piece.ends else np.full(len(rows), far)
-        rows = transpose(rows, int(self.random.integers(-5, 7)), self.vocabulary)
+        rows = transpose(rows, home(rows, self.vocabulary), self.vocabulary)
         return rows, bar, left, piece.feeling[first : first + bar[-1] + 1], whole
 
     def batch(self, size: int, far: int) -> Batch:

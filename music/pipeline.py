@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from gen import checkpoints, media
 from gen.emotion.spec import Emotion, EmotionCurve
+from music.corpus import home, transpose
 from music.tokens import BAR, BEAT, METRICAL, Grid, Vocabulary, decode, encode, violation
 
 if TYPE_CHECKING:
@@ -113,9 +115,24 @@ class MusicGenerator:
         for i in range(0, len(seeds), BATCH):
             part = slice(i, i + BATCH)
             passes = Passes(self, curves[part], seeds[part], bars, guidance, temperature)
-            rows = passes.run(opening, lambda done, at=i: progress((at + BATCH * done) / (len(seeds) + BATCH - 1)))
+            share = lambda done, at=i: progress((at + BATCH * done) / (len(seeds) + BATCH - 1))
+            with one_thread():
+                rows = passes.run(opening, share)
             pieces += [Piece(r, decode(r, self.vocabulary)) for r in rows]
         return pieces
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: steps this small gain nothing from more, and lose manifold when the cores are busy."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class Passes:
@@ -127,9 +144,11 @@ class Passes:
         self.guidance, self.temperature = guidance, temperature
 
     def run(self, opening: np.ndarray | None, progress: Callable[[float], None]) -> list[np.ndarray]:
-        """Rows (T, 7) of each piece, the opening's included."""
+        """Rows (T, 7) of each piece with its opening; sampled at home, heard in the opening's key or a seed's."""
         opening = np.zeros((0, 7), np.int64) if opening is None else opening.astype(np.int64)
-        done, begun = [opening] * len(self.seeds), 0
+        keys = [-home(opening, self.generator.vocabulary)] * len(self.seeds) if len(opening) else [
+            int(np.random.default_rng(seed).integers(-5, 7)) for seed in self.seeds]  # fmt: skip
+        done, begun = [self._moved(opening, -keys[0])] * len(self.seeds), 0
         while begun < self.bars:
             context = [_last_bars(rows, CONTEXT) for rows in done]
             heard = int((context[0][:, BEAT] == BAR).sum())
@@ -138,7 +157,15 @@ class Passes:
             fresh = self._next(context, heard, begun, new, share)
             done = [np.concatenate(pair) for pair in zip(done, fresh, strict=True)]
             begun += new
-        return done
+        moved = [self._moved(rows[len(opening) :], key) for rows, key in zip(done, keys, strict=True)]
+        return [np.concatenate((opening, rows)) for rows in moved]
+
+    def _moved(self, rows: np.ndarray, by: int) -> np.ndarray:
+        """The rows ``by`` semitones higher, or an octave off that where they would leave the keyboard."""
+        if by == 0:
+            return rows
+        tries = (transpose(rows, by + octave, self.generator.vocabulary) for octave in (0, -12, 12))
+        return next((moved for moved in tries if moved is not rows), rows)
 
     def _next(self, context: list[np.ndarray], heard: int, begun: int, new: int, progress) -> list[np.ndarray]:
         """The rows of the ``new`` bars from bar ``begun`` on, after the ``heard`` bars of each ``context``."""
