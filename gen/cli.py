@@ -1,4 +1,4 @@
-"""The command line: ``affekt plan | render | <kind> | emotion | checkpoints | train | evaluate | ablate | version``.
+"""The command line: ``affekt plan | render | <kind> | emotion | perceive | checkpoints | train | evaluate | ablate``.
 
 Options of a kind come from its task class, so they are the fields that YAML and Python have. Nothing here imports
 PyTorch; a user's mistake ends as one line on stderr and the exit code of its error.
@@ -17,6 +17,7 @@ from typing import get_origin
 
 import gen
 from gen import registry
+from gen.emotion import commands as emotion_commands
 from gen.errors import AffektError, InputError, RenderError
 
 TEXT = "\0"  # put before an argument such as "-sad", so that argparse does not take it for an option
@@ -75,7 +76,7 @@ def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         command = commands.add_parser(kind, help=f"render one {kind} task; its options are the fields of a job")
         if arguments and arguments[0] == kind:
             _add_kind(command, kind)
-    _add_emotion(commands)
+    emotion_commands.add(commands, Parser, text, path)
     _add_checkpoints(commands)
     _add_research(commands)
     version = commands.add_parser("version", help="print the version")
@@ -214,27 +215,7 @@ def _render_one(options) -> None:
     _run(plan_tasks({name: task}), options)
 
 
-# ---------------------------------------------------------------- emotion, checkpoints, research
-
-
-def _add_emotion(commands) -> None:
-    emotion = commands.add_parser("emotion", help="what an emotion means here")
-    describe = emotion.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser).add_parser(
-        "describe", help="its mix, valence, arousal and dominance, its quadrant"
-    )
-    describe.add_argument("text", type=text, help='such as "happy 0.7 + surprise 0.3 @ 1.2"')
-    describe.add_argument("--json", action="store_true", help="as JSON")
-    describe.add_argument("--plot", type=path, metavar="X.png", help="draw where it lies")
-    describe.set_defaults(command=_describe)
-
-
-def _describe(options) -> None:
-    from gen.emotion.describe import describe, plot, report
-
-    found = describe(options.text)
-    print(json.dumps(found, indent=1, ensure_ascii=False) if options.json else report(found))
-    if options.plot:
-        plot(options.text, options.plot)
+# ---------------------------------------------------------------- checkpoints, research
 
 
 def _add_checkpoints(commands) -> None:

@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gen.emotion import own
+
 CANONICAL = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
 QUADRANTS = ("Q1", "Q2", "Q3", "Q4")
 
@@ -116,7 +118,8 @@ def expected_dominance(valence: float, arousal: float) -> float:
 
 @functools.cache
 def terms() -> dict[str, Term]:
-    """Every term by name: the canonical eight first, the quadrants, the measured words, the aliases that are mixes."""
+    """Every term by name: the canonical eight first, the quadrants, the measured words, the aliases that are mixes, and
+    what the user has added."""
     mean, _ = canonical()
     table = {}
     for index, name in enumerate(CANONICAL):
@@ -133,6 +136,8 @@ def terms() -> dict[str, Term]:
         shares = np.array([float(part[1]) if len(part) == 2 else 1.0 for part in parts])
         meaning = blend([table[part[0]] for part in parts], shares / shares.sum())
         table[row["word"]] = _draw(table[row["word"]], meaning) if row["how"] == "kin" else meaning
+    for name, facts in own.read().items():
+        table[name] = Term(*(np.array(facts[part]) for part in ("vad", "sd", "weights", "quadrants")))
     return table
 
 

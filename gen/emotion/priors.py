@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from gen.checkpoints import digest, folder
 from gen.emotion import lexicon
 from gen.errors import CheckpointError
 
@@ -25,9 +26,12 @@ def smooth_map(vad: np.ndarray, width: int, seed: int = 0) -> np.ndarray:
 
 
 def read(path: str | Path) -> tuple[Tensor, Tensor]:
-    """``mean`` and ``var``, both (8, e) in canonical order, from a safetensors file."""
+    """``mean`` and ``var``, both (8, e) in canonical order, from a safetensors file or a checkpoint that has one."""
+    if not str(path).endswith(".safetensors"):
+        digest(str(path))
+        path = folder(path) / "priors.safetensors"
     if not Path(path).is_file():
-        raise CheckpointError(f"There is no priors file {path}: give the path of a safetensors file.")
+        raise CheckpointError(f"There is no priors file {path}: give a safetensors file, or a checkpoint's name.")
     tensors = load_file(path)
     if {"mean", "var"} - tensors.keys() or len(tensors["mean"]) != len(lexicon.CANONICAL):
         raise CheckpointError(f"{path} must hold 'mean' and 'var', each with a row for every canonical emotion.")

@@ -7,6 +7,7 @@ Python (:mod:`gen.emotion.grammar` gives the grammar). Shapes: t times, 8 emotio
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
@@ -19,6 +20,8 @@ from gen.errors import InputError
 __all__ = ["CANONICAL", "QUADRANTS", "Emotion", "EmotionCurve", "Keyframe", "Samples"]
 
 ROUND = 6  # decimals of a weight
+EMBEDDING = "emotion-embedding"  # the checkpoint that reads emotions off files
+SECONDS_A_BAR = 2.0  # four beats at 120 a minute
 
 
 def _mix(pairs: tuple[tuple[str, float], ...]) -> tuple[tuple[str, float], ...]:
@@ -160,17 +163,25 @@ class Samples(NamedTuple):
 
 
 class EmotionCurve(Value):
-    """Keyframes over seconds or bars; before the first and after the last the curve is constant."""
+    """Keyframes over seconds or bars; before the first and after the last the curve is constant.
 
-    keyframes: tuple[Keyframe, ...] = Field(min_length=1)
+    Or the emotion of a file, ``{from: message.wav}``: read when it is first needed, as one emotion, or with
+    ``follow: true`` as it goes along in the file (in bars: a bar for each two seconds).
+    """
+
+    keyframes: tuple[Keyframe, ...] = ()
     unit: Literal["seconds", "bars"] = "seconds"
+    source: Path | None = None
+    follow: bool = False
 
     @model_validator(mode="before")
     @classmethod
     def _read(cls, data):
         if isinstance(data, str):
             return grammar.curve_fields(data)
-        if isinstance(data, Emotion) or (isinstance(data, Mapping) and "keyframes" not in data):
+        if isinstance(data, Mapping) and "from" in data:
+            return {"source": data["from"], **{name: value for name, value in data.items() if name != "from"}}
+        if isinstance(data, Emotion) or (isinstance(data, Mapping) and not data.keys() & {"keyframes", "source"}):
             return {"keyframes": [{"at": 0.0, "emotion": data}]}
         if isinstance(data, Sequence):
             return {"keyframes": data}
@@ -178,6 +189,8 @@ class EmotionCurve(Value):
 
     @model_validator(mode="after")
     def _ordered(self):
+        if bool(self.keyframes) == bool(self.source):
+            raise ValueError("A curve needs keyframes, or a file to take the emotion from.")
         times = [key.at for key in self.keyframes]
         if any(later <= earlier for earlier, later in pairwise(times)):
             raise ValueError(f"The times of a curve must rise, not go {', '.join(map(_short, times))}.")
@@ -188,9 +201,22 @@ class EmotionCurve(Value):
         """The curve that is ``emotion`` at all times."""
         return cls(keyframes=(Keyframe(at=0.0, emotion=emotion),))
 
+    def heard(self) -> "EmotionCurve":
+        """The curve with what its file says, if it is one of a file. Raises :class:`InputError`."""
+        if self.source is None:
+            return self
+        from gen.emotion.perceive import perceive
+
+        found = perceive(self.source)
+        if not self.follow:
+            return EmotionCurve(keyframes=(Keyframe(at=0.0, emotion=found.emotion),), unit=self.unit)
+        pace = SECONDS_A_BAR if self.unit == "bars" else 1.0
+        keys = tuple(key.model_copy(update={"at": key.at / pace}) for key in found.curve().keyframes)
+        return EmotionCurve(keyframes=keys, unit=self.unit)
+
     def sample(self, times: Sequence[float]) -> Samples:
         """The curve at ``times`` (t,), in its own unit; weights, point and intensity each go from key to key."""
-        keys, times = self.keyframes, np.asarray(times, float)
+        keys, times = self.heard().keyframes, np.asarray(times, float)
         starts = np.array([key.at for key in keys])
         here = np.clip(np.searchsorted(starts, times, side="right") - 1, 0, len(keys) - 1)
         after = np.minimum(here + 1, len(keys) - 1)
@@ -211,6 +237,8 @@ class EmotionCurve(Value):
         )
 
     def __str__(self) -> str:
+        if self.source is not None:
+            return f"{'follow' if self.follow else 'from'}: {self.source}"
         first = self.keyframes[0]
         if len(self.keyframes) == 1 and (first.at, first.ease, self.unit) == (0.0, "linear", "seconds"):
             return str(first.emotion)

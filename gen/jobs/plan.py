@@ -9,9 +9,11 @@ from pathlib import Path
 
 from gen import registry
 from gen.checkpoints import digest, sha256
+from gen.emotion import own
+from gen.emotion.spec import EMBEDDING, EmotionCurve
 from gen.errors import InputError
 from gen.jobs.jobfile import REFERENCE, JobFile, is_reference
-from gen.jobs.schema import Task, canonical, with_paths
+from gen.jobs.schema import Task, canonical, curves, with_paths
 
 SCHEMA = 1  # part of every key: raise it when the same task is meant to give another result
 
@@ -87,8 +89,18 @@ def _item(id: str, job: str, task: Task, name: str, others: Mapping[str, Item]) 
     """Work out an item's key; ``others`` holds every item that it needs."""
     checkpoints = tuple(registry.get("generator", task.kind).checkpoints(task))
     facts = [SCHEMA, canonical(task, lambda path: _content(path, others)), [digest(c) for c in checkpoints]]
+    facts += _feelings(task)
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
     return Item(id, job, task, name, key, _references(task), checkpoints)
+
+
+def _feelings(task: Task) -> list[str]:
+    """Digests of what else decides how a task's emotions read: the embedding for those of a file, the user's terms."""
+    seen: list[EmotionCurve] = []
+    curves(task, lambda curve: seen.append(curve) or curve)
+    used = {term for curve in seen for key in curve.keyframes for term, _ in key.emotion.mix or ()}
+    found = [digest(EMBEDDING)] if any(curve.source for curve in seen) else []
+    return found + [digest for name, digest in sorted(own.digests().items()) if name in used]
 
 
 def _content(path: Path, others: Mapping[str, Item]) -> str:

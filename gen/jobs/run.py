@@ -21,7 +21,7 @@ from gen.jobs import executors
 from gen.jobs.cache import Cache
 from gen.jobs.jobfile import REFERENCE, is_reference
 from gen.jobs.plan import Item, Plan
-from gen.jobs.schema import Task, with_paths
+from gen.jobs.schema import Task, curves, with_paths
 from gen.provenance import manifest
 
 log = logging.getLogger(__name__)
@@ -110,7 +110,8 @@ def _render(work: Work, task: Task, progress: Callable[[float, str], None]) -> N
     facts = manifest(work.task, task.seed, device.split(":")[0], work.checkpoints)
     cache = Cache(work.cache)
     with cache.draft() as draft:
-        cache.commit(draft, work.key, generator.render(task, draft, facts, progress))
+        heard = curves(task, lambda curve: curve.heard())
+        cache.commit(draft, work.key, generator.render(heard, draft, facts, progress))
 
 
 @lru_cache(maxsize=1)

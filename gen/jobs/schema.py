@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_jsonable_python
 
 from gen import registry
+from gen.emotion.spec import EmotionCurve
 from gen.errors import InputError
 
 Location = tuple[str | int, ...]
@@ -101,6 +102,19 @@ def _holds_paths(annotation) -> bool:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return any(_holds_paths(field.annotation) for field in annotation.model_fields.values())
     return annotation is Path or any(_holds_paths(part) for part in get_args(annotation))
+
+
+def curves(value, swap: Callable[[EmotionCurve], EmotionCurve]):
+    """A task (or anything inside one) with every emotion curve replaced by ``swap(curve)``."""
+    if isinstance(value, EmotionCurve):
+        return swap(value)
+    if isinstance(value, BaseModel):
+        new = {name: curves(getattr(value, name), swap) for name in type(value).model_fields}
+        return value.model_copy(update={name: item for name, item in new.items() if item is not getattr(value, name)})
+    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+        new = [curves(item, swap) for item in value]
+        return value if all(a is b for a, b in zip(new, value)) else type(value)(new)
+    return value
 
 
 def with_paths(value, swap: Callable[[Path], Path]):

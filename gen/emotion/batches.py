@@ -1,0 +1,176 @@
+"""Training batches: voices, faces, music, and voices with faces, balanced and varied."""
+
+from collections import defaultdict
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gen.emotion import features
+from gen.emotion.corpus import TERMS, Clip
+from gen.emotion.embedding import collate
+from gen.emotion.lexicon import terms
+
+COPIES = 3  # of each voice, at other speeds and heights; the first as it is
+LONGEST = {"voice": 40, "face": 20, "music": 32}  # steps of a training crop
+SHARES = {"ravdess": 6, "emodb": 12, "nemo": 26}  # single voices in a batch
+PAIRS = 10  # of RAVDESS: the same actor, sentence and emotion, normal and strong
+FACES = {"mead": 4, "neurosync": 2, "grid": 1, "painted": 9}
+PIECES, TOGETHER = 28, 8
+HOME = [int(terms()[t].quadrants.argmax()) if t != "neutral" else -1 for t in TERMS]  # the quadrant of each term
+POINTS = np.stack([terms()[t].mean for t in TERMS]).astype(np.float32)
+MASSES = np.stack([terms()[t].quadrants for t in TERMS]).astype(np.float32)
+CORNERS = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]], np.float32) * 0.6
+
+
+class Part(NamedTuple):
+    """Clips of one modality (or of voice and face): inputs of the embedder, and what is known of each clip."""
+
+    given: dict[str, tuple[Tensor, Tensor]]
+    term: Tensor  # (b,)
+    quadrant: Tensor  # (b,)
+    level: Tensor  # (b,)
+    person: Tensor  # (b,)
+
+
+class Batches:
+    """Endless batches of training clips."""
+
+    def __init__(self, clips: dict[str, list[Clip]], seed: int):
+        self.random = np.random.default_rng(seed)
+        self.clips = {name: [c for c in own if c.part == "train"] for name, own in clips.items()}
+        people = dict.fromkeys(c.person for own in self.clips.values() for c in own)
+        self.person = {name: i for i, name in enumerate(people)}
+        # Songs are too many and too short to be told apart: identity is that of speakers and actors.
+        self.known = list(dict.fromkeys(c.person for n in ("voice", "face") for c in self.clips[n]))
+        self.copies = {name: [self._copies(name, c) for c in own] for name, own in self.clips.items()}
+        self.index = {name: self._index(own) for name, own in self.clips.items()}
+        strong = [i for i, c in enumerate(self.clips["voice"]) if c.level > 1]
+        normal = {(c.person, c.term, c.key): i for i, c in enumerate(self.clips["voice"]) if c.level < 1}
+        self.pairs = [(normal[k], i) for i in strong if (k := self._pair(i)) in normal]
+
+    def _pair(self, i: int) -> tuple:
+        clip = self.clips["voice"][i]
+        return clip.person, clip.term, clip.key
+
+    def _copies(self, name: str, clip: Clip) -> list[np.ndarray]:
+        made = [clip.rows.astype(np.float32)]
+        if name == "voice":
+            made += [other_voice(made[0], self.random) for _ in range(COPIES - 1)]
+        return [features.steps(name, rows) for rows in made]
+
+    def _index(self, clips: list[Clip]) -> dict[str, dict[int, list[int]]]:
+        """Places of the clips by corpus and class."""
+        found = defaultdict(lambda: defaultdict(list))
+        for i, clip in enumerate(clips):
+            found[clip.group][max(clip.term, clip.quadrant)].append(i)
+        return found
+
+    def moments(self, name: str) -> tuple[Tensor, Tensor]:
+        """Mean and one over the standard deviation of the steps, (f,) each."""
+        rows = np.concatenate([copy for own in self.copies[name] for copy in own])
+        return torch.from_numpy(rows.mean(0)), torch.from_numpy(1 / (rows.std(0) + 0.05))
+
+    def _draw(self, name: str, group: str, count: int) -> list[int]:
+        """Clips of a corpus, every class as often as any other."""
+        classes = list(self.index[name][group].values())
+        return [int(self.random.choice(classes[self.random.integers(len(classes))])) for _ in range(count)]
+
+    def next(self) -> list[Part]:
+        """Voices (the first 2 PAIRS in pairs), faces, music, and voices each with a face of its emotion."""
+        pairs = [self.pairs[i] for i in self.random.integers(len(self.pairs), size=PAIRS)]
+        voices = [i for pair in pairs for i in pair]
+        voices += [i for group, n in SHARES.items() for i in self._draw("voice", group, n)]
+        faces = [i for group, n in FACES.items() for i in self._draw("face", group, n)]
+        parts = [self._part("voice", voices), self._part("face", faces),
+                 self._part("music", self._draw("music", "emopia", PIECES))]  # fmt: skip
+        seen = defaultdict(list)
+        for i in self._draw("face", "painted", 40) + self._draw("face", "mead", 24):
+            seen[self.clips["face"][i].term].append(i)
+        spoken = [i for i in self.random.permutation(voices) if seen[self.clips["voice"][i].term]][:TOGETHER]
+        beside = [int(self.random.choice(seen[self.clips["voice"][i].term])) for i in spoken]
+        voice, face = self._part("voice", spoken), self._part("face", beside)
+        return [*parts, voice._replace(given=voice.given | face.given)]
+
+    def _part(self, name: str, chosen: list[int]) -> Part:
+        clips = [self.clips[name][i] for i in chosen]
+        rows = [self._crop(name, self.copies[name][i]) for i in chosen]
+        steps, mask = collate([torch.from_numpy(row) for row in rows])
+        vary = {"voice": vary_voices, "face": vary_faces, "music": vary_music}[name]
+        quadrant = [c.quadrant if c.quadrant >= 0 else HOME[c.term] for c in clips]
+        facts = [c.term for c in clips], quadrant, [c.level for c in clips], [self.person[c.person] for c in clips]
+        return Part({name: vary(steps, mask)}, *map(torch.tensor, facts))
+
+    def _crop(self, name: str, copies: list[np.ndarray]) -> np.ndarray:
+        rows, longest = copies[self.random.integers(len(copies))], LONGEST[name]
+        size = int(min(len(rows), longest) * self.random.uniform(0.6, 1)) + 1
+        start = self.random.integers(max(len(rows) - size, 0) + 1)
+        return rows[start : start + size]
+
+
+def targets(part: Part) -> tuple[Tensor, Tensor, Tensor]:
+    """Points in valence-arousal-dominance (b 3), their mask (b 3), and shares of the quadrants (b 4)."""
+    spoken = part.term[:, None] >= 0
+    term, corner = part.term.clamp(min=0), part.quadrant.clamp(min=0)
+    points = (torch.from_numpy(POINTS)[term] * part.level[:, None]).clamp(-1, 1)
+    corners = torch.nn.functional.pad(torch.from_numpy(CORNERS)[corner], (0, 1))
+    known = torch.ones_like(points)
+    known[:, 2] = (part.term >= 0).float()
+    shares = torch.where(spoken, torch.from_numpy(MASSES)[term], torch.eye(4)[corner])
+    return torch.where(spoken, points, corners), known, shares
+
+
+def other_voice(rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """The rows (n, 68) of a voice up to 12 % slower or faster, and up to 1.5 mel bands higher or lower."""
+    speed, shift = np.exp(random.uniform(-0.12, 0.12)), random.uniform(-1.5, 1.5)
+    at = np.arange(0, len(rows) - 1, speed)
+    low, share = at.astype(int), (at % 1)[:, None]
+    rows = rows[low] * (1 - share) + rows[low + 1] * share
+    band = np.clip(np.arange(features.BANDS) - shift, 0, features.BANDS - 1)
+    low = np.minimum(band.astype(int), features.BANDS - 2)
+    bands = rows[:, low] * (1 - band + low) + rows[:, low + 1] * (band - low)
+    height = rows[:, features.BANDS + 1 :][:, :1] + 0.1 * shift * (rows[:, -1:] > 0.5)
+    return np.concatenate([bands, rows[:, features.BANDS : features.BANDS + 1], height,
+                           rows[:, features.BANDS + 2 :]], 1).astype(np.float32)  # fmt: skip
+
+
+def vary_voices(steps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Another microphone and room: a smooth filter, a noise floor; and a band and some steps go missing."""
+    b, bands = len(steps), features.BANDS
+    steps = steps.clone()
+    waves = torch.cos(torch.rand(b, 3, 1) * 6.3 + torch.linspace(0, 1, bands) * torch.rand(b, 3, 1) * 9)
+    mean = steps[..., :bands] + (torch.randn(b, 3, 1) * 0.08 * waves).sum(1)[:, None]
+    floor = torch.rand(b, 1, 1) * 0.6 - 1.1
+    buried = mean < floor
+    steps[..., :bands] = torch.maximum(mean, floor)
+    spread = steps[..., features.VOICE : features.VOICE + bands]
+    steps[..., features.VOICE : features.VOICE + bands] = torch.where(buried, spread.clamp(max=0.05), spread)
+    first = torch.randint(0, bands - 8, (b, 1))
+    band = torch.arange(bands)
+    lost = (band >= first) & (band < first + torch.randint(0, 9, (b, 1)))
+    steps[..., :bands] = steps[..., :bands].masked_fill(lost[:, None], -0.6)
+    return steps, _drop_steps(mask)
+
+
+def vary_faces(steps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Another face and tracker: its own offset and gain per coefficient; sometimes no mouth, or no head pose."""
+    b, shapes = len(steps), features.SHAPES
+    gain = torch.exp(0.25 * torch.randn(b, 1, steps.shape[2]))
+    offset = 0.04 * torch.randn(b, 1, steps.shape[2])
+    offset[..., features.FACE :] = 0
+    steps = steps * gain + offset
+    hidden = torch.zeros(b, features.FACE, dtype=torch.bool)
+    hidden[:, 14:shapes] = (torch.rand(b) < 0.15)[:, None]
+    hidden[:, shapes:] = (torch.rand(b) < 0.3)[:, None]
+    return steps.masked_fill(torch.cat((hidden, hidden), 1)[:, None], 0), _drop_steps(mask)
+
+
+def vary_music(steps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Some noise on every measure."""
+    return steps + 0.1 * torch.randn_like(steps), _drop_steps(mask)
+
+
+def _drop_steps(mask: Tensor) -> Tensor:
+    kept = mask & (torch.rand(mask.shape) > 0.1)
+    return torch.where(kept.any(1, keepdim=True), kept, mask)

@@ -1,0 +1,48 @@
+"""The commands about emotions: ``affekt emotion describe | make`` and ``affekt perceive``."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+
+def add(commands, parser_class, text: Callable[[str], str], path: Callable[[str], Path]) -> None:
+    """Add the commands to ``commands``; ``text`` and ``path`` turn arguments into values."""
+    emotion = commands.add_parser("emotion", help="what an emotion means here; add your own")
+    actions = emotion.add_subparsers(required=True, metavar="COMMAND", parser_class=parser_class)
+    describe = actions.add_parser("describe", help="its mix, valence, arousal and dominance, its quadrant")
+    describe.add_argument("text", type=text, help='such as "happy 0.7 + surprise 0.3 @ 1.2"')
+    describe.add_argument("--json", action="store_true", help="as JSON")
+    describe.add_argument("--plot", type=path, metavar="X.png", help="draw where it lies")
+    describe.set_defaults(command=_describe)
+    make = actions.add_parser("make", help="a new emotion from a few clips, known by its name from then on")
+    make.add_argument("name", type=text)
+    make.add_argument("clips", type=path, nargs="+", help="voices, MIDI files, or faces as coefficients (.npz)")
+    make.set_defaults(command=_make)
+    perceive = commands.add_parser("perceive", help="the emotion of a voice, a MIDI file, a text, a face's motion")
+    perceive.add_argument("file", type=path)
+    perceive.add_argument("--json", action="store_true", help="as JSON")
+    perceive.add_argument("--curve", action="store_true", help="also over time")
+    perceive.set_defaults(command=_perceive)
+
+
+def _make(options) -> None:
+    from gen.emotion.own import make
+
+    print(make(options.name, options.clips))
+
+
+def _perceive(options) -> None:
+    from gen.emotion.perceive import perceive, report
+
+    found = perceive(options.file)
+    facts = found.facts(options.curve)
+    print(json.dumps(facts, indent=1, ensure_ascii=False) if options.json else report(found, options.curve))
+
+
+def _describe(options) -> None:
+    from gen.emotion.describe import describe, plot, report
+
+    found = describe(options.text)
+    print(json.dumps(found, indent=1, ensure_ascii=False) if options.json else report(found))
+    if options.plot:
+        plot(options.text, options.plot)

@@ -1,0 +1,194 @@
+"""The recordings the embedding learns from, as features with labels, split by speaker, actor and song.
+
+``data`` is a folder with ``speech/emotional``, ``face/motion``, ``music/emopia`` and ``emotion``. Everything is read
+once and kept in ``<cache>/{voice,face,music}.npz``.
+"""
+
+import csv
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from gen.emotion import features
+from gen.emotion.lexicon import CANONICAL
+
+log = logging.getLogger(__name__)
+
+TERMS = (*CANONICAL, "calm", "bored")  # what the classifier tells apart; the last two are in some speech only
+SPOKEN = {"angry": "anger"}  # the corpora's names, where ours differ
+LEVELS = {"normal": 0.75, "strong": 1.25}  # RAVDESS; what has no level counts as 1
+TEST = {
+    *("ravdess:Actor_17", "ravdess:Actor_18", "ravdess:Actor_19", "ravdess:Actor_20"),
+    *("emodb:12", "emodb:13", "nemo:MK0", "nemo:WR0", "mead:W011"),
+}
+VALID = {"ravdess:Actor_15", "ravdess:Actor_16", "emodb:09", "nemo:TP0"}
+COPIES = 6  # of each piece of music, the first as it is
+CARRIERS = 3  # painted faces of each emotion on each stretch of unlabelled motion
+MODALITIES = ("voice", "face", "music")
+
+
+class Clip(NamedTuple):
+    """One labelled recording. ``term`` indexes TERMS and ``quadrant`` Q1..Q4; -1 where that is not known."""
+
+    rows: np.ndarray  # (n, f) float16
+    term: int
+    quadrant: int
+    level: float  # intensity
+    person: str  # a speaker, an actor or a song
+    group: str  # the corpus
+    part: str  # train, valid or test
+    key: str  # what pairs share: a sentence and its repetition; for music the clip
+
+
+def part_of_song(song: str) -> str:
+    """The split by song: 15 % test, 8 % valid, the rest train; a pure function of the song's name."""
+    bucket = int(hashlib.sha256(song.encode()).hexdigest(), 16) % 100
+    return "test" if bucket < 15 else "valid" if bucket < 23 else "train"
+
+
+def part_of(person: str) -> str:
+    return "test" if person in TEST else "valid" if person in VALID else "train"
+
+
+def voices(data: Path) -> list[Clip]:
+    """RAVDESS, EmoDB and nEMO: acted speech in English, German and Polish."""
+    from gen.media import read_audio
+
+    place, clips = data / "speech" / "emotional", []
+    with open(place / "labels.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        seen = features.voice(read_audio(place / row["file"], features.RATE)[0]).astype(np.float16)
+        term = TERMS.index(SPOKEN.get(row["emotion"], row["emotion"]))
+        level, person = LEVELS.get(row["intensity"], 1.0), row["speaker"]
+        clips.append(Clip(seen, term, -1, level, person, row["set"], part_of(person), row["text_id"]))
+    return clips
+
+
+def faces(data: Path) -> list[Clip]:
+    """MEAD's actors; captured fear and sadness (brows and eyes only); a neutral reader; painted faces.
+
+    A painted face is speech motion of people without a label, plus the recipe of an emotion at some intensity:
+    training material alone, since two actors are too few to learn from.
+    """
+    place, clips = data / "face" / "motion", []
+    mead = _motion(place / "mead_silent.npz")
+    for (coefs, pose), emotion, actor, level in zip(mead.clips, mead.file["emotion"], mead.file["actor"],
+                                                    mead.file["level"]):  # fmt: skip
+        term, person = TERMS.index(SPOKEN.get(str(emotion), str(emotion))), f"mead:{actor}"
+        strength = LEVELS["strong"] if level == 3 else 1.0
+        rows = features.face(coefs, pose).astype(np.float16)
+        clips.append(Clip(rows, term, -1, strength, person, "mead", part_of(person), ""))
+    captured = _motion(place / "neurosync.npz")
+    for (coefs, _), label in zip(captured.clips, captured.file["label"]):
+        if label in TERMS:
+            rows = features.face(coefs * captured.file["valid"]).astype(np.float16)
+            clips.append(Clip(rows, TERMS.index(label), -1, 1.0, "neurosync", "neurosync", "train", ""))
+    talking = _motion(place / "grid_s1.npz").clips[::5] + _motion(place / "other_clips.npz").clips
+    names = ["grid_s1"] * len(talking)
+    for i in range(-15, 0):
+        names[i] = f"talk{-i}"
+    for (coefs, pose), name in zip(talking[: len(talking) - 15 : 3], names):
+        clips.append(Clip(features.face(coefs, pose).astype(np.float16), 0, -1, 1.0, name, "grid", "train", ""))
+    return clips + painted(talking, names, data / "emotion" / "expression_recipes.json")
+
+
+class Motion(NamedTuple):
+    file: dict
+    clips: list[tuple[np.ndarray, np.ndarray | None]]
+
+
+def _motion(path: Path) -> Motion:
+    with np.load(path, allow_pickle=False) as file:
+        held = {name: file[name] for name in file.files}
+    cut = held["offsets"][1:-1]
+    coefs = np.split(held["coefs"].astype(np.float32), cut)
+    poses = np.split(held["pose"], cut) if "pose" in held else [None] * len(coefs)
+    return Motion(held, list(zip(coefs, poses)))
+
+
+def painted(talking: list, names: list[str], recipes: Path, seed: int = 0) -> list[Clip]:
+    """Up to four seconds of speech motion with each emotion of the recipes put on it."""
+    known = json.loads(recipes.read_text(encoding="utf-8"))["recipes"]
+    shapes = json.loads((recipes.parent.parent / "face/motion/blendshape_names.json").read_text(encoding="utf-8"))
+    rng, clips = np.random.default_rng(seed), []
+    for index, ((coefs, pose), name) in enumerate(zip(talking, names)):
+        if name == "grid_s1" and index % 6:
+            continue
+        for recipe, shares in known.items():
+            term = TERMS.index(SPOKEN.get(emotion := recipe.split("_")[0], emotion))
+            for _ in range(CARRIERS):
+                start = rng.integers(max(1, len(coefs) - 100))
+                rows = features.face(coefs[start : start + 100], None if pose is None else pose[start : start + 100])
+                level = rng.uniform(0.5, 1.5)
+                for shape, amount in shares.items():
+                    for side in ("", "Left", "Right"):
+                        if shape + side in shapes:
+                            rows[:, shapes.index(shape + side)] += level * amount * rng.uniform(0.4, 1.2)
+                rows[:, features.UNMEASURED] = 0
+                rows[:, : features.SHAPES] = rows[:, : features.SHAPES].clip(0, 1)
+                clips.append(Clip(rows.astype(np.float16), term, -1, level, name, "painted", "train", ""))
+    return clips
+
+
+def music(data: Path, seed: int = 0) -> list[Clip]:
+    """EMOPIA; each training piece in varied copies of 15 to 45 s."""
+    with open(data / "music" / "emopia" / "labels.csv", newline="", encoding="utf-8") as file:
+        table = list(csv.DictReader(file))
+    rng, clips = np.random.default_rng(seed), []
+    for row in table:
+        notes, part = features.notes_of(data / "music" / "emopia" / row["file"]), part_of_song(row["song"])
+        for copy in range(COPIES if part == "train" else 1):
+            rows = features.music(vary(notes, rng) if copy else notes[:1200]).astype(np.float16)
+            clips.append(Clip(rows, -1, int(row["quadrant"][1]) - 1, 1.0, row["song"], "emopia", part, row["file"]))
+    return clips
+
+
+def vary(notes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The same emotion played otherwise: transposed, faster, louder, only a part, every second time on a grid."""
+    moved = notes.copy()
+    moved[:, 2] = np.clip(moved[:, 2] + rng.integers(-5, 6), 21, 108)
+    moved[:, :2] *= np.exp(rng.uniform(-0.08, 0.08))
+    moved[:, 3] = np.clip(moved[:, 3] + rng.normal(0, 4), 1, 127)
+    length, first, last = rng.uniform(15, 45), moved[0, 0], moved[-1, 0]
+    begin = rng.uniform(first - 5, max(first + 1, last - length + 5))
+    part = moved[(moved[:, 0] >= begin) & (moved[:, 0] < begin + length)]
+    moved = part if len(part) >= 24 else moved[:1200]
+    if rng.random() < 0.5:
+        step = 15 / rng.uniform(70, 160)  # sixteenths
+        start = np.rint(moved[:, 0] / step)
+        stop = start + np.clip(np.rint((moved[:, 1] - moved[:, 0]) / step), 1, 16)
+        moved = np.column_stack((start * step, stop * step, moved[:, 2], np.rint(moved[:, 3] / 3) * 3))
+    return moved[np.lexsort((-moved[:, 2], moved[:, 0]))]
+
+
+def load(data: Path, cache: Path) -> dict[str, list[Clip]]:
+    """Clips by modality; read from ``cache``, which is filled first where it is empty."""
+    readers, found = {"voice": voices, "face": faces, "music": music}, {}
+    for name in MODALITIES:
+        path = cache / f"{name}.npz"
+        if not path.is_file():
+            log.info("reading the %s recordings once, into %s", name, path)
+            _save(readers[name](data), path)
+        found[name] = _load(path)
+    return found
+
+
+def _save(clips: list[Clip], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"draft-{path.name}")
+    rest = [[getattr(clip, name) for clip in clips] for name in Clip._fields[1:]]
+    np.savez(draft, rows=np.concatenate([clip.rows for clip in clips]), sizes=[len(clip.rows) for clip in clips],
+             **dict(zip(Clip._fields[1:], rest)))  # fmt: skip
+    draft.replace(path)
+
+
+def _load(path: Path) -> list[Clip]:
+    with np.load(path, allow_pickle=False) as file:
+        rows = np.split(file["rows"], np.cumsum(file["sizes"])[:-1])
+        rest = [file[name].tolist() for name in Clip._fields[1:]]
+    return [Clip(*fields) for fields in zip(rows, *rest)]

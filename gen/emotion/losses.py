@@ -1,0 +1,63 @@
+"""What the embedding is trained with. b clips, e width of the space, k classes."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def contrastive(z: Tensor, alike: Tensor, hard: Tensor, temperature: float = 0.1, weight: float = 2.0) -> Tensor:
+    """Supervised contrastive loss (Khosla et al., NeurIPS 2020, eq. 2) of z (b e).
+
+    ``alike`` (b b) says how much a pair belongs together; pairs in ``hard`` (b b) bool push ``weight`` times as much.
+    """
+    z = F.normalize(z, dim=-1)
+    logits = z @ z.T / temperature
+    itself = torch.eye(len(z), dtype=torch.bool)
+    push = (logits + hard * torch.log(torch.tensor(weight))).masked_fill(itself, -torch.inf)
+    log_share = logits - push.logsumexp(1, keepdim=True)
+    alike = alike.masked_fill(itself, 0)
+    total = alike.sum(1)
+    own = -(alike * log_share).sum(1) / total.clamp(min=1e-6)
+    return own[total > 0].mean() if (total > 0).any() else z.sum() * 0
+
+
+def divergence(mu: Tensor, log_var: Tensor) -> Tensor:
+    """KL divergence from N(0, 1), a mean over dimensions and clips (Kingma and Welling 2014, app. B)."""
+    return 0.5 * (mu.square() + log_var.exp() - 1 - log_var).mean()
+
+
+def ordered(mu: Tensor, axis: Tensor, weaker: Tensor, stronger: Tensor, margin: float = 0.3) -> Tensor:
+    """Logistic loss for pairs of rows whose second must lie further along ``axis`` (pairs, e).
+
+    ``weaker`` and ``stronger`` index mu; lengths count in units of the axis.
+    """
+    step = ((mu[stronger] - mu[weaker]) * axis).sum(-1) / axis.square().sum(-1).clamp(min=1e-6)
+    return F.softplus(6 * (margin - step)).mean() / 6
+
+
+class _Reverse(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, scale):
+        ctx.scale = scale
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return -ctx.scale * grad, None
+
+
+def reverse(x: Tensor, scale: float) -> Tensor:
+    """x itself, with its gradient turned round (Ganin and Lempitsky, ICML 2015, sec. 3)."""
+    return _Reverse.apply(x, scale)
+
+
+class Adversary(nn.Module):
+    """Tries to tell who, or which modality, a mean comes from; its reversed gradient takes that out of the mean."""
+
+    def __init__(self, space: int, classes: int, width: int = 128):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(space, width), nn.ReLU(), nn.Linear(width, classes))
+
+    def forward(self, mu: Tensor, target: Tensor, scale: float) -> Tensor:
+        """Cross-entropy of the targets (b,); those below 0 do not count."""
+        return F.cross_entropy(self.net(reverse(mu, scale)), target, ignore_index=-1)

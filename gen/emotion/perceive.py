@@ -1,0 +1,275 @@
+"""The emotion of a file: a voice, a piece of music, a face's motion or a text -> a mix, a point and an intensity.
+
+    found = perceive("message.wav")
+    found.emotion                       an Emotion, for any generator
+    found.curve()                       an EmotionCurve over the file's seconds
+
+Long files are read in windows. Confidence is calibrated for speech and for piano music; for faces and text there is
+no held-out material to calibrate on, so it is None.
+"""
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from gen.emotion import features, lexicon
+from gen.emotion.spec import EMBEDDING, Emotion, EmotionCurve, Keyframe
+from gen.errors import InputError
+
+MUSIC = {".mid", ".midi"}
+TEXT = {".txt", ".md"}
+MOTION = {".npz"}
+PICTURES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".jpg", ".jpeg", ".png", ".webp", ".gif"}
+WINDOW = {"voice": 4.0, "face": 4.0, "music": 30.0}  # seconds; what the embedding was trained on
+HOP = {"voice": 2.0, "face": 2.0, "music": 10.0}
+LEAST = {"voice": 0.3, "face": 0.2, "music": 1.0}  # seconds with something in them
+VOICED = 0.05  # share of rows with a pitch that makes a voice
+SHOWN = 0.05  # smallest share of a mix
+
+
+class Moment(NamedTuple):
+    """What a window says."""
+
+    at: float  # seconds, its middle
+    emotion: Emotion
+    vad: tuple[float, float, float]
+    confidence: float | None
+
+
+class Perception(NamedTuple):
+    """What a file says; ``kind`` is voice, face, music or text."""
+
+    kind: str
+    emotion: Emotion
+    vad: tuple[float, float, float]  # at the intensity perceived
+    confidence: float | None  # of the largest share of the mix
+    moments: tuple[Moment, ...]
+
+    def curve(self) -> EmotionCurve:
+        """The emotion over time, in seconds."""
+        return EmotionCurve(keyframes=tuple(Keyframe(at=m.at, emotion=m.emotion, ease="smooth") for m in self.moments))
+
+    def facts(self, curve: bool = False) -> dict:
+        """JSON-able; with the moments if ``curve``."""
+        found = {"kind": self.kind, **_facts(self)}
+        if curve:
+            found["curve"] = [{"at": round(m.at, 2), **_facts(m)} for m in self.moments]
+        return found
+
+
+def _facts(found: Perception | Moment) -> dict:
+    return {
+        "emotion": str(found.emotion),
+        "mix": dict(found.emotion.mix),
+        "intensity": found.emotion.intensity,
+        "vad": list(found.vad),
+        "confidence": found.confidence,
+    }
+
+
+def perceive(path: str | Path) -> Perception:
+    """Read the emotion of a file; raises :class:`InputError` where there is nothing to read in it."""
+    path = Path(path)
+    if path.suffix.lower() in TEXT and path.is_file():
+        return _text(path)
+    kind, windows = _windows(path)
+    return listen(kind, windows)
+
+
+def embed(path: str | Path):
+    """The mean (e,) of a voice, a face's motion or a piece of music in the embedding, over its windows."""
+    kind, windows = _windows(Path(path))
+    return _means(kind, windows).mean(0)
+
+
+def _windows(path: Path) -> tuple[str, list[tuple[float, np.ndarray]]]:
+    """The modality of a file, and its windows (middle in seconds, rows) that have something in them."""
+    ending = path.suffix.lower()
+    if ending in PICTURES:
+        raise InputError(
+            f"{path}: a picture or video of a face needs a face tracker, which is not part of this version; give the "
+            "face's ARKit coefficients (.npz), its sound as WAV, a MIDI file or a text (.txt)"
+        )
+    if not path.is_file():
+        raise InputError(f"there is no file {path}")
+    kind = "music" if ending in MUSIC else "face" if ending in MOTION else "voice"
+    read: Callable = {"music": _music, "face": _face, "voice": _voice}[kind]
+    windows = read(path)
+    if not windows:
+        raise InputError(f"{path}: there is nothing to read: {NOTHING[kind]}")
+    return kind, windows
+
+
+NOTHING = {
+    "voice": "it is silent, or no voice is heard in it",
+    "music": "it is shorter than a second",
+    "face": "it is shorter than a fifth of a second, or the face was never found",
+}
+
+
+def listen(kind: str, windows: list[tuple[float, np.ndarray]]) -> Perception:
+    """Windows of one modality -> what they say, each and together."""
+    import torch
+
+    model, neutral, axes = _model()
+    mu = _means(kind, windows)
+    with torch.inference_mode():
+        reading = model.read(mu)
+        terms, quadrants = (p.numpy() for p in model.probabilities(reading))
+    along = ((mu - neutral) @ axes).numpy()  # (w, 10)
+    shares, vad = (quadrants if kind == "music" else terms), reading.vad.numpy()
+    moments = tuple(
+        Moment(round(at, 3), *_judge(kind, shares[i], vad[i], along[i])) for i, (at, _) in enumerate(windows)
+    )
+    return Perception(kind, *_judge(kind, shares.mean(0), vad.mean(0), along.mean(0)), moments)
+
+
+def _means(kind: str, windows: list[tuple[float, np.ndarray]]):
+    """(w, e) means of windows in the embedding."""
+    import torch
+
+    from gen.emotion.embedding import collate
+
+    model, _, _ = _model()
+    steps = [torch.from_numpy(features.steps(kind, rows)) for _, rows in windows]
+    with torch.inference_mode():
+        return torch.cat([model(**{kind: collate(steps[i : i + 32])}).mu for i in range(0, len(steps), 32)])
+
+
+def _judge(kind: str, shares: np.ndarray, vad: np.ndarray, along: np.ndarray) -> tuple:
+    """Emotion, point and confidence from the shares of the terms or quadrants."""
+    from gen.emotion.corpus import TERMS
+
+    names = lexicon.QUADRANTS if kind == "music" else TERMS
+    vad = vad.astype(float)
+    if kind == "music":
+        vad[2] = lexicon.expected_dominance(*vad[:2])
+        intensity = np.hypot(*vad[:2]) / np.hypot(0.6, 0.6)
+    else:
+        felt = shares[1:].sum()
+        intensity = shares[1:] @ along[1:] / felt if felt > 0.3 else 1.0
+    mix = {name: float(share) for name, share in zip(names, shares) if share >= min(SHOWN, shares.max())}
+    intensity = round(float(np.clip(intensity, 0, 2)), 2)
+    point = tuple(round(float(x), 3) for x in np.clip(vad, -1, 1))
+    confidence = None if kind == "face" else round(float(shares.max()), 3)
+    return Emotion(mix=_rounded(mix), intensity=intensity), point, confidence
+
+
+def _rounded(mix: dict[str, float]) -> dict[str, float]:
+    total = sum(mix.values())
+    return {name: round(share / total, 3) for name, share in mix.items()}
+
+
+@lru_cache(maxsize=1)
+def _model():
+    """The embedder, the neutral centroid (e,), and for each term the axis (e, 10) along which 1 is its centroid."""
+    import torch
+    from safetensors.torch import load_file
+
+    from gen import checkpoints
+    from gen.emotion.embedding import EmotionEmbedder
+
+    model = checkpoints.load(EMBEDDING, EmotionEmbedder).float().eval()
+    mean = load_file(checkpoints.folder(EMBEDDING) / "priors.safetensors")["terms.mean"].float()
+    axis = mean - mean[0]
+    return model, mean[0], torch.nan_to_num(axis / axis.square().sum(1, keepdim=True)).T
+
+
+def _spans(kind: str, length: float) -> list[tuple[float, float]]:
+    """Starts and ends, in seconds, of the windows of something ``length`` seconds long."""
+    if length <= 1.5 * WINDOW[kind]:
+        return [(0.0, length)]
+    starts = np.arange(0, length - WINDOW[kind] / 2, HOP[kind])
+    return [(start, min(start + WINDOW[kind], length)) for start in starts]
+
+
+def _voice(path: Path) -> list[tuple[float, np.ndarray]]:
+    from gen.media import read_audio
+
+    samples, rate = read_audio(path, features.RATE)
+    windows = []
+    loud = max(np.quantile(np.square(samples[::7]), 0.99) * features.ACTIVE, features.SILENCE)
+    for start, end in _spans("voice", len(samples) / rate):
+        part = samples[int(start * rate) : int(end * rate)]
+        if len(part) < LEAST["voice"] * rate or np.square(part).mean() < loud:
+            continue
+        rows = features.voice(part)
+        if (rows[:, -1] > 0.5).mean() >= VOICED and len(rows) >= LEAST["voice"] * features.VOICE_RATE:
+            windows.append(((start + end) / 2, rows))
+    return windows
+
+
+def _music(path: Path) -> list[tuple[float, np.ndarray]]:
+    notes = features.notes_of(path)
+    windows = []
+    for start, end in _spans("music", notes[:, 1].max()):
+        part = notes[(notes[:, 0] >= start) & (notes[:, 0] < end)]
+        if len(part) > 3 and np.ptp(part[:, :2]) >= LEAST["music"]:
+            windows.append(((start + end) / 2, features.music(part)))
+    return windows
+
+
+def _face(path: Path) -> list[tuple[float, np.ndarray]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            held = {name: file[name] for name in ("coefs", "pose", "detected", "fps") if name in file.files}
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is no npz file of plain arrays ({error})") from None
+    coefs = held.get("coefs")
+    if coefs is None or coefs.ndim != 2 or coefs.shape[1] != features.SHAPES:
+        raise InputError(f"{path} must hold 'coefs' (frames, 52), ARKit's blendshapes in their order")
+    rate = float(held.get("fps", features.FACE_RATE))
+    rows = features.face(coefs, held.get("pose"))[held.get("detected", np.ones(len(coefs), bool))]
+    at = np.arange(0, len(rows) - 1e-6, rate / features.FACE_RATE).astype(int)
+    rows = rows[at]
+    spans = _spans("face", len(rows) / features.FACE_RATE)
+    cut = [(a, b, rows[int(a * features.FACE_RATE) : int(b * features.FACE_RATE)]) for a, b in spans]
+    return [((a + b) / 2, part) for a, b, part in cut if len(part) >= LEAST["face"] * features.FACE_RATE]
+
+
+def _text(path: Path) -> Perception:
+    """Sentences in which the lexicon finds a term, weighted alike; a moment's time is the sentence's number."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text") from None
+    moments = []
+    for number, sentence in enumerate(re.split(r"[.!?\n]+", text)):
+        words = " ".join(re.findall(r"[^\W\d_]+(?:['’][^\W\d_]+)*", sentence))
+        if words and (found := _phrase(words)):
+            point = tuple(round(float(x), 3) for x in found.scaled())
+            moments.append(Moment(float(number), found, point, None))
+    if not moments:
+        raise InputError(f"{path}: there is nothing to read: no word for an emotion is in it")
+    total: dict[str, float] = {}
+    for moment in moments:
+        for term, share in moment.emotion.mix:
+            total[term] = total.get(term, 0.0) + share / len(moments)
+    intensity = float(np.mean([moment.emotion.intensity for moment in moments]))
+    emotion = Emotion(mix=total, intensity=round(intensity, 2))
+    return Perception("text", emotion, tuple(round(float(x), 3) for x in emotion.scaled()), None, tuple(moments))
+
+
+def _phrase(words: str) -> Emotion | None:
+    try:
+        return Emotion.parse(words)
+    except InputError:
+        return None  # no term of the lexicon in this sentence
+
+
+def report(found: Perception, curve: bool = False) -> str:
+    """Text for a terminal."""
+    sure = "not calibrated for this kind of file" if found.confidence is None else f"{found.confidence:.0%}"
+    lines = [f"{found.kind}: {found.emotion}", "point: " + _axes(found.vad), f"confidence: {sure}"]
+    if curve:
+        unit = " sentence" if found.kind == "text" else " s"
+        lines += [f"{m.at:7.1f}{unit}  {m.emotion}  ({_axes(m.vad)})" for m in found.moments]
+    return "\n".join(lines)
+
+
+def _axes(vad: tuple[float, float, float]) -> str:
+    return "  ".join(f"{name} {value:+.2f}" for name, value in zip(("valence", "arousal", "dominance"), vad))

@@ -1,0 +1,204 @@
+"""Features, networks, losses and training of the embedding: what they must not depend on, and that they learn."""
+
+import numpy as np
+import pytest
+import torch
+
+from gen.emotion import corpus, features, losses, train
+from gen.emotion.batches import Batches
+from gen.emotion.conditioner import BankConditioner, DirectionConditioner, GaussianConditioner
+from gen.emotion.corpus import MODALITIES, TERMS, Clip
+from gen.emotion.direction import DirectionSpace
+from gen.emotion.embedding import EmotionEmbedder, collate
+from gen.emotion.measures import calibration_error, chance, interval, precision, probe, recall
+from gen.emotion.spec import EmotionCurve
+from gen.errors import InputError
+
+RNG = np.random.default_rng(0)
+TINY = {"space": 32, "width": 16, "pooled": 16}
+
+
+def spoken(hz: float = 180.0, seconds: float = 1.0) -> np.ndarray:
+    """A buzz that swells and fades."""
+    t = np.arange(int(seconds * features.RATE)) / features.RATE
+    return (0.2 * np.sign(np.sin(2 * np.pi * hz * t)) * np.sin(np.pi * t / seconds)).astype(np.float32)
+
+
+@pytest.mark.parametrize("hz", [90.0, 180.0, 320.0])
+def test_pitch_is_found(hz):
+    rows = features.voice(spoken(hz))
+    height = rows[rows[:, -1] > 0.5, features.BANDS + 1]
+    assert 150 * 2 ** np.median(height) == pytest.approx(hz, rel=0.03)
+
+
+def test_a_voice_is_read_alike_at_any_level():
+    assert np.allclose(features.voice(spoken()), features.voice(0.05 * spoken()), atol=0.02)
+
+
+def test_silence_is_refused():
+    with pytest.raises(InputError, match="silent"):
+        features.voice(np.zeros(features.RATE, np.float32))
+
+
+def test_music_is_read_alike_in_any_key_but_for_its_height():
+    notes = np.column_stack([np.arange(30) / 3, np.arange(30) / 3 + 0.3, RNG.integers(50, 70, 30), np.full(30, 80)])
+    moved = notes + np.array([0, 0, 5, 0])
+    one, other = features.music(notes), features.music(moved)
+    height = [0]
+    assert np.allclose(np.delete(one, height, 1), np.delete(other, height, 1), atol=1e-5)
+    assert one.shape == (10, features.MUSIC)
+
+
+def test_a_face_keeps_no_place_and_nothing_unmeasured():
+    rows = features.face(np.ones((10, 52)), np.tile([0.1, 0, 0, 5, 6, 70], (10, 1)))
+    assert not rows[:, features.UNMEASURED].any() and np.allclose(rows[:, 52:], 0, atol=1e-5)
+
+
+def clip(kind: str, seconds: float = 2.0) -> torch.Tensor:
+    size = int(seconds / features.SECONDS[kind]) + 1
+    return torch.from_numpy(RNG.standard_normal((size, features.SIZES[kind]))).float()
+
+
+@pytest.mark.parametrize("kinds", [("voice",), ("face",), ("music",), ("voice", "face")])
+def test_a_batch_is_its_singles(kinds):
+    torch.manual_seed(0)
+    model = EmotionEmbedder(**TINY).eval()
+    rows = {kind: [clip(kind), clip(kind, 3.5)] for kind in kinds}
+    both = model(**{kind: collate(own) for kind, own in rows.items()})
+    for i in range(2):
+        alone = model(**{kind: collate([own[i]]) for kind, own in rows.items()})
+        assert torch.allclose(alone.mu[0], both.mu[i], atol=1e-4)
+    assert torch.allclose(both.mu.mean(1), torch.zeros(2), atol=1e-5)
+    assert torch.allclose(both.mu.var(1, correction=0), torch.ones(2), atol=1e-2)
+
+
+def test_a_face_changes_what_a_voice_says():
+    model = EmotionEmbedder(**TINY).eval()
+    voice, face = collate([clip("voice")]), collate([clip("face")])
+    assert not torch.allclose(model(voice=voice).mu, model(voice=voice, face=face).mu, atol=1e-3)
+
+
+def test_saved_and_loaded_is_the_same(tmp_path):
+    model = EmotionEmbedder(**TINY).eval()
+    model.save_pretrained(tmp_path)
+    again = EmotionEmbedder.from_pretrained(tmp_path, low_cpu_mem_usage=False)
+    rows = collate([clip("music", 9)])
+    assert torch.equal(model(music=rows).mu, again(music=rows).mu)
+
+
+def test_contrast_rewards_what_belongs_together():
+    near = torch.tensor([[1.0, 0], [1, 0.1], [0, 1], [0.1, 1]])
+    alike = torch.block_diag(torch.ones(2, 2), torch.ones(2, 2))
+    none = torch.zeros(4, 4, dtype=torch.bool)
+    mixed = near[[0, 2, 1, 3]]
+    assert losses.contrastive(near, alike, none) < losses.contrastive(mixed, alike, none)
+    hard = ~alike.bool()
+    assert losses.contrastive(mixed, alike, hard) > losses.contrastive(mixed, alike, none)
+
+
+def test_reversal_turns_the_gradient_and_nothing_else():
+    x = torch.ones(3, requires_grad=True)
+    y = losses.reverse(x, 0.5)
+    y.sum().backward()
+    assert torch.equal(y, x) and torch.equal(x.grad, torch.full((3,), -0.5))
+
+
+def test_divergence_and_order():
+    assert losses.divergence(torch.zeros(2, 4), torch.zeros(2, 4)) == 0
+    mu, axis = torch.tensor([[0.0, 0], [1, 0]]), torch.tensor([[1.0, 0]])
+    right = losses.ordered(mu, axis, torch.tensor([0]), torch.tensor([1]))
+    assert right < losses.ordered(mu, axis, torch.tensor([1]), torch.tensor([0]))
+
+
+def test_a_song_is_in_one_part_for_all_arts():
+    from music.data import part_of
+
+    names = [f"song {i}" for i in range(300)]
+    assert [corpus.part_of_song(name) for name in names] == [part_of(name) for name in names]
+    assert not corpus.TEST & corpus.VALID
+
+
+def test_measures_know_the_obvious():
+    true = np.array([0, 0, 0, 1])
+    assert recall(np.zeros(4, int), true) == 0.5
+    assert calibration_error(np.array([[0.75, 0.25]] * 4), true) == pytest.approx(0)
+    x = np.eye(3)[[0, 1, 2, 0, 1, 2]]
+    labels = np.array([0, 1, 2, 0, 1, 2])
+    assert precision(x, x, labels, labels).mean() == 1
+    assert 0.3 < chance(labels, np.tile(labels, 20)) < 0.45
+    value = interval(recall, np.array([0, 0, 1, 1]), true, true)
+    assert tuple(value) == (1, 1, 1)
+    who, texts = np.arange(40) % 2, np.arange(40) // 4
+    seen = RNG.standard_normal((40, 5)) + 4 * who[:, None]
+    assert probe(seen, who, texts).all()
+
+
+def corpus_of(count: int) -> dict[str, list[Clip]]:
+    """A small corpus in which the class is plain to see."""
+    voices, faces, music = [], [], []
+    def rows(f, k, n=40):
+        return (RNG.standard_normal((n, f)) + 2 * np.sin(np.arange(f) * (k + 1))).astype(np.float16)
+
+    for group, people in (("ravdess", 3), ("emodb", 2), ("nemo", 2)):
+        for person in range(people):
+            for term in range(7):
+                for key in range(count):
+                    for level in (0.75, 1.25) if group == "ravdess" and term else (1.0,):
+                        part = ("train", "valid", "test")[key] if key < 3 else "train"
+                        facts = term, -1, level, f"{group}:{person}", group, part, str(key)
+                        voices.append(Clip(rows(features.VOICE, term), *facts))
+    for group in ("mead", "neurosync", "grid", "painted"):
+        for term in range(8):
+            faces.append(Clip(rows(features.FACE, term), term, -1, 1.0, f"{group}:x", group, "train", ""))
+    for song in range(24):
+        part = ("train", "valid", "test")[song // 4 % 3]
+        music.append(Clip(rows(features.MUSIC, song % 4, 20), -1, song % 4, 1.0, f"s{song}", "emopia", part, str(song)))
+    return {"voice": voices, "face": faces, "music": music}
+
+
+def test_the_cache_gives_back_what_was_read(tmp_path):
+    clips = corpus_of(3)["music"]
+    corpus._save(clips, tmp_path / "music.npz")
+    for one, other in zip(clips, corpus._load(tmp_path / "music.npz"), strict=True):
+        assert np.array_equal(one.rows, other.rows) and one[1:] == other[1:]
+
+
+@pytest.mark.slow
+def test_training_learns_and_its_files_serve_the_conditioners(tmp_path):
+    torch.manual_seed(0)
+    clips = corpus_of(4)
+    batches, model = Batches(clips, 0), EmotionEmbedder()
+    train.fit(model, batches, train.Settings(steps=30), None)
+    train.finish(model, clips, tmp_path)
+    held = [c for c in clips["voice"] if c.part == "test"]
+    told = model.read(train.embed(model, "voice", held)).terms.argmax(1)
+    assert (told == torch.tensor([c.term for c in held])).float().mean() > 0.5
+    assert sum(p.stat().st_size for p in tmp_path.glob("diffusion*")) < 3e6
+    priors, curve = str(tmp_path / "priors.safetensors"), EmotionCurve.parse("happy 0.5 + sad 0.5 @ 0.7")
+    for conditioner in (GaussianConditioner(8, priors=priors), BankConditioner(8, priors=priors),
+                        DirectionConditioner(8, priors=str(tmp_path))):  # fmt: skip
+        tokens = conditioner(**conditioner.prepare([curve], [0.0])).tokens
+        assert tokens.shape == (1, 1, 8) and tokens.isfinite().all()
+    assert set(DirectionSpace.load(tmp_path).regions) <= set(TERMS)
+    assert model.config.space == 256 and len(MODALITIES) == 3
+
+
+def test_unknown_settings_are_named():
+    with pytest.raises(InputError, match="colour"):
+        train.parse({"colour": "red"})
+
+
+@torch.no_grad()
+def test_whitening_moves_the_space_and_not_what_is_read():
+    torch.manual_seed(0)
+    model = EmotionEmbedder(**TINY).eval()
+    rows = collate([clip("voice"), clip("voice", 3)])
+    before = model(voice=rows)
+    told = model.read(before.mu)
+    term = torch.arange(60) % 3
+    middle, spread = train.within(torch.randn(60, 32) + term[:, None], term)
+    model.whiten(middle, spread)
+    after = model(voice=rows)
+    assert not torch.allclose(after.mu, before.mu, atol=0.01)
+    for one, other in zip(model.read(after.mu), told):
+        assert torch.allclose(one, other, atol=1e-3)

@@ -1,0 +1,189 @@
+"""Emotions read off files, used as emotions in jobs, and kept under the user's own names; with the shipped weights."""
+
+import json
+import textwrap
+
+import numpy as np
+import pytest
+import torch
+
+from gen.cli import main
+from gen.emotion import lexicon, own
+from gen.emotion.perceive import perceive
+from gen.emotion.spec import Emotion, EmotionCurve
+from gen.errors import InputError
+from gen.jobs.plan import plan_file, plan_tasks
+from gen.jobs.schema import parse_task
+from gen.media import write_audio, write_midi
+
+RATE = 16_000
+
+
+@pytest.fixture
+def voice(tmp_path):
+    """Makes a sound file: a buzz that swells and fades twice a second."""
+
+    def make(name: str = "voice.wav", seconds: float = 2.0, hz: float = 170.0):
+        t = np.arange(int(seconds * RATE)) / RATE
+        wave = 0.2 * np.sign(np.sin(2 * np.pi * (hz * t + 3 * np.sin(5 * t)))) * np.sin(2 * np.pi * t) ** 2
+        write_audio(tmp_path / name, wave.astype(np.float32)[None], RATE)
+        return tmp_path / name
+
+    return make
+
+
+@pytest.fixture
+def tune(tmp_path):
+    import symusic
+
+    score = symusic.Score(480)
+    track = symusic.Track(program=0)
+    for i in range(64):
+        track.notes.append(symusic.Note(i * 240, 240, 60 + (0, 4, 7, 12)[i % 4], 80))
+    score.tracks.append(track)
+    write_midi(tmp_path / "tune.mid", score)
+    return tmp_path / "tune.mid"
+
+
+@pytest.fixture
+def own_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("AFFEKT_EMOTIONS", str(tmp_path / "emotions"))
+    yield tmp_path / "emotions"
+    lexicon.terms.cache_clear()
+
+
+def check(found):
+    assert sum(share for _, share in found.emotion.mix) == pytest.approx(1, abs=0.01)
+    assert all(-1 <= axis <= 1 for axis in found.vad) and 0 <= found.emotion.intensity <= 2
+    assert Emotion.parse(str(found.emotion)) == found.emotion
+    json.dumps(found.facts(curve=True))
+
+
+def test_a_voice_is_read(voice):
+    found = perceive(voice())
+    check(found)
+    assert found.kind == "voice" and 0 < found.confidence <= 1 and len(found.moments) == 1
+
+
+def test_a_long_voice_is_read_in_windows_and_its_pauses_are_not(voice):
+    path = voice(seconds=9)
+    found = perceive(path)
+    assert len(found.moments) == 4
+    assert len(found.curve().keyframes) == 4
+    check(found)
+
+
+def test_music_is_read(tune):
+    found = perceive(tune)
+    check(found)
+    assert found.kind == "music" and {name for name, _ in found.emotion.mix} <= set(lexicon.QUADRANTS)
+
+
+def test_a_face_is_read_without_a_confidence(tmp_path):
+    np.savez(tmp_path / "face.npz", coefs=np.random.default_rng(0).uniform(0, 0.4, (60, 52)), fps=25.0)
+    found = perceive(tmp_path / "face.npz")
+    check(found)
+    assert found.kind == "face" and found.confidence is None
+
+
+def test_a_text_is_read_sentence_by_sentence(tmp_path):
+    path = tmp_path / "letter.txt"
+    path.write_text("I was so sad. The table is brown. Then, joy!")
+    found = perceive(path)
+    check(found)
+    assert [m.at for m in found.moments] == [0, 2]
+
+
+def test_nothing_to_read_is_said(tmp_path):
+    write_audio(tmp_path / "silence.wav", np.zeros((1, RATE), np.float32), RATE)
+    noise = np.random.default_rng(0).normal(0, 0.1, (1, RATE)).astype(np.float32)
+    write_audio(tmp_path / "noise.wav", noise, RATE)
+    (tmp_path / "dry.txt").write_text("The table is 2 m long.")
+    for name, why in (("silence.wav", "silent"), ("noise.wav", "no voice"), ("dry.txt", "no word")):
+        with pytest.raises(InputError, match=f"nothing to read.*{why}"):
+            perceive(tmp_path / name)
+
+
+@pytest.mark.parametrize(("name", "why"), [("face.mp4", "face tracker"), ("gone.wav", "no file"), ("x.npz", "npz")])
+def test_what_cannot_be_read_says_why(tmp_path, name, why):
+    if name == "x.npz":
+        (tmp_path / name).write_bytes(b"junk")
+    with pytest.raises(InputError, match=why):
+        perceive(tmp_path / name)
+
+
+def test_perceive_on_the_command_line(tune, capsys):
+    assert main(["perceive", str(tune), "--json", "--curve"]) == 0
+    assert json.loads(capsys.readouterr().out)["kind"] == "music"
+    assert main(["perceive", "gone.wav"]) == 2
+
+
+def test_an_emotion_of_a_file_parses_back_and_is_heard(tmp_path):
+    (tmp_path / "a.txt").write_text("How sad. How happy.")
+    for given in ({"from": str(tmp_path / "a.txt")}, f"from: {tmp_path / 'a.txt'}"):
+        curve = EmotionCurve.parse(given)
+        assert EmotionCurve.parse(str(curve)) == curve
+        assert np.allclose(curve.sample([0.0]).weights, EmotionCurve.parse("sad 0.5 + happy 0.5").sample([0.0]).weights)
+    going = EmotionCurve.parse({"from": str(tmp_path / "a.txt"), "follow": True})
+    assert EmotionCurve.parse(str(going)) == going
+    assert [str(key.emotion) for key in going.heard().keyframes] == ["sad", "happy"]
+
+
+@pytest.mark.usefixtures("tone_kind")
+def test_a_job_takes_its_emotion_from_a_file(tmp_path):
+    plan, heard = tmp_path / "jobs.yaml", tmp_path / "a.txt"
+    plan.write_text(textwrap.dedent("""
+        jobs:
+          - {id: a, kind: tone, emotion: {from: a.txt}}
+          - {id: b, kind: tone, emotion: {from: {job: a}}}
+    """))
+    heard.write_text("sad")
+    first = {item.id: item for item in plan_file(plan).items}
+    assert first["b"].needs == ("a",)
+    heard.write_text("happy!")
+    assert plan_file(plan).items[0].key != first["a"].key
+    assert main(["render", str(plan), "--out", str(tmp_path / "out"), "--json"]) in (0, 4)
+    assert any((tmp_path / "out").glob("a.*"))
+
+
+@pytest.mark.usefixtures("tone_kind")
+def test_a_file_that_is_gone_is_a_mistake_of_the_plan(tmp_path):
+    (tmp_path / "jobs.yaml").write_text("jobs:\n  - {id: a, kind: tone, emotion: {from: gone.wav}}\n")
+    with pytest.raises(InputError, match="gone"):
+        plan_file(tmp_path / "jobs.yaml")
+
+
+@pytest.mark.usefixtures("tone_kind")
+def test_an_own_emotion_is_known_by_name(own_folder, voice, tune, capsys):
+    assert main(["emotion", "make", "tidewise", str(voice()), str(tune)]) == 0
+    emotion = Emotion.parse("tidewise 0.6 + sad 0.4")
+    assert dict(emotion.mix)["tidewise"] == 0.6
+    assert emotion.weights().sum() == pytest.approx(1, abs=1e-3)
+    task = parse_task({"kind": "tone", "emotion": "tidewise"})
+    before = plan_tasks({"x": task}).items[0].key
+    own.make("tidewise", [tune])
+    assert plan_tasks({"x": task}).items[0].key != before
+    assert (own_folder / "tidewise.safetensors").is_file()
+
+
+@pytest.mark.parametrize("name", ["sad", "Two Words", "../x"])
+def test_a_name_must_be_new_and_a_word(own_folder, tune, name):
+    with pytest.raises(InputError):
+        own.make(name, [tune])
+
+
+def test_the_map_from_emotions_to_the_space_is_continuous():
+    from gen.emotion import priors
+
+    prior = priors.Priors(*priors.read("emotion-embedding"))
+
+    def place(text: str):
+        samples = EmotionCurve.parse(text).sample([0.0])
+        given = [torch.from_numpy(part)[None] for part in samples]
+        return prior(*given)[0, 0], prior.sd(given[0], given[2])[0, 0]
+
+    apart = (place("happy")[0] - place("sad")[0]).norm()
+    for one, other in (("happy @ 0.5", "happy @ 0.51"), ("happy 0.5 + sad 0.5", "happy 0.51 + sad 0.49"),
+                       ("v=0.5 a=0.3", "v=0.51 a=0.3"), ("happy @ 0", "sad @ 0")):  # fmt: skip
+        assert (place(one)[0] - place(other)[0]).norm() < 0.06 * apart
+        assert torch.allclose(place(one)[1], place(other)[1], atol=0.05)
