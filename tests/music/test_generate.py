@@ -12,6 +12,7 @@ from gen.emotion.spec import EmotionCurve
 from music import pipeline
 from music.muser import generate
 from music.muser.generate import Choice, Prompt, draw, guided, randoms, sample_codes, sample_rows
+from music.muser.prior import FAR
 from music.pipeline import MusicGenerator
 from music.tokens import BAR, BEAT, NOTE, PITCH, START, TEMPO, TYPE, decode, encode, violation
 
@@ -317,7 +318,8 @@ def test_codes_are_drawn_from_what_a_full_pass_gives(kind, quantizer, monkeypatc
     begun = torch.cat((torch.zeros(1, dtype=torch.long), (codes[:, 0] == prior.bar).cumsum(0)))
     previous = torch.cat((torch.full_like(codes[:1], prior.start), codes))
     told = condition[:, (begun - 1).clamp_min(0)]
-    hidden = prior.hidden(previous[None], told, (5 - begun)[None])[:, :-1]
+    left = torch.where(5 - begun > 1, FAR, 5 - begun)
+    hidden = prior.hidden(previous[None], told, left[None])[:, :-1]
     steps = range(len(given), len(codes))  # but not the Bar that ends the passage
     for place, (slot, found) in enumerate(seen[: len(steps) * prior.config.slots]):
         step = steps[place // prior.config.slots]
