@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -123,13 +122,13 @@ class MusicGenerator:
         (where the checkpoint has one), which is not the judge that measures.
         """
         if candidates > 1 and self.critic is not None:
-            drawn = [self.compose(curves, bars, [seed + 1_000_003 * i for seed in seeds], opening=opening,
-                                  guidance=guidance, temperature=temperature, candidates=1,
-                                  progress=lambda x, i=i: progress((i + x) / candidates))
-                     for i in range(candidates)]  # fmt: skip
-            miss = lambda piece, curve: self._miss(piece, curve, bars)
-            groups = zip(curves, zip(*drawn, strict=True), strict=True)
-            return [min(group, key=partial(miss, curve=curve)) for curve, group in groups]
+            curves = [curve for curve in curves for _ in range(candidates)]
+            seeds = [seed + 1_000_003 * i for seed in seeds for i in range(candidates)]
+            drawn = self.compose(curves, bars, seeds, opening=opening, guidance=guidance, temperature=temperature,
+                                 candidates=1, progress=progress)  # fmt: skip
+            miss = [self._miss(piece, curve, bars) for piece, curve in zip(drawn, curves, strict=True)]
+            groups = (range(i, i + candidates) for i in range(0, len(drawn), candidates))
+            return [drawn[min(group, key=miss.__getitem__)] for group in groups]
         pieces = []
         for i in range(0, len(seeds), BATCH):
             part = slice(i, i + BATCH)

@@ -5,11 +5,12 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from grids import VOCABULARY, random_grid
+from grids import VOCABULARY, random_grid, song
 from test_muser import CONDITIONERS, QUANTIZERS, tiny
 
 from gen.emotion.spec import EmotionCurve
 from music import pipeline
+from music.labels import Labeller, features
 from music.muser import generate
 from music.muser.generate import Choice, Prompt, draw, guided, randoms, sample_codes, sample_rows
 from music.muser.prior import FAR
@@ -144,6 +145,20 @@ def test_more_pieces_than_a_batch_are_made_in_several(monkeypatch):
     assert len(pieces) == 5
     np.testing.assert_array_equal(pieces[4].tokens, last.tokens)
     assert told == sorted(told) and told[0] >= 0 and told[-1] <= 1
+
+
+def test_of_several_candidates_the_one_that_fits_its_emotion_stays():
+    made = generator(sharp=2.0)
+    x = np.array([features(song(4, 100, seed, q)) for q in (1, 2, 3, 4) for seed in range(4)])
+    made.critic = Labeller(x, np.repeat([1, 2, 3, 4], 4))
+    curves = [HAPPY, SAD]
+    best = made.compose(curves, 1, [3, 4], candidates=3)
+    for i, curve in enumerate(curves):
+        drawn = [made.compose([curve], 1, [3 + i + 1_000_003 * k], candidates=1)[0] for k in range(3)]
+        told = [made.critic(features(piece.notes)[None])[0] for piece in drawn]
+        wish = curve.sample([0.0])
+        miss = [((point - wish.vad[0, :2] * wish.intensity[0]) ** 2).sum() for point in told]
+        np.testing.assert_array_equal(best[i].tokens, drawn[int(np.argmin(miss))].tokens)
 
 
 def test_sampling_takes_one_thread_and_gives_the_others_back():
