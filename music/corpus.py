@@ -2,7 +2,6 @@
 
 import csv
 import json
-import logging
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ from music.labels import MAJOR, MINOR, Labeller, anchored, features
 from music.score import bar_lines, to_notes
 from music.tokens import BAR, BEAT, CHORD, CONTI, DURATION, PITCH, Vocabulary, encode, quantise
 
-log = logging.getLogger(__name__)
+GROUPS = ("emopia", "pop909", "giantmidi")
 BLOCK = 4  # bars that share a label; it is read off the eight bars around them
 SKIP_GROUPS = {"ground_truth"}  # GiantMIDI files whose origin is not stated
 
@@ -31,27 +30,57 @@ class Piece(NamedTuple):
     part: str
 
 
-def pop909_beats(meta: dict) -> Beats | None:
-    """The annotated beats of a POP909 song, or None where fewer than nine in ten downbeats are four beats apart."""
+class Source(NamedTuple):
+    """One file: ``beats`` where they are known, ``quadrant`` 1..4 or 0, ``ends`` if its last bar is the music's own."""
+
+    path: Path
+    beats: Beats | None
+    group: str
+    part: str
+    quadrant: int
+    ends: bool
+
+
+def pop909_beats(meta: dict) -> tuple[Beats, bool] | None:
+    """The longest stretch of a POP909 song whose annotated bars all have four beats, if it has at least 16 bars.
+
+    With it: whether it goes to the song's last bar.
+    """
     downbeats = np.array([i for i, flag in enumerate(meta["beat_flags"]) if int(flag) & 2])
-    phase = np.bincount(downbeats % 4, minlength=4)
-    if phase.max() < 0.9 * len(meta["beats"]) / 4:
+    breaks = np.flatnonzero(np.diff(downbeats) != 4) + 1
+    stretch = max(np.split(downbeats, breaks), key=len)
+    if len(stretch) < 16:
         return None
-    return Beats(np.array(meta["beats"]) / 1000.0, int(phase.argmax()))
+    to_end = stretch[-1] == downbeats[-1]
+    last = len(meta["beats"]) if to_end else stretch[-1] + 5
+    return Beats(np.array(meta["beats"][stretch[0] : last]) / 1000.0, 0), bool(to_end)
 
 
 def sources(data: Path):
-    """Every file of the corpora as (path, beats or None, group, part, quadrant or 0)."""
+    """Every file of the corpora."""
     for clip in emopia(data):
-        yield clip.path, None, "emopia", clip.part, clip.quadrant
+        yield Source(clip.path, None, "emopia", clip.part, clip.quadrant, False)
     songs = json.loads((data / "pop909" / "pop909_meta.json").read_text())
     for name, meta in songs.items():
-        if (beats := pop909_beats(meta)) is not None:
-            yield data / "pop909" / f"{name}.mid", beats, "pop909", "train", 0
+        if found := pop909_beats(meta):
+            beats, to_end = found
+            yield Source(data / "pop909" / f"{name}.mid", beats, "pop909", "train", 0, to_end)
     with open(data / "giantmidi" / "index.csv", newline="") as file:
         for row in csv.DictReader(file):
             if row["group"] not in SKIP_GROUPS:
-                yield data / "giantmidi" / row["file"], None, "giantmidi", "train", 0
+                yield Source(data / "giantmidi" / row["file"], None, "giantmidi", "train", 0, True)
+
+
+def read(source: Source) -> np.ndarray:
+    """The notes of a file (n, 4), or of the stretch of it whose beats are known."""
+    notes = read_notes(source.path)
+    if source.beats is None:
+        return notes
+    first, last = source.beats.times[0] - 0.03, source.beats.times[-1] + (0 if not source.ends else 60)
+    notes = notes[(notes[:, 0] >= first) & (notes[:, 0] < last)]
+    if not source.ends:
+        notes[:, 1] = np.minimum(notes[:, 1], last)
+    return notes
 
 
 def tokenise(
@@ -73,33 +102,34 @@ def labeller_of(data: Path) -> Labeller:
 
 
 def build(data: Path, vocabulary: Vocabulary) -> list[Piece]:
-    """Tokenise and label every corpus under ``data``."""
-    labeller = labeller_of(data)
-    read, windows = [], {"emopia": [], "pop909": [], "giantmidi": []}
-    for path, beats, group, part, quadrant in tqdm(list(sources(data)), desc="tokens", mininterval=10):
-        notes = read_notes(path)
-        if len(notes) < 16:
-            continue
-        rows, around = tokenise(notes, beats, vocabulary)
-        x = [features(w) if len(w) > 4 else None for w in around]
-        windows[group] += [f for f in x if f is not None]
-        read.append((rows, x, group, part, quadrant))
-    scales = {g: (np.mean(w, 0), np.std(w, 0) + 1e-6) for g, w in windows.items() if w}
-    return [_piece(labeller, scales, *item) for item in read]
+    """Tokenise and label every corpus under ``data``; those without labels on the scale of their own windows."""
+    labeller, tokenised = labeller_of(data), []
+    for source in tqdm(list(sources(data)), desc="tokens", mininterval=10):
+        notes = read(source)
+        if len(notes) >= 16:
+            rows, around = tokenise(notes, source.beats, vocabulary)
+            tokenised.append((source, rows, [features(w) if len(w) > 4 else None for w in around]))
+    scales = {"emopia": (labeller.mean, labeller.spread)}
+    for group in GROUPS[1:]:
+        windows = [x for source, _, found in tokenised if source.group == group for x in found if x is not None]
+        scales[group] = np.mean(windows, 0), np.std(windows, 0) + 1e-6
+    pieces = []
+    for source, rows, found in tokenised:
+        felt = np.repeat(feelings(labeller, found, scales[source.group], source.quadrant), BLOCK, axis=0)
+        bars = int((rows[:, BEAT] == BAR).sum())
+        pieces.append(Piece(rows, felt[:bars], source.ends, source.group, source.part))
+    return pieces
 
 
-def _piece(
-    labeller: Labeller, scales: dict, rows: np.ndarray, x: list, group: str, part: str, quadrant: int
-) -> Piece:
-    mean, spread = scales[group] if group != "emopia" else (labeller.mean, labeller.spread)
-    blocks, last = [], np.zeros(2)
-    for f in x:
-        if f is not None:
-            last = labeller(((f - mean) / spread * labeller.spread + labeller.mean)[None])[0]
-        blocks.append(anchored(last, quadrant) if quadrant else last)
-    bars = int((rows[:, BEAT] == BAR).sum())
-    feeling = np.repeat(np.array(blocks), BLOCK, axis=0)[:bars]
-    return Piece(rows, feeling.astype(np.float32), group != "emopia", group, part)
+def feelings(
+    labeller: Labeller, windows: list, scale: tuple[np.ndarray, np.ndarray], quadrant: int
+) -> np.ndarray:
+    """(blocks, 2) valence and arousal by each window's features; one with hardly a note goes on from the last."""
+    found = [np.zeros(2)]
+    for x in windows:
+        found.append(found[-1] if x is None else labeller(x[None], scale)[0])
+    found = np.array(found[1:], dtype=np.float32)
+    return anchored(found, quadrant) if quadrant else found
 
 
 def save(pieces: list[Piece], path: Path) -> None:
@@ -154,6 +184,7 @@ class Batch(NamedTuple):
     left: np.ndarray  # (b, n) bars after the current one until the music ends
     feeling: list[np.ndarray]  # each (bars, 2)
     whole: np.ndarray  # (b,) bool: the passage reaches the end of its piece
+    group: np.ndarray  # (b,) index into GROUPS
 
 
 class Passages:
@@ -182,7 +213,7 @@ class Passages:
         bar = np.cumsum(rows[:, BEAT] == BAR) - 1
         left = len(lines) - 1 - first - bar if piece.ends else np.full(len(rows), far)
         rows = transpose(rows, home(rows, self.vocabulary), self.vocabulary)
-        return rows, bar, left, piece.feeling[first : first + bar[-1] + 1], whole
+        return rows, bar, left, piece.feeling[first : first + bar[-1] + 1], whole, GROUPS.index(piece.group)
 
     def batch(self, size: int, far: int) -> Batch:
         """``size`` passages, padded with zeros; ``far`` stands for an end out of sight."""
@@ -192,4 +223,5 @@ class Passages:
         bar, left = np.zeros((2, size, lengths.max()), dtype=np.int64)
         for i, (r, b, to_go, *_) in enumerate(drawn):
             rows[i, : len(r)], bar[i, : len(b)], left[i, : len(to_go)] = r, b, to_go
-        return Batch(rows, lengths, bar, left, [d[3] for d in drawn], np.array([d[4] for d in drawn]))
+        whole, group = (np.array([d[i] for d in drawn]) for i in (4, 5))
+        return Batch(rows, lengths, bar, left, [d[3] for d in drawn], whole, group)

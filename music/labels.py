@@ -93,9 +93,9 @@ class Labeller:
             setattr(self, name, logistic)
         return self
 
-    def __call__(self, x: np.ndarray, own_scale: bool = False) -> np.ndarray:
-        """(n, f) -> (n, 2) valence, arousal; ``own_scale`` standardises within ``x`` instead of within EMOPIA."""
-        mean, spread = (x.mean(0), x.std(0) + 1e-6) if own_scale else (self.mean, self.spread)
+    def __call__(self, x: np.ndarray, scale: tuple[np.ndarray, np.ndarray] | None = None) -> np.ndarray:
+        """(n, f) -> (n, 2) valence, arousal; ``scale`` is the mean and spread of another repertoire than EMOPIA."""
+        mean, spread = scale or (self.mean, self.spread)
         z = ((x - mean) / spread).clip(-4, 4)
         return np.column_stack((self.valence(z), self.arousal(z))) * 2 - 1
 

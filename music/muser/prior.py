@@ -17,23 +17,25 @@ class Prior(ModelMixin, ConfigMixin):
     """A causal transformer over codes (MusER, AAAI 2024, sec. 3.4), with a real end.
 
     Codes 0..size-1 are the quantizer's, ``size`` is Bar, ``size + 1`` ends the piece. With ``slots`` > 1 a step is
-    that many codes, each predicted from the state and the step's earlier codes.
+    that many codes, each predicted from the state and the step's earlier codes. ``manners`` are repertoires it learns
+    from side by side; the first is the one it plays.
     """
 
     @register_to_config
-    def __init__(self, size: int, network: dict, conditioner: dict, layer: dict, slots: int = 1):
+    def __init__(self, size: int, network: dict, conditioner: dict, layer: dict, slots: int = 1, manners: int = 1):
         super().__init__()
         width = network["width"]
         self.linear = layer["kind"] == "linear"
         self.emotion = registry.build("conditioner", **conditioner)
         self.tables = nn.ModuleList(nn.Embedding(size + 3, width) for _ in range(slots))
         self.left = nn.Embedding(FAR + 1, width)
+        self.manner = nn.Embedding(manners, width)
         self.cond_in = nn.Linear(conditioner["dim"], width)
         self.enter = nn.Linear(width, width)
         self.blocks = stack(network, layer)
         self.norm = nn.LayerNorm(width)
         self.heads = nn.ModuleList(nn.Linear(width, size + 2) for _ in range(slots))
-        for table in (*self.tables, self.left):
+        for table in (*self.tables, self.left, self.manner):
             nn.init.normal_(table.weight, std=0.02 if layer["norm_first"] else 1.0)
 
     @property
@@ -48,10 +50,13 @@ class Prior(ModelMixin, ConfigMixin):
     def start(self) -> int:
         return self.config.size + 2
 
-    def hidden(self, previous: Tensor, cond: Tensor, left: Tensor, states: list | None = None) -> Tensor:
-        """Previous codes (b, n, s), conditions (b, n, c), bars left (b, n) -> (b, n, width)."""
+    def hidden(self, previous: Tensor, cond: Tensor, left: Tensor, states: list | None = None,
+               manner: Tensor | None = None) -> Tensor:  # fmt: skip
+        """Previous codes (b, n, s), conditions (b, n, c), bars left (b, n), manner (b, 1) -> (b, n, width)."""
+        manner = torch.zeros_like(left[:, :1]) if manner is None else manner
         x = sum(table(previous[..., i]) for i, table in enumerate(self.tables))
-        x = self.enter(x) + self.cond_in(cond) + self.left(left.clamp(0, FAR))
+        x = self.enter(x) + self.cond_in(cond)
+        x = x + (self.left(left.clamp(0, FAR)) + self.manner(manner)).to(x.dtype)  # one dtype all along: mixed sums are slow on a CPU
         if self.linear:
             x = x + positions(states[0]["at"] if states else 0, x.shape[1], x)
         for i, block in enumerate(self.blocks):
@@ -59,15 +64,17 @@ class Prior(ModelMixin, ConfigMixin):
         return self.norm(x)
 
     def logits(self, hidden: Tensor, chosen: Tensor, slot: int) -> Tensor:
-        """State (b, n, width) and the step's codes so far (b, n, >= slot) -> logits (b, n, size + 2) of one slot."""
-        return self.heads[slot](hidden + sum(self.tables[i](chosen[..., i]) for i in range(slot)))
+        """State (..., width) and the step's codes so far (..., >= slot) -> logits (..., size + 2) of one slot."""
+        for i in range(slot):
+            hidden = hidden + self.tables[i](chosen[..., i]).to(hidden.dtype)
+        return self.heads[slot](hidden)
 
-    def forward(self, codes: Tensor, mask: Tensor, cond: Tensor, left: Tensor) -> Tensor:
-        """Codes (b, n, s), mask (b, n) -> mean negative log-likelihood of a step, in nats."""
+    def forward(self, codes: Tensor, mask: Tensor, cond: Tensor, left: Tensor, manner: Tensor | None = None) -> Tensor:
+        """Codes (b, n, s), mask (b, n), manner (b, 1) -> mean negative log-likelihood of a step, in nats."""
         start = torch.full_like(codes[:, :1], self.start)
-        hidden = self.hidden(torch.cat((start, codes[:, :-1]), dim=1), cond, left)
-        total = 0.0
+        hidden = self.hidden(torch.cat((start, codes[:, :-1]), dim=1), cond, left, manner=manner)
+        target, total = codes.masked_fill(~mask[..., None], -100), 0.0
         for slot in range(self.config.slots):
-            logits = self.logits(hidden, codes, slot)[mask].float()
-            total = total + F.cross_entropy(logits, codes[..., slot][mask], reduction="sum")
+            logits = self.logits(hidden, codes, slot).float().flatten(0, 1)
+            total = total + F.cross_entropy(logits, target[..., slot].flatten(), reduction="sum")
         return total / mask.sum()

@@ -46,7 +46,7 @@ PRIOR = {
     "compact": {
         "network": network(192, 4, 3, 640),
         "conditioner": {"name": "vad", "dim": 64, "octaves": 2},
-        "layer": SOFTMAX,
+        "layer": SOFTMAX | {"dropout": 0.1},
     },
     "paper": {"network": network(256, 8, 8, 1024), "conditioner": {"name": "quadrant", "dim": 256}, "layer": LINEAR},
 }
