@@ -216,9 +216,7 @@ class Block(nn.Module):
         x = self._add(x, self.norms[0], lambda y: self.attention(y, self.attention.remember(y, mask)))
         return self._add(x, self.norms[-1], self._feed)
 
-    def causal(
-        self, x: Tensor, state: dict | None = None, memory: tuple[Tensor, ...] | None = None
-    ) -> Tensor:
+    def causal(self, x: Tensor, state: dict | None = None, memory: tuple[Tensor, ...] | None = None) -> Tensor:
         """x (b, n, d) sees itself up to each step, then ``memory`` (from ``self.cross.remember``)."""
         start = state["at"] if state else 0
         x = self._add(x, self.norms[0], lambda y: self.attention.causal(y, state))

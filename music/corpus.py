@@ -13,8 +13,9 @@ from music.chords import estimate
 from music.data import emopia, read_notes
 from music.labels import MAJOR, MINOR, Labeller, anchored, features
 from music.score import bar_lines, to_notes
-from music.tokens import BAR, BEAT, CHORD, CONTI, DURATION, PITCH, Vocabulary, encode, quantise
+from music.tokens import BAR, BEAT, CHORD, CONTI, DURATION, PITCH, TEMPO, VELOCITY, Vocabulary, encode, quantise
 
+VARIED = {TEMPO: 1, VELOCITY: 2}  # ids by which passages differ from what was played: 3 bpm, 6 of velocity
 GROUPS = ("emopia", "pop909", "giantmidi")
 BLOCK = 4  # bars that share a label; it is read off the eight bars around them
 SKIP_GROUPS = {"ground_truth"}  # GiantMIDI files whose origin is not stated
@@ -52,7 +53,7 @@ def pop909_beats(meta: dict) -> tuple[Beats, bool] | None:
     if len(stretch) < 16:
         return None
     to_end = stretch[-1] == downbeats[-1]
-    last = len(meta["beats"]) if to_end else stretch[-1] + 5
+    last = len(meta["beats"]) if to_end else stretch[-1] + 1
     return Beats(np.array(meta["beats"][stretch[0] : last]) / 1000.0, 0), bool(to_end)
 
 
@@ -83,9 +84,7 @@ def read(source: Source) -> np.ndarray:
     return notes
 
 
-def tokenise(
-    notes: np.ndarray, beats: Beats | None, vocabulary: Vocabulary
-) -> tuple[np.ndarray, list[np.ndarray]]:
+def tokenise(notes: np.ndarray, beats: Beats | None, vocabulary: Vocabulary) -> tuple[np.ndarray, list[np.ndarray]]:
     """Notes -> compound words, and the notes of the eight bars around each block of :data:`BLOCK` bars."""
     beats = track(notes) if beats is None else beats
     grid = quantise(notes, beats, estimate(notes, beats))
@@ -121,9 +120,7 @@ def build(data: Path, vocabulary: Vocabulary) -> list[Piece]:
     return pieces
 
 
-def feelings(
-    labeller: Labeller, windows: list, scale: tuple[np.ndarray, np.ndarray], quadrant: int
-) -> np.ndarray:
+def feelings(labeller: Labeller, windows: list, scale: tuple[np.ndarray, np.ndarray], quadrant: int) -> np.ndarray:
     """(blocks, 2) valence and arousal by each window's features; one with hardly a note goes on from the last."""
     found = [np.zeros(2)]
     for x in windows:
@@ -164,6 +161,14 @@ def transpose(rows: np.ndarray, by: int, vocabulary: Vocabulary) -> np.ndarray:
     return out
 
 
+def shifted(rows: np.ndarray, element: int, by: int, vocabulary: Vocabulary) -> np.ndarray:
+    """The rows with every number of an element ``by`` ids higher, as far as the vocabulary goes."""
+    out, first = rows.copy(), int(np.flatnonzero(np.isfinite(vocabulary.numbers(element)))[0])
+    known = rows[:, element] >= first
+    out[known, element] = (rows[known, element] + by).clip(first, vocabulary.sizes[element] - 1)
+    return out
+
+
 def home(rows: np.ndarray, vocabulary: Vocabulary) -> int:
     """Semitones, -5 to 6, that bring the music of ``rows`` to C major or A minor (Krumhansl's key profiles).
 
@@ -190,12 +195,14 @@ class Batch(NamedTuple):
 class Passages:
     """Endless random passages that begin at a bar line, brought :func:`home`.
 
-    ``shares`` gives each group's part of the passages; within a group, longer pieces come more often.
+    ``shares`` gives each group's part of the passages; within a group, longer pieces come more often. ``vary`` plays
+    each a little faster or slower, louder or softer.
     """
 
-    def __init__(self, pieces: list[Piece], shares: dict[str, float], length: int, vocabulary: Vocabulary, seed: int):
+    def __init__(self, pieces: list[Piece], shares: dict[str, float], length: int, vocabulary: Vocabulary, seed: int,
+                 vary: bool = False):  # fmt: skip
         self.pieces = [p for p in pieces if p.group in shares]
-        self.length, self.vocabulary = length, vocabulary
+        self.length, self.vocabulary, self.vary = length, vocabulary, vary
         self.random = np.random.default_rng(seed)
         sizes = np.array([min(len(p.rows), 4 * length) for p in self.pieces], dtype=float)
         group = np.array([p.group for p in self.pieces])
@@ -213,6 +220,9 @@ class Passages:
         bar = np.cumsum(rows[:, BEAT] == BAR) - 1
         left = len(lines) - 1 - first - bar if piece.ends else np.full(len(rows), far)
         rows = transpose(rows, home(rows, self.vocabulary), self.vocabulary)
+        if self.vary:
+            for element, most in VARIED.items():
+                rows = shifted(rows, element, int(self.random.integers(-most, most + 1)), self.vocabulary)
         return rows, bar, left, piece.feeling[first : first + bar[-1] + 1], whole, GROUPS.index(piece.group)
 
     def batch(self, size: int, far: int) -> Batch:

@@ -1,11 +1,12 @@
 """The corpora as note arrays, and the one split that training, judge and evaluation share."""
 
 import csv
-import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from gen.emotion.corpus import part_of_song
 
 
 class Clip(NamedTuple):
@@ -17,18 +18,12 @@ class Clip(NamedTuple):
     part: str
 
 
-def part_of(song: str) -> str:
-    """The split by song: 15 % test, 8 % valid, the rest train; a pure function of the song's name."""
-    bucket = int(hashlib.sha256(song.encode()).hexdigest(), 16) % 100
-    return "test" if bucket < 15 else "valid" if bucket < 23 else "train"
-
-
 def emopia(data: Path) -> list[Clip]:
     """All EMOPIA clips under ``data`` (the folder that holds ``emopia/labels.csv``)."""
     with open(data / "emopia" / "labels.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     return [
-        Clip(data / "emopia" / row["file"], row["song"], int(row["quadrant"][1]), part_of(row["song"]))
+        Clip(data / "emopia" / row["file"], row["song"], int(row["quadrant"][1]), part_of_song(row["song"]))
         for row in rows
     ]
 

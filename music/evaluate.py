@@ -13,6 +13,7 @@ from music import corpus, metrics
 from music.data import emopia, read_notes
 from music.judge import Judge, Verdict, on_bars
 from music.score import bar_lines, to_notes
+from music.task import CANDIDATES, GUIDANCE, TEMPERATURE
 from music.tokens import Vocabulary, decode
 
 STEPS = np.linspace(-1.0, 1.0, 21)
@@ -33,8 +34,9 @@ class Settings(NamedTuple):
     curves: int = 6  # pieces per emotion that changes
     valid: int = 0  # seeds per quadrant that are checked for validity alone
     batch: int = 16
-    guidance: float = 1.5
-    temperature: float = 1.0
+    guidance: float = GUIDANCE
+    temperature: float = TEMPERATURE
+    candidates: int = CANDIDATES
     listen: int = 1  # pieces per quadrant to hear
 
 
@@ -114,14 +116,14 @@ class Composer:
         self.generator, self.chosen = generator, chosen
         self.made, self.valid, self.seconds = 0, 0, 0.0
 
-    def __call__(self, emotions: list[str], seeds: list[int], guidance: float | None = None) -> list[Music]:
-        """One piece per emotion and seed, with the settings' guidance or another."""
-        guidance = self.chosen.guidance if guidance is None else guidance
+    def __call__(self, emotions: list[str], seeds: list[int], **other) -> list[Music]:
+        """One piece per emotion and seed, drawn as the settings say but for what ``other`` says."""
         size, music = self.chosen.batch, []
+        how = {name: getattr(self.chosen, name) for name in ("guidance", "temperature", "candidates")} | other
         curves = [EmotionCurve.parse(emotion) for emotion in emotions]
         for i in range(0, len(curves), size):
             begun = time.perf_counter()
-            part, how = slice(i, i + size), {"guidance": guidance, "temperature": self.chosen.temperature}
+            part = slice(i, i + size)
             pieces = self.generator.compose(curves[part], self.chosen.bars, seeds[part], **how)
             self.seconds += time.perf_counter() - begun
             self.made += len(pieces)
@@ -130,11 +132,17 @@ class Composer:
         return music
 
 
-def by_quadrant(compose: Composer, count: int, guidance: float | None = None) -> Pieces:
-    """``count`` pieces per quadrant; a ``guidance`` of 0 leaves the emotion out."""
-    quadrant = np.repeat(np.arange(4), count)
-    seeds = list(range(4 * count))
-    return Pieces(compose([f"Q{q + 1}" for q in quadrant], seeds, guidance), quadrant, np.array(seeds))
+def by_quadrant(compose: Composer, count: int) -> Pieces:
+    """``count`` pieces per quadrant."""
+    quadrant, seeds = np.repeat(np.arange(4), count), list(range(4 * count))
+    return Pieces(compose([f"Q{q + 1}" for q in quadrant], seeds), quadrant, np.array(seeds))
+
+
+def neutral(compose: Composer, count: int) -> Pieces:
+    """As many first draws without an emotion, given the quadrants that pieces with one have."""
+    quadrant, seeds = np.repeat(np.arange(4), count), list(range(4 * count))
+    music = compose(["v=0 a=0"] * len(seeds), seeds, guidance=1.0, candidates=1)
+    return Pieces(music, quadrant, np.array(seeds))
 
 
 # Each part measures, and returns what the report shows
@@ -221,7 +229,7 @@ def copying(book_songs: list[Music], sets: dict[str, list[Music]]) -> dict[str, 
 
 
 class Findings(NamedTuple):
-    """All that was measured; origins are "held out", "training", "generated" and "unconditional"."""
+    """All that was measured; origins are "held out", "training", "generated" and "neutral"."""
 
     chosen: Settings
     pieces: dict[str, Pieces]
@@ -244,7 +252,7 @@ def measure(generator, judge: Judge, chosen: Settings) -> Findings:
         "held out": parts["test"],
         "training": parts["train"],
         "generated": by_quadrant(compose, chosen.pieces),
-        "unconditional": by_quadrant(compose, chosen.pieces, guidance=0.0),
+        "neutral": neutral(compose, chosen.pieces),
     }
     told = {origin: judge([m.notes for m in pieces[origin].music]) for origin in pieces if origin != "training"}
     sweeps = {axis: sweep(compose, judge, axis, chosen.sweep) for axis in "av"}

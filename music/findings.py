@@ -84,7 +84,7 @@ def emotion(report: Report, found: Findings) -> None:
         ("held out, as tokens", found.told["held out"], held),
         ("generated", found.told["generated"], made),
         ("generated, labels shuffled", found.told["generated"], made._replace(quadrant=made.quadrant[shuffled])),
-        ("generated, unconditional", found.told["unconditional"], found.pieces["unconditional"]),
+        ("neutral, first draw", found.told["neutral"], found.pieces["neutral"]),
     ]
     rows = []
     for name, told, pieces in asked:

@@ -29,9 +29,7 @@ def features(notes: np.ndarray) -> np.ndarray:
     tonic = np.argmax(keys.max(0))
     degrees = np.roll(profile, -tonic)
     together = (
-        (start[None] < end[:, None]) & (end[None] > start[:, None])
-        if len(notes) < 600
-        else np.eye(len(notes)) > 0
+        (start[None] < end[:, None]) & (end[None] > start[:, None]) if len(notes) < 600 else np.eye(len(notes)) > 0
     )
     low, high = np.nonzero(np.triu(together, 1))
     classes = np.abs(pitch[low] - pitch[high]).astype(int) % 12

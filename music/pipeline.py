@@ -13,6 +13,7 @@ from gen import checkpoints, media
 from gen.emotion.spec import Emotion, EmotionCurve
 from music.corpus import home, transpose
 from music.labels import Labeller, features
+from music.task import CANDIDATES, GUIDANCE, TEMPERATURE
 from music.tokens import BAR, BEAT, METRICAL, Grid, Vocabulary, decode, encode, violation
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class MusicGenerator:
 
     def compose(
         self, curves: Sequence[EmotionCurve], bars: int, seeds: Sequence[int], *, opening: np.ndarray | None = None,
-        guidance: float = 3.0, temperature: float = 0.95, candidates: int = 4,
+        guidance: float = GUIDANCE, temperature: float = TEMPERATURE, candidates: int = CANDIDATES,
         progress: Callable[[float], None] = lambda done: None,
     ) -> list[Piece]:  # fmt: skip
         """One piece of ``bars`` new bars for each curve (its unit read as bars) and seed, after ``opening`` (T, 7).

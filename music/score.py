@@ -11,9 +11,7 @@ from music.chords import estimate
 from music.data import read_notes
 from music.tokens import POSITIONS, STEP, TICKS, Grid, apart, quantise
 
-ON_GRID = (
-    0.9  # share of onsets within a tenth of a sixteenth of the file's own grid that makes us believe its bars
-)
+ON_GRID = 0.9  # share of onsets within a tenth of a sixteenth of the file's own grid that makes us believe its bars
 
 
 def seconds(grid: Grid, positions: np.ndarray) -> np.ndarray:
@@ -108,8 +106,6 @@ def import_miditok(path: Path, tokenizer) -> Grid:
     rows = [(n.start, n.start + n.duration, n.pitch, n.velocity) for t in score.tracks for n in t.notes]
     ticks = np.array(rows, dtype=float)
     beats = np.arange(0, ticks[:, 1].max() + 5 * score.tpq, score.tpq)
-    notes = np.column_stack(
-        (_tick_seconds(score, ticks[:, 0]), _tick_seconds(score, ticks[:, 1]), ticks[:, 2:])
-    )
+    notes = np.column_stack((_tick_seconds(score, ticks[:, 0]), _tick_seconds(score, ticks[:, 1]), ticks[:, 2:]))
     grid_beats = Beats(_tick_seconds(score, beats), 0)
     return quantise(notes, grid_beats, estimate(notes, grid_beats))

@@ -8,6 +8,8 @@ from pydantic import AfterValidator, Field
 from gen.emotion.spec import EmotionCurve
 from gen.jobs.schema import Task
 
+GUIDANCE, TEMPERATURE, CANDIDATES = 3.0, 0.95, 4  # how pieces are drawn unless one asks otherwise
+
 
 def _in_bars(curve: EmotionCurve) -> EmotionCurve:
     return curve.model_copy(update={"unit": "bars"})
@@ -24,7 +26,9 @@ class MusicTask(Task):
     count: int = Field(1, ge=1, le=64, description="pieces, from seed, seed + 1, ...")
     audio: bool = Field(True, description="also render a WAV")
     continue_from: Path | None = Field(None, alias="continue", description="a MIDI file whose music goes on")
-    guidance: float = Field(3.0, ge=0, le=10, description="how strictly the emotion is followed; 1 is unguided")
-    temperature: float = Field(0.95, gt=0, le=2, description="how adventurous the choice of what comes next is")
-    candidates: int = Field(4, ge=1, le=16, description="pieces drawn for each one kept, the best fit to the emotion")
+    guidance: float = Field(GUIDANCE, ge=0, le=10, description="how strictly the emotion is followed; 1 is unguided")
+    temperature: float = Field(TEMPERATURE, gt=0, le=2, description="how adventurous the choice of what comes next is")
+    candidates: int = Field(
+        CANDIDATES, ge=1, le=16, description="pieces drawn for each one kept, which fits best"
+    )
     model: str = Field("muser-compact", description="checkpoint")

@@ -78,13 +78,9 @@ class Vocabulary:
         Beat ids count positions of the bar; this is what latents are put in order by.
         """
         if index == BEAT:
-            return np.array(
-                [int(str(v)[5:]) if str(v).startswith("Beat_") else np.nan for v in self.values["beat"]]
-            )
+            return np.array([int(str(v)[5:]) if str(v).startswith("Beat_") else np.nan for v in self.values["beat"]])
         values = self.values[ELEMENTS[index]]
-        return np.array(
-            [v if i and not isinstance(v, str) else np.nan for i, v in enumerate(values)], dtype=float
-        )
+        return np.array([v if i and not isinstance(v, str) else np.nan for i, v in enumerate(values)], dtype=float)
 
 
 class Grid(NamedTuple):

@@ -21,6 +21,7 @@ from gen.emotion.spec import Emotion, EmotionCurve, Keyframe
 from gen.nn import lengths_to_mask
 from music import corpus
 from music.corpus import GROUPS, Batch, Passages, Piece
+from music.muser.condition import at_bar
 from music.muser.model import MusER
 from music.muser.prior import FAR, Prior
 from music.muser.sizes import configs
@@ -28,7 +29,7 @@ from music.tokens import ELEMENTS, Vocabulary
 
 log = logging.getLogger(__name__)
 PRETRAIN = {"pop909": 0.6, "giantmidi": 0.1, "emopia": 0.3}
-FINETUNE = {"pop909": 0.2, "emopia": 0.8}
+FINETUNE = {"pop909": 0.3, "emopia": 0.7}
 RENAMED = 0.1  # share of passages that pass for EMOPIA's
 SAVE_EVERY = 120  # seconds
 
@@ -45,10 +46,10 @@ class Settings(BaseModel):
     length: int = 448  # steps of a passage
     rate: float = 1.5e-3
     drop: float = 0.15  # share of passages without their emotion, for guidance
-    autoencoder_share: float = 0.2  # of the minutes
+    autoencoder_share: float = 0.06  # of the minutes
     finetune_share: float = 0.45  # of each model's minutes
     regularise: float = 0.3
-    compile: bool = False  # by torch.compile: half as long again in the same time on a CPU; needs a C++ compiler
+    compile: bool = False  # the prior by torch.compile: a third more steps on a CPU, which needs a C++ compiler
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -67,9 +68,11 @@ def curve_of(feeling: np.ndarray, dominance: float) -> EmotionCurve:
 class Data:
     """Passages as tensors on a device, with conditions per step from a model's own conditioner."""
 
-    def __init__(self, pieces: list[Piece], shares: dict[str, float], settings: Settings, seed: int):
+    def __init__(
+        self, pieces: list[Piece], shares: dict[str, float], settings: Settings, seed: int, vary: bool = False
+    ):
         self.settings = settings
-        self.passages = Passages(pieces, shares, settings.length, Vocabulary.default(), seed)
+        self.passages = Passages(pieces, shares, settings.length, Vocabulary.default(), seed, vary)
         self.random = np.random.default_rng(seed)
 
     def batch(self) -> Batch:
@@ -92,11 +95,6 @@ class Data:
         prepared = {k: v.to(self.settings.device) for k, v in model.emotion.prepare(curves, frames).items()}
         dropped = torch.from_numpy(self.random.random(len(curves)) < drop).to(self.settings.device)
         return model.emotion(drop=dropped, **prepared)
-
-
-def at_bar(tokens: Tensor, bar: Tensor) -> Tensor:
-    """Conditions per bar (b, bars, c) -> per step (b, n, c), by each step's bar (b, n)."""
-    return tokens.gather(1, bar[..., None].expand(-1, -1, tokens.shape[2]))
 
 
 def autoencoder_loss(model: MusER, data: Data, settings: Settings, drop: float) -> tuple[Tensor, dict]:
@@ -145,8 +143,6 @@ class Run:
             model.parameters(), settings.rate, betas=(0.9, 0.98), weight_decay=0.02, fused=True
         )
         self.step, self.elapsed = 0, 0.0
-        if settings.compile:
-            model.compile(dynamic=True)
         if self.state_path.exists():
             state = torch.load(self.state_path, weights_only=True)
             model.load_state_dict(state["model"])
@@ -214,8 +210,8 @@ def prepared(data: Path, out: Path) -> list[Piece]:
 
 def phases_of(pieces: list[Piece], settings: Settings) -> tuple[list[tuple[float, Data]], Data]:
     train = [p for p in pieces if p.part == "train"]
-    pretrain = Data(train, PRETRAIN, settings, settings.seed)
-    finetune = Data(train, FINETUNE, settings, settings.seed + 1)
+    pretrain = Data(train, PRETRAIN, settings, settings.seed, vary=True)
+    finetune = Data(train, FINETUNE, settings, settings.seed + 1, vary=True)
     valid = Data([p for p in pieces if p.part == "valid"], {"emopia": 1.0}, settings, 0)
     return [(1 - settings.finetune_share, pretrain), (settings.finetune_share, finetune)], valid
 
@@ -242,6 +238,8 @@ def train(data: Path, out: Path, minutes: float | None = None, settings: dict[st
     run.train(lambda m, d, drop: autoencoder_loss(m, d, chosen, drop), phases, valid, chosen.drop)
     autoencoder.settle()
     autoencoder.eval().requires_grad_(False)
+    if chosen.compile:
+        prior.compile(dynamic=True)
     run = Run("prior", prior, out, minutes * (1 - chosen.autoencoder_share), chosen)
     run.train(lambda m, d, drop: prior_loss(m, autoencoder, d, chosen, drop), phases, valid, chosen.drop)
     export(autoencoder, prior, out / "checkpoint")

@@ -78,7 +78,7 @@ def _follow_parent() -> None:
 
 
 def pick_device(device: str) -> str:
-    """"auto" is a GPU where there is one; several workers of a pool share several GPUs in turn."""
+    """ "auto" is a GPU where there is one; several workers of a pool share several GPUs in turn."""
     if device == "cpu":
         return device
     import torch

@@ -30,3 +30,8 @@ class QuadrantConditioner(EmotionConditioner):
 
     def embed(self, quadrants: Tensor) -> tuple[Tensor, float]:
         return quadrants @ self.table, 0.0
+
+
+def at_bar(tokens: Tensor, bar: Tensor) -> Tensor:
+    """Conditions per bar (b, bars, c) -> per step (b, n, c), by each step's bar (b, n)."""
+    return tokens.gather(1, bar[..., None].expand(-1, -1, tokens.shape[2]))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gen.diffusion import guide
 from gen.nn import lengths_to_mask
+from music.muser.condition import at_bar
 from music.muser.model import MusER
 from music.muser.prior import FAR, Prior
 from music.tokens import (
@@ -111,7 +112,7 @@ class Teller:
     def advance(self, previous: Tensor, begun: Tensor) -> None:
         """Read the codes before each of n steps (b, n, s), and the bars begun by then (b, n)."""
         bar = copied((begun - 1).clamp_min(0), self.copies)
-        now = self.condition.gather(1, bar[..., None].expand(-1, -1, self.condition.shape[2]))
+        now = at_bar(self.condition, bar)
         left = self.bars - begun
         left = copied(torch.where(left > ENDING, FAR, left), self.copies)
         self.hidden = self.prior.hidden(copied(previous, self.copies), now, left, self.states)[:, -1]
@@ -263,8 +264,7 @@ class Player:
         self.last = ~F.pad(mask[:, 1:], (0, 1))
         self.before_bar = F.pad(self.is_bar[:, 1:], (0, 1)) | self.last
         bar = (self.is_bar.cumsum(1) - 1).clamp_min(0)
-        steps = condition.gather(1, bar[..., None].expand(-1, -1, condition.shape[2]))
-        self.condition = branches(steps, model.emotion.null, guidance)
+        self.condition = branches(at_bar(condition, bar), model.emotion.null, guidance)
         self.copies = len(self.condition) // len(codes)
         self.z = copied(model.latents(padded), self.copies)
         self.memory = model.remember(self.z, copied(mask, self.copies))

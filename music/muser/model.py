@@ -50,9 +50,7 @@ class Embedding(nn.Module):
 class DimensionReducer(nn.Module):
     """MusER's training-only reducer: a slot (b, n, 16) -> one value a step (b, n), by a transformer over its rows."""
 
-    def __init__(
-        self, length: int = 1024, layers: int = 4, heads: int = 4, ffn: int = 4096, kind: str = "linear"
-    ):
+    def __init__(self, length: int = 1024, layers: int = 4, heads: int = 4, ffn: int = 4096, kind: str = "linear"):
         super().__init__()
         self.length = length
         self.blocks = nn.ModuleList(Block(length, heads, ffn, kind, norm_first=False) for _ in range(layers))
@@ -119,14 +117,10 @@ class MusER(ModelMixin, ConfigMixin):
         self.reduce = DimensionReducer(kind=layer["kind"]) if reducer == "transformer" else None
         self.chord_probe = nn.Linear(self.slot, classes[CHORD])
         numbers = [torch.tensor(Vocabulary.default().numbers(e), dtype=torch.float) for e in ORDERED]
-        self.set_numbers(dict(zip(ORDERED, numbers, strict=True)))
+        self.numbers = dict(zip(ORDERED, numbers, strict=True))  # physical values of ids, for the regulariser
         if list(classes) == list(Vocabulary.default().sizes):
             for element, values in self.numbers.items():
                 self.embedding.begin_smooth(element, values)
-
-    def set_numbers(self, numbers: dict[int, Tensor]) -> None:
-        """The physical values of the ordered elements' ids, for the regulariser (not part of the weights)."""
-        self.numbers = numbers
 
     @property
     def bar(self) -> int:
@@ -192,9 +186,7 @@ class MusER(ModelMixin, ConfigMixin):
         context = self.memory_in(z)
         return [block.cross.remember(context, mask) for block in self.decoder_layers]
 
-    def hidden(
-        self, previous: Tensor, cond: Tensor, memory: list[tuple], states: list | None = None
-    ) -> Tensor:
+    def hidden(self, previous: Tensor, cond: Tensor, memory: list[tuple], states: list | None = None) -> Tensor:
         """Global decoder: previous rows (b, n, 7) and conditions (b, n, c) -> (b, n, width)."""
         start = states[0]["at"] if states else 0
         x = self.place(self.decoder_in(torch.cat((self.embedding(previous), cond), dim=-1)), start)

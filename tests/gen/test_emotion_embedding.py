@@ -110,11 +110,7 @@ def test_divergence_and_order():
     assert right < losses.ordered(mu, axis, torch.tensor([1]), torch.tensor([0]))
 
 
-def test_a_song_is_in_one_part_for_all_arts():
-    from music.data import part_of
-
-    names = [f"song {i}" for i in range(300)]
-    assert [corpus.part_of_song(name) for name in names] == [part_of(name) for name in names]
+def test_the_people_who_test_are_not_those_who_choose():
     assert not corpus.TEST & corpus.VALID
 
 
@@ -136,6 +132,7 @@ def test_measures_know_the_obvious():
 def corpus_of(count: int) -> dict[str, list[Clip]]:
     """A small corpus in which the class is plain to see."""
     voices, faces, music = [], [], []
+
     def rows(f, k, n=40):
         return (RNG.standard_normal((n, f)) + 2 * np.sin(np.arange(f) * (k + 1))).astype(np.float16)
 

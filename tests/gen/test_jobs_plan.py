@@ -72,9 +72,7 @@ def test_references_match_shared_axes(write):
 
 
 def test_order_puts_needs_first_and_groups_together(write, tmp_path):
-    jobs = "\n".join(
-        f"  - {{id: j{n}, kind: tone, seed: {n}, voice: {tmp_path / 'ab'[n % 2]}}}" for n in range(6)
-    )
+    jobs = "\n".join(f"  - {{id: j{n}, kind: tone, seed: {n}, voice: {tmp_path / 'ab'[n % 2]}}}" for n in range(6))
     for name in "ab":
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(name)

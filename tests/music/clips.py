@@ -4,7 +4,7 @@ import csv
 
 import symusic
 
-from music.data import part_of
+from gen.emotion.corpus import part_of_song
 
 
 def write_midi(path, notes):
@@ -27,9 +27,9 @@ def write_clips(data, compose, wanted):
         left, seed = dict(wanted), 0
         while any(left.values()):
             song, seed = f"song{quadrant}x{seed}", seed + 1
-            if not left[part_of(song)]:
+            if not left[part_of_song(song)]:
                 continue
-            left[part_of(song)] -= 1
+            left[part_of_song(song)] -= 1
             write_midi(data / "emopia" / "midis" / f"{song}.mid", compose(quadrant, seed))
             rows.append({"file": f"midis/{song}.mid", "quadrant": f"Q{quadrant}", "song": song})
     with open(data / "emopia" / "labels.csv", "w", newline="") as file:

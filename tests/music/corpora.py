@@ -14,10 +14,10 @@ def write_data(data, songs=1):
     (data / "giantmidi").mkdir()
     meta = {}
     for name, offset in (("001", 0), ("002", 2)):
-        write_midi(data / "pop909" / f"{name}.mid", song(10, 120, offset))
-        flags = "".join("3" if beat % 4 == 0 else "0" for beat in range(41))
-        meta[name] = {"beats": [500.0 * beat for beat in range(41)], "beat_flags": flags}
-    meta["003"] = {"beats": [500.0 * beat for beat in range(41)], "beat_flags": "300" * 13 + "30"}  # a waltz
+        write_midi(data / "pop909" / f"{name}.mid", song(16, 120, offset))
+        flags = "".join("3" if beat % 4 == 0 else "0" for beat in range(65))
+        meta[name] = {"beats": [500.0 * beat for beat in range(65)], "beat_flags": flags}
+    meta["003"] = {"beats": [500.0 * beat for beat in range(65)], "beat_flags": "300" * 21 + "30"}  # a waltz
     (data / "pop909" / "pop909_meta.json").write_text(json.dumps(meta))
     with open(data / "giantmidi" / "index.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, ("file", "group"))

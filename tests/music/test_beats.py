@@ -19,8 +19,10 @@ def performance(beat_times: np.ndarray, seed: int = 0) -> np.ndarray:
             length = 4 if i % 4 == 0 else 2
             rows += [(start, start + length * step, root - 12 * (i % 4 == 0), 80 - 10 * (i % 4 == 2))]
             rows += [(start, start + 2 * step, root + 12 + x, 62) for x in (0, third, 7)]
-        rows += [(start + part * step, start + (part + 0.5) * step, root + 24 + rng.choice([0, third, 7]), 70)
-                 for part in (0.0, 0.5)]
+        rows += [
+            (start + part * step, start + (part + 0.5) * step, root + 24 + rng.choice([0, third, 7]), 70)
+            for part in (0.0, 0.5)
+        ]
     notes = np.array(rows)
     notes[:, :2] += rng.normal(0, 0.01, (len(notes), 1))
     return notes[np.lexsort((-notes[:, 2], notes[:, 0]))]

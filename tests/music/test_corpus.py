@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from clips import write_midi
 from corpora import write_data
 from grids import VOCABULARY, grids, random_grid, song
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from music import corpus
 from music.beats import Beats
 from music.corpus import BLOCK, Passages, Piece, home, pop909_beats, tokenise, transpose
+from music.data import read_notes
 from music.labels import Labeller, Logistic, anchored, features
 from music.tokens import BAR, BEAT, CHORD, CONTI, PITCH, decode, encode, violation
 
@@ -53,12 +55,42 @@ def test_pieces_survive_their_file(pieces, tmp_path):
         assert (one.ends, one.group, one.part) == (two.ends, two.group, two.part)
 
 
+def flags(*bars: int) -> str:
+    """Beat flags of bars of so many beats."""
+    return "".join("3" + "0" * (beats - 1) for beats in bars)
+
+
 def test_annotated_beats_are_taken_where_bars_have_four():
-    flags = "0330" + "3000" * 9
-    assert pop909_beats({"beats": [0.0] * 40, "beat_flags": "3000" * 10}).downbeat == 0
-    assert pop909_beats({"beats": [0.0] * 40, "beat_flags": "0030" * 10}).downbeat == 2
-    assert pop909_beats({"beats": [0.0] * 40, "beat_flags": flags}).downbeat == 0
-    assert pop909_beats({"beats": [0.0] * 39, "beat_flags": "300" * 13}) is None
+    def taken(*bars):
+        return pop909_beats({"beats": (np.arange(sum(bars)) * 500.0).tolist(), "beat_flags": flags(*bars)})
+
+    beats, to_end = taken(*[4] * 20)
+    assert to_end and len(beats.times) == 80 and beats.downbeat == 0
+    beats, to_end = taken(*[4] * 5, 2, *[4] * 18)
+    assert to_end and beats.times[0] == 11.0 and len(beats.times) == 72
+    beats, to_end = taken(*[4] * 18, 2, *[4] * 5)
+    assert not to_end and beats.times[0] == 0 and len(beats.times) == 73  # to the bar line that ends the stretch
+    assert taken(*[3] * 40) is None
+
+
+def test_a_stretch_of_a_song_ends_where_its_beats_do(tmp_path):
+    path, beats = tmp_path / "song.mid", Beats(np.arange(4, 37) * 0.5, 0)
+    write_midi(path, song(20, 120))
+    notes = read_notes(path)
+    part = corpus.read(corpus.Source(path, beats, "pop909", "train", 0, False))
+    assert len(part) < len(notes) and part[:, 0].min() >= 1.97 and part[:, 1].max() <= 18
+
+
+def test_varied_passages_keep_their_grammar_and_differ_by_little(pieces):
+    rows = pieces[0].rows
+    for element, most in corpus.VARIED.items():
+        for by in range(-most, most + 1):
+            moved = corpus.shifted(rows, element, by, VOCABULARY)
+            known = np.isfinite(VOCABULARY.numbers(element))[rows[:, element]]
+            assert violation(moved) is None and (moved[~known] == rows[~known]).all()
+            assert np.abs(moved - rows).max() <= most
+            others = np.arange(7) != element
+            assert (moved[:, others] == rows[:, others]).all()
 
 
 def test_windows_reach_two_bars_around_their_block():

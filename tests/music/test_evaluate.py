@@ -27,8 +27,7 @@ class Written(NamedTuple):
 class Rules:
     """A composer by rule: arousal makes it faster and louder, valence turns minor into major."""
 
-    def compose(self, curves, bars, seeds, guidance, temperature):
-        curves = curves if guidance else [EmotionCurve.parse("v=0 a=0")] * len(seeds)
+    def compose(self, curves, bars, seeds, guidance, temperature, candidates):
         return [self.piece(curve, bars, seed) for curve, seed in zip(curves, seeds, strict=True)]
 
     def piece(self, curve: EmotionCurve, bars: int, seed: int) -> Written:
@@ -98,7 +97,7 @@ def test_report_names_every_promise(found, tmp_path):
         "held out, as tokens",
         "generated",
         "generated, labels shuffled",
-        "generated, unconditional",
+        "neutral, first draw",
     ]
     assert len(sections["Likeness to real music"]["tables"]) == 4
     assert (tmp_path / "report.html").read_text().count("data:image/png") >= 9

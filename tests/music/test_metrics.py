@@ -63,9 +63,7 @@ def test_an_onset_just_before_the_bar_line_belongs_to_the_bar():
 @given(pieces(), st.integers(-12, 12))
 def test_transposing_keeps_all_but_the_register(notes, by):
     moved = notes + np.array([0, 0, by, 0])
-    before, after = (
-        metrics.song_measures(x, BARS) | metrics.control_measures(x, BARS) for x in (notes, moved)
-    )
+    before, after = (metrics.song_measures(x, BARS) | metrics.control_measures(x, BARS) for x in (notes, moved))
     assert after.pop("register") == pytest.approx(before.pop("register") + by)
     assert after == pytest.approx(before)
 
