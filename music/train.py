@@ -101,6 +101,7 @@ def autoencoder_loss(model: MusER, data: Data, settings: Settings, drop: float) 
     batch = data.batch()
     rows, lengths, bar, _ = data.tensors(batch)
     condition = data.conditions(model, batch, drop)
+    model.settle()
     losses = model(rows, lengths_to_mask(lengths, rows.shape[1]), at_bar(condition.tokens, bar))
     total = losses.nll + losses.quantizer + settings.regularise * losses.order + condition.loss
     elements = {name: round(float(x), 3) for name, x in zip(ELEMENTS, losses.elements, strict=True)}
@@ -233,7 +234,6 @@ def train(data: Path, out: Path, minutes: float | None = None, settings: dict[st
     minutes = 80.0 if minutes is None else minutes
     phases, valid = phases_of(prepared(Path(data), out), chosen)
     autoencoder, prior = build(chosen)
-    autoencoder.settle()
     run = Run("autoencoder", autoencoder, out, minutes * chosen.autoencoder_share, chosen)
     run.train(lambda m, d, drop: autoencoder_loss(m, d, chosen, drop), phases, valid, chosen.drop)
     autoencoder.settle()
