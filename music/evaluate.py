@@ -132,10 +132,10 @@ class Composer:
         return music
 
 
-def by_quadrant(compose: Composer, count: int) -> Pieces:
+def by_quadrant(compose: Composer, count: int, **other) -> Pieces:
     """``count`` pieces per quadrant."""
     quadrant, seeds = np.repeat(np.arange(4), count), list(range(4 * count))
-    return Pieces(compose([f"Q{q + 1}" for q in quadrant], seeds), quadrant, np.array(seeds))
+    return Pieces(compose([f"Q{q + 1}" for q in quadrant], seeds, **other), quadrant, np.array(seeds))
 
 
 def neutral(compose: Composer, count: int) -> Pieces:
@@ -259,13 +259,13 @@ def measure(generator, judge: Judge, chosen: Settings) -> Findings:
     following = follow(compose, judge, chosen)
     sets = {origin: pieces[origin].music for origin in ("generated", "held out")}
     copies = copying(book, sets)
-    by_quadrant(compose, chosen.valid)
+    by_quadrant(compose, chosen.valid, candidates=1)  # each draw is a piece that must be valid
     facts = compose.made, compose.valid, compose.seconds
     return Findings(chosen, pieces, told, judge(performed), sweeps, following, copies, corpora, *facts)
 
 
 def evaluate(out: Path, settings: dict[str, str]) -> None:
-    """Write ``report.json`` and ``report.html`` into ``out``; ``data=DIR`` is needed, ``full=1`` takes an hour."""
+    """Write ``report.json`` and ``report.html`` into ``out``; ``data=DIR`` is needed, ``full=1`` takes two hours."""
     from music.findings import write
     from music.pipeline import MusicGenerator
 
