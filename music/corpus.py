@@ -147,6 +147,16 @@ def load(path: Path) -> list[Piece]:
     return [Piece(r, f, bool(ends), str(group), str(part)) for r, f, ends, (group, part) in split]
 
 
+def from_bar(rows: np.ndarray, line: int) -> np.ndarray:
+    """The rows from the Bar row at ``line`` on; their first position names the tempo and the chord in force."""
+    out = rows[line:].copy()
+    for element in (TEMPO, CHORD):
+        named = rows[:line, element][rows[:line, element] > CONTI]
+        if len(named) and len(out) > 1 and out[1, element] == CONTI:
+            out[1, element] = named[-1]
+    return out
+
+
 def transpose(rows: np.ndarray, by: int, vocabulary: Vocabulary) -> np.ndarray:
     """The rows ``by`` semitones higher, chords with them; unchanged if a note would leave the keyboard."""
     out, sounding = rows.copy(), rows[:, PITCH] > 0
@@ -215,7 +225,7 @@ class Passages:
         piece, lines = self.pieces[at], self.lines[at]
         last = max(np.searchsorted(lines, len(piece.rows) - self.length // 2), 1)
         first = self.random.integers(last)
-        rows = piece.rows[lines[first] :][: self.length]
+        rows = from_bar(piece.rows, lines[first])[: self.length]
         whole = lines[first] + len(rows) == len(piece.rows)
         bar = np.cumsum(rows[:, BEAT] == BAR) - 1
         left = len(lines) - 1 - first - bar if piece.ends else np.full(len(rows), far)

@@ -11,7 +11,7 @@ import numpy as np
 
 from gen import checkpoints, media
 from gen.emotion.spec import Emotion, EmotionCurve
-from music.corpus import home, transpose
+from music.corpus import from_bar, home, transpose
 from music.labels import Labeller, features
 from music.task import CANDIDATES, GUIDANCE, TEMPERATURE
 from music.tokens import BAR, BEAT, METRICAL, Grid, Vocabulary, decode, encode, violation
@@ -223,6 +223,7 @@ class Passes:
             g.prior, self._conditions(g.prior, self.curves, begun - heard, bars), bars, self.bars - begun - new,
             Prompt(pad_sequence(codes, batch_first=True), lengths), drawn[0], guidance=self.guidance,
             against=self._conditions(g.prior, opposite, begun - heard, bars), temperature=self.temperature,
+            classes=g.autoencoder.config.classes if g.autoencoder.literal else None,
             progress=lambda x: progress(0.3 * x),
         )  # fmt: skip
         made = sample_rows(
@@ -242,7 +243,7 @@ class Passes:
 def last_bars(rows: np.ndarray, count: int) -> np.ndarray:
     """The last ``count`` bars of rows (T, 7), or all there are."""
     lines = np.flatnonzero(rows[:, BEAT] == BAR)
-    return rows[lines[-count] :] if len(lines) >= count else rows
+    return from_bar(rows, lines[-count]) if len(lines) >= count else rows
 
 
 def mirrored(curve: EmotionCurve) -> EmotionCurve:

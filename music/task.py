@@ -28,7 +28,5 @@ class MusicTask(Task):
     continue_from: Path | None = Field(None, alias="continue", description="a MIDI file whose music goes on")
     guidance: float = Field(GUIDANCE, ge=0, le=10, description="how strictly the emotion is followed; 1 is unguided")
     temperature: float = Field(TEMPERATURE, gt=0, le=2, description="how adventurous the choice of what comes next is")
-    candidates: int = Field(
-        CANDIDATES, ge=1, le=16, description="pieces drawn for each one kept, which fits best"
-    )
+    candidates: int = Field(CANDIDATES, ge=1, le=16, description="pieces drawn for each one kept, which fits best")
     model: str = Field("muser-compact", description="checkpoint")

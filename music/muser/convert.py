@@ -277,5 +277,5 @@ def prior_of(release: Release, quadrants: list[int]) -> Prior:
     state["heads.0.weight"] = torch.cat((head[".weight"], pad[:2])) / PRIOR_TEMPERATURE
     state["heads.0.bias"] = torch.cat((head[".bias"] / PRIOR_TEMPERATURE, never))
     model = Prior(size, network, {"name": "quadrant", "dim": width}, LINEAR)
-    own = {key: torch.zeros_like(model.state_dict()[key]) for key in ("cond_in.bias", "left.weight")}
+    own = {key: torch.zeros_like(model.state_dict()[key]) for key in ("cond_in.bias", "left.weight", "manner.weight")}
     return _fill(model, state, own)

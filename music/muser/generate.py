@@ -15,7 +15,7 @@ from torch import Tensor
 from gen.diffusion import guide
 from gen.nn import lengths_to_mask
 from music.muser.condition import at_bar
-from music.muser.model import MusER
+from music.muser.model import SLOTS, MusER
 from music.muser.prior import FAR, Prior
 from music.tokens import (
     APPLIES,
@@ -128,13 +128,15 @@ class Teller:
 @torch.inference_mode()
 def sample_codes(
     prior: Prior, condition: Tensor, bars: int, more: int, prompt: Prompt, uniforms: Tensor, *, guidance: float = 1.0,
-    against: Tensor | None = None, temperature: float = 1.0, progress: Progress = lambda done: None,
+    against: Tensor | None = None, temperature: float = 1.0, classes: list[int] | None = None,
+    progress: Progress = lambda done: None,
 ) -> list[Tensor]:  # fmt: skip
     """Codes (n_i, s) of each item: its ``prompt`` of codes and what follows until ``bars`` bars are complete.
 
     ``condition`` (b, bars, c) per bar, of the prompt's bars too; ``more`` bars are to follow this passage, so the
     end comes in sight only when the music's own end is near, and the passage ends where one bar more would begin.
-    ``uniforms`` (b, steps, s). ``guidance`` leads away from the conditions ``against``, or from no emotion.
+    ``uniforms`` (b, steps, s). ``guidance`` leads away from the conditions ``against``, or from no emotion. With
+    ``classes``, the ids of each element, codes are ids, slot by slot, and keep to the grammar of rows already here.
     """
     batch, slots = len(condition), prior.config.slots
     against = prior.emotion.null if against is None else against
@@ -145,10 +147,14 @@ def sample_codes(
     teller.advance(known, begun)
     since = (begun == begun[:, -1:]).sum(1) - 1  # steps after the last bar line
     begun, ended, codes = begun[:, -1], torch.zeros_like(begun[:, 0], dtype=torch.bool), [*known.unbind(1)]
+    held = Held.nothing(begun) if classes else None
+    for code in codes[1:] if classes else ():
+        held = held.after(spelled(code, prior.bar))
     for step in range(known.shape[1] - 1, uniforms.shape[1]):
-        chosen = _say(teller, begun, since, begun >= bars, more > 0, temperature, uniforms[:, step])
+        chosen = _say(teller, begun, since, begun >= bars, more > 0, temperature, uniforms[:, step], held, classes)
         chosen = prompt.force(step, chosen)
         chosen[(chosen[:, 0] == prior.bar) & (begun >= bars)] = prior.end
+        held = held.after(spelled(chosen, prior.bar)) if classes else None
         is_bar = chosen[:, 0] == prior.bar
         begun, since = begun + is_bar, torch.where(is_bar, 0, since + 1)
         ended |= chosen[:, 0] == prior.end
@@ -161,28 +167,62 @@ def sample_codes(
 
 
 def _say(teller: Teller, begun: Tensor, since: Tensor, last: Tensor, goes_on: bool, temperature: float,
-         uniform: Tensor) -> Tensor:  # fmt: skip
-    """The codes (b, s) of one step, slot by slot; ``uniform`` (b, s)."""
+         uniform: Tensor, held: "Held | None", classes: list[int] | None) -> Tensor:  # fmt: skip
+    """The codes (b, s) of one step, slot by slot; ``uniform`` (b, s); ``held`` and ``classes`` where codes are ids."""
     chosen = []
     for slot in range(uniform.shape[1]):
         logits = teller.logits(slot)
-        if slot:
+        if slot == 0:
+            waits = torch.zeros_like(last) if held is None else held.previous == METRICAL
+            _allow_codes(teller.prior, logits, begun, since, last, goes_on, waits)
+            if held is not None:
+                _allow_kinds(logits, held, teller.prior.bar)
+        elif held is None:
             _follow(teller.prior, logits, chosen[0])
         else:
-            _allow_codes(teller.prior, logits, begun, since, last, goes_on)
+            _allow_ids(teller.prior, logits, SLOTS[slot], chosen[0], held, classes[SLOTS[slot]])
         chosen.append(draw(logits, Choice(temperature, CODE.nucleus), uniform[:, slot]))
         teller.choose(slot, chosen[slot])
     return torch.stack(chosen, 1)
 
 
-def _allow_codes(prior: Prior, logits: Tensor, begun: Tensor, since: Tensor, last: Tensor, goes_on: bool) -> None:
-    """Forbid in place (b, k): a bar or an end before a position and a note, an end before the ``last`` bar, a bar
-    after it unless the music ``goes_on``, which is how such a passage ends."""
-    short, none = (since < 2) & (begun > 0), begun == 0
-    full = since >= BAR_ROWS
+def _allow_codes(prior: Prior, logits: Tensor, begun: Tensor, since: Tensor, last: Tensor, goes_on: bool,
+                 waits: Tensor) -> None:  # fmt: skip
+    """Forbid in place (b, k): a bar or an end before a position and a note, or where a position ``waits`` for one; an
+    end before the ``last`` bar, a bar after it unless the music ``goes_on``, which is how such a passage ends."""
+    short, none = (since < 2) & (begun > 0) | waits, begun == 0
+    full = (since >= BAR_ROWS) & ~waits
     logits[:, prior.bar].masked_fill_(short if goes_on else short | (last & ~none), -torch.inf)
     logits[:, prior.end].masked_fill_(short | ~last | none | goes_on, -torch.inf)
     logits[:, : prior.bar] = logits[:, : prior.bar].masked_fill((none | full)[:, None], -torch.inf)
+
+
+def _allow_kinds(logits: Tensor, held: "Held", bar: int) -> None:
+    """Forbid in place (b, k) all types but a position where one may stand, and a note under the last one."""
+    allowed = torch.zeros_like(logits[:, :bar], dtype=torch.bool)
+    allowed[:, METRICAL] = (held.previous == 0) | (held.previous == NOTE) & (held.beat < FIRST_BEAT + POSITIONS - 1)
+    allowed[:, NOTE] = (held.previous == METRICAL) | (held.previous == NOTE) & (held.pitch > 1)
+    logits[:, :bar].masked_fill_(~allowed, -torch.inf)
+
+
+def _allow_ids(prior: Prior, logits: Tensor, element: int, first: Tensor, held: "Held", count: int) -> None:
+    """Forbid in place (b, k) those of the ``count`` ids of an element that may not come next, and all where the type
+    ``first`` (b,) does not set it: such a slot says nothing, which is Bar's code."""
+    (kind,) = (kind for kind, elements in APPLIES.items() if element in elements)
+    due = first == kind
+    logits[:, :count].masked_fill_(~due[:, None] | forbidden(element, held, count), -torch.inf)
+    logits[:, count : prior.bar] = -torch.inf
+    logits[:, prior.bar].masked_fill_(due | (first == prior.end), -torch.inf)
+    logits[:, prior.end].masked_fill_(first != prior.end, -torch.inf)
+
+
+def spelled(codes: Tensor, bar: int) -> Tensor:
+    """Codes (b, 7) that are ids -> the rows (b, 7) that they name."""
+    row = torch.where(codes < bar, codes, 0)[:, [SLOTS.index(e) for e in range(7)]]
+    is_bar = codes[:, 0] >= bar
+    row[:, BEAT] = torch.where(is_bar, BAR, row[:, BEAT])
+    row[:, TYPE] = torch.where(is_bar, METRICAL, row[:, TYPE])
+    return row
 
 
 def _follow(prior: Prior, logits: Tensor, first: Tensor) -> None:
@@ -315,15 +355,21 @@ def _choose(player: Player, step: int, held: Held, uniform: Tensor) -> Tensor:
 
 
 def draw_element(player: Player, element: int, kind: Tensor, held: Held, uniform: Tensor, choice: Choice) -> Tensor:
-    """Ids (b,) of one element for rows that set it: beats rise, notes fall, a bar's first position has the tempo."""
-    opens_bar = held.previous == 0
-    if element == TEMPO and not opens_bar.any():
+    """Ids (b,) of one element for rows that set it, as :func:`forbidden` allows."""
+    if element == TEMPO and not (held.previous == 0).any():
         return torch.full_like(kind, CONTI)
     logits = player.logits(element, kind)
-    ids = torch.arange(logits.shape[1], device=logits.device)
+    return draw(logits.masked_fill(forbidden(element, held, logits.shape[1]), -1e9), choice, uniform[:, element])
+
+
+def forbidden(element: int, held: Held, size: int) -> Tensor:
+    """(b, size) ids that may not come next: beats rise, notes of a chord fall, only a bar's first position sets the
+    tempo, and only a piece's first position has to name tempo and chord."""
+    ids = torch.arange(size, device=held.beat.device)
     lowest = {BEAT: held.beat.clamp_min(BAR), TEMPO: held.fresh * CONTI, CHORD: held.fresh * CONTI}
-    forbidden = ids <= lowest.get(element, torch.zeros_like(kind))[:, None]
+    out = ids <= lowest.get(element, torch.zeros_like(held.beat))[:, None]
     if element == PITCH:
-        forbidden |= (ids >= held.pitch[:, None]) & (held.pitch[:, None] > 1)
-    ids = draw(logits.masked_fill(forbidden, -1e9), choice, uniform[:, element])
-    return torch.where(opens_bar, ids, CONTI) if element == TEMPO else ids
+        out |= (ids >= held.pitch[:, None]) & (held.pitch[:, None] > 1)
+    if element == TEMPO:
+        out |= (ids != CONTI) & (held.previous != 0)[:, None]
+    return out

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from gen import registry
 from gen.nn import Block, positions
+from gen.quantize import SlotVectorQuantizer
 from music.tokens import BAR, BEAT, CHORD, CONTI, ELEMENTS, START, TYPE, Vocabulary
 
 SLOTS = (TYPE, *(e for e in range(7) if e != TYPE))  # a step's codes with a quantizer per slot: its type comes first
@@ -126,6 +127,13 @@ class MusER(ModelMixin, ConfigMixin):
     def bar(self) -> int:
         return self.codebook.size
 
+    @property
+    def literal(self) -> bool:
+        """Whether codes, once settled, are the ids of the elements: a slot reads its own alone and has room for all."""
+        book = self.codebook
+        alone = self.encoder_layers is None and isinstance(book, SlotVectorQuantizer)
+        return alone and book.size >= max(self.config.classes)
+
     # ------------------------------------------------------------------ codes
     def place(self, x: Tensor, start: int = 0) -> Tensor:
         """Absolute positions for linear attention; softmax attention carries rotary ones itself."""
@@ -144,7 +152,7 @@ class MusER(ModelMixin, ConfigMixin):
     @torch.no_grad()
     def settle(self) -> None:
         """Put a code on each id's latent where slots read their own element alone: codes then lose nothing."""
-        if self.encoder_layers is not None or self.codebook.slots == 1:
+        if not self.literal:
             return
         for table, to_slot, book in zip(self.embedding.tables, self.to_slots, self.codebook.books, strict=True):
             latents = to_slot(table.weight * table.embedding_dim**0.5)

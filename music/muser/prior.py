@@ -56,9 +56,8 @@ class Prior(ModelMixin, ConfigMixin):
         manner = torch.zeros_like(left[:, :1]) if manner is None else manner
         x = sum(table(previous[..., i]) for i, table in enumerate(self.tables))
         x = self.enter(x) + self.cond_in(cond)
-        x = x + (self.left(left.clamp(0, FAR)) + self.manner(manner)).to(
-            x.dtype
-        )  # one dtype all along: mixed sums are slow on a CPU
+        told = self.left(left.clamp(0, FAR)) + self.manner(manner)
+        x = x + told.to(x.dtype)  # a sum of two dtypes is slow on a CPU
         if self.linear:
             x = x + positions(states[0]["at"] if states else 0, x.shape[1], x)
         for i, block in enumerate(self.blocks):

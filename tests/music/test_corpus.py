@@ -13,7 +13,7 @@ from music.beats import Beats
 from music.corpus import BLOCK, Passages, Piece, home, pop909_beats, tokenise, transpose
 from music.data import read_notes
 from music.labels import Labeller, Logistic, anchored, features
-from music.tokens import BAR, BEAT, CHORD, CONTI, PITCH, decode, encode, violation
+from music.tokens import BAR, BEAT, CHORD, CONTI, PITCH, TEMPO, decode, encode, violation
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +79,17 @@ def test_a_stretch_of_a_song_ends_where_its_beats_do(tmp_path):
     notes = read_notes(path)
     part = corpus.read(corpus.Source(path, beats, "pop909", "train", 0, False))
     assert len(part) < len(notes) and part[:, 0].min() >= 1.97 and part[:, 1].max() <= 18
+
+
+def test_a_passage_begins_with_the_tempo_and_the_chord_in_force(pieces):
+    for piece in pieces:
+        lines = np.flatnonzero(piece.rows[:, BEAT] == BAR)
+        for line in lines:
+            part = corpus.from_bar(piece.rows, line)
+            assert part[1, TEMPO] > CONTI and part[1, CHORD] > CONTI
+            assert (part[2:] == piece.rows[line + 2 :]).all()
+        whole, part = decode(piece.rows, VOCABULARY), decode(corpus.from_bar(piece.rows, lines[2]), VOCABULARY)
+        assert (part.tempo == whole.tempo[2:]).all() and part.chords == whole.chords[8:]
 
 
 def test_varied_passages_keep_their_grammar_and_differ_by_little(pieces):

@@ -12,11 +12,12 @@ from gen.emotion.spec import EmotionCurve
 from music import pipeline
 from music.labels import Labeller, features
 from music.muser import generate
-from music.muser.generate import Choice, Prompt, draw, guided, randoms, sample_codes
+from music.muser.generate import Choice, Prompt, draw, guided, randoms, sample_codes, spelled
 from music.pipeline import MusicGenerator
-from music.tokens import BAR, BEAT, NOTE, PITCH, TEMPO, TYPE, decode, encode, violation
+from music.tokens import BAR, BEAT, CHORD, CONTI, NOTE, PITCH, TEMPO, TYPE, decode, encode, violation
 
 HAPPY, SAD = EmotionCurve.parse("happy"), EmotionCurve.parse("sad")
+WIDE = {"name": "slot_vq", "size": 144, "slots": 7, "restart": False}
 kinds = pytest.mark.parametrize("kind", ["softmax", "linear"])
 
 
@@ -69,6 +70,32 @@ def test_every_piece_is_valid_and_as_long_as_asked(kind, quantizer, sharp):
 def test_every_quantizer_and_conditioner_generates(quantizer, conditioner):
     (piece,) = generator(conditioner=conditioner, quantizer=quantizer).compose([SAD], 1, [5])
     assert piece.valid() and bars_of(piece.tokens) == 1
+
+
+@pytest.mark.parametrize("sharp", [1.0, 3.0])
+def test_codes_that_are_ids_keep_to_the_grammar_themselves(sharp):
+    model, prior = tiny(encoder=None, quantizer=WIDE)
+    for parameter in prior.parameters():
+        parameter.data.mul_(sharp)
+    told, drawn = torch.zeros(6, 3, len(prior.emotion.null)), randoms(range(6), 300, 7)
+    for code in sample_codes(prior, told, 3, 0, empty(6, 7), drawn, classes=model.config.classes):
+        rows = spelled(code, prior.bar).numpy()
+        assert violation(rows) is None and bars_of(rows) == 3
+        assert rows[1, TEMPO] > CONTI and rows[1, CHORD] > CONTI
+
+
+def test_codes_after_an_opening_know_what_it_holds():
+    model, prior = tiny(encoder=None, quantizer=WIDE)
+    model.settle()
+    given = torch.from_numpy(opening(2)).long()
+    codes = model.codes(given[None])
+    np.testing.assert_array_equal(spelled(codes[0], prior.bar), given)
+    prompt = Prompt(codes.expand(4, -1, -1), torch.full((4,), len(given)))
+    told, drawn = torch.zeros(4, 4, len(prior.emotion.null)), randoms(range(4), 400, 7)
+    for code in sample_codes(prior, told, 4, 0, prompt, drawn, classes=model.config.classes):
+        rows = spelled(code, prior.bar)
+        np.testing.assert_array_equal(rows[: len(given)], given)
+        assert violation(rows.numpy()) is None and bars_of(rows) == 4
 
 
 def test_notes_of_a_position_go_down_and_tempo_opens_bars():

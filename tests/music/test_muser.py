@@ -29,8 +29,10 @@ kinds = pytest.mark.parametrize("kind", ["softmax", "linear"])
 
 
 def tiny(kind="softmax", conditioner=None, quantizer=None, **changes):
+    """Tiny models; ``quantizer`` is one of QUANTIZERS or a config."""
     torch.manual_seed(0)
-    autoencoder, prior = configs("tiny", conditioner, QUANTIZERS[quantizer] if quantizer else None)
+    quantizer = QUANTIZERS[quantizer] if isinstance(quantizer, str) else quantizer
+    autoencoder, prior = configs("tiny", conditioner, quantizer)
     layer = {"layer": LINEAR} if kind == "linear" else {}
     model = MusER(**autoencoder | layer | changes)
     book = model.codebook
