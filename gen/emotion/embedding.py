@@ -166,7 +166,7 @@ class EmotionEmbedder(ModelMixin, ConfigMixin):
         return Reading(self.terms(mu), self.quadrants(mu), self.vad(mu).tanh())
 
     def probabilities(self, reading: Reading, referred: bool = False) -> tuple[Tensor, Tensor]:
-        """Calibrated shares of TERMS (b, 10) and of the quadrants (b, 4); ``referred``: with the speaker's reference."""
+        """Calibrated shares of TERMS (b, 10) and of the quadrants (b, 4); ``referred`` to the speaker."""
         return (
             (reading.terms / self.temperature[int(referred)]).softmax(-1),
             (reading.quadrants / self.temperature[2]).softmax(-1),

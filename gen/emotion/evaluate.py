@@ -15,8 +15,8 @@ from gen.emotion.corpus import CANONICAL, MODALITIES, TERMS, Clip
 from gen.emotion.direction import DirectionSpace
 from gen.emotion.embedding import EmotionEmbedder, collate
 from gen.emotion.measures import calibration_error, chance, interval, precision, probe, recall
-from gen.emotion.spec import EMBEDDING, QUADRANTS
 from gen.emotion.settle import REFERENCE, embed, references
+from gen.emotion.spec import EMBEDDING, QUADRANTS
 from gen.errors import InputError
 from gen.evaluate.report import Estimate, Report, Spread
 
@@ -150,7 +150,11 @@ WAYS = {
     "referred": f"voice, {REFERENCE} others of its speaker",
     "plainly": "voice, 5 neutral ones of its speaker",
 }
-BARS = {f"{what}, all sets": 0.65 for what in WAYS.values()} | {"music, quadrant": 0.68, "music, arousal": 0.88, "music, valence": 0.83}
+BARS = {f"{what}, all sets": 0.65 for what in WAYS.values()} | {
+    "music, quadrant": 0.68,
+    "music, arousal": 0.88,
+    "music, valence": 0.83,
+}
 
 
 def classes(report: Report, held: dict[str, Held], seeds: list[dict[str, Held]]) -> None:

@@ -157,10 +157,12 @@ def _means(kind: str, windows: list[tuple[float, np.ndarray]], reference: np.nda
     steps = [torch.from_numpy(features.steps(kind, rows)) for _, rows in windows]
     own = None if reference is None else torch.from_numpy(reference).expand(len(steps), -1)
     with torch.inference_mode():
-        return torch.cat([
-            model(own if own is None else own[i : i + 32], **{kind: collate(steps[i : i + 32])}).mu
-            for i in range(0, len(steps), 32)
-        ])
+        return torch.cat(
+            [
+                model(own if own is None else own[i : i + 32], **{kind: collate(steps[i : i + 32])}).mu
+                for i in range(0, len(steps), 32)
+            ]
+        )
 
 
 def _judge(kind: str, shares: np.ndarray, vad: np.ndarray, along: np.ndarray) -> tuple:

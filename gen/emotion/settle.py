@@ -78,7 +78,9 @@ def calibrate(model: EmotionEmbedder, voices: list[Clip], pieces: list[Clip]) ->
     """Set the three temperatures by clips of people and songs that the model has not learnt from."""
     true = torch.tensor([c.term for c in voices])
     for index, reference in enumerate((None, references(voices))):
-        model.temperature[index] = temperature(model.read(embed(model, "voice", voices, reference=reference)).terms, true)
+        model.temperature[index] = temperature(
+            model.read(embed(model, "voice", voices, reference=reference)).terms, true
+        )
     logits = model.read(embed(model, "music", pieces)).quadrants
     model.temperature[2] = temperature(logits, torch.tensor([c.quadrant for c in pieces]))
 

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gen.emotion import corpus, losses
 from gen.emotion.batches import Batches, Part, targets
@@ -59,7 +59,7 @@ def parse(settings: dict[str, str]) -> Settings:
 
 
 def train(data: Path, out: Path, minutes: float | None, settings: dict[str, str]) -> None:
-    """Train for ``steps`` steps or ``minutes``, whichever ends first, and write model, priors and directions to ``out``.
+    """Train for ``steps`` steps, or ``minutes`` if they end first, and write model, priors and directions to ``out``.
 
     The features of the recordings are kept in ``cache``, by default ``cache`` in ``out``.
     """
@@ -102,8 +102,14 @@ class Run:
         return self.out / "state.pt"
 
     def save(self) -> None:
-        state = {"settings": self._named(), "step": self.step, "elapsed": self.elapsed, "average": self.average,
-                 "torch": torch.get_rng_state(), "numpy": json.dumps(self.batches.random.bit_generator.state)}
+        state = {
+            "settings": self._named(),
+            "step": self.step,
+            "elapsed": self.elapsed,
+            "average": self.average,
+            "torch": torch.get_rng_state(),
+            "numpy": json.dumps(self.batches.random.bit_generator.state),
+        }
         state |= {name: getattr(self, name).state_dict() for name in ("model", "judges", "optimizer")}  # fmt: skip
         draft = self.path.with_suffix(".draft")
         torch.save(state, draft)

@@ -137,6 +137,7 @@ def test_measures_know_the_obvious():
 def corpus_of(count: int) -> dict[str, list[Clip]]:
     """A small corpus in which the class is plain to see."""
     voices, faces, music = [], [], []
+
     def rows(f, k, n=40):
         return (RNG.standard_normal((n, f)) + 2 * np.sin(np.arange(f) * (k + 1))).astype(np.float16)
 
