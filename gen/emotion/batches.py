@@ -1,5 +1,6 @@
 """Training batches: voices, faces, music, and voices with faces, balanced and varied."""
 
+import math
 from collections import defaultdict
 from typing import NamedTuple
 
@@ -12,15 +13,19 @@ from gen.emotion.corpus import TERMS, Clip
 from gen.emotion.embedding import collate
 from gen.emotion.lexicon import terms
 
-COPIES = 3  # of each voice, at other speeds and heights; the first as it is
-LONGEST = {"voice": 40, "face": 20, "music": 32}  # steps of a training crop
-SHARES = {"ravdess": 6, "emodb": 12, "nemo": 26}  # single voices in a batch
+AS_IT_IS = 0.2  # share of voices with their own throat and pace
+REFERRED = 0.5  # share of voices with a reference: some other recordings of their speaker,
+PLAIN = 0.3  # of which this share is neutral ones alone
+RECORDINGS = (2, 4, 8, 16, 32, 64)
+LONGEST = {"voice": 40, "face": 20, "music": 32}  # steps of a training crop; all are padded to it, which is fast
+SHARES = {"ravdess": 12, "emodb": 16, "nemo": 32}  # single voices in a batch
 PAIRS = 10  # of RAVDESS: the same actor, sentence and emotion, normal and strong
 FACES = {"mead": 4, "neurosync": 2, "grid": 1, "painted": 9}
 PIECES, TOGETHER = 28, 8
 HOME = [int(terms()[t].quadrants.argmax()) if t != "neutral" else -1 for t in TERMS]  # the quadrant of each term
 POINTS = np.stack([terms()[t].mean for t in TERMS]).astype(np.float32)
 MASSES = np.stack([terms()[t].quadrants for t in TERMS]).astype(np.float32)
+CENTRES = features.centres()
 CORNERS = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]], np.float32) * 0.6
 
 
@@ -32,6 +37,7 @@ class Part(NamedTuple):
     quadrant: Tensor  # (b,)
     level: Tensor  # (b,)
     person: Tensor  # (b,)
+    reference: Tensor | None = None  # (b, f) of a voice; NaN where there is none
 
 
 class Batches:
@@ -44,7 +50,13 @@ class Batches:
         self.person = {name: i for i, name in enumerate(people)}
         # Songs are too many and too short to be told apart: identity is that of speakers and actors.
         self.known = list(dict.fromkeys(c.person for n in ("voice", "face") for c in self.clips[n]))
-        self.copies = {name: [self._copies(name, c) for c in own] for name, own in self.clips.items()}
+        self.named = torch.tensor([self.known.index(name) if name in self.known else -1 for name in people])
+        self.pairs_drawn = PAIRS
+        self.middle = middles(self.clips["voice"])
+        people = np.array([c.person for c in self.clips["voice"]])
+        plain = np.array([c.term == 0 for c in self.clips["voice"]])
+        self.recordings = {name: np.flatnonzero(people == name) for name in np.unique(people)}
+        self.neutral = {name: np.flatnonzero((people == name) & plain) for name in np.unique(people)}
         self.index = {name: self._index(own) for name, own in self.clips.items()}
         strong = [i for i, c in enumerate(self.clips["voice"]) if c.level > 1]
         normal = {(c.person, c.term, c.key): i for i, c in enumerate(self.clips["voice"]) if c.level < 1}
@@ -53,12 +65,6 @@ class Batches:
     def _pair(self, i: int) -> tuple:
         clip = self.clips["voice"][i]
         return clip.person, clip.term, clip.key
-
-    def _copies(self, name: str, clip: Clip) -> list[np.ndarray]:
-        made = [clip.rows.astype(np.float32)]
-        if name == "voice":
-            made += [other_voice(made[0], self.random) for _ in range(COPIES - 1)]
-        return [features.steps(name, rows) for rows in made]
 
     def _index(self, clips: list[Clip]) -> dict[str, dict[int, list[int]]]:
         """Places of the clips by corpus and class."""
@@ -69,7 +75,7 @@ class Batches:
 
     def moments(self, name: str) -> tuple[Tensor, Tensor]:
         """Mean and one over the standard deviation of the steps, (f,) each."""
-        rows = np.concatenate([copy for own in self.copies[name] for copy in own])
+        rows = np.concatenate([features.steps(name, clip.rows) for clip in self.clips[name]])
         return torch.from_numpy(rows.mean(0)), torch.from_numpy(1 / (rows.std(0) + 0.05))
 
     def _draw(self, name: str, group: str, count: int) -> list[int]:
@@ -95,18 +101,39 @@ class Batches:
 
     def _part(self, name: str, chosen: list[int]) -> Part:
         clips = [self.clips[name][i] for i in chosen]
-        rows = [self._crop(name, self.copies[name][i]) for i in chosen]
-        steps, mask = collate([torch.from_numpy(row) for row in rows])
-        vary = {"voice": vary_voices, "face": vary_faces, "music": vary_music}[name]
+        rows, reference = [self._crop(name, c.rows) for c in clips], None
+        if name == "voice":
+            reference = np.stack([self._reference(i) for i in chosen])
+            for at in np.flatnonzero(self.random.random(len(rows)) >= AS_IT_IS):
+                rows[at], reference[at] = other_voice(rows[at], reference[at], self.random)
+            reference = torch.from_numpy(reference)
+        steps, mask = collate([torch.from_numpy(features.steps(name, row)) for row in rows], LONGEST[name])
+        if name == "voice":
+            steps, reference = vary_voices(steps, reference)
+        else:
+            steps = {"face": vary_faces, "music": vary_music}[name](steps)
         quadrant = [c.quadrant if c.quadrant >= 0 else HOME[c.term] for c in clips]
         facts = [c.term for c in clips], quadrant, [c.level for c in clips], [self.person[c.person] for c in clips]
-        return Part({name: vary(steps, mask)}, *map(torch.tensor, facts))
+        return Part({name: (steps, _drop_steps(mask))}, *map(torch.tensor, facts), reference)
 
-    def _crop(self, name: str, copies: list[np.ndarray]) -> np.ndarray:
-        rows, longest = copies[self.random.integers(len(copies))], LONGEST[name]
-        size = int(min(len(rows), longest) * self.random.uniform(0.6, 1)) + 1
-        start = self.random.integers(max(len(rows) - size, 0) + 1)
-        return rows[start : start + size]
+    def _crop(self, name: str, rows: np.ndarray) -> np.ndarray:
+        longest = LONGEST[name] * features.STEP[name]
+        size = math.ceil(min(len(rows), longest) * self.random.uniform(0.6, 1))
+        start = self.random.integers(len(rows) - size + 1)
+        return rows[start : start + size].astype(np.float32)
+
+    def _reference(self, i: int) -> np.ndarray:
+        """The mean step (f,) of some other recordings of the speaker of voice i; NaN for half of the voices."""
+        if self.random.random() >= REFERRED:
+            return np.full(self.middle.shape[1], np.nan, np.float32)
+        pool = (self.neutral if self.random.random() < PLAIN else self.recordings)[self.clips["voice"][i].person]
+        drawn = self.random.choice(pool, self.random.choice(RECORDINGS))
+        return self.middle[drawn[drawn != i] if (drawn != i).any() else drawn].mean(0)
+
+
+def middles(clips: list[Clip]) -> np.ndarray:
+    """The mean step (n, f) of each voice."""
+    return np.stack([features.steps("voice", clip.rows).mean(0) for clip in clips])
 
 
 def targets(part: Part) -> tuple[Tensor, Tensor, Tensor]:
@@ -121,26 +148,40 @@ def targets(part: Part) -> tuple[Tensor, Tensor, Tensor]:
     return torch.where(spoken, points, corners), known, shares
 
 
-def other_voice(rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """The rows (n, 68) of a voice up to 12 % slower or faster, and up to 1.5 mel bands higher or lower."""
-    speed, shift = np.exp(random.uniform(-0.12, 0.12)), random.uniform(-1.5, 1.5)
+def other_voice(rows: np.ndarray, reference: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (n, 68) and the reference (136,) of a voice as of somebody else's: a longer or shorter throat (formants up
+    to 16 % lower or higher; Jaitly and Hinton, ICML workshop 2013), another pitch, and up to 20 % slower or faster.
+    """
+    formants, speed = np.exp(random.uniform(-0.15, 0.15)), np.exp(random.uniform(-0.18, 0.18))
+    lift = 1.5 * np.log2(formants) + random.normal(0, 0.12)
     at = np.arange(0, len(rows) - 1, speed)
     low, share = at.astype(int), (at % 1)[:, None]
-    rows = rows[low] * (1 - share) + rows[low + 1] * share
-    band = np.clip(np.arange(features.BANDS) - shift, 0, features.BANDS - 1)
+    if len(at):
+        rows = (rows[low] * (1 - share) + rows[low + 1] * share)[: LONGEST["voice"] * features.STEP["voice"]]
+    mean, spread = reference.reshape(2, 1, -1)
+    mean = throat(mean, formants, lift * mean[:, -1:])
+    spread = throat(spread, formants, 0)
+    return throat(rows, formants, lift * (rows[:, -1:] > 0.5)), np.concatenate((mean, spread), 1)[0]
+
+
+def throat(rows: np.ndarray, formants: float, lift: np.ndarray | float) -> np.ndarray:
+    """Rows (n, 68) with every frequency of the bands times ``formants``, and the pitch ``lift`` (n, 1) octaves up."""
+    band = np.interp(CENTRES / formants, CENTRES, np.arange(features.BANDS))
     low = np.minimum(band.astype(int), features.BANDS - 2)
     bands = rows[:, low] * (1 - band + low) + rows[:, low + 1] * (band - low)
-    height = rows[:, features.BANDS + 1 :][:, :1] + 0.1 * shift * (rows[:, -1:] > 0.5)
-    return np.concatenate([bands, rows[:, features.BANDS : features.BANDS + 1], height,
-                           rows[:, features.BANDS + 2 :]], 1).astype(np.float32)  # fmt: skip
+    pitch = features.BANDS + 1
+    return np.concatenate([bands, rows[:, pitch - 1 : pitch], rows[:, pitch : pitch + 1] + lift,
+                           rows[:, pitch + 1 :]], 1).astype(np.float32)  # fmt: skip
 
 
-def vary_voices(steps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Another microphone and room: a smooth filter, a noise floor; and a band and some steps go missing."""
+def vary_voices(steps: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    """Another microphone and room, for a voice and its reference (b f): a smooth filter, a noise floor; and a stretch
+    of bands goes missing.
+    """
     b, bands = len(steps), features.BANDS
-    steps = steps.clone()
+    steps = torch.cat((steps, reference[:, None]), 1)
     waves = torch.cos(torch.rand(b, 3, 1) * 6.3 + torch.linspace(0, 1, bands) * torch.rand(b, 3, 1) * 9)
-    mean = steps[..., :bands] + (torch.randn(b, 3, 1) * 0.08 * waves).sum(1)[:, None]
+    mean = steps[..., :bands] + (torch.randn(b, 3, 1) * 0.1 * waves).sum(1)[:, None]
     floor = torch.rand(b, 1, 1) * 0.6 - 1.1
     buried = mean < floor
     steps[..., :bands] = torch.maximum(mean, floor)
@@ -150,10 +191,10 @@ def vary_voices(steps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     band = torch.arange(bands)
     lost = (band >= first) & (band < first + torch.randint(0, 9, (b, 1)))
     steps[..., :bands] = steps[..., :bands].masked_fill(lost[:, None], -0.6)
-    return steps, _drop_steps(mask)
+    return steps[:, :-1], steps[:, -1]
 
 
-def vary_faces(steps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def vary_faces(steps: Tensor) -> Tensor:
     """Another face and tracker: its own offset and gain per coefficient; sometimes no mouth, or no head pose."""
     b, shapes = len(steps), features.SHAPES
     gain = torch.exp(0.25 * torch.randn(b, 1, steps.shape[2]))
@@ -163,12 +204,12 @@ def vary_faces(steps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     hidden = torch.zeros(b, features.FACE, dtype=torch.bool)
     hidden[:, 14:shapes] = (torch.rand(b) < 0.15)[:, None]
     hidden[:, shapes:] = (torch.rand(b) < 0.3)[:, None]
-    return steps.masked_fill(torch.cat((hidden, hidden), 1)[:, None], 0), _drop_steps(mask)
+    return steps.masked_fill(torch.cat((hidden, hidden), 1)[:, None], 0)
 
 
-def vary_music(steps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def vary_music(steps: Tensor) -> Tensor:
     """Some noise on every measure."""
-    return steps + 0.1 * torch.randn_like(steps), _drop_steps(mask)
+    return steps + 0.1 * torch.randn_like(steps)
 
 
 def _drop_steps(mask: Tensor) -> Tensor:

@@ -20,6 +20,8 @@ def add(commands, parser_class, text: Callable[[str], str], path: Callable[[str]
     make.set_defaults(command=_make)
     perceive = commands.add_parser("perceive", help="the emotion of a voice, a MIDI file, a text, a face's motion")
     perceive.add_argument("file", type=path)
+    perceive.add_argument("--reference", type=path, nargs="+", default=(), metavar="FILE",
+                          help="other recordings of the same speaker, to hear a voice against")  # fmt: skip
     perceive.add_argument("--json", action="store_true", help="as JSON")
     perceive.add_argument("--curve", action="store_true", help="also over time")
     perceive.set_defaults(command=_perceive)
@@ -34,7 +36,7 @@ def _make(options) -> None:
 def _perceive(options) -> None:
     from gen.emotion.perceive import perceive, report
 
-    found = perceive(options.file)
+    found = perceive(options.file, options.reference)
     facts = found.facts(options.curve)
     print(json.dumps(facts, indent=1, ensure_ascii=False) if options.json else report(found, options.curve))
 

@@ -1,7 +1,11 @@
 """One Gaussian space for voices, faces and music (after the embedder of DICE-Talk, ACM MM 2025, sec. 3.2).
 
 b batch, n steps, f features of a step (:mod:`gen.emotion.features`), d width, e = 256 width of the space. An encoder
-per modality reads steps into one vector; a head that all share makes of it the mean and the spread of an emotion.
+per modality reads steps into one vector; a head that all share makes of it the mean and the spread of an emotion,
+through a neck of a few dimensions: what tells emotions apart passes, little of who speaks does.
+
+A voice is read twice over: as it is, and against a reference. That is the mean step of other recordings of the same
+speaker where there are any, else of the clip itself.
 """
 
 from typing import NamedTuple
@@ -45,15 +49,19 @@ class Encoder(nn.Module):
         self.project = nn.Linear(size, width)
         self.convs = nn.ModuleList(nn.Conv1d(width, width, 5, padding=2 * d, dilation=d) for d in dilations)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in dilations)
-        self.block = Block(width, 4, 2 * width, dropout=dropout)
+        self.block = Block(width, 4, 2 * width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
-        x = self.dropout(self.project(rows))
+        x = self._drop(self.project(rows))
         for conv, norm in zip(self.convs, self.norms):
             y = conv((norm(x) * mask[..., None]).transpose(1, 2)).transpose(1, 2)
-            x = x + self.dropout(F.relu(y))
-        return self.block(x, mask)
+            x = x + self._drop(F.relu(y))
+        return self._drop(self.block(x, mask))
+
+    def _drop(self, x: Tensor) -> Tensor:
+        """Channels drop out for all of a clip at once."""
+        return x * self.dropout(torch.ones_like(x[:, :1]))
 
 
 class Pool(nn.Module):
@@ -85,28 +93,37 @@ class EmotionEmbedder(ModelMixin, ConfigMixin):
     """Voice, face, both together, or music -> :class:`Gaussian` -> :class:`Reading`."""
 
     @register_to_config
-    def __init__(self, space: int = 256, width: int = 96, pooled: int = 128, dropout: float = 0.2):
+    def __init__(self, space: int = 256, width: int = 96, pooled: int = 128, neck: int = 16, dropout: float = 0.2):
         super().__init__()
         dilations = {"voice": (1, 3), "face": (1, 2), "music": (1, 3)}
-        sizes = features.SIZES
+        sizes = features.SIZES | {"voice": 2 * features.SIZES["voice"] + 1}
         self.encoders = nn.ModuleDict({n: Encoder(sizes[n], width, dilations[n], dropout) for n in MODALITIES})
         self.pools = nn.ModuleDict({n: Pool(sizes[n], width, pooled) for n in MODALITIES})
         self.cross = nn.ModuleDict({n: Attention(width, 4) for n in ("voice", "face")})
-        self.head = nn.Sequential(nn.LayerNorm(pooled), nn.ReLU(), nn.Dropout(dropout), nn.Linear(pooled, 2 * space))
-        nn.init.constant_(self.head[-1].bias[space:], -3.0)  # samples begin near their means
+        self.narrow = nn.Sequential(nn.LayerNorm(pooled), nn.ReLU(), nn.Dropout(dropout), nn.Linear(pooled, neck))
+        self.head = nn.Linear(neck, 2 * space)
+        nn.init.orthogonal_(self.head.weight[:space])
+        nn.init.constant_(self.head.bias[space:], -3.0)  # samples begin near their means
         self.terms = nn.Linear(space, len(TERMS))
         self.quadrants = nn.Linear(space, 4)
         self.vad = nn.Linear(space, 3)
-        self.register_buffer("temperature", torch.ones(2))  # of the terms (speech) and of the quadrants (music)
+        self.register_buffer("temperature", torch.ones(3))  # of terms, of terms with a reference, of quadrants
         self.register_buffer("middle", torch.zeros(space))
         self.register_buffer("spread", torch.eye(space))  # makes the clips of one emotion vary alike in all directions
         for n in MODALITIES:
-            self.register_buffer(f"{n}_centre", torch.zeros(sizes[n]))
-            self.register_buffer(f"{n}_scale", torch.ones(sizes[n]))
+            self.register_buffer(f"{n}_centre", torch.zeros(features.SIZES[n]))
+            self.register_buffer(f"{n}_scale", torch.ones(features.SIZES[n]))
 
-    def forward(self, **given: tuple[Tensor, Tensor]) -> Gaussian:
-        """``voice=``, ``face=`` or ``music=``: steps (b n f) and mask (b n) bool; voice and face may come together."""
-        mu, log_var = self.head(self.encode(**given)).chunk(2, -1)
+    def forward(self, reference: Tensor | None = None, **given: tuple[Tensor, Tensor]) -> Gaussian:
+        """``voice=``, ``face=`` or ``music=``: steps (b n f) and mask (b n) bool; voice and face may come together.
+
+        ``reference`` (b f): the mean step of other recordings of the speaker, NaN for a voice that has none.
+        """
+        return self.place(self.encode(reference, **given))
+
+    def place(self, seen: Tensor) -> Gaussian:
+        """What the encoders hand over (b, pooled) -> where that lies in the space."""
+        mu, log_var = self.head(self.narrow(seen)).chunk(2, -1)
         mu = (F.layer_norm(mu, mu.shape[-1:]) - self.middle) @ self.spread.T
         var = log_var.clamp(*LOG_VAR).exp() @ self.spread.square().T
         return Gaussian(mu, var.log())
@@ -119,11 +136,11 @@ class EmotionEmbedder(ModelMixin, ConfigMixin):
         self.middle.copy_(middle)
         self.spread.copy_(spread)
 
-    def encode(self, **given: tuple[Tensor, Tensor]) -> Tensor:
-        """What the encoders hand to the head (b, pooled)."""
-        rows = {n: (steps - self.get_buffer(f"{n}_centre")) * self.get_buffer(f"{n}_scale")
-                for n, (steps, _) in given.items()}  # fmt: skip
-        mask = {n: pair[1] for n, pair in given.items()}
+    def encode(self, reference: Tensor | None = None, **given: tuple[Tensor, Tensor]) -> Tensor:
+        """What the encoders hand to the neck (b, pooled)."""
+        rows, mask = {n: self._even(n, steps) for n, (steps, _) in given.items()}, {n: m for n, (_, m) in given.items()}
+        if "voice" in given:
+            rows["voice"] = self._against(reference, rows["voice"], mask["voice"])
         x = {n: self.encoders[n](rows[n], mask[n]) for n in given}
         if len(x) == 2:
             voice, face = x["voice"], x["face"]
@@ -131,18 +148,35 @@ class EmotionEmbedder(ModelMixin, ConfigMixin):
             x["face"] = face + self.cross["face"](face, self.cross["face"].remember(voice, mask["voice"]))
         return torch.stack([self.pools[n](x[n], rows[n], mask[n]) for n in given]).mean(0)
 
+    def _even(self, name: str, steps: Tensor) -> Tensor:
+        return (steps - self.get_buffer(f"{name}_centre")) * self.get_buffer(f"{name}_scale")
+
+    def _against(self, reference: Tensor | None, rows: Tensor, mask: Tensor) -> Tensor:
+        """Voices (b n f) beside what they are against a reference, and whether that is their speaker's (b n 2f+1)."""
+        base = moments(rows, mask)[0]
+        known = torch.zeros(len(rows), 1, dtype=torch.bool)
+        if reference is not None:
+            known = reference.isfinite().all(1, keepdim=True)
+            base = torch.where(known, self._even("voice", reference.nan_to_num()), base)
+        flag = known[:, None].to(rows).expand(-1, rows.shape[1], -1)
+        return torch.cat((rows, rows - base[:, None], flag), -1)
+
     def read(self, mu: Tensor) -> Reading:
         """Means (b, e) -> what they say."""
         return Reading(self.terms(mu), self.quadrants(mu), self.vad(mu).tanh())
 
-    def probabilities(self, reading: Reading) -> tuple[Tensor, Tensor]:
-        """Calibrated shares of TERMS (b, 10) and of the quadrants (b, 4)."""
-        hot, cold = self.temperature
-        return (reading.terms / hot).softmax(-1), (reading.quadrants / cold).softmax(-1)
+    def probabilities(self, reading: Reading, referred: bool = False) -> tuple[Tensor, Tensor]:
+        """Calibrated shares of TERMS (b, 10) and of the quadrants (b, 4); ``referred`` to the speaker."""
+        return (
+            (reading.terms / self.temperature[int(referred)]).softmax(-1),
+            (reading.quadrants / self.temperature[2]).softmax(-1),
+        )
 
 
-def collate(rows: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Steps (n f) of different lengths -> steps (b n f) and mask (b n)."""
+def collate(rows: list[Tensor], size: int | None = None) -> tuple[Tensor, Tensor]:
+    """Steps (n f) of different lengths -> steps (b n f) and mask (b n), n the longest or ``size``."""
+    padded = rows[0].new_zeros(len(rows), size or max(map(len, rows)), rows[0].shape[1], dtype=torch.float32)
+    for own, row in zip(padded, rows):
+        own[: len(row)] = row
     length = torch.tensor([len(row) for row in rows])
-    padded = nn.utils.rnn.pad_sequence([row.float() for row in rows], batch_first=True)
     return padded, torch.arange(padded.shape[1]) < length[:, None]

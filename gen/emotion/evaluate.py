@@ -11,12 +11,12 @@ from safetensors.torch import load_file
 from gen import checkpoints
 from gen.emotion import corpus, features, projection
 from gen.emotion.batches import CORNERS, HOME, POINTS
-from gen.emotion.corpus import CANONICAL, TERMS, Clip
+from gen.emotion.corpus import CANONICAL, MODALITIES, TERMS, Clip
 from gen.emotion.direction import DirectionSpace
 from gen.emotion.embedding import EmotionEmbedder, collate
 from gen.emotion.measures import calibration_error, chance, interval, precision, probe, recall
+from gen.emotion.settle import REFERENCE, embed, references
 from gen.emotion.spec import EMBEDDING, QUADRANTS
-from gen.emotion.train import embed
 from gen.errors import InputError
 from gen.evaluate.report import Estimate, Report, Spread
 
@@ -64,6 +64,7 @@ def evaluate(out: Path, settings: dict[str, str]) -> None:
     classes(report, held, [held, *(measure(name, clips)[1] for name in chosen.seeds.split(",") if name)])
     retrieval(report, held)
     identity(report, clips, {chosen.model: model} | ({chosen.free: load(chosen.free)} if chosen.free else {}))
+    modality(report, model, held)
     shape(report, out, checkpoints.folder(chosen.model), held)
     calibration(report, held)
     report.section("Speed")
@@ -83,19 +84,24 @@ def load(name: str) -> EmotionEmbedder:
 
 
 def measure(name: str, clips: dict[str, list[Clip]], part: str = "test") -> tuple[EmotionEmbedder, dict[str, Held]]:
-    """A trained embedder, and what it makes of one part of the clips."""
-    model, held = load(name), {}
-    with torch.no_grad():
-        for kind, own in clips.items():
-            chosen = [clip for clip in own if clip.part == part]
-            if not chosen:
-                continue
-            mu = embed(model, kind, chosen)
-            reading = model.read(mu)
-            raw = (reading.quadrants if kind == "music" else reading.terms).softmax(-1)
-            parts = mu, *model.probabilities(reading), reading.vad, raw
-            held[kind] = Held(chosen, *(tensor.numpy() for tensor in parts))
+    """A trained embedder, and what it makes of one part of the clips: ``referred`` and ``plainly`` are the voices
+    again, against other recordings of their speakers in any emotion, and against five neutral ones.
+    """
+    model = load(name)
+    chosen = {kind: own for kind in MODALITIES if (own := [clip for clip in clips[kind] if clip.part == part])}
+    held = {kind: hear(model, kind, own) for kind, own in chosen.items()}
+    held["referred"] = hear(model, "voice", chosen["voice"], references(chosen["voice"]))
+    held["plainly"] = hear(model, "voice", chosen["voice"], references(chosen["voice"], 5, neutral=True))
     return model, held
+
+
+@torch.no_grad()
+def hear(model: EmotionEmbedder, kind: str, clips: list[Clip], reference: torch.Tensor | None = None) -> Held:
+    mu = embed(model, kind, clips, reference=reference)
+    reading = model.read(mu)
+    raw = (reading.quadrants if kind == "music" else reading.terms).softmax(-1)
+    parts = mu, *model.probabilities(reading, reference is not None), reading.vad, raw
+    return Held(clips, *(tensor.numpy() for tensor in parts))
 
 
 # ---------------------------------------------------------------- classes
@@ -124,12 +130,14 @@ def expression(face: Held) -> tuple[np.ndarray, np.ndarray]:
 
 def scores(held: dict[str, Held]) -> dict[str, Estimate]:
     """Every accuracy by name."""
-    told, true, voice = seven(held["voice"])
-    people, group = voice.of("person"), voice.of("group")
-    found = {"voice, all sets, unweighted": interval(recall, people, told, true)}
-    for name in np.unique(group):
-        own = group == name
-        found[f"voice, {name}, unweighted"] = interval(recall, people[own], told[own], true[own])
+    found = {}
+    for kind, what in WAYS.items():
+        told, true, voice = seven(held[kind])
+        people, group = voice.of("person"), voice.of("group")
+        found[f"{what}, all sets"] = interval(recall, people, told, true)
+        for name in np.unique(group):
+            own = group == name
+            found[f"{what}, {name}"] = interval(recall, people[own], told[own], true[own])
     accuracy = lambda a, b: float((a == b).mean())
     for name, pair in tune(held["music"]).items():
         found[f"music, {name}"] = interval(accuracy, held["music"].of("person"), *pair)
@@ -137,11 +145,20 @@ def scores(held: dict[str, Held]) -> dict[str, Estimate]:
     return found | {"face, 8 classes, clips": interval(accuracy, np.arange(len(told)), told, true)}
 
 
-BARS = {"voice, all sets, unweighted": 0.65, "music, quadrant": 0.68, "music, arousal": 0.88, "music, valence": 0.83}
+WAYS = {
+    "voice": "voice alone",
+    "referred": f"voice, {REFERENCE} others of its speaker",
+    "plainly": "voice, 5 neutral ones of its speaker",
+}
+BARS = {f"{what}, all sets": 0.65 for what in WAYS.values()} | {
+    "music, quadrant": 0.68,
+    "music, arousal": 0.88,
+    "music, valence": 0.83,
+}
 
 
 def classes(report: Report, held: dict[str, Held], seeds: list[dict[str, Held]]) -> None:
-    report.section("Classes", "Seven classes of voices (RAVDESS and nEMO lack none or one of them, EmoDB surprise).")
+    report.section("Classes", "Voices: mean recall of seven classes (EmoDB has no surprise, nEMO no disgust).")
     runs = [scores(one) for one in seeds]
     rows = []
     for name, value in runs[0].items():
@@ -151,6 +168,7 @@ def classes(report: Report, held: dict[str, Held], seeds: list[dict[str, Held]])
     report.table("Accuracy", ["what", "shipped", f"{len(runs)} seeds", "aim", "reached"], rows)
     told, true, voice = seven(held["voice"])
     tables = {"voices": (_counts(told, true, SEVEN), [TERMS[i] for i in SEVEN])}
+    tables["voices, with a reference"] = _counts(*seven(held["referred"])[:2], SEVEN), tables["voices"][1]
     tables["music"] = _counts(*tune(held["music"])["quadrant"], range(4)), list(QUADRANTS)
     tables["face (W011)"] = _counts(*expression(held["face"]), EIGHT), list(CANONICAL)
     report.figure(projection.confusion(tables), "Rows are the truth, in percent of each row; held-out clips.")
@@ -213,6 +231,28 @@ def identity(report: Report, clips: dict[str, list[Clip]], models: dict[str, Emo
     report.table("Speaker named", ["what", "share", "chance"], rows)
 
 
+def modality(report: Report, model: EmotionEmbedder, held: dict[str, Held]) -> None:
+    """A linear probe tells voices from music, as many of each in every quadrant, other people than it learnt from."""
+    home, rng, rows = np.array(HOME)[held["voice"].of("term")], np.random.default_rng(0), []
+    corner = {"voice": home, "music": held["music"].of("quadrant")}
+    chosen = {"voice": [], "music": []}
+    for k in range(len(QUADRANTS)):
+        own = {kind: np.flatnonzero(at == k) for kind, at in corner.items()}
+        size = min(map(len, own.values()))
+        for kind, places in own.items():
+            chosen[kind] += rng.choice(places, size, replace=False).tolist()
+    few = {kind: held[kind].only(np.isin(np.arange(len(corner[kind])), own)) for kind, own in chosen.items()}
+    kinds = np.repeat([*few], [len(own.clips) for own in few.values()])
+    people = np.concatenate([own.of("person") for own in few.values()])
+    seen = {"mean": [own.mu for own in few.values()]}
+    seen["encoder's features"] = [embed(model, kind, own.clips, encoded=True).numpy() for kind, own in few.items()]
+    for what, x in seen.items():
+        right = probe(np.concatenate(x), kinds, people)
+        rows.append([what, interval(lambda r: float(r.mean()), people, right), 0.5])
+    report.section("Modality", "The same probe tells a voice from a piece of music, with the quadrants balanced.")
+    report.table("Modality named", ["what", "share", "chance"], rows)
+
+
 # ---------------------------------------------------------------- the space
 
 
@@ -229,6 +269,7 @@ def shape(report: Report, out: Path, place: Path, held: dict[str, Held]) -> None
     rows = [["all", interval(lambda x: float(x.mean()), people, further), len(further)]]
     rows += [[TERMS[k], float(further[strong == k].mean()), int((strong == k).sum())] for k in np.unique(strong)]
     report.table("RAVDESS: strong lies further along its direction than normal", ["emotion", "pairs", "count"], rows)
+    held = {kind: held[kind] for kind in MODALITIES}
     labels = {k: _named(own) for k, own in held.items()}
     points = {k: _points(own) for k, own in held.items()}
     figure = projection.plane({k: own.mu for k, own in held.items()}, labels, points)
@@ -255,18 +296,20 @@ def _named(held: Held) -> np.ndarray:
 
 
 def _points(held: Held) -> np.ndarray:
-    return np.array([POINTS[c.term, :2] if c.term >= 0 else CORNERS[c.quadrant] for c in held.clips])
+    """(n, 3), dominance NaN where there is none."""
+    return np.array([POINTS[c.term] if c.term >= 0 else [*CORNERS[c.quadrant], np.nan] for c in held.clips])
 
 
 def calibration(report: Report, held: dict[str, Held]) -> None:
-    report.section("Confidence", "One temperature for speech and one for music, set on validation people and songs.")
+    report.section("Confidence", "Temperatures of voices, of voices with a reference and of music; validation clips.")
     rows = []
-    for kind, after, field in (("voice", "terms", "term"), ("music", "quadrants", "quadrant")):
+    kinds = ("voice", "terms", "term"), ("referred", "terms", "term"), ("music", "quadrants", "quadrant")
+    for kind, after, field in kinds:
         own = held[kind]
         true = own.of(field)
         before = interval(calibration_error, own.of("person"), own.raw, true)
         value = interval(calibration_error, own.of("person"), getattr(own, after), true)
-        rows.append([kind, before, value, value.value <= 0.05])
+        rows.append([WAYS.get(kind, kind), before, value, value.value <= 0.05])
     report.table("Expected calibration error", ["what", "before", "after", "<= 0.05"], rows,
                  "Faces have no held-out clips to calibrate on: perceive gives them no confidence.")  # fmt: skip
 

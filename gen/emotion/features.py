@@ -31,7 +31,10 @@ POSE = 6
 FACE = SHAPES + POSE
 
 PLAIN = 12  # features of a note beside its harmony
-MUSIC = 2 * PLAIN + 36 + 1
+HARMONY = 22
+MUSIC = 2 * PLAIN + 36 + 1 + HARMONY
+MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)  # how well pitch classes fit a key:
+MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)  # Krumhansl 1990, table 2.1
 
 STEP = {"voice": 5, "face": 5, "music": 1}  # rows in a step: 0.1 s, 0.2 s and 1 s
 SIZES = {"voice": 2 * VOICE, "face": 2 * FACE, "music": MUSIC}
@@ -48,11 +51,21 @@ def steps(modality: str, rows: np.ndarray) -> np.ndarray:
     return np.concatenate([rows.mean(1), rows.std(1)], 1)
 
 
+def _edges() -> np.ndarray:
+    """(BANDS + 2,) Hz, evenly spaced on the mel scale."""
+    mel = lambda hz: 2595 * np.log10(1 + hz / 700)
+    return 700 * (10 ** (np.linspace(*map(mel, BAND_LIMITS), BANDS + 2) / 2595) - 1)
+
+
+def centres() -> np.ndarray:
+    """(BANDS,) Hz in the middle of each band."""
+    return _edges()[1:-1]
+
+
 @functools.cache
 def _filters() -> np.ndarray:
-    """(FFT / 2 + 1, BANDS) triangles, evenly spaced on the mel scale, each of unit sum."""
-    mel = lambda hz: 2595 * np.log10(1 + hz / 700)
-    edges = 700 * (10 ** (np.linspace(*map(mel, BAND_LIMITS), BANDS + 2) / 2595) - 1)
+    """(FFT / 2 + 1, BANDS) triangles between the edges, each of unit sum."""
+    edges = _edges()
     hz = np.arange(FFT // 2 + 1) * RATE / FFT
     up = (hz[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
     down = (edges[2:] - hz[:, None]) / (edges[2:] - edges[1:-1])
@@ -120,9 +133,10 @@ def face(coefs: np.ndarray, pose: np.ndarray | None = None) -> np.ndarray:
 
 
 def music(notes: np.ndarray) -> np.ndarray:
-    """Notes (n, 4) as start s, end s, pitch, velocity -> (seconds, 61) float32: what the notes that begin in each
+    """Notes (n, 4) as start s, end s, pitch, velocity -> (seconds, 83) float32: what the notes that begin in each
     second are like: mean and spread of their height, loudness, timing and the whole's pace; pitch classes that sound
-    along, within about two seconds, and in the whole, counted from each note itself; how many they are.
+    along, within about two seconds, and in the whole, counted from each note itself; how many they are; and the
+    harmony of the whole.
     """
     at = (notes[:, 0] - notes[:, 0].min()).astype(int)
     rows, count = _note_rows(notes), np.bincount(at)
@@ -131,7 +145,27 @@ def music(notes: np.ndarray) -> np.ndarray:
     mean = total / np.maximum(count, 1)[:, None]
     np.add.at(square, at, np.square(rows[:, :PLAIN] - mean[at, :PLAIN]))
     spread = np.sqrt(square / np.maximum(count, 1)[:, None])
-    return np.concatenate([mean, spread, np.log1p(count)[:, None] / 2], 1).astype(np.float32)
+    whole = np.broadcast_to(_harmony(notes), (len(count), HARMONY))
+    return np.concatenate([mean, spread, np.log1p(count)[:, None] / 2, whole], 1).astype(np.float32)
+
+
+def _harmony(notes: np.ndarray) -> np.ndarray:
+    """(n, 4) -> (22,): how well the best major and minor keys fit, and their difference; pitch classes above the
+    tonic; which intervals sound together.
+    """
+    start, end, pitch, loud = notes[:600].T
+    own = pitch.astype(int) % 12
+    profile = np.bincount(own, np.clip(end - start, 0.03, 2) * loud, 12)
+    profile = profile / profile.sum()
+    uneven, keys = profile - 1 / 12, np.array([[np.roll(key, k) for k in range(12)] for key in (MAJOR, MINOR)])
+    keys = keys - keys.mean(-1, keepdims=True)
+    fit = keys @ uneven / np.linalg.norm(keys, axis=-1) / (np.linalg.norm(uneven) + 1e-6)  # a correlation
+    degrees = np.roll(profile, -int(fit.max(0).argmax()))
+    low, high = np.nonzero(np.triu((start < end[:, None]) & (end > start[:, None]), 1))
+    apart = (own[low] - own[high]) % 12
+    intervals = np.bincount(np.minimum(apart, 12 - apart), minlength=7) / max(len(low), 1)
+    major, minor = fit.max(1)
+    return np.concatenate([[major, minor, 2 * (major - minor)], 3 * np.sqrt(degrees), 2 * np.sqrt(intervals)])
 
 
 def _note_rows(notes: np.ndarray) -> np.ndarray:

@@ -35,6 +35,19 @@ def ordered(mu: Tensor, axis: Tensor, weaker: Tensor, stronger: Tensor, margin: 
     return F.softplus(6 * (margin - step)).mean() / 6
 
 
+def discrepancy(one: Tensor, other: Tensor) -> Tensor:
+    """Energy distance of two samples (n e) and (m e), in units of their own spread: 0 where both are drawn alike
+    (Székely and Rizzo, J. Stat. Planning and Inference 2013, sec. 1).
+    """
+    own = _spread(one) + _spread(other)
+    return (2 * torch.cdist(one, other).mean() - own) / own.detach().clamp(min=1e-6)
+
+
+def _spread(x: Tensor) -> Tensor:
+    """The mean distance between two different rows of x (n e), n > 1."""
+    return torch.pdist(x).mean()
+
+
 class _Reverse(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, scale):
@@ -54,9 +67,10 @@ def reverse(x: Tensor, scale: float) -> Tensor:
 class Adversary(nn.Module):
     """Tries to tell who, or which modality, a mean comes from; its reversed gradient takes that out of the mean."""
 
-    def __init__(self, space: int, classes: int, width: int = 128):
+    def __init__(self, space: int, classes: int, width: int = 192):
         super().__init__()
-        self.net = nn.Sequential(nn.Linear(space, width), nn.ReLU(), nn.Linear(width, classes))
+        layers = nn.Linear(space, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, classes)
+        self.net = nn.Sequential(*layers)
 
     def forward(self, mu: Tensor, target: Tensor, scale: float) -> Tensor:
         """Cross-entropy of the targets (b,); those below 0 do not count."""

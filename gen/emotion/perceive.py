@@ -3,13 +3,14 @@
     found = perceive("message.wav")
     found.emotion                       an Emotion, for any generator
     found.curve()                       an EmotionCurve over the file's seconds
+    perceive("message.wav", ["other.wav"])   heard against other recordings of the same speaker: surer by far
 
 Long files are read in windows. Confidence is calibrated for speech and for piano music; for faces and text there is
 no held-out material to calibrate on, so it is None.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -71,19 +72,37 @@ def _facts(found: Perception | Moment) -> dict:
     }
 
 
-def perceive(path: str | Path) -> Perception:
-    """Read the emotion of a file; raises :class:`InputError` where there is nothing to read in it."""
+def perceive(path: str | Path, reference: Sequence[str | Path] = ()) -> Perception:
+    """Read the emotion of a file; raises :class:`InputError` where there is nothing to read in it.
+
+    ``reference``: other recordings of the speaker, best ten or more in different emotions.
+    """
     path = Path(path)
-    if path.suffix.lower() in TEXT and path.is_file():
+    if path.suffix.lower() in TEXT and path.is_file() and not reference:
         return _text(path)
     kind, windows = _windows(path)
-    return listen(kind, windows)
+    return listen(kind, windows, _reference(kind, path, reference))
 
 
 def embed(path: str | Path):
     """The mean (e,) of a voice, a face's motion or a piece of music in the embedding, over its windows."""
     kind, windows = _windows(Path(path))
     return _means(kind, windows).mean(0)
+
+
+def _reference(kind: str, path: Path, others: Sequence[str | Path]) -> np.ndarray | None:
+    """The mean step (f,) of other recordings, each counting alike."""
+    if not others:
+        return None
+    if kind != "voice":
+        raise InputError(f"a reference belongs to a voice, and {path} is none: leave the reference out")
+    means = []
+    for other in others:
+        kind, windows = _windows(Path(other))
+        if kind != "voice":
+            raise InputError(f"{other} is no recording of a voice, which a reference must be")
+        means.append(np.mean([features.steps(kind, rows).mean(0) for _, rows in windows], 0))
+    return np.mean(means, 0)
 
 
 def _windows(path: Path) -> tuple[str, list[tuple[float, np.ndarray]]]:
@@ -111,15 +130,15 @@ NOTHING = {
 }
 
 
-def listen(kind: str, windows: list[tuple[float, np.ndarray]]) -> Perception:
-    """Windows of one modality -> what they say, each and together."""
+def listen(kind: str, windows: list[tuple[float, np.ndarray]], reference: np.ndarray | None = None) -> Perception:
+    """Windows of one modality -> what they say, each and together; ``reference`` (f,): the mean step of a speaker."""
     import torch
 
     model, neutral, axes = _model()
-    mu = _means(kind, windows)
+    mu = _means(kind, windows, reference)
     with torch.inference_mode():
         reading = model.read(mu)
-        terms, quadrants = (p.numpy() for p in model.probabilities(reading))
+        terms, quadrants = (p.numpy() for p in model.probabilities(reading, reference is not None))
     along = ((mu - neutral) @ axes).numpy()  # (w, 10)
     shares, vad = (quadrants if kind == "music" else terms), reading.vad.numpy()
     moments = tuple(
@@ -128,7 +147,7 @@ def listen(kind: str, windows: list[tuple[float, np.ndarray]]) -> Perception:
     return Perception(kind, *_judge(kind, shares.mean(0), vad.mean(0), along.mean(0)), moments)
 
 
-def _means(kind: str, windows: list[tuple[float, np.ndarray]]):
+def _means(kind: str, windows: list[tuple[float, np.ndarray]], reference: np.ndarray | None = None):
     """(w, e) means of windows in the embedding."""
     import torch
 
@@ -136,8 +155,14 @@ def _means(kind: str, windows: list[tuple[float, np.ndarray]]):
 
     model, _, _ = _model()
     steps = [torch.from_numpy(features.steps(kind, rows)) for _, rows in windows]
+    own = None if reference is None else torch.from_numpy(reference).expand(len(steps), -1)
     with torch.inference_mode():
-        return torch.cat([model(**{kind: collate(steps[i : i + 32])}).mu for i in range(0, len(steps), 32)])
+        return torch.cat(
+            [
+                model(own if own is None else own[i : i + 32], **{kind: collate(steps[i : i + 32])}).mu
+                for i in range(0, len(steps), 32)
+            ]
+        )
 
 
 def _judge(kind: str, shares: np.ndarray, vad: np.ndarray, along: np.ndarray) -> tuple:

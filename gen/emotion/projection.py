@@ -14,7 +14,7 @@ MARKS = {"voice": "o", "face": "^", "music": "s"}
 
 
 def plane(mu: dict[str, np.ndarray], labels: dict[str, np.ndarray], points: dict[str, np.ndarray]):
-    """A figure of means (n e) by modality, coloured by label (n,), with arrows along which points (n 2) rise."""
+    """A figure of means (n e) by modality, coloured by label (n,), with arrows along which points (n 3) rise."""
     from matplotlib.figure import Figure
     from matplotlib.style import context
 
@@ -49,11 +49,12 @@ def plane(mu: dict[str, np.ndarray], labels: dict[str, np.ndarray], points: dict
 
 
 def _arrows(plot, flat: np.ndarray, points: np.ndarray) -> None:
-    """Valence and arousal as directions in the plane, by least squares."""
-    known = np.isfinite(points).all(1)
-    slope = np.linalg.lstsq(flat[known] - flat[known].mean(0), points[known] - points[known].mean(0), rcond=None)[0]
+    """Valence, arousal and dominance as directions in the plane, by least squares where they are known."""
     reach = 0.8 * np.quantile(np.abs(flat), 0.99)
-    for name, way in zip(("valence", "arousal"), slope.T):
+    for name, value in zip(("valence", "arousal", "dominance"), points.T):
+        known = np.isfinite(value)
+        x, y = flat[known] - flat[known].mean(0), value[known] - value[known].mean()
+        way = np.linalg.lstsq(x, y, rcond=None)[0]
         tip = way / np.linalg.norm(way) * reach
         plot.annotate("", tip, (0, 0), arrowprops={"arrowstyle": "-|>", "color": "#333333", "lw": 1.4})
         plot.annotate(name, tip * 1.07, ha="center", va="center", style="italic", color="#333333")

@@ -1,7 +1,8 @@
-"""Train the embedding; fit on it calibration, priors and directions, which generators use (``affekt train emotion``).
+"""Train the embedding (``affekt train emotion``): under a clock, and to be gone on with.
 
 Losses: classes, quadrants and points of each clip, supervised contrast across people and modalities, KL, the order of
-normal and strong, and the reversed gradients of who it is and which modality.
+normal and strong, the distance between modalities within a quadrant, and the reversed gradients of who it is and which
+modality. State goes to ``OUT/state.pt`` every two minutes; the same command goes on from there.
 """
 
 import json
@@ -12,20 +13,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from gen import checkpoints
-from gen.emotion import corpus, features, losses
+from gen.emotion import corpus, losses
 from gen.emotion.batches import Batches, Part, targets
-from gen.emotion.corpus import CANONICAL, MODALITIES, TERMS, Clip
-from gen.emotion.direction import DirectionSpace
-from gen.emotion.embedding import EmotionEmbedder, Gaussian, collate
+from gen.emotion.corpus import MODALITIES
+from gen.emotion.embedding import EmotionEmbedder, Gaussian
+from gen.emotion.settle import settle
 from gen.errors import InputError
 
 log = logging.getLogger(__name__)
 EVEN = 0.999  # of the moving average of the weights, which is what is kept
+SAVE_EVERY = 120  # seconds
 
 
 class Settings(NamedTuple):
@@ -34,6 +35,7 @@ class Settings(NamedTuple):
     steps: int = 1200
     rate: float = 2e-3
     decay: float = 0.05
+    neck: int = 16
     seed: int = 0
     cache: str = ""
     classes: float = 1.0
@@ -44,6 +46,7 @@ class Settings(NamedTuple):
     order: float = 0.3
     identity: float = 0.3
     modality: float = 0.1
+    alignment: float = 0.3
     together: float = 0.5
 
 
@@ -56,62 +59,116 @@ def parse(settings: dict[str, str]) -> Settings:
 
 
 def train(data: Path, out: Path, minutes: float | None, settings: dict[str, str]) -> None:
-    """Train for ``steps`` steps or ``minutes`` and write model, priors and directions to ``out``.
+    """Train for ``steps`` steps, or ``minutes`` if they end first, and write model, priors and directions to ``out``.
 
     The features of the recordings are kept in ``cache``, by default ``cache`` in ``out``.
     """
     chosen = parse(settings)
     clips = corpus.load(data, Path(chosen.cache or out / "cache"))
-    torch.manual_seed(chosen.seed)
-    batches = Batches(clips, chosen.seed)
-    model = EmotionEmbedder()
-    for name in MODALITIES:
-        centre, scale = batches.moments(name)
-        model.get_buffer(f"{name}_centre").copy_(centre)
-        model.get_buffer(f"{name}_scale").copy_(scale)
-    begun = time.monotonic()
-    done = fit(model, batches, chosen, minutes)
-    facts = {"minutes": (time.monotonic() - begun) / 60, "steps": done, "settings": chosen._asdict() | {"cache": ""}}
-    finish(model, clips, out)
+    run = Run(clips, chosen, out, minutes)
+    run.train()
+    settle(run.model, clips, out)
+    facts = {"minutes": run.elapsed / 60, "steps": run.step, "settings": chosen._asdict() | {"cache": ""}}
     (out / "training.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
-def fit(model: EmotionEmbedder, batches: Batches, chosen: Settings, minutes: float | None) -> int:
-    """Train in place; the weights end as their moving average. Returns the steps done."""
-    space = model.config.space
-    judges = nn.ModuleDict({
-        "identity": losses.Adversary(space, len(batches.known)),
-        "modality": losses.Adversary(space, len(MODALITIES)),
-    })  # fmt: skip
-    parameters = [*model.parameters(), *judges.parameters()]
-    optimizer = torch.optim.AdamW(parameters, chosen.rate, betas=(0.9, 0.98), weight_decay=chosen.decay)
-    average, begun, done = [p.detach().clone() for p in model.parameters()], time.monotonic(), 0.0
-    model.train()
-    for step in range(1, chosen.steps + 1):
-        spent = (time.monotonic() - begun) / (60 * minutes) if minutes else 0.0
-        done = max(step / chosen.steps, spent)
-        if done > 1:
-            break
-        for group in optimizer.param_groups:
-            group["lr"] = chosen.rate * min(1, step / 50) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
-        parts = loss(model, judges, batches, chosen, done)
-        total = sum(parts.values())
-        optimizer.zero_grad()
-        total.backward()
-        nn.utils.clip_grad_norm_(parameters, 2.0)
-        optimizer.step()
-        torch._foreach_lerp_(average, [p.detach() for p in model.parameters()], 1 - min(EVEN, 1 - 1 / (0.1 * step + 1)))
-        if step % 50 == 0:
-            log.info("step %d: %s", step, ", ".join(f"{name} {value:.3f}" for name, value in parts.items()))
-    torch._foreach_copy_([p.detach() for p in model.parameters()], average)
-    model.eval()
-    return step
+class Run:
+    """One training: its networks, optimizer, clock and chance; begun anew, or gone on with from ``OUT/state.pt``."""
+
+    def __init__(self, clips: dict[str, list[corpus.Clip]], chosen: Settings, out: Path, minutes: float | None):
+        self.chosen, self.out, self.seconds = chosen, out, 60 * minutes if minutes else math.inf
+        torch.manual_seed(chosen.seed)
+        self.batches = Batches(clips, chosen.seed)
+        self.model = EmotionEmbedder(neck=chosen.neck)
+        for name in MODALITIES:
+            centre, scale = self.batches.moments(name)
+            self.model.get_buffer(f"{name}_centre").copy_(centre)
+            self.model.get_buffer(f"{name}_scale").copy_(scale)
+        space = self.model.config.space
+        self.judges = nn.ModuleDict({
+            "identity": losses.Adversary(space, len(self.batches.known)),
+            "modality": losses.Adversary(space, len(MODALITIES)),
+        })  # fmt: skip
+        groups = [{"params": [*self.model.parameters()]}, {"params": [*self.judges.parameters()], "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, chosen.rate, betas=(0.9, 0.98), weight_decay=chosen.decay)
+        self.average = [p.detach().clone() for p in self.model.parameters()]
+        self.step, self.elapsed = 0, 0.0
+        out.mkdir(parents=True, exist_ok=True)
+        if self.path.is_file():
+            self.resume(torch.load(self.path, weights_only=True))
+
+    @property
+    def path(self) -> Path:
+        return self.out / "state.pt"
+
+    def save(self) -> None:
+        state = {
+            "settings": self._named(),
+            "step": self.step,
+            "elapsed": self.elapsed,
+            "average": self.average,
+            "torch": torch.get_rng_state(),
+            "numpy": json.dumps(self.batches.random.bit_generator.state),
+        }
+        state |= {name: getattr(self, name).state_dict() for name in ("model", "judges", "optimizer")}  # fmt: skip
+        draft = self.path.with_suffix(".draft")
+        torch.save(state, draft)
+        draft.replace(self.path)
+
+    def resume(self, state: dict) -> None:
+        if state["settings"] != self._named():
+            raise InputError(f"{self.path} is of a training with other settings: give another --out, or the same ones")
+        for name in ("model", "judges", "optimizer"):
+            getattr(self, name).load_state_dict(state[name])
+        self.step, self.elapsed, self.average = state["step"], state["elapsed"], state["average"]
+        torch.set_rng_state(state["torch"])
+        self.batches.random.bit_generator.state = json.loads(state["numpy"])
+
+    def _named(self) -> dict:
+        return self.chosen._asdict() | {"cache": ""}
+
+    def train(self) -> None:
+        """To the end of the steps or of the time; the model's weights end as their moving average."""
+        self.model.train()
+        saved = self.elapsed
+        while (done := max(self.step / self.chosen.steps, self.elapsed / self.seconds)) < 1:
+            begun = time.perf_counter()
+            values = self.advance(done)
+            self.elapsed += time.perf_counter() - begun
+            if self.step % 50 == 0:
+                line = {"step": self.step, "seconds": round(self.elapsed)} | values
+                with open(self.out / "log.jsonl", "a", encoding="utf-8") as file:
+                    file.write(json.dumps(line) + "\n")
+                log.info("%s", line)
+            if self.elapsed - saved > SAVE_EVERY:
+                self.save()
+                saved = self.elapsed
+        self.save()
+        torch._foreach_copy_([p.detach() for p in self.model.parameters()], self.average)
+        self.model.eval()
+
+    def advance(self, done: float) -> dict[str, float]:
+        """One step; ``done`` (0..1) is how far training is. Returns the losses."""
+        self.step += 1
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.chosen.rate * min(1, self.step / 50) * (0.02 + 0.49 * (1 + math.cos(math.pi * done)))
+        parts = loss(self.model, self.judges, self.batches, self.chosen, done)
+        self.optimizer.zero_grad()
+        sum(parts.values()).backward()
+        for net in (self.model, self.judges):
+            nn.utils.clip_grad_norm_(net.parameters(), 2.0)
+        self.optimizer.step()
+        pace = 1 - min(EVEN, 1 - 1 / (0.1 * self.step + 1))
+        torch._foreach_lerp_(self.average, [p.detach() for p in self.model.parameters()], pace)
+        return {name: round(float(value.detach()), 4) for name, value in parts.items()}
 
 
 def loss(model, judges, batches: Batches, chosen: Settings, done: float) -> dict[str, Tensor]:
     """The weighted losses of one batch; ``done`` (0..1) is how far training is: the adversaries come in slowly."""
     parts = batches.next()
-    seen = [model(**part.given) for part in parts]
+    with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):  # the fused one learns slower on a CPU
+        pooled = [model.encode(part.reference, **part.given) for part in parts]
+    seen = [model.place(rows.float()) for rows in pooled]
     scale = 2 / (1 + math.exp(-8 * done)) - 1
     found: dict[str, Tensor] = {"classes": 0.0, "quadrants": 0.0, "points": 0.0}
     for part, gaussian, weight in zip(parts, seen, (1, 0.7, 0.7, 0.7 * chosen.together)):
@@ -120,18 +177,14 @@ def loss(model, judges, batches: Batches, chosen: Settings, done: float) -> dict
     single = parts[:3]
     mu, z = (torch.cat(rows) for rows in ([g.mu for g in seen[:3]], [g.sample() for g in seen[:3]]))
     where = torch.cat([torch.full_like(part.term, i) for i, part in enumerate(single)])
-    alike, hard = relations(*(torch.cat([getattr(part, n) for part in single]) for n in ("term", "quadrant", "person")),
-                            where)  # fmt: skip
-    found["contrast"] = chosen.contrast * losses.contrastive(z, alike, hard)
+    term, quadrant, person = (torch.cat([getattr(p, n) for p in single]) for n in ("term", "quadrant", "person"))
+    found["contrast"] = chosen.contrast * losses.contrastive(z, *relations(term, quadrant, person, where))
     found["kl"] = chosen.kl * losses.divergence(mu, torch.cat([g.log_var for g in seen[:3]]))
-    first = single[0]
-    axis = model.terms.weight[first.term[1:20:2]] - model.terms.weight[0]
-    found["order"] = chosen.order * losses.ordered(
-        seen[0].mu, axis.detach(), torch.arange(0, 20, 2), torch.arange(1, 20, 2)
-    )
-    known = [batches.known.index(name) if name in batches.known else -1 for name in batches.person]
-    person = torch.tensor(known)[torch.cat([part.person for part in single[:2]])]
-    found["identity"] = judges["identity"](mu[: len(person)], person, chosen.identity * scale)
+    pairs = torch.arange(0, 2 * batches.pairs_drawn, 2)
+    axis = (model.terms.weight[single[0].term[pairs]] - model.terms.weight[0]).detach()
+    found["order"] = chosen.order * losses.ordered(seen[0].mu, axis, pairs, pairs + 1)
+    found["alignment"] = chosen.alignment * alignment(mu, quadrant, where)
+    found["identity"] = judges["identity"](mu, batches.named[person], chosen.identity * scale)
     found["modality"] = judges["modality"](mu, where, chosen.modality * scale)
     return found
 
@@ -160,78 +213,10 @@ def relations(term: Tensor, quadrant: Tensor, person: Tensor, where: Tensor) -> 
     return alike, ~other & ((term[:, None] != term) | (quadrant[:, None] != quadrant))
 
 
-def embed(model: EmotionEmbedder, name: str, clips: list[Clip], encoded: bool = False, size: int = 64) -> Tensor:
-    """The means (n, e) of clips of one modality, or what its encoder hands to the head."""
-    rows, found = [torch.from_numpy(features.steps(name, c.rows)) for c in clips], [torch.empty(0)] * len(clips)
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-    for start in range(0, len(order), size):
-        chosen = order[start : start + size]
-        given = {name: collate([rows[i] for i in chosen])}
-        with torch.no_grad():
-            seen = model.encode(**given) if encoded else model(**given).mu
-        for i, row in zip(chosen, seen):
-            found[i] = row
-    return torch.stack(found)
-
-
-@torch.no_grad()
-def finish(model: EmotionEmbedder, clips: dict[str, list[Clip]], out: Path) -> None:
-    """Round to half precision, calibrate on the validation clips, and write model, priors and directions."""
-    learnt = {n: [c for c in own if c.part == "train"] for n, own in clips.items()}
-    learnt["face"] = [c for c in learnt["face"] if c.group != "painted" or c.term == TERMS.index("contempt")]
-    spoken = [*learnt["voice"], *learnt["face"]]
-    mu = torch.cat([embed(model, n, learnt[n]) for n in ("voice", "face")])
-    model.whiten(*within(mu, torch.tensor([c.term for c in spoken])))
-    model.half().float()
-    for index, name in enumerate(("voice", "music")):
-        held = [c for c in clips[name] if c.part == "valid"]
-        reading = model.read(embed(model, name, held))
-        logits = (reading.terms, reading.quadrants)[index]
-        model.temperature[index] = temperature(logits, torch.tensor([max(c.term, c.quadrant) for c in held]))
-    means = {n: embed(model, n, own) for n, own in learnt.items()}
-    mu = torch.cat((means["voice"], means["face"]))
-    labels = [TERMS[c.term] for c in spoken]
-    space = DirectionSpace.fit(mu, labels)
-    space.save(out)
-    save_file(priors(mu, spoken, means["music"], learnt["music"]), out / "priors.safetensors")
-    checkpoints.save(model.half(), out)
-    model.float()
-
-
-def within(mu: Tensor, term: Tensor, shrink: float = 0.3) -> tuple[Tensor, Tensor]:
-    """The mean (e,) of the classes' means of mu (n e), and the map (e e) after which clips of one class vary alike in
-    every direction (within-class covariance normalisation, Hatch et al., Interspeech 2006), shrunk towards a sphere.
-    """
-    own = torch.stack([mu[term == k].mean(0) for k in range(len(TERMS)) if (term == k).any()])
-    names = [k for k in range(len(TERMS)) if (term == k).any()]
-    left = mu - own[torch.tensor([names.index(int(k)) for k in term])]
-    covariance = left.T @ left / len(left)
-    ball = covariance.diagonal().mean() * torch.eye(len(covariance))
-    values, axes = torch.linalg.eigh((1 - shrink) * covariance + shrink * ball)
-    return own.mean(0), axes @ torch.diag((values.clamp(min=1e-6) / values.mean()).rsqrt()) @ axes.T
-
-
-def temperature(logits: Tensor, target: Tensor) -> float:
-    """The temperature that makes the logits (n k) say least wrong (Guo et al., ICML 2017, sec. 4.2)."""
-    grid = torch.linspace(0.3, 4, 149)
-    return float(grid[torch.stack([F.cross_entropy(logits / t, target) for t in grid]).argmin()])
-
-
-def priors(mu: Tensor, clips: list[Clip], tunes: Tensor, pieces: list[Clip]) -> dict[str, Tensor]:
-    """``mean`` and ``var`` (8 e) of the canonical emotions, as conditioners read them; the same of all TERMS, of the
-    normal and the strong level of each, and of the quadrants of music.
-    """
-    term, level = torch.tensor([c.term for c in clips]), torch.tensor([c.level for c in clips])
-    quadrant = torch.tensor([c.quadrant for c in pieces])
-    groups = {"terms": [term == k for k in range(len(TERMS))]}
-    groups |= {f"{n}.terms": [(term == k) & at for k in range(len(TERMS))]
-               for n, at in (("normal", level < 1), ("strong", level > 1))}  # fmt: skip
-    found = {name: [mu[rows] if rows.sum() > 1 else mu[term == k] for k, rows in enumerate(own)]
-             for name, own in groups.items()}  # fmt: skip
-    found["quadrants"] = [tunes[quadrant == k] for k in range(4)]
-    tensors = {}
-    for name, rows in found.items():
-        tensors[f"{name}.mean"] = torch.stack([r.mean(0) for r in rows])
-        tensors[f"{name}.var"] = torch.stack([r.var(0, correction=0) for r in rows])
-    eight = len(CANONICAL)
-    return tensors | {"mean": tensors["terms.mean"][:eight].clone(), "var": tensors["terms.var"][:eight].clone()}
+def alignment(mu: Tensor, quadrant: Tensor, where: Tensor) -> Tensor:
+    """How far the voices of each quadrant are from its music and its faces (neutral counts as one), on average."""
+    apart = []
+    for k in range(-1, 4):
+        rows = [mu[(quadrant == k) & (where == i)] for i in range(len(MODALITIES))]
+        apart += [losses.discrepancy(rows[0], other) for other in rows[1:] if min(len(rows[0]), len(other)) > 1]
+    return torch.stack(apart).mean()

@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from gen.emotion import corpus, features, losses, train
-from gen.emotion.batches import Batches
+from gen.emotion.batches import middles, other_voice, throat
 from gen.emotion.conditioner import BankConditioner, DirectionConditioner, GaussianConditioner
 from gen.emotion.corpus import MODALITIES, TERMS, Clip
 from gen.emotion.direction import DirectionSpace
 from gen.emotion.embedding import EmotionEmbedder, collate
 from gen.emotion.measures import calibration_error, chance, interval, precision, probe, recall
+from gen.emotion.settle import embed, references, settle, within
 from gen.emotion.spec import EmotionCurve
 from gen.errors import InputError
 
@@ -164,11 +165,12 @@ def test_the_cache_gives_back_what_was_read(tmp_path):
 def test_training_learns_and_its_files_serve_the_conditioners(tmp_path):
     torch.manual_seed(0)
     clips = corpus_of(4)
-    batches, model = Batches(clips, 0), EmotionEmbedder()
-    train.fit(model, batches, train.Settings(steps=30), None)
-    train.finish(model, clips, tmp_path)
+    run = train.Run(clips, train.Settings(steps=30), tmp_path, None)
+    run.train()
+    model = run.model
+    settle(model, clips, tmp_path)
     held = [c for c in clips["voice"] if c.part == "test"]
-    told = model.read(train.embed(model, "voice", held)).terms.argmax(1)
+    told = model.read(embed(model, "voice", held)).terms.argmax(1)
     assert (told == torch.tensor([c.term for c in held])).float().mean() > 0.5
     assert sum(p.stat().st_size for p in tmp_path.glob("diffusion*")) < 3e6
     priors, curve = str(tmp_path / "priors.safetensors"), EmotionCurve.parse("happy 0.5 + sad 0.5 @ 0.7")
@@ -185,6 +187,88 @@ def test_unknown_settings_are_named():
         train.parse({"colour": "red"})
 
 
+def test_a_reference_is_the_speakers_or_else_the_clip_itself():
+    torch.manual_seed(0)
+    model = EmotionEmbedder(**TINY).eval()
+    rows = [clip("voice"), clip("voice", 3)]
+    voice, reference = collate(rows), torch.randn(2, features.SIZES["voice"])
+    none = torch.full_like(reference, torch.nan)
+    assert torch.equal(model(none, voice=voice).mu, model(voice=voice).mu)
+    assert not torch.allclose(model(reference, voice=voice).mu, model(voice=voice).mu, atol=1e-3)
+    mixed = model(torch.stack((reference[0], none[1])), voice=voice).mu
+    assert torch.allclose(mixed[0], model(reference, voice=voice).mu[0], atol=1e-5)
+    assert torch.allclose(mixed[1], model(voice=voice).mu[1], atol=1e-5)
+
+
+def test_references_are_other_clips_of_the_same_speaker():
+    voices = corpus_of(4)["voice"]
+    middle, found = middles(voices), references(voices, 1000)
+    for i in (0, 11, 40):
+        others = [middle[j] for j, c in enumerate(voices) if c.person == voices[i].person and j != i]
+        assert np.allclose(found[i], np.mean(others, 0), atol=1e-4)
+    plain = references(voices, 1000, neutral=True)
+    others = [middle[j] for j, c in enumerate(voices) if c.person == voices[0].person and c.term == 0 and j]
+    assert np.allclose(plain[0], np.mean(others, 0), atol=1e-4)
+
+
+def test_another_throat_moves_formants_and_pitch_and_not_time():
+    rows = features.voice(spoken(120))
+    same = throat(rows, 1.0, 0.0)
+    assert np.allclose(same, rows, atol=1e-5)
+    peak = np.zeros((1, features.VOICE), np.float32)
+    peak[0, 30] = 1
+    moved = throat(peak, 1.15, 0.25)
+    centre = features.centres()
+    assert centre[moved[0, : features.BANDS].argmax()] == pytest.approx(1.15 * centre[30], rel=0.05)
+    assert moved[0, features.BANDS + 1] == pytest.approx(0.25) and moved.shape == peak.shape
+
+
+def test_an_other_voice_brings_its_reference_along():
+    rows, none = features.voice(spoken(seconds=2)), np.full(features.SIZES["voice"], np.nan, np.float32)
+    reference = features.steps("voice", rows).mean(0)
+    moved, its = other_voice(rows, reference, np.random.default_rng(0))
+    assert np.abs(features.steps("voice", moved).mean(0) - its).max() < 0.25
+    assert np.isnan(other_voice(rows, none, np.random.default_rng(0))[1]).all()
+
+
+def test_a_training_goes_on_where_it_stopped(tmp_path):
+    clips = corpus_of(2)
+    chosen = train.Settings(steps=3)
+    straight = train.Run(clips, chosen, tmp_path / "a", None)
+    straight.train()
+    broken = train.Run(clips, chosen, tmp_path / "b", None)
+    broken.advance(0.0)
+    broken.advance(1 / 3)
+    broken.save()
+    again = train.Run(clips, chosen, tmp_path / "b", None)
+    assert again.step == 2
+    again.train()
+    for one, other in zip(straight.model.parameters(), again.model.parameters()):
+        assert torch.equal(one, other)
+    with pytest.raises(InputError, match="other settings"):
+        train.Run(clips, chosen._replace(rate=1.0), tmp_path / "b", None)
+
+
+def test_samples_drawn_alike_are_near():
+    torch.manual_seed(0)
+    one, like, unlike = torch.randn(200, 4), torch.randn(200, 4), torch.randn(200, 4) + 2
+    assert abs(losses.discrepancy(one, like)) < 0.05 < 0.5 < losses.discrepancy(one, unlike)
+
+
+def test_harmony_tells_major_from_minor_in_any_key():
+    def scale(steps, tonic):
+        pitch = tonic + np.array([*steps, 12, 0, steps[2], steps[4], 0])
+        at = np.arange(len(pitch)) / 2
+        return np.column_stack([at, at + 0.5, pitch, np.full(len(pitch), 80)])
+
+    for tonic in (48, 55, 61):
+        major = features._harmony(scale((0, 2, 4, 5, 7, 9, 11), tonic))
+        minor = features._harmony(scale((0, 2, 3, 5, 7, 8, 10), tonic))
+        assert major[2] > 0 > minor[2]
+    cluster = np.column_stack([np.arange(12), np.arange(12) + 1.0, np.arange(48, 60), np.full(12, 80)]).astype(float)
+    assert np.isfinite(features._harmony(cluster)).all()
+
+
 @torch.no_grad()
 def test_whitening_moves_the_space_and_not_what_is_read():
     torch.manual_seed(0)
@@ -193,7 +277,7 @@ def test_whitening_moves_the_space_and_not_what_is_read():
     before = model(voice=rows)
     told = model.read(before.mu)
     term = torch.arange(60) % 3
-    middle, spread = train.within(torch.randn(60, 32) + term[:, None], term)
+    middle, spread = within(torch.randn(60, 32) + term[:, None], term, term % 2)
     model.whiten(middle, spread)
     after = model(voice=rows)
     assert not torch.allclose(after.mu, before.mu, atol=0.01)

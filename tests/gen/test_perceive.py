@@ -112,10 +112,23 @@ def test_what_cannot_be_read_says_why(tmp_path, name, why):
         perceive(tmp_path / name)
 
 
+def test_a_voice_is_heard_against_others_of_its_speaker(voice, tune):
+    path, others = voice(), [voice("low.wav", hz=110), voice("high.wav", hz=240)]
+    alone, referred = perceive(path), perceive(path, others)
+    check(referred)
+    assert referred != alone
+    assert perceive(path, others[::-1]) == referred
+    with pytest.raises(InputError, match="belongs to a voice"):
+        perceive(tune, others)
+    with pytest.raises(InputError, match="no recording of a voice"):
+        perceive(path, [tune])
+
+
 def test_perceive_on_the_command_line(tune, capsys):
     assert main(["perceive", str(tune), "--json", "--curve"]) == 0
     assert json.loads(capsys.readouterr().out)["kind"] == "music"
     assert main(["perceive", "gone.wav"]) == 2
+    assert main(["perceive", str(tune), "--reference", str(tune)]) == 2
 
 
 def test_an_emotion_of_a_file_parses_back_and_is_heard(tmp_path):
@@ -132,11 +145,13 @@ def test_an_emotion_of_a_file_parses_back_and_is_heard(tmp_path):
 @pytest.mark.usefixtures("tone_kind")
 def test_a_job_takes_its_emotion_from_a_file(tmp_path):
     plan, heard = tmp_path / "jobs.yaml", tmp_path / "a.txt"
-    plan.write_text(textwrap.dedent("""
+    plan.write_text(
+        textwrap.dedent("""
         jobs:
           - {id: a, kind: tone, emotion: {from: a.txt}}
           - {id: b, kind: tone, emotion: {from: {job: a}}}
-    """))
+    """)
+    )
     heard.write_text("sad")
     first = {item.id: item for item in plan_file(plan).items}
     assert first["b"].needs == ("a",)

@@ -1,0 +1,128 @@
+"""What follows training: the space is whitened, confidence calibrated, and priors and directions are fitted on it.
+
+The directions are calibrated too: equal steps of intensity are equal steps of the point that the embedding itself
+reads, along the emotion's own. A generator that measures its effect better calibrates anew
+(:meth:`gen.emotion.direction.DirectionSpace.calibrate`).
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from gen import checkpoints
+from gen.emotion import features
+from gen.emotion.batches import POINTS, middles
+from gen.emotion.corpus import CANONICAL, TERMS, Clip
+from gen.emotion.direction import DirectionSpace
+from gen.emotion.embedding import EmotionEmbedder, collate
+
+REFERENCE = 10  # other recordings of the speaker, of any emotion, when a voice is read with a reference
+
+
+def embed(model: EmotionEmbedder, name: str, clips: list[Clip], encoded: bool = False,
+          reference: Tensor | None = None, size: int = 64) -> Tensor:  # fmt: skip
+    """The means (n, e) of clips of one modality, or what its encoder hands to the neck; ``reference`` (n, f)."""
+    rows, found = [torch.from_numpy(features.steps(name, c.rows)) for c in clips], [torch.empty(0)] * len(clips)
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    for start in range(0, len(order), size):
+        chosen = order[start : start + size]
+        given = {name: collate([rows[i] for i in chosen])}
+        own = None if reference is None else reference[chosen]
+        with torch.no_grad():
+            seen = model.encode(own, **given) if encoded else model(own, **given).mu
+        for i, row in zip(chosen, seen):
+            found[i] = row
+    return torch.stack(found)
+
+
+def references(clips: list[Clip], count: int = REFERENCE, neutral: bool = False, seed: int = 0) -> Tensor:
+    """For each voice the mean step (n, f) of ``count`` other recordings of its speaker, of any emotion or neutral."""
+    rng, middle = np.random.default_rng(seed), middles(clips)
+    people, plain = np.array([c.person for c in clips]), np.array([c.term == 0 for c in clips])
+    found = []
+    for i, name in enumerate(people):
+        pool = np.flatnonzero((people == name) & (plain | (not neutral)) & (np.arange(len(clips)) != i))
+        found.append(middle[rng.choice(pool, min(count, len(pool)), replace=False)].mean(0))
+    return torch.from_numpy(np.stack(found))
+
+
+@torch.no_grad()
+def settle(model: EmotionEmbedder, clips: dict[str, list[Clip]], out: Path) -> None:
+    """Whiten, round to half precision, calibrate on the validation clips, and write model, priors and directions."""
+    learnt = {n: [c for c in own if c.part == "train"] for n, own in clips.items()}
+    learnt["face"] = [c for c in learnt["face"] if c.group != "painted" or c.term == TERMS.index("contempt")]
+    spoken = [*learnt["voice"], *learnt["face"]]
+    mu = torch.cat([embed(model, n, learnt[n]) for n in ("voice", "face")])
+    level = torch.tensor([c.level for c in spoken])
+    model.whiten(*within(mu, torch.tensor([c.term for c in spoken]), 1 + (level > 1) - 1 * (level < 1)))
+    model.half().float()
+    calibrate(model, *([c for c in clips[n] if c.part == "valid"] for n in ("voice", "music")))
+    means = {n: embed(model, n, own) for n, own in learnt.items()}
+    mu = torch.cat((means["voice"], means["face"]))
+    space = DirectionSpace.fit(mu, [TERMS[c.term] for c in spoken])
+    for name in [*space.regions]:
+        if name != space.neutral:
+            way = torch.from_numpy(POINTS[TERMS.index(name)])
+            space.calibrate(name, lambda e, way=way: model.read(e).vad @ way)
+    space.save(out)
+    save_file(priors(mu, spoken, means["music"], learnt["music"]), out / "priors.safetensors")
+    checkpoints.save(model.half(), out)
+    model.float()
+
+
+def calibrate(model: EmotionEmbedder, voices: list[Clip], pieces: list[Clip]) -> None:
+    """Set the three temperatures by clips of people and songs that the model has not learnt from."""
+    true = torch.tensor([c.term for c in voices])
+    for index, reference in enumerate((None, references(voices))):
+        model.temperature[index] = temperature(
+            model.read(embed(model, "voice", voices, reference=reference)).terms, true
+        )
+    logits = model.read(embed(model, "music", pieces)).quadrants
+    model.temperature[2] = temperature(logits, torch.tensor([c.quadrant for c in pieces]))
+
+
+def within(mu: Tensor, term: Tensor, level: Tensor, shrink: float = 0.3) -> tuple[Tensor, Tensor]:
+    """The mean (e,) of the classes' means of mu (n e), and the map (e e) after which clips of one class at one level
+    vary alike in every direction (within-class covariance normalisation, Hatch et al., Interspeech 2006), shrunk
+    towards a sphere.
+    """
+    left = mu.clone()
+    for k in range(len(TERMS)):
+        for own in level.unique():
+            rows = (term == k) & (level == own)
+            left[rows] -= mu[rows].mean(0)
+    covariance = left.T @ left / len(left)
+    ball = covariance.diagonal().mean() * torch.eye(len(covariance))
+    values, axes = torch.linalg.eigh((1 - shrink) * covariance + shrink * ball)
+    middle = torch.stack([mu[term == k].mean(0) for k in range(len(TERMS)) if (term == k).any()]).mean(0)
+    return middle, axes @ torch.diag((values.clamp(min=1e-6) / values.mean()).rsqrt()) @ axes.T
+
+
+def temperature(logits: Tensor, target: Tensor) -> float:
+    """The temperature that makes the logits (n k) say least wrong (Guo et al., ICML 2017, sec. 4.2)."""
+    grid = torch.linspace(0.3, 4, 149)
+    return float(grid[torch.stack([F.cross_entropy(logits / t, target) for t in grid]).argmin()])
+
+
+def priors(mu: Tensor, clips: list[Clip], tunes: Tensor, pieces: list[Clip]) -> dict[str, Tensor]:
+    """``mean`` and ``var`` (8 e) of the canonical emotions, as conditioners read them; the same of all TERMS, of the
+    normal and the strong level of each, and of the quadrants of music.
+    """
+    term, level = torch.tensor([c.term for c in clips]), torch.tensor([c.level for c in clips])
+    quadrant = torch.tensor([c.quadrant for c in pieces])
+    groups = {"terms": [term == k for k in range(len(TERMS))]}
+    groups |= {f"{n}.terms": [(term == k) & at for k in range(len(TERMS))]
+               for n, at in (("normal", level < 1), ("strong", level > 1))}  # fmt: skip
+    found = {name: [mu[rows] if rows.sum() > 1 else mu[term == k] for k, rows in enumerate(own)]
+             for name, own in groups.items()}  # fmt: skip
+    found["quadrants"] = [tunes[quadrant == k] for k in range(4)]
+    tensors = {}
+    for name, rows in found.items():
+        tensors[f"{name}.mean"] = torch.stack([r.mean(0) for r in rows])
+        tensors[f"{name}.var"] = torch.stack([r.var(0, correction=0) for r in rows])
+    eight = len(CANONICAL)
+    return tensors | {"mean": tensors["terms.mean"][:eight].clone(), "var": tensors["terms.var"][:eight].clone()}

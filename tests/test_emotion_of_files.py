@@ -1,0 +1,46 @@
+"""What a voice or a piece of music feels like drives another piece: the whole way, with the shipped weights."""
+
+import json
+import textwrap
+
+import numpy as np
+import pytest
+import symusic
+
+from gen.cli import main
+from gen.media import read_midi, write_audio, write_midi
+
+RATE = 16_000
+
+
+@pytest.fixture
+def heard(tmp_path):
+    """A buzz that swells and fades, and a tune, in a folder."""
+    t = np.arange(2 * RATE) / RATE
+    wave = 0.2 * np.sign(np.sin(2 * np.pi * (170 * t + 3 * np.sin(5 * t)))) * np.sin(2 * np.pi * t) ** 2
+    write_audio(tmp_path / "voice.wav", wave.astype(np.float32)[None], RATE)
+    score = symusic.Score(480)
+    score.tracks.append(symusic.Track(program=0))
+    for i in range(64):
+        score.tracks[0].notes.append(symusic.Note(i * 240, 240, 60 + (0, 4, 7, 12)[i % 4], 80))
+    write_midi(tmp_path / "tune.mid", score)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_a_voice_and_a_tune_drive_music(heard):
+    (heard / "jobs.yaml").write_text(
+        textwrap.dedent("""
+        defaults: {kind: music, bars: 1, candidates: 1, audio: false}
+        jobs:
+          - {id: voiced, emotion: {from: voice.wav}}
+          - {id: tuned, emotion: {from: tune.mid}}
+          - {id: along, emotion: {from: voice.wav, follow: true}}
+    """)
+    )
+    assert main(["render", str(heard / "jobs.yaml"), "--out", str(heard / "out"), "--json"]) == 0
+    for name in ("voiced", "tuned", "along"):
+        (written,) = (heard / "out").rglob(f"{name}*.mid")
+        assert any(track.notes for track in read_midi(written).tracks)
+        facts = json.loads(written.with_name(written.name + ".json").read_text())
+        assert "tune.mid" in json.dumps(facts) if name == "tuned" else "voice.wav" in json.dumps(facts)
