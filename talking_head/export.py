@@ -18,7 +18,7 @@ from talking_head.face.points import ARKIT
 from talking_head.face.pose import matrix
 from talking_head.speaker import FPS, Motion
 
-ENDINGS = {"arkit": ".arkit.csv", "json": ".motion.json", "glb": ".glb"}
+ENDINGS = {"arkit": ".arkit.csv", "json": ".motion.json", "glb": ".glb", "mesh": ".mesh.mp4"}
 LIVE_LINK_EYES = ("LeftEyeYaw", "LeftEyePitch", "LeftEyeRoll", "RightEyeYaw", "RightEyePitch", "RightEyeRoll")
 EYE_TURN = 0.5  # radians of the eyeball for a look of 1
 FLOAT, UINT16 = 5126, 5123  # glTF component types
@@ -110,4 +110,13 @@ def glb(path: Path, motion: Motion, basis: FaceBasis, manifest: dict) -> None:
     _write(path, struct.pack("<III", 0x46546C67, 2, 12 + len(body)) + body)
 
 
-WRITERS = {"arkit": arkit_csv, "json": motion_json, "glb": glb}
+def mesh_video(path: Path, motion: Motion, basis: FaceBasis, manifest: dict) -> None:
+    """The motion on a shaded head, silent."""
+    from gen import media
+    from talking_head.render import mesh
+
+    frames = (mesh.frame(basis, coefs, turn) for coefs, turn in zip(motion.coefs, motion.turns))
+    media.write_video(path, frames, FPS, manifest=manifest)
+
+
+WRITERS = {"arkit": arkit_csv, "json": motion_json, "glb": glb, "mesh": mesh_video}

@@ -93,7 +93,7 @@ class TalkGenerator:
         count = max(1, round(len(samples) / rate * FPS))
         return type(motion)(*(_counted(part, count) for part in motion))
 
-    def frames(self, pixels: np.ndarray, motion: Motion, *, size: int | None = 512, which: int | None = None,
+    def frames(self, pixels: np.ndarray, motion: Motion, *, size: int = 512, which: int | None = None,
                label: bool = True, progress: Callable[[float], None] = lambda done: None) -> Iterator[np.ndarray]:  # fmt: skip
         """The video's frames (h, w, 3) uint8, one by one."""
         from talking_head.frame import Note
@@ -107,14 +107,14 @@ class TalkGenerator:
             yield note.over(frame) if label else frame
             progress((i + 1) / count)
 
-    def prepare(self, pixels: np.ndarray, size: int | None, which: int | None = None) -> tuple[np.ndarray, Face]:
+    def prepare(self, pixels: np.ndarray, size: int, which: int | None = None) -> tuple[np.ndarray, Face]:
         """The frame's picture and the face in it."""
         from PIL import Image
 
         from talking_head.frame import even, head_square
 
         face = self.tracker.face(pixels, which)
-        if size is not None:
+        if size:
             return head_square(pixels, face, size // 2 * 2)
         scale = min(1.0, LONGEST / max(pixels.shape[:2]))
         if scale < 1:

@@ -25,7 +25,7 @@ FACES = {
     "fear": {"browInnerUp": 0.75, "browOuterUp": 0.2, "browDown": 0.15, "eyeWide": 1.0, "mouthStretch": 0.65,
              "jawOpen": 0.15, "mouthLowerDown": 0.42, "mouthFrown": 0.5, "mouthUpperUp": 0.17},
     # AU 9 + 10 + 4 + 15
-    "disgust": {"noseSneer": 0.9, "mouthUpperUp": 0.7, "browDown": 0.6, "eyeSquint": 0.65, "cheekSquint": 0.7,
+    "disgust": {"noseSneer": 0.75, "mouthUpperUp": 0.55, "browDown": 0.6, "eyeSquint": 0.65, "cheekSquint": 0.7,
                 "mouthFrown": 0.6, "mouthShrugLower": 0.3, "jawOpen": 0.06},
     # AU 4 + 5 + 7 + 23
     "anger": {"browDown": 1.0, "noseSneer": 0.6, "eyeWide": 0.2, "eyeSquint": 0.2, "mouthFrown": 0.7,

@@ -31,7 +31,7 @@ def draw(skin: np.ndarray) -> Mouth:
     light = float(np.clip(skin.mean() / TYPICAL.mean(), 0.25, 1.15))
     tint = (skin / skin.mean()) / (TYPICAL / TYPICAL.mean())
     tint = np.clip(tint, 0.6, 1.5) ** 0.5
-    enamel = np.array([0.90, 0.82, 0.70]) * tint * light**0.7
+    enamel = np.array([0.80, 0.73, 0.63]) * tint * light**0.8
     flesh = np.array([0.60, 0.29, 0.28]) * tint * light
     return Mouth(
         _teeth(UPPER_EDGES, enamel, flesh * 0.9, 0.10, 1.0, True),
