@@ -6,9 +6,11 @@ import torch
 from talking_head.corpus import Clip, own_spectrum
 from talking_head.emote.model import STYLES, Emote
 from talking_head.emote.speech import SpeechEncoder
-from talking_head.face.points import INDEX, MIRROR
+from talking_head.face.points import ARKIT, INDEX, MIRROR
 
 JAW = INDEX["jawOpen"]
+SPEECH = np.array([name.startswith(("jawOpen", "mouthClose", "mouthFunnel", "mouthPucker", "mouthRoll", "mouthShrug",
+                                    "mouthPress", "mouthLowerDown", "mouthUpperUp")) for name in ARKIT])  # fmt: skip
 PARTS = {
     "jaw": ("jawOpen",),
     "close": ("mouthClose",),
@@ -65,7 +67,7 @@ def calibrate(speech: SpeechEncoder, emote: Emote, clips: list[Clip], most: floa
     held = pairs(speech, emote, [c for c in clips if c.source == "grid"][::8])
     real = np.concatenate([c.motion.astype(np.float32) for c, _ in held]).std(0)
     made = np.concatenate([m for _, m in held]).std(0)
-    moving = (real > 0.02) & (made > 1e-3)
+    moving = SPEECH & (real > 0.02) & (made > 1e-3)
     gain = np.where(moving, np.clip(real / np.maximum(made, 1e-3), 1.0, most), 1.0)
     gain = (gain + gain[MIRROR]) / 2
     emote.gain.copy_(torch.from_numpy(gain.astype(np.float32)))

@@ -37,14 +37,21 @@ class Speaker:
         self.speech, self.emote = (m.float().eval().requires_grad_(False) for m in (speech, emote))
         self.basis = basis
 
-    @torch.inference_mode()
     def speak(self, samples: np.ndarray, curve: EmotionCurve, *, seed: int = 0, head_motion: float = 0.6,
               blinks: bool = True, style: str = STYLES[0],
               progress: Callable[[float], None] = lambda done: None) -> Motion:  # fmt: skip
         """Mono samples at 16 kHz -> round(seconds * 25) frames of motion."""
         rows = torch.cat([log_mel(samples[at : at + BLOCK]) for at in range(0, max(1, len(samples)), BLOCK)])
         count = max(1, round(len(samples) / FRAME))
-        rows = rows[: count * ROWS]
+        return self.from_rows(rows[: count * ROWS], curve, seed=seed, head_motion=head_motion, blinks=blinks,
+                              style=style, progress=progress)  # fmt: skip
+
+    @torch.inference_mode()
+    def from_rows(self, rows, curve: EmotionCurve, *, seed: int = 0, head_motion: float = 0.6, blinks: bool = True,
+                  style: str = STYLES[0], progress: Callable[[float], None] = lambda done: None) -> Motion:  # fmt: skip
+        """:meth:`speak` for log-mel rows (4 t, 80) of a whole recording."""
+        rows = torch.as_tensor(rows, dtype=torch.float32)
+        count = len(rows) // ROWS
         heard = curve.sample(np.arange(count) / FPS)
         lively = 1 + 0.10 * life.slow(count, 2.5, np.random.default_rng((seed, 2))).clip(-1.5, 1.5)
         intensity = (heard.intensity * lively).clip(0, 2).astype(np.float32)

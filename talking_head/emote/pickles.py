@@ -35,6 +35,9 @@ class Shell:
     def __init__(self, *given, **named):
         self.given = given
 
+    def __call__(self, *given, **named):
+        return Shell(*given)
+
     def __setstate__(self, state):
         self.state = state
 

@@ -25,6 +25,7 @@ class EmoteCondition(EmotionConditioner):
         self.map = nn.Linear(len(CANONICAL) + LEVELS, dim)
 
     def embed(self, weights, vad, intensity):
-        mild, strong = intensity.clamp(0, 1), (intensity - 1).clamp(0, 1)
+        felt = 1 - weights[..., 0].clamp(0, 1)
+        mild, strong = intensity.clamp(0, 1) * felt, (intensity - 1).clamp(0, 1) * felt
         level = torch.stack((1 - mild, mild - strong, strong), -1)
-        return self.map(torch.cat((scale_weights(weights, mild), level), -1)), 0.0
+        return self.map(torch.cat((scale_weights(weights, intensity.clamp(0, 1)), level), -1)), 0.0

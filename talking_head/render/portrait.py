@@ -158,6 +158,15 @@ class Portrait:
             self._fill_eye(made, seen, ball, coefs, name, turn, drift)
         return self._pasted(made)
 
+    def moving(self) -> np.ndarray:
+        """(h, w) bool: pixels that can change."""
+        mask = np.zeros(self.picture.shape[:2], bool)
+        (x, y), (w, h) = self.low, self.size
+        grid = (self.follow.view(1, 1, sheets.GRID, sheets.GRID) > 0).float()
+        near = torch.nn.functional.max_pool2d(grid, 3, 1, 1)
+        mask[y : y + h, x : x + w] = torch.nn.functional.interpolate(near, (h, w))[0, 0].numpy() > 0
+        return mask
+
     def _reach(self, flat: np.ndarray, which: int) -> float:
         """Pixels above and below an opening in which its two sheets differ."""
         upper, lower = sheets.OPENINGS[which]

@@ -25,7 +25,7 @@ from talking_head.face.pose import Similarity, upward
 
 GRID = 96
 # around the oval: size of a ring about the face's middle, how much it follows the head, and the face's movements
-RINGS = ((1.12, 1.0, 0.7), (1.3, 0.97, 0.4), (1.55, 0.8, 0.15), (1.9, 0.45, 0.0), (2.3, 0.15, 0.0), (2.8, 0.0, 0.0))
+RINGS = ((1.12, 1.0, 0.7), (1.3, 0.97, 0.4), (1.55, 0.8, 0.15), (1.85, 0.4, 0.0), (2.1, 0.1, 0.0), (2.3, 0.0, 0.0))
 BEHIND = 2.2  # cm that each ring lies behind the one inside it
 OPENINGS = (
     (INNER_UPPER_LIP, INNER_LOWER_LIP),
