@@ -104,8 +104,8 @@ class TalkGenerator:
         count = len(motion.coefs)
         for i, (coefs, turn, closed) in enumerate(zip(*motion, strict=True)):
             frame = portrait.frame(coefs, turn, float(closed))
-            yield note.over(frame) if label else frame
             progress((i + 1) / count)
+            yield note.over(frame) if label else frame
 
     def prepare(self, pixels: np.ndarray, size: int, which: int | None = None) -> tuple[np.ndarray, Face]:
         """The frame's picture and the face in it."""

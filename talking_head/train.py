@@ -28,6 +28,7 @@ from talking_head.emote.sizes import sizes
 from talking_head.emote.speech import CLOSED, SILENT, SpeechEncoder
 from talking_head.face.basis import FaceBasis
 from talking_head.face.points import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
+from talking_head.lips import SPEECH, agreement, calibrate
 
 log = logging.getLogger(__name__)
 SAVE_EVERY = 120  # seconds
@@ -44,7 +45,7 @@ class Settings(BaseModel):
     size: str = "compact"
     conditioner: str = "label"
     seed: int = 0
-    rate: float = 1.5e-3
+    rate: float = 8e-4
     prior_share: float = 0.12  # of the minutes
     kl: float = 1e-4
     frozen: bool = False  # keep the prior's decoder as it is, as published; otherwise it learns on
@@ -59,6 +60,7 @@ class Measures:
             np.linalg.cholesky(_gram(basis.deltas[:, points])).astype(np.float32)
         )  # (52, 52): |d @ root|^2 is the squared distance of the points
         self.lips, self.face = root(LIPS), root(np.arange(468))
+        self.scale = torch.where(torch.from_numpy(SPEECH), 1 / 0.05, 0.0)  # so that small movements of the lips count
         self.rise = torch.from_numpy(basis.lip_gap(np.eye(52)).astype(np.float32))
 
     def gap(self, motion: Tensor) -> Tensor:
@@ -70,6 +72,7 @@ class Measures:
         off = made.float() - wanted
         lips, face = off @ self.lips, off @ self.face
         frame = lips.square().sum(-1).mean() + 0.3 * face.square().sum(-1).mean() + 2.0 * off.square().sum(-1).mean()
+        frame = frame + 0.02 * (off * self.scale).square().sum(-1).mean()
         frame = frame + 2.0 * lips.diff(dim=1).square().sum(-1).mean()
         sequence = face.mean(1).square().sum(-1).mean() + off.mean(1).square().sum(-1).mean()
         return frame, sequence
@@ -169,7 +172,7 @@ class Run:
             with torch.autocast("cpu", torch.bfloat16):
                 value, values = loss()
             value.backward()
-            nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            nn.utils.clip_grad_norm_(self.model.parameters(), 0.5)
             self.optimiser.step()
             self.optimiser.zero_grad(set_to_none=True)
             self.step += 1
@@ -202,8 +205,6 @@ def familiarise(encoder: SpeechEncoder, clips: list[corpus.Clip]) -> None:
 
 def train(data: Path, out: Path, minutes: float | None = None, settings: dict[str, str] | None = None) -> None:
     """Train for ``minutes`` (40 by default) and write the checkpoint to ``OUT/checkpoint``."""
-    from talking_head.lips import agreement, calibrate
-
     chosen = Settings(**(settings or {}))
     out.mkdir(parents=True, exist_ok=True)
     minutes = 40.0 if minutes is None else minutes

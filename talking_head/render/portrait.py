@@ -185,8 +185,8 @@ class Portrait:
         pivot = as_tensor(self.scale * self.rotation @ PIVOT + self.shift)
         swing = (there - pivot) @ as_tensor((turn - np.eye(3)).T) + as_tensor(drift)
         shift = (off @ place + self.follow * swing)[..., :2] * torch.tensor([1.0, -1.0])
-        source = inverted(shift.view(2, sheets.GRID, sheets.GRID, 2), self.size)
-        return tuple(enlarged(source, self.size[1], self.size[0]).contiguous())
+        off = inverted(shift.view(2, sheets.GRID, sheets.GRID, 2), self.size)
+        return tuple(enlarged(off, *self.size))
 
     def _fill_mouth(
         self, made: Tensor, seen: Opening | None, coefs: np.ndarray, turn: np.ndarray, drift: np.ndarray

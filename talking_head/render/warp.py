@@ -1,5 +1,7 @@
 """From where the sheets' points go to where each pixel of a frame comes from. Pixels of a box; g grid points a side."""
 
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -7,24 +9,31 @@ from torch import Tensor
 STEPS = (0.55, 1.0, 0.55, 1.0, 0.55, 0.8)  # shares of the way: whole steps overshoot where the picture stretches to double
 
 
+@lru_cache(maxsize=8)
+@torch.inference_mode(False)
+def places(width: int, height: int) -> Tensor:
+    """(height, width, 2) centres of pixels in [-1, 1]."""
+    x, y = ((torch.arange(n) + 0.5) / n * 2 - 1 for n in (width, height))
+    y, x = torch.meshgrid(y, x, indexing="ij")
+    return torch.stack((x, y), -1)
+
+
 def inverted(shift: Tensor, size: tuple[int, int]) -> Tensor:
-    """Shifts (s, g, g, 2) in pixels of the grid's own points, of s sheets -> (s, g, g, 2) where what is seen at each
-    grid point comes from, in [-1, 1]; by fixed-point iteration u += step * (y - shift(u) - u)."""
-    g = shift.shape[1]
-    axis = (torch.arange(g) + 0.5) / g * 2 - 1
-    y, x = torch.meshgrid(axis, axis, indexing="ij")
-    target = torch.stack((x, y), -1)[None]
-    field = (shift * (2 / torch.tensor(size))).permute(0, 3, 1, 2)
-    source = target - field.permute(0, 2, 3, 1)
+    """Shifts (s, g, g, 2) in pixels of the grid's own points, of s sheets -> (s, g, g, 2) how far from each grid
+    point lies what is seen there, in [-1, 1]; by fixed-point iteration u += step * (y - shift(u) - u)."""
+    target = places(shift.shape[2], shift.shape[1])
+    field = (shift * (2 / torch.tensor(size))).permute(0, 3, 1, 2).contiguous()
+    off = -field.permute(0, 2, 3, 1)
     for step in STEPS:
-        seen = F.grid_sample(field, source, padding_mode="border", align_corners=False).permute(0, 2, 3, 1)
-        source = torch.lerp(source, target - seen, step)
-    return source
+        seen = F.grid_sample(field, target + off, padding_mode="border", align_corners=False).permute(0, 2, 3, 1)
+        off = torch.lerp(off, -seen, step)
+    return off
 
 
-def enlarged(source: Tensor, height: int, width: int) -> Tensor:
-    """(s, g, g, 2) -> (s, height, width, 2)."""
-    return F.interpolate(source.permute(0, 3, 1, 2), (height, width), mode="bilinear").permute(0, 2, 3, 1)
+def enlarged(off: Tensor, width: int, height: int) -> Tensor:
+    """Offsets (s, g, g, 2) of grid points -> where each pixel comes from (s, height, width, 2), in [-1, 1]."""
+    wide = F.interpolate(off.permute(0, 3, 1, 2), (height, width), mode="bilinear").permute(0, 2, 3, 1)
+    return wide + places(width, height)
 
 
 def sampled(picture: Tensor, source: Tensor) -> Tensor:
