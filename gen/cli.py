@@ -101,7 +101,8 @@ def _add_jobs(commands) -> None:
 
 def _add_rendering(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("rendering")
-    group.add_argument("--out", type=path, default=Path("out"), help="folder for the results (default: out); for one task also a file name")
+    said = "folder for the results, or of one task a file name (default: out)"
+    group.add_argument("--out", type=path, default=Path("out"), help=said)
     group.add_argument("--cache", type=path, help="finished items (default: $AFFEKT_CACHE or .cache/affekt)")
     group.add_argument("--device", type=text, default="auto", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")
     group.add_argument("--workers", type=_count, default=1, help="processes that render side by side (default: 1)")

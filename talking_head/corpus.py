@@ -71,8 +71,9 @@ def spoken(data: Path, file: str, folder: str, source: str) -> list[Clip]:
     for name, motion, _ in clips_of(data / MOTION / f"{file}.npz"):
         samples, _ = media.read_audio(data / MOTION / folder / f"{name}.opus", RATE)
         found.append((name, motion, fitted(log_mel(samples).numpy(), len(motion))))
-    quiet = np.concatenate([motion[~is_loud(rows)] for _, motion, rows in found])
-    still = np.median(quiet, 0) if source == "grid" else np.zeros(len(ARKIT), np.float32)
+    still = np.zeros(len(ARKIT), np.float32)
+    if source == "grid":  # one speaker
+        still = rest(*(np.concatenate(parts) for parts in zip(*((m, is_loud(rows)) for _, m, rows in found))))
     clips = []
     for name, motion, rows in found:
         own = rest(motion, is_loud(rows)) if source == "other" else still
@@ -100,7 +101,7 @@ def viseme_rows(phones: list[str], frames: list[int], seconds: float, count: int
         else:
             steps += [own] * n
     fine = np.repeat(np.eye(len(VISEMES), dtype=np.float32)[steps], 5, 0)  # 5 ms
-    step = int(round(0.04 / (seconds / 5)))
+    step = round(0.04 / (seconds / 5))
     fine = np.concatenate((fine, np.repeat(fine[-1:], max(0, count * step - len(fine)), 0)))[: count * step]
     return fine.reshape(count, step, -1).mean(1)
 

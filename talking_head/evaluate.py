@@ -17,7 +17,12 @@ from talking_head.pipeline import TalkGenerator
 
 MET = 0.15  # cm of lip gap beyond rest at which lips count as closed
 INTENSITIES = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
-EXERCISES = {"jaw": ("jawOpen",), "smile": ("mouthSmile",), "brow": ("browInnerUp", "browOuterUp"), "blink": ("eyeBlink",)}
+EXERCISES = {
+    "jaw": ("jawOpen",),
+    "smile": ("mouthSmile",),
+    "brow": ("browInnerUp", "browOuterUp"),
+    "blink": ("eyeBlink",),
+}
 SOURCES = {"grid": "GRID, held-out clips", "facegood": "FACEGOOD, held-out take", "other": "speakers never seen"}
 
 
@@ -169,11 +174,13 @@ def evaluate(out: Path, settings: dict[str, str]) -> None:
     found = rendered(generator, chosen, verdict)
     rows, right, order = emotion_rows(found)
     report = Report("Talking portraits", "Predicted motion against tracked truth, and rendered videos tracked again.")
-    report.section("Lips", "Nothing here was trained on; `late` is the lag in frames at the best agreement of the clip.")
+    report.section(
+        "Lips", "Nothing here was trained on; `late` is the lag in frames at the best agreement of the clip."
+    )
     report.table("Speech to motion", ["material", "part", "correlation", "late", "amplitude", "clips"],
                  lip_rows(generator, clips))  # fmt: skip
     report.table("Lips that meet on p, b, m", ["emotion", "share", "sounds"],
-                 closure_rows(generator, clips, chosen.lines), "voices that no training heard; coefficients")  # fmt: skip
+                 closure_rows(generator, clips, chosen.lines), "voices that no training heard")  # fmt: skip
     report.section("Rendered", "Portraits that nothing was trained on, rendered and tracked again.")
     report.table("Expression followed", ["part", "correlation with the command"],
                  [[part, estimate(values)] for part, values in found.followed.items()])  # fmt: skip

@@ -1,6 +1,6 @@
 """What a face does beside speech and expression: blinks, glances, nods on stress, a head that is never quite still.
 
-All of it is drawn from a seed. Rates and sizes: blinks 15 to 20 a minute while talking (Bentivoglio et al. 1997), mostly
+All of it is drawn from a seed. Blinks come 15 to 20 times a minute while talking (Bentivoglio et al. 1997), mostly
 where speech pauses; nods go with stressed syllables (Munhall et al. 2004).
 """
 

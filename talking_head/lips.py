@@ -57,6 +57,8 @@ def agreement(speech: SpeechEncoder, emote: Emote, clips: list[Clip]) -> dict[st
     for source in ("grid", "facegood", "other"):
         held = pairs(speech, emote, [c for c in clips if c.part == "test" and c.source == source])
         for name in ("jaw", "pucker", "lower down"):
+            if not held:
+                continue
             each = [correlation(part_of(made, name), part_of(c.motion.astype(np.float32), name)) for c, made in held]
             found[f"{source} {name}"] = round(float(np.mean(each)), 3)
     return found

@@ -94,7 +94,8 @@ class TalkGenerator:
         return type(motion)(*(_counted(part, count) for part in motion))
 
     def frames(self, pixels: np.ndarray, motion: Motion, *, size: int = 512, which: int | None = None,
-               label: bool = True, progress: Callable[[float], None] = lambda done: None) -> Iterator[np.ndarray]:  # fmt: skip
+               label: bool = True,
+               progress: Callable[[float], None] = lambda done: None) -> Iterator[np.ndarray]:  # fmt: skip
         """The video's frames (h, w, 3) uint8, one by one."""
         from talking_head.frame import Note
         from talking_head.render.portrait import Portrait

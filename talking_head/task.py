@@ -31,6 +31,8 @@ class TalkTask(Task):
     head_motion: float = Field(0.6, ge=0, le=1.5, description="how much the head moves; 0 keeps it still")
     blinks: bool = Field(True, description="whether the eyes blink and look about")
     face: int | None = Field(None, ge=1, description="which face of several, 1 for the largest")
-    export: tuple[Literal["arkit", "json", "glb", "mesh"], ...] = Field((), description="also write the motion: arkit json glb mesh")
+    export: tuple[Literal["arkit", "json", "glb", "mesh"], ...] = Field(
+        (), description="also write the motion: arkit json glb mesh"
+    )
     label: bool = Field(True, description="a small visible note that the video is generated")
     model: str = Field("emote-compact", description="checkpoint")

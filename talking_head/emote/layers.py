@@ -21,7 +21,7 @@ def nearness(count: int, heads: int, device: torch.device, period: int = 1) -> T
 
 
 class BiasedLayer(nn.Module):
-    """Post-norm transformer layer with a bias on its attention; parameters named as in ``nn.TransformerEncoderLayer``."""
+    """Post-norm transformer layer with a bias on its attention, as published."""
 
     def __init__(self, dim: int, heads: int, ffn: int, period: int = 1, dropout: float = 0.0):
         super().__init__()

@@ -22,7 +22,9 @@ FLOOR = 1e-5  # of full scale's magnitude
 FAMILIAR = 200.0  # rows that a recording's own spectrum is weighed against
 
 # Kinds of sound that look alike, as symbols of the aligned speech; silence first, closed lips second
-VISEMES = (" ^,.;:!?“”()", "pbm", "fv", "θð", "tdnlT", "sz", "ʃʒʧʤ", "kɡŋh", "ɹɜ", "wuʊ", "OɔYW", "ɑʌI", "æɛA", "ɪiᵻj", "əᵊɐ")  # fmt: skip
+VISEMES = (
+    " ^,.;:!?“”()", "pbm", "fv", "θð", "tdnlT", "sz", "ʃʒʧʤ", "kɡŋh", "ɹɜ", "wuʊ", "OɔYW", "ɑʌI", "æɛA", "ɪiᵻj", "əᵊɐ",
+)  # fmt: skip
 SILENT, CLOSED = 0, 1
 
 

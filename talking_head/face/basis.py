@@ -117,7 +117,8 @@ def scanned_deltas(canonical: np.ndarray, scan: dict[str, np.ndarray]) -> np.nda
     lids = -(deltas[INDEX["eyeBlinkLeft"]] + deltas[INDEX["eyeBlinkRight"]])[:, 1]
     low = np.concatenate((INNER_LOWER_LIP[1:-1], OUTER_LOWER_LIP[1:-1]))
     for points, moves in ((low, jaw > 0.3 * jaw.max()), (INNER_UPPER_LIP[1:-1], jaw < 0.1 * jaw.max()),
-                          (RIGHT_EYE_UPPER[1:-1], lids > 0.3 * lids.max()), (LEFT_EYE_UPPER[1:-1], lids > 0.3 * lids.max()),
+                          (RIGHT_EYE_UPPER[1:-1], lids > 0.3 * lids.max()),
+                          (LEFT_EYE_UPPER[1:-1], lids > 0.3 * lids.max()),
                           (RIGHT_EYE_LOWER[1:-1], lids < 0.1), (LEFT_EYE_LOWER[1:-1], lids < 0.1)):  # fmt: skip
         own = np.flatnonzero(moves)
         nearest[points] = own[cKDTree(vertices[own]).query(wanted[points])[1]]
@@ -141,7 +142,7 @@ def fit(coefs: np.ndarray, shapes: np.ndarray, group: np.ndarray, prior: np.ndar
     """
     change = np.where(np.arange(52)[:, None] <= MIRROR[:, None], (np.eye(52) + np.eye(52)[MIRROR]) / 2, (
         np.eye(52)[MIRROR] - np.eye(52)) / 2)  # fmt: skip
-    change[MIRROR == np.arange(52)] = np.eye(52)[MIRROR == np.arange(52)]
+    change[np.arange(52) == MIRROR] = np.eye(52)[np.arange(52) == MIRROR]
     pulls = np.where((np.arange(52) > MIRROR) & ~SIDEWAYS, tie, pull)
     back = np.linalg.inv(change)  # coefficients = mixed @ back.T
     x, y = within(coefs, group) @ change.T, within(shapes.reshape(len(shapes), -1), group)

@@ -27,8 +27,8 @@ def opening(
     None where it lies outside the box.
     """
     both = np.concatenate((upper, lower))
-    low = np.maximum(np.floor(both.min(0) - (2, reach)), 0).astype(int)
-    high = np.minimum(np.ceil(both.max(0) + (3, reach)), size).astype(int)
+    low = np.maximum(np.floor(both.min(0) - np.array([2, reach])), 0).astype(int)
+    high = np.minimum(np.ceil(both.max(0) + np.array([3, reach])), size).astype(int)
     if np.any(high - low < 2):
         return None
     start, axis = upper[0], upper[-1] - upper[0]

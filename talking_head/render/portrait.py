@@ -169,7 +169,7 @@ class Portrait:
 
     def _reach(self, flat: np.ndarray, which: int) -> float:
         """Pixels above and below an opening in which its two sheets differ."""
-        upper, lower = sheets.OPENINGS[which]
+        upper, _ = sheets.OPENINGS[which]
         return 0.5 * float(np.hypot(*(flat[upper[-1]] - flat[upper[0]])))
 
     def _opening(self, flat: np.ndarray, which: int, reach: float) -> Opening | None:
@@ -193,7 +193,8 @@ class Portrait:
     ) -> None:
         if seen is None or float(seen.inside.max()) < 0.05:
             return
-        x, y, pixels = self._mouth_plane(seen, turn, drift)
+        origin = np.array([0, self.lip_line, self.teeth_depth])
+        x, y, pixels = self._plane(seen, origin, turn, drift, np.zeros(2))
         drop = max(0.0, float(coefs[INDEX["jawOpen"]])) * -float(self.basis.deltas[INDEX["jawOpen"], 14, 1]) * 0.8
         aside = float(coefs[INDEX["jawRight"]] - coefs[INDEX["jawLeft"]]) * -0.6
         h, w = x.shape
@@ -211,19 +212,18 @@ class Portrait:
         part = made[:, seen.rows, seen.columns]
         part += (inner * shade - part) * seen.inside
 
-    def _mouth_plane(self, seen: Opening, turn: np.ndarray, drift: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        """Pixels of an opening -> x and y in cm on the teeth's plane, and the photograph's pixels (h, w, 2) there."""
-        origin = np.array([[0, self.lip_line, self.teeth_depth]], np.float64)
-        ends = np.concatenate((origin, origin + (1, 0, 0), origin + (0, -1, 0)))
+    def _plane(self, seen: Opening, origin: np.ndarray, turn: np.ndarray, drift: np.ndarray, aside: np.ndarray):
+        """Pixels of an opening on the head's plane through ``origin`` (3,), which is seen ``aside`` (2,) pixels from
+        its place: x (right) and y (down) in cm, and where the photograph has the same place, (h, w, 2) pixels."""
+        ends = origin + np.array([[0, 0, 0], [1, 0, 0], [0, -1, 0]], np.float64)
         now, then = self.project(ends, turn, drift), self.project(ends)
-        back = np.linalg.inv(np.stack((now[1] - now[0], now[2] - now[0]), 1))
-        px, py = torch.meshgrid(torch.arange(seen.columns.start, seen.columns.stop) + 0.5 - float(now[0, 0]),
-                                torch.arange(seen.rows.start, seen.rows.stop) + 0.5 - float(now[0, 1]), indexing="xy")  # fmt: skip
-        x = px * float(back[0, 0]) + py * float(back[0, 1])
-        y = px * float(back[1, 0]) + py * float(back[1, 1])
-        across, down = then[1] - then[0], then[2] - then[0]
-        there = torch.stack([x * float(across[i]) + y * float(down[i]) + float(then[0, i]) for i in range(2)], -1)
-        return x.float(), y.float(), there.float()
+        back = np.linalg.inv(np.stack((now[1] - now[0], now[2] - now[0]), 1)).tolist()
+        left, top = (now[0] + aside).tolist()
+        px = torch.arange(seen.columns.start, seen.columns.stop)[None] + (0.5 - left)
+        py = torch.arange(seen.rows.start, seen.rows.stop)[:, None] + (0.5 - top)
+        x, y = (px * row[0] + py * row[1] for row in back)
+        across, down, start = (v.tolist() for v in (then[1] - then[0], then[2] - then[0], then[0]))
+        return x, y, torch.stack([x * across[i] + y * down[i] + start[i] for i in range(2)], -1)
 
     def _own_teeth(self, inner: Tensor, pixels: Tensor) -> Tensor:
         h, w = self.photo_teeth.shape[1:]
@@ -237,17 +237,10 @@ class Portrait:
         value = lambda part: float(np.clip(coefs[INDEX[f"eyeLook{part}{name}"]], -1, 1))
         outward = value("Out") - value("In")
         look = np.array([outward * (1 if name == "Left" else -1), value("Down") - value("Up")]) * GAZE * self.scale
-        origin = self.points[RIGHT_IRIS[0] if name == "Right" else LEFT_IRIS[0]][None]
-        ends = np.concatenate((origin, origin + (1, 0, 0), origin + (0, 1, 0)))
-        now, then = self.project(ends, turn, drift), self.project(ends)
-        plane = lambda corner: np.stack((corner[1] - corner[0], corner[2] - corner[0]), 1)
-        change = plane(then) @ np.linalg.inv(plane(now))
-        px, py = torch.meshgrid(torch.arange(seen.columns.start, seen.columns.stop) + 0.5 - float(now[0, 0] + look[0]),
-                                torch.arange(seen.rows.start, seen.rows.stop) + 0.5 - float(now[0, 1] + look[1]), indexing="xy")  # fmt: skip
-        h, w = ball.picture.shape[1:]
-        x = px * float(change[0, 0]) + py * float(change[0, 1]) + float(then[0, 0] - ball.low[0])
-        y = px * float(change[1, 0]) + py * float(change[1, 1]) + float(then[0, 1] - ball.low[1])
-        inner = sampled(ball.picture, torch.stack((x / w * 2 - 1, y / h * 2 - 1), -1).float())
+        origin = self.points[RIGHT_IRIS[0] if name == "Right" else LEFT_IRIS[0]]
+        _, _, there = self._plane(seen, origin, turn, drift, look)
+        extent = torch.tensor(ball.picture.shape[:0:-1])
+        inner = sampled(ball.picture, (there - torch.tensor(ball.low)) / extent * 2 - 1)
         part = made[:, seen.rows, seen.columns]
         part += (inner - part) * seen.inside
 

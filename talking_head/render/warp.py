@@ -6,7 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-STEPS = (0.55, 1.0, 0.55, 1.0, 0.55, 0.8)  # shares of the way: whole steps overshoot where the picture stretches to double
+STEPS = (
+    0.55,
+    1.0,
+    0.55,
+    1.0,
+    0.55,
+    0.8,
+)  # shares of the way: whole steps overshoot where the picture stretches to double
 
 
 @lru_cache(maxsize=8)

@@ -108,4 +108,8 @@ def test_graph_pads_as_its_release_does(tmp_path):
 
 
 def test_protocol_buffers_are_read():
-    assert list(messages(b"\x08\x96\x01\x12\x03abc\x1d\x00\x00\x80\x3f")) == [(1, 150), (2, b"abc"), (3, b"\x00\x00\x80?")]
+    assert list(messages(b"\x08\x96\x01\x12\x03abc\x1d\x00\x00\x80\x3f")) == [
+        (1, 150),
+        (2, b"abc"),
+        (3, b"\x00\x00\x80?"),
+    ]

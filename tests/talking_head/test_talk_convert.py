@@ -35,19 +35,32 @@ def norm(name: str, dim: int) -> dict:
 
 
 def decoder(features: int, d: int) -> dict:
-    state = {"motion_decoder.expander.0.0.weight": torch.randn(d, d, 5), "motion_decoder.expander.0.0.bias": torch.randn(d)}
+    state = {
+        "motion_decoder.expander.0.0.weight": torch.randn(d, d, 5),
+        "motion_decoder.expander.0.0.bias": torch.randn(d),
+    }
     state |= pair("motion_decoder.expander.1.0", d, d, 5) | pair("motion_decoder.expander.2.0", d, d, 5)
     for i in range(3):
         state |= norm(f"motion_decoder.expander.{i}.2", d)
-    state |= pair("motion_decoder.decoder_linear_embedding", d, d) | layer("motion_decoder.decoder_transformer.layers.0", d, 24)
-    return state | pair("motion_decoder.post_transformer_linear", d, d) | pair("motion_decoder.cross_smooth_layer", features, d, 5)
+    state |= pair("motion_decoder.decoder_linear_embedding", d, d) | layer(
+        "motion_decoder.decoder_transformer.layers.0", d, 24
+    )
+    return (
+        state
+        | pair("motion_decoder.post_transformer_linear", d, d)
+        | pair("motion_decoder.cross_smooth_layer", features, d, 5)
+    )
 
 
 def flint(features: int, d: int = 16) -> dict:
     state = {}
     for i in range(3):
-        state |= pair(f"motion_encoder.squasher.{i}.0", d, features if i == 0 else d, 5) | norm(f"motion_encoder.squasher.{i}.2", d)
-    state |= pair("motion_encoder.encoder_linear_embedding", d, d) | layer("motion_encoder.encoder_transformer.layers.0", d, 24)
+        state |= pair(f"motion_encoder.squasher.{i}.0", d, features if i == 0 else d, 5) | norm(
+            f"motion_encoder.squasher.{i}.2", d
+        )
+    state |= pair("motion_encoder.encoder_linear_embedding", d, d) | layer(
+        "motion_encoder.encoder_transformer.layers.0", d, 24
+    )
     state |= pair("motion_encoder.mean", d, d) | pair("motion_encoder.logvar", d, d) | decoder(features, d)
     return state | {"preprocessor.flame.v_template": torch.randn(9, 3)}
 
