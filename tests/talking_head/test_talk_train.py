@@ -57,8 +57,8 @@ def test_windows_have_what_they_promise(material):
         [c for c in corpus.build(material) if c.part == "train"], SpeechEncoder(dim=8, layers=1), HEARD, 0
     )
     batch = windows.batch()
-    assert batch.rows.shape == (24, 4 * WINDOW, 80) and batch.motion.shape == (15, WINDOW, 52)
-    assert batch.visemes.shape == (9, WINDOW, 15) and torch.isfinite(batch.rows).all()
+    assert batch.rows.shape == (15, 4 * WINDOW, 80) and batch.motion.shape == (10, WINDOW, 52)
+    assert batch.visemes.shape == (5, WINDOW, 15) and torch.isfinite(batch.rows).all()
     weights, intensity = windows.emotions(50)
     assert weights.shape == (50, WINDOW, 8) and torch.allclose(weights.sum(-1), torch.ones(50, WINDOW), atol=1e-5)
     assert intensity.min() >= 0 and intensity.max() <= 1.6 and FRAMES < WINDOW
