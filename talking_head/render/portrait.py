@@ -87,10 +87,13 @@ class Portrait:
         self.skin = self._skin(flat)
         self.mouth = mouths.draw(self.skin)
         seen = self._opening(flat, 0, 2.0)
-        self.photo_teeth, self.photo_at = None, (0, 0)
+        self.photo_teeth, self.photo_at, self.shown = None, (0, 0), SHOWN
         if seen is not None:
             self.photo_teeth = mouths.teeth_of(self.box, seen.inside, seen.rows, seen.columns, self.skin)
             self.photo_at = (seen.columns.start, seen.rows.start)
+        if self.photo_teeth is not None:  # drawn teeth go on where the photograph's end
+            lowest = self.points[[87, 14, 317], 1].mean()
+            self.shown = float(np.clip(self.lip_line - lowest - 0.06, 0.1, 0.7))
         self.eyes = [
             eyeball(self.box, flat[upper], flat[lower], flat[iris])
             for (upper, lower), iris in zip(sheets.OPENINGS[1:], (RIGHT_IRIS, LEFT_IRIS), strict=True)
@@ -202,9 +205,8 @@ class Portrait:
         cavity = torch.from_numpy(self.mouth.cavity.astype(np.float32))[:, None, None] * (0.5 + 0.9 * dark)
         inner = mouths.over(cavity.expand(3, h, w), self.mouth.tongue, x - aside, y - 0.3 - 0.6 * drop)
         inner = mouths.over(inner, self.mouth.lower, x - aside, y - 0.02 - drop, 0.95)
-        if self.photo_teeth is None:
-            inner = mouths.over(inner, self.mouth.upper, x, y - SHOWN)
-        else:
+        inner = mouths.over(inner, self.mouth.upper, x, y - self.shown)
+        if self.photo_teeth is not None:
             inner = self._own_teeth(inner, pixels)
         cm = seen.depth / self.scale  # the upper lip shades what is just behind it
         corner = (torch.minimum(seen.along, 1 - seen.along) / 0.22).clamp(0, 1)
