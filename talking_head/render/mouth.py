@@ -101,4 +101,5 @@ def teeth_of(box: Tensor, inside: Tensor, rows: slice, columns: slice, skin: np.
     if float(bright.quantile(0.6)) < 0.75 * skin.mean():
         return None
     soft = F.avg_pool2d(-F.max_pool2d(-inside[None], 3, 1, 1), 3, 1, 1)
-    return torch.cat((part, soft))
+    tooth = (part.mean(0, keepdim=True) > 0.8 * bright.quantile(0.6)).float()
+    return torch.cat((part, soft * F.avg_pool2d(tooth, 3, 1, 1)))

@@ -5,9 +5,10 @@ import json
 import av
 import numpy as np
 import pytest
-from faces import LINE, PICTURE, basis, speaker, tone, tracker
+from faces import LINE, PICTURE, basis, networks, speaker, tone, tracker
 
 from gen import media
+from gen.cli import main
 from gen.emotion.spec import Emotion, EmotionCurve
 from gen.errors import InputError
 from gen.jobs.schema import parse_task
@@ -73,3 +74,30 @@ def test_reading_says_what_moves():
 
 def test_checkpoints_are_named():
     assert TalkGenerator.checkpoints(task()) == ("emote-compact", "face-tracker", "face-basis")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    for name, network in zip(("speech", "emote"), networks()):
+        network.save_pretrained(folder / name)
+    return folder
+
+
+def test_the_command_line_takes_files_and_names_one(model, tmp_path):
+    media.write_audio(tmp_path / "a.wav", tone(0.4), 16_000)
+    given = ["talk", str(PICTURE), str(tmp_path / "a.wav"), "--emotion", "happy @ 1.3", "--size", "256",
+             "--model", str(model), "--export", "arkit", "--out", str(tmp_path / "here" / "x.mp4")]  # fmt: skip
+    assert main(given) == 0
+    assert {path.name for path in (tmp_path / "here").iterdir()} >= {"x.mp4", "x.arkit.csv"}
+    manifest = json.loads((tmp_path / "here" / "x.mp4.json").read_text())
+    assert manifest["ai_generated"] and manifest["task"]["emotion"] and "mona_lisa" not in json.dumps(manifest)
+
+
+def test_a_picture_without_a_face_is_one_failed_item(model, tmp_path, capsys):
+    media.write_audio(tmp_path / "a.wav", tone(0.2), 16_000)
+    media.write_image(tmp_path / "wall.png", np.full((200, 200, 3), 120, np.uint8))
+    given = ["talk", str(tmp_path / "wall.png"), str(tmp_path / "a.wav"), "--model", str(model), "--out", str(tmp_path)]
+    assert main(given) == 4
+    (error,) = tmp_path.glob("*.error.json")
+    assert "no face was found" in error.read_text()
