@@ -10,7 +10,7 @@ import numpy as np
 
 from gen import checkpoints, media
 from gen.emotion.spec import Emotion, EmotionCurve
-from gen.errors import InputError
+from gen.errors import CheckpointError, InputError
 
 if TYPE_CHECKING:
     from talking_head.face.basis import FaceBasis
@@ -56,6 +56,11 @@ class TalkGenerator:
         from talking_head.face.tracker import FaceTracker
         from talking_head.speaker import Speaker
 
+        if not (checkpoints.folder(names[0]) / "speech").is_dir():
+            raise CheckpointError(
+                f"{names[0]} has no speech encoder of ours: a converted EMOTE moves FLAME, not a photograph; "
+                "use emote-compact or what `affekt train talk` writes"
+            )
         basis = FaceBasis.load()
         speech = checkpoints.load(names[0], SpeechEncoder, "speech")
         emote = checkpoints.load(names[0], Emote, "emote")

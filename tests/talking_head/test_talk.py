@@ -10,7 +10,7 @@ from faces import LINE, PICTURE, basis, networks, speaker, tone, tracker
 from gen import media
 from gen.cli import main
 from gen.emotion.spec import Emotion, EmotionCurve
-from gen.errors import InputError
+from gen.errors import CheckpointError, InputError
 from gen.jobs.schema import parse_task
 from talking_head.pipeline import TalkGenerator
 from talking_head.task import TalkTask
@@ -101,3 +101,9 @@ def test_a_picture_without_a_face_is_one_failed_item(model, tmp_path, capsys):
     assert main(given) == 4
     (error,) = tmp_path.glob("*.error.json")
     assert "no face was found" in error.read_text()
+
+
+def test_a_model_without_ears_is_said(tmp_path):
+    (tmp_path / "emote").mkdir()
+    with pytest.raises(CheckpointError, match="no speech encoder"):
+        TalkGenerator.load([str(tmp_path)])
