@@ -101,7 +101,8 @@ def _add_jobs(commands) -> None:
 
 def _add_rendering(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("rendering")
-    group.add_argument("--out", type=path, default=Path("out"), help="folder for the results (default: out)")
+    said = "folder for the results, or of one task a file name (default: out)"
+    group.add_argument("--out", type=path, default=Path("out"), help=said)
     group.add_argument("--cache", type=path, help="finished items (default: $AFFEKT_CACHE or .cache/affekt)")
     group.add_argument("--device", type=text, default="auto", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")
     group.add_argument("--workers", type=_count, default=1, help="processes that render side by side (default: 1)")
@@ -192,6 +193,10 @@ def _add_kind(command: argparse.ArgumentParser, kind: str) -> None:
             facts |= {"nargs": "+", "type": text, "metavar": "TEXT"}
         else:
             facts |= {"type": text, "metavar": METAVARS.get(field.annotation, "TEXT")}
+        if required and field.annotation is Path:  # an input file that there is no task without
+            del facts["dest"], facts["metavar"]
+            fields.add_argument(name, metavar=(field.alias or name).upper(), **facts)
+            continue
         option = f"--{(field.alias or name).replace('_', '-')}"
         fields.add_argument(option, default=argparse.SUPPRESS, required=required, **facts)
     _add_rendering(command)
@@ -212,6 +217,8 @@ def _render_one(options) -> None:
     untold = {"kind", "emotion"}  # clear from their values
     parts = [slug(v) if name in untold else f"{fields[name].alias or name}-{slug(v)}" for name, v in said.items()]
     name = "-".join(parts)[:100].strip("-.")
+    if options.out.suffix:
+        name, options.out = options.out.stem, options.out.parent
     _run(plan_tasks({name: task}), options)
 
 

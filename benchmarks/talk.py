@@ -1,0 +1,64 @@
+"""How fast portraits talk: drawing alone, and from a sound file to a finished MP4.
+
+    python benchmarks/talk.py --portrait examples/mona_lisa.jpg --audio examples/line.opus
+
+Each row is one size on one number of cores (torch threads and the process's affinity). Prints a Markdown table.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+
+def measure(generator, portrait: Path, audio: Path, size: int) -> tuple[float, float, float]:
+    """Milliseconds of drawing a frame, frames a second of drawing, seconds of sound per second from file to MP4."""
+    from gen import media
+    from gen.emotion.spec import EmotionCurve
+    from talking_head.render.portrait import Portrait
+    from talking_head.task import TalkTask
+
+    samples, rate = media.read_audio(audio)
+    motion = generator.speak(samples, rate, EmotionCurve.parse("happy"))
+    drawn = Portrait(*generator.prepare(media.read_image(portrait), size), generator.basis)
+    rows = list(zip(*motion))
+    times = []
+    for coefs, turn, closed in rows:
+        began = time.perf_counter()
+        drawn.frame(coefs, turn, float(closed))
+        times.append(time.perf_counter() - began)
+    task = TalkTask(portrait=portrait, audio=audio, emotion=EmotionCurve.parse("happy"), size=size)
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        generator.render(task, Path(folder), {}, lambda done, text: None)
+        whole = time.perf_counter() - began
+    frame = float(np.median(times))
+    return 1000 * frame, 1 / frame, len(samples) / rate / whole
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--portrait", type=Path, required=True)
+    parser.add_argument("--audio", type=Path, required=True)
+    parser.add_argument("--model", default="emote-compact")
+    parser.add_argument("--cores", type=int, nargs="+", default=[1, 2])
+    options = parser.parse_args()
+    import torch
+
+    from talking_head.pipeline import TalkGenerator
+
+    print("| pixels | cores | ms a frame | frames a second | sound / time, file to MP4 |\n|---|---|---|---|---|")
+    for cores in options.cores:
+        os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[:cores]) if cores == 1 else range(os.cpu_count()))
+        torch.set_num_threads(cores)
+        generator = TalkGenerator.load((options.model,))
+        for size in (256, 512, 1024):
+            ms, fps, ratio = measure(generator, options.portrait, options.audio, size)
+            print(f"| {size} | {cores} | {ms:.1f} | {fps:.0f} | {ratio:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

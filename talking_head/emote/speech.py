@@ -1,0 +1,92 @@
+"""What the network hears: log-mel rows, four a motion frame, and the encoder that is trained on them.
+
+b batch, t motion frames (25 a second), n = 4 t rows, d width.
+"""
+
+import functools
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
+
+RATE = 16_000  # Hz
+FRAME = 640  # samples of a motion frame
+HOP, WINDOW, FFT = 160, 400, 512
+ROWS = FRAME // HOP
+BANDS = 80
+LIMITS = (60.0, 7600.0)  # Hz
+FLOOR = 1e-5  # of full scale's magnitude
+FAMILIAR = 200.0  # rows that a recording's own spectrum is weighed against
+
+# Kinds of sound that look alike, as symbols of the aligned speech; silence first, closed lips second
+VISEMES = (
+    " ^,.;:!?“”()", "pbm", "fv", "θð", "tdnlT", "sz", "ʃʒʧʤ", "kɡŋh", "ɹɜ", "wuʊ", "OɔYW", "ɑʌI", "æɛA", "ɪiᵻj", "əᵊɐ",
+)  # fmt: skip
+SILENT, CLOSED = 0, 1
+
+
+@functools.cache
+def _filters() -> Tensor:
+    """(FFT / 2 + 1, BANDS) triangles even on the mel scale."""
+    mel = lambda hz: 2595 * np.log10(1 + hz / 700)
+    edges = 700 * (10 ** (np.linspace(*map(mel, LIMITS), BANDS + 2) / 2595) - 1)
+    hz = np.arange(FFT // 2 + 1)[:, None] * RATE / FFT
+    up, down = (hz - edges[:-2]) / np.diff(edges)[:-1], (edges[2:] - hz) / np.diff(edges)[1:]
+    triangles = np.clip(np.minimum(up, down), 0, None)
+    return torch.from_numpy((triangles / triangles.sum(0)).astype(np.float32))
+
+
+def log_mel(samples: np.ndarray) -> Tensor:
+    """Mono samples at 16 kHz -> (4 t, 80) natural log of magnitude; t = samples / 640, rounded.
+
+    Row j is centred on sample 160 j + 80.
+    """
+    count = max(1, round(len(samples) / FRAME)) * ROWS
+    wave = torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32))
+    ends = (WINDOW - HOP) // 2
+    wave = F.pad(wave, (ends, max(0, count * HOP - len(samples)) + WINDOW - HOP))
+    frames = wave.unfold(0, WINDOW, HOP)[:count] * torch.hann_window(WINDOW, periodic=False)
+    return (torch.fft.rfft(frames, FFT).abs() @ _filters()).clamp_min(FLOOR).log()
+
+
+def spectrum(rows: Tensor) -> tuple[Tensor, int]:
+    """Mean row (80,) of the loud rows of a recording, and how many those are."""
+    level = rows.mean(1)
+    loud = rows[level > level.max() - 4.0]
+    return loud.mean(0), len(loud)
+
+
+class SpeechEncoder(ModelMixin, ConfigMixin):
+    """Log-mel rows -> features (b, t, d) and viseme logits (b, t, 15): convolutions, 0.9 s in all."""
+
+    @register_to_config
+    def __init__(self, dim: int = 160, layers: int = 4, kernel: int = 5, visemes: int = len(VISEMES)):
+        super().__init__()
+        self.register_buffer("mean", torch.full((BANDS,), -5.0))
+        self.register_buffer("scale", torch.full((BANDS,), 2.0))
+        self.stem = nn.ModuleList(
+            nn.Conv1d(BANDS if i == 0 else dim, dim, 5, stride, padding=2) for i, stride in enumerate((2, 2, 1))
+        )
+        self.blocks = nn.ModuleList(
+            nn.ModuleList((nn.Conv1d(dim, dim, kernel, padding=kernel // 2), nn.Conv1d(dim, dim, 1)))
+            for _ in range(layers)
+        )
+        self.norms = nn.ModuleList(nn.GroupNorm(1, dim) for _ in range(layers + 1))
+        self.says = nn.Linear(dim, visemes)
+
+    def familiar(self, own: Tensor, count: int) -> Tensor:
+        """What to add to a recording's rows so that its mean spectrum ``own`` over ``count`` rows is the usual one."""
+        return (self.mean - own) * (count / (count + FAMILIAR))
+
+    def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """rows (b, 4 t, 80), made :meth:`familiar`."""
+        x = ((rows - self.mean) / self.scale).transpose(1, 2)
+        for conv in self.stem:
+            x = F.gelu(conv(x))
+        for (wide, mix), norm in zip(self.blocks, self.norms):
+            x = x + mix(F.gelu(wide(norm(x))))
+        x = self.norms[-1](x).transpose(1, 2)
+        return x, self.says(x)

@@ -1,0 +1,122 @@
+"""Motion for other tools: ARKit CSV as Live Link Face writes it, JSON, and a GLB with morph targets.
+
+Files appear under their name only when whole; the manifest goes into JSON and GLB, and beside the CSV.
+"""
+
+import csv
+import io
+import json
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+
+from gen.provenance import sidecar
+from talking_head.face.basis import FaceBasis
+from talking_head.face.points import ARKIT
+from talking_head.face.pose import matrix
+from talking_head.speaker import FPS, Motion
+
+ENDINGS = {"arkit": ".arkit.csv", "json": ".motion.json", "glb": ".glb", "mesh": ".mesh.mp4"}
+LIVE_LINK_EYES = ("LeftEyeYaw", "LeftEyePitch", "LeftEyeRoll", "RightEyeYaw", "RightEyePitch", "RightEyeRoll")
+EYE_TURN = 0.5  # radians of the eyeball for a look of 1
+FLOAT, UINT16 = 5126, 5123  # glTF component types
+
+
+def _write(path: Path, content: bytes) -> None:
+    hidden = path.with_name(f".{os.getpid()}-{path.name}")
+    hidden.write_bytes(content)
+    os.replace(hidden, path)
+
+
+def eye_angles(coefs: np.ndarray) -> np.ndarray:
+    """(t, 52) -> (t, 6) yaw, pitch, roll of the left and the right eye, radians."""
+    column = {name: coefs[:, i] for i, name in enumerate(ARKIT)}
+    rows = []
+    for side, outward in (("Left", 1), ("Right", -1)):
+        yaw = outward * (column[f"eyeLookOut{side}"] - column[f"eyeLookIn{side}"])
+        rows += [yaw, column[f"eyeLookDown{side}"] - column[f"eyeLookUp{side}"], np.zeros(len(coefs))]
+    return EYE_TURN * np.stack(rows, 1)
+
+
+def head_angles(turns: np.ndarray) -> np.ndarray:
+    """Rotation vectors (t, 3) -> (t, 3) yaw, pitch, roll, radians."""
+    turn = matrix(turns)
+    yaw = np.arctan2(turn[:, 0, 2], turn[:, 2, 2])
+    pitch = -np.arcsin(turn[:, 1, 2].clip(-1, 1))
+    roll = np.arctan2(turn[:, 1, 0], turn[:, 1, 1])
+    return np.stack((yaw, pitch, roll), 1)
+
+
+def arkit_csv(path: Path, motion: Motion, basis: FaceBasis, manifest: dict) -> None:
+    """Timecode, blendshape count, 52 coefficients, head and eye angles, one row a frame."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = [name[0].upper() + name[1:] for name in ARKIT]
+    writer.writerow(["Timecode", "BlendshapeCount", *names, "HeadYaw", "HeadPitch", "HeadRoll", *LIVE_LINK_EYES])
+    values = np.concatenate((motion.coefs.clip(0, 1), head_angles(motion.turns), eye_angles(motion.coefs)), 1)
+    for i, row in enumerate(values):
+        seconds, frame = divmod(i, FPS)
+        code = f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}:{frame:02d}.000"
+        writer.writerow([code, values.shape[1], *(f"{v:.5f}" for v in row)])
+    _write(path, text.getvalue().encode())
+    _write(sidecar(path), (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode())
+
+
+def motion_json(path: Path, motion: Motion, basis: FaceBasis, manifest: dict) -> None:
+    """Names, rate and rows of coefficients and head rotation vectors."""
+    rounded = lambda values: np.round(values.astype(float), 4).tolist()
+    facts = {"fps": FPS, "names": ARKIT, "coefficients": rounded(motion.coefs), "head": rounded(motion.turns),
+             "manifest": manifest}  # fmt: skip
+    _write(path, json.dumps(facts, sort_keys=True).encode())
+
+
+def glb(path: Path, motion: Motion, basis: FaceBasis, manifest: dict) -> None:
+    """A head of 468 points whose 52 morph targets and rotation are animated (glTF 2.0, binary)."""
+    count, times = len(ARKIT), np.arange(len(motion.coefs), dtype=np.float32) / FPS
+    from scipy.spatial.transform import Rotation
+
+    spin = Rotation.from_rotvec(motion.turns).as_quat().astype(np.float32)
+    arrays = [(basis.canonical / 100, FLOAT, "VEC3"), (basis.triangles.ravel(), UINT16, "SCALAR"),
+              (times, FLOAT, "SCALAR"), (motion.coefs.clip(0, 1).ravel(), FLOAT, "SCALAR"), (spin, FLOAT, "VEC4"),
+              *((basis.deltas[i, :468] / 100, FLOAT, "VEC3") for i in range(count))]  # fmt: skip
+    views, accessors, data = [], [], b""
+    for values, kind, form in arrays:
+        raw = np.ascontiguousarray(values, np.float32 if kind == FLOAT else np.uint16)
+        views.append({"buffer": 0, "byteOffset": len(data), "byteLength": raw.nbytes})
+        facts = {"bufferView": len(views) - 1, "componentType": kind, "count": len(raw), "type": form}
+        if form != "VEC4" and kind == FLOAT:
+            low, high = (np.atleast_1d(f(raw, axis=0)).tolist() for f in (np.min, np.max))
+            facts |= {"min": low, "max": high}
+        accessors.append(facts)
+        data += raw.tobytes() + b"\0" * (-raw.nbytes % 4)
+    targets = [{"POSITION": 5 + i} for i in range(count)]
+    scene = {
+        "asset": {"version": "2.0", "generator": "affekt", "extras": manifest},
+        "scene": 0, "scenes": [{"nodes": [0]}], "nodes": [{"mesh": 0, "name": "head"}],
+        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "indices": 1, "targets": targets}],
+                    "weights": [0.0] * count, "extras": {"targetNames": ARKIT}}],
+        "animations": [{
+            "samplers": [{"input": 2, "output": 3}, {"input": 2, "output": 4}],
+            "channels": [{"sampler": 0, "target": {"node": 0, "path": "weights"}},
+                         {"sampler": 1, "target": {"node": 0, "path": "rotation"}}]}],
+        "buffers": [{"byteLength": len(data)}], "bufferViews": views, "accessors": accessors,
+    }  # fmt: skip
+    text = json.dumps(scene, sort_keys=True).encode()
+    text += b" " * (-len(text) % 4)
+    chunk = lambda kind, body: struct.pack("<II", len(body), kind) + body
+    body = chunk(0x4E4F534A, text) + chunk(0x004E4942, data)
+    _write(path, struct.pack("<III", 0x46546C67, 2, 12 + len(body)) + body)
+
+
+def mesh_video(path: Path, motion: Motion, basis: FaceBasis, manifest: dict) -> None:
+    """The motion on a shaded head, silent."""
+    from gen import media
+    from talking_head.render import mesh
+
+    frames = (mesh.frame(basis, coefs, turn) for coefs, turn in zip(motion.coefs, motion.turns))
+    media.write_video(path, frames, FPS, manifest=manifest)
+
+
+WRITERS = {"arkit": arkit_csv, "json": motion_json, "glb": glb, "mesh": mesh_video}

@@ -1,0 +1,98 @@
+"""What a face does beside speech and expression: blinks, glances, nods on stress, a head that is never quite still.
+
+All of it is drawn from a seed. Blinks come 15 to 20 times a minute while talking (Bentivoglio et al. 1997), mostly
+where speech pauses; nods go with stressed syllables (Munhall et al. 2004).
+"""
+
+import numpy as np
+
+from talking_head.face.points import INDEX
+
+FPS = 25
+BLINK = np.array([0.35, 0.85, 1.0, 0.95, 0.6, 0.3, 0.1])  # frames of 40 ms
+BETWEEN = (3.4, 0.45)  # median seconds between blinks, and its spread
+GLANCE = 1.6  # mean seconds between glances
+# head turns in radians (down, to its left, tilt) that go with an expression at intensity 1, canonical order
+CARRIAGE = np.array([
+    [0, 0, 0], [-0.01, 0, 0.03], [0.09, 0, 0.03], [-0.05, 0, 0], [-0.03, 0.02, 0], [-0.04, 0.03, 0], [0.06, 0, 0],
+    [-0.06, 0.02, 0.04],
+])  # fmt: skip
+
+
+def slow(count: int, seconds: float, random: np.random.Generator) -> np.ndarray:
+    """(count,) smooth noise of about unit size that changes over ``seconds``."""
+    from scipy.ndimage import gaussian_filter1d
+
+    width = seconds * FPS / 2.5
+    noise = gaussian_filter1d(random.standard_normal(count + int(8 * width)), width)
+    return (noise / (noise.std() + 1e-9))[int(4 * width) :][:count]
+
+
+def blinks(count: int, level: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """(count,) how far the lids are closed; level (count,) in [0, 1] is how loud speech is."""
+    closed, at = np.zeros(count + len(BLINK)), random.uniform(0.4, 2.0)
+    while at * FPS < count:
+        near = np.arange(int(at * FPS), min(count, int(at * FPS) + FPS // 2))
+        start = int(near[level[near].argmin()])  # the quietest moment of the next half second
+        closed[start : start + len(BLINK)] = np.maximum(closed[start : start + len(BLINK)], BLINK)
+        at = start / FPS + max(0.7, random.lognormal(np.log(BETWEEN[0]), BETWEEN[1]))
+        if random.random() < 0.08:
+            at = start / FPS + 0.45  # now and then a second one follows
+    return closed[:count]
+
+
+def glances(count: int, random: np.random.Generator) -> np.ndarray:
+    """(count, 2) where the eyes look, right and up as looks in [-1, 1]: at the viewer, with short glances aside."""
+    looks, at, place = np.zeros((count, 2)), 0, np.zeros(2)
+    while at < count:
+        stay = int(FPS * random.exponential(GLANCE)) + 6
+        looks[at : at + stay] = place
+        at += stay
+        away = random.random() < 0.35
+        place = random.normal(0, (0.22, 0.12)) if away else random.normal(0, (0.035, 0.025))
+    kernel = np.array([0.35, 0.65])
+    return np.stack([np.convolve(looks[:, i], kernel)[:count] for i in range(2)], 1)
+
+
+def stresses(level: np.ndarray) -> np.ndarray:
+    """(count,) bumps where speech gets loud, in [0, 1]."""
+    from scipy.ndimage import gaussian_filter1d
+    from scipy.signal import find_peaks
+
+    smooth = gaussian_filter1d(level, 2.0)
+    peaks, facts = find_peaks(smooth, prominence=0.15, distance=9)
+    bumps = np.zeros(len(level))
+    bumps[peaks] = facts["prominences"]
+    return gaussian_filter1d(bumps, 3.0) * 3.0 * 2.5
+
+
+def head(count: int, level: np.ndarray, weights: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """(count, 3) rotation vectors of the head at motion 1; weights (count, 8) of the canonical emotions by strength."""
+    from scipy.ndimage import gaussian_filter1d
+
+    talk = 0.5 + 0.5 * gaussian_filter1d(level, 12)
+    drift = np.stack([slow(count, s, random) * a for s, a in ((2.2, 0.018), (3.0, 0.040), (3.5, 0.020))], 1)
+    sway = np.stack([slow(count, 0.8, random) * a for a in (0.012, 0.014, 0.008)], 1) * talk[:, None]
+    nod = np.zeros((count, 3))
+    nod[:, 0] = 0.035 * stresses(level) - 0.010 * gaussian_filter1d(1.0 - level, 10)
+    carriage = gaussian_filter1d(weights @ CARRIAGE, 8, axis=0)
+    return drift + sway + nod + carriage
+
+
+def enliven(coefs: np.ndarray, level: np.ndarray, seed: int, blink: bool) -> np.ndarray:
+    """Coefficients (t, 52) with blinks and glances, and brows that rise on stress."""
+    random, count = np.random.default_rng((seed, 1)), len(coefs)
+    coefs = coefs.copy()
+    beat = stresses(level) * 0.14
+    for name, share in (("browInnerUp", 1.0), ("browOuterUpLeft", 0.7), ("browOuterUpRight", 0.7)):
+        coefs[:, INDEX[name]] += share * beat
+    if not blink:
+        return coefs
+    shut, looks = blinks(count, level, random), glances(count, random)
+    for side, inward in (("Left", 1), ("Right", -1)):
+        place = INDEX[f"eyeBlink{side}"]
+        coefs[:, place] = coefs[:, place] + shut * (1 - coefs[:, place].clip(0, 1))
+        across = looks[:, 0] * inward  # the person's left eye looks in when it looks to the person's right
+        for name, values in (("In", across), ("Out", -across), ("Up", looks[:, 1]), ("Down", -looks[:, 1])):
+            coefs[:, INDEX[f"eyeLook{name}{side}"]] += values.clip(0, None)
+    return coefs

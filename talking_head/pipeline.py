@@ -1,0 +1,135 @@
+"""From a photograph, a recording and an emotion to a video: what YAML, the command line and Python call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gen import checkpoints, media
+from gen.emotion.spec import Emotion, EmotionCurve
+from gen.errors import CheckpointError, InputError
+
+if TYPE_CHECKING:
+    from talking_head.face.basis import FaceBasis
+    from talking_head.face.tracker import Face, FaceTracker
+    from talking_head.speaker import Motion, Speaker
+    from talking_head.task import TalkTask
+
+FPS = 25
+HEAR = 16_000  # Hz
+LONGEST = 1280  # pixels of a whole picture's longer side
+Progress = Callable[[float, str], None]
+
+
+class TalkGenerator:
+    """Tracker, basis and speaker, ready to animate."""
+
+    def __init__(self, tracker: FaceTracker, basis: FaceBasis, speaker: Speaker):
+        self.tracker, self.basis, self.speaker = tracker, basis, speaker
+
+    @staticmethod
+    def reading(emotion: Emotion) -> str:
+        """What the face makes of an emotion, in words."""
+        import torch
+
+        from talking_head.emote.expression import TABLE
+        from talking_head.face.points import ARKIT
+
+        face = (torch.from_numpy(emotion.weights().astype(np.float32)) @ TABLE).numpy() * emotion.intensity
+        most = [i for i in np.argsort(-np.abs(face))[:6] if abs(face[i]) > 0.1]
+        said = ", ".join(f"{ARKIT[i]} {face[i]:.2f}" for i in most)
+        return said or "a face at rest"
+
+    @staticmethod
+    def checkpoints(task: TalkTask) -> tuple[str, ...]:
+        return (task.model, "face-tracker", "face-basis")
+
+    @classmethod
+    def load(cls, names: Sequence[str], device: str = "cpu") -> TalkGenerator:
+        """The generator of the first checkpoint of ``names``. Everything runs on the CPU, which is quick enough."""
+        from talking_head.emote.model import Emote
+        from talking_head.emote.speech import SpeechEncoder
+        from talking_head.face.basis import FaceBasis
+        from talking_head.face.tracker import FaceTracker
+        from talking_head.speaker import Speaker
+
+        if not (checkpoints.folder(names[0]) / "speech").is_dir():
+            raise CheckpointError(
+                f"{names[0]} has no speech encoder of ours: a converted EMOTE moves FLAME, not a photograph; "
+                "use emote-compact or what `affekt train talk` writes"
+            )
+        basis = FaceBasis.load()
+        speech = checkpoints.load(names[0], SpeechEncoder, "speech")
+        emote = checkpoints.load(names[0], Emote, "emote")
+        return cls(FaceTracker.load(), basis, Speaker(speech, emote, basis))
+
+    def render(self, task: TalkTask, folder: Path, manifest: dict, progress: Progress) -> list[Path]:
+        """Write ``talk.mp4`` and the exports asked for into ``folder``."""
+        from talking_head import export
+
+        progress(0.0, "listening")
+        samples, rate = media.read_audio(task.audio)
+        motion = self.speak(
+            samples, rate, task.emotion, seed=task.seed, head_motion=task.head_motion, blinks=task.blinks,
+            progress=lambda done: progress(0.1 * done, "listening"),
+        )  # fmt: skip
+        frames = self.frames(
+            media.read_image(task.portrait), motion, size=task.size, which=task.face, label=task.label,
+            progress=lambda done: progress(0.1 + 0.9 * done, "drawing"),
+        )  # fmt: skip
+        paths = [folder / "talk.mp4"]
+        media.write_video(paths[0], frames, FPS, samples, rate, manifest)
+        for name in task.export:
+            paths.append(folder / f"talk{export.ENDINGS[name]}")
+            export.WRITERS[name](paths[-1], motion, self.basis, manifest)
+        return paths
+
+    def speak(self, samples: np.ndarray, rate: int, emotion: EmotionCurve, **options) -> Motion:
+        """Mono samples -> motion; ``options`` as of :meth:`Speaker.speak`."""
+        import soxr
+
+        if len(samples) < rate // FPS:
+            raise InputError("the recording is shorter than a frame: give at least 0.04 seconds")
+        heard = samples if rate == HEAR else soxr.resample(samples, rate, HEAR)
+        motion = self.speaker.speak(heard, emotion, **options)
+        count = max(1, round(len(samples) / rate * FPS))
+        return type(motion)(*(_counted(part, count) for part in motion))
+
+    def frames(self, pixels: np.ndarray, motion: Motion, *, size: int = 512, which: int | None = None,
+               label: bool = True,
+               progress: Callable[[float], None] = lambda done: None) -> Iterator[np.ndarray]:  # fmt: skip
+        """The video's frames (h, w, 3) uint8, one by one."""
+        from talking_head.frame import Note
+        from talking_head.render.portrait import Portrait
+
+        pixels, face = self.prepare(pixels, size, which)
+        portrait, note = Portrait(pixels, face, self.basis), Note(pixels.shape[0])
+        count = len(motion.coefs)
+        for i, (coefs, turn, closed) in enumerate(zip(*motion, strict=True)):
+            frame = portrait.frame(coefs, turn, float(closed))
+            progress((i + 1) / count)
+            yield note.over(frame) if label else frame
+
+    def prepare(self, pixels: np.ndarray, size: int, which: int | None = None) -> tuple[np.ndarray, Face]:
+        """The frame's picture and the face in it."""
+        from PIL import Image
+
+        from talking_head.frame import even, head_square
+
+        face = self.tracker.face(pixels, which)
+        if size:
+            return head_square(pixels, face, size // 2 * 2)
+        scale = min(1.0, LONGEST / max(pixels.shape[:2]))
+        if scale < 1:
+            wanted = tuple(round(n * scale) for n in pixels.shape[1::-1])
+            pixels = np.asarray(Image.fromarray(pixels).resize(wanted, Image.Resampling.LANCZOS))
+            face = face._replace(landmarks=face.landmarks * scale)
+        return even(pixels), face
+
+
+def _counted(values: np.ndarray, count: int) -> np.ndarray:
+    """Exactly ``count`` rows: the last one held, or surplus ones left out."""
+    return np.concatenate((values, np.repeat(values[-1:], max(0, count - len(values)), 0)))[:count]

@@ -1,0 +1,1 @@
+"""A photograph moved by coefficients and head pose."""

@@ -1,0 +1,257 @@
+"""A photograph with a face, ready to be moved: ``Portrait.frame(coefs, turn)``.
+
+The face is a linear basis on the tracked points (:mod:`talking_head.face.basis`); the photograph is warped by it as two
+sheets, mouth and eyes are filled from behind, and what lies outside the head stays as it is.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from talking_head.face.basis import FaceBasis
+from talking_head.face.points import (
+    ARKIT,
+    INDEX,
+    LEFT_IRIS,
+    OVAL,
+    RIGHT_IRIS,
+    side,
+)
+from talking_head.face.pose import matrix, placed, upward
+from talking_head.face.tracker import Face
+from talking_head.render import mouth as mouths
+from talking_head.render import sheets
+from talking_head.render.eyes import eyeball
+from talking_head.render.opening import Opening, opening
+from talking_head.render.warp import enlarged, inverted, sampled
+
+FLAT = 0.85  # of the depth: less folds the far cheek less
+PIVOT = np.array([0.0, -9.0, -7.0])  # cm: where the neck carries the head
+REACH = 2.35  # half side of the moving box, in radii of the face
+OWN = {"mouthSmile": 1.05, "jawOpen": 1.05, "mouthUpperUp": 1.0, "mouthLowerDown": 1.0, "mouthFrown": 1.0,
+       "mouthStretch": 1.0, "mouthDimple": 1.0, "mouthClose": 1.0, "browInnerUp": 0.5, "browOuterUp": 0.5,
+       "browDown": 0.4}  # fmt: skip  # share of the photograph's own expression that is taken away first
+GAZE = 0.42  # cm that the iris moves for a look of 1
+LIDS = np.array([INDEX[n] for name in ("eyeBlink", "eyeWide") for n in (name + "Left", name + "Right")])
+TEETH_DEPTH = 0.9  # cm behind the lips
+SHOWN = 0.28  # cm of the upper teeth below the resting lip line
+
+
+class Portrait:
+    """``picture`` (h, w, 3) uint8 and its tracked face, drawn at that size."""
+
+    def __init__(self, picture: np.ndarray, face: Face, basis: FaceBasis):
+        self.basis, self.picture = basis, picture
+        landmarks = face.landmarks * (1, 1, FLAT)
+        self.place = placed(landmarks, basis.canonical)
+        self.scale, self.rotation, self.shift = self.place
+        self.points = sheets.straighten(landmarks, self.place)  # (478, 3)
+        self.low, size = self._box(landmarks)
+        self.size = tuple(int(v) for v in size)  # width, height
+        self.moves = np.concatenate((basis.deltas, sheets.movements(basis)[52:]))
+        built = sheets.build(landmarks, self.place, basis, self.low, size)
+        self.rest = torch.from_numpy(built.points)
+        self.follow = torch.from_numpy(built.follow)[:, None]
+        self.sheet_moves = torch.from_numpy(built.moves.reshape(2, built.moves.shape[1], -1))
+        x, y = self.low
+        part = np.ascontiguousarray(picture[y : y + self.size[1], x : x + self.size[0]])
+        self.box = torch.from_numpy(part.copy()).permute(2, 0, 1).float() / 255
+        self.own = self._own(face.coefs)
+        self.gaps0 = self._gaps(self.points)
+        neutral = self.points + np.tensordot(-self.own, basis.deltas, 1)
+        self.lip_rest = self._gaps(neutral)[0]
+        self.lip_line = neutral[[13, 14], 1].mean()
+        self.teeth_depth = float(neutral[13, 2]) - TEETH_DEPTH
+        self._interior()
+
+    def _box(self, landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        middle = landmarks[OVAL, :2].mean(0)
+        radius = np.abs(landmarks[OVAL, :2] - middle).max()
+        h, w = self.picture.shape[:2]
+        low = np.clip(np.floor(middle - REACH * radius), 0, None).astype(int)
+        high = np.minimum(np.ceil(middle + REACH * radius), (w, h)).astype(int)
+        return low, high - low
+
+    @staticmethod
+    def _own(coefs: np.ndarray) -> np.ndarray:
+        own = np.zeros(len(ARKIT), np.float32)
+        for name, share in OWN.items():
+            own[side(name)] = share * coefs[side(name)]
+        return own
+
+    def _interior(self) -> None:
+        """Skin colour, the drawn mouth, the photograph's own teeth, and the eyeballs."""
+        flat = self.project(self.points)
+        self.skin = self._skin(flat)
+        self.mouth = mouths.draw(self.skin)
+        seen = self._opening(flat, 0, 2.0)
+        self.photo_teeth, self.photo_at, self.shown = None, (0, 0), SHOWN
+        if seen is not None:
+            self.photo_teeth = mouths.teeth_of(self.box, seen.inside, seen.rows, seen.columns, self.skin)
+            self.photo_at = (seen.columns.start, seen.rows.start)
+        if self.photo_teeth is not None:  # drawn teeth go on where the photograph's end
+            lowest = self.points[[87, 14, 317], 1].mean()
+            self.shown = float(np.clip(self.lip_line - lowest - 0.06, 0.1, 0.7))
+        self.eyes = [
+            eyeball(self.box, flat[upper], flat[lower], flat[iris])
+            for (upper, lower), iris in zip(sheets.OPENINGS[1:], (RIGHT_IRIS, LEFT_IRIS), strict=True)
+        ]
+
+    def _skin(self, flat: np.ndarray) -> np.ndarray:
+        """Median colour (3,) of cheeks and nose."""
+        spots = flat[[50, 280, 205, 425, 4, 195, 117, 346]].astype(int)
+        spots = spots.clip(1, np.array(self.size) - 2)
+        found = [self.box[:, y - 1 : y + 2, x - 1 : x + 2].mean((1, 2)).numpy() for x, y in spots]
+        return np.median(found, 0)
+
+    def project(
+        self, points: np.ndarray, turn: np.ndarray | None = None, drift: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Canonical points (n, 3) -> pixels of the box (n, 2), the head turned by ``turn`` (3, 3)."""
+        there = self.scale * points @ self.rotation.T + self.shift
+        if turn is not None:
+            pivot = self.scale * self.rotation @ PIVOT + self.shift
+            there = (there - pivot) @ turn.T + pivot + drift
+        return upward(there)[:, :2] - self.low
+
+    def _gaps(self, points: np.ndarray) -> list[np.ndarray]:
+        """Heights (n,) in cm of the three openings at their inner points."""
+        return [points[upper[1:-1], 1] - points[lower[1:-1], 1] for upper, lower in sheets.OPENINGS]
+
+    def _corrections(self, coefs: np.ndarray, points: np.ndarray, closed: float) -> np.ndarray:
+        """How far lip and lid points must go beyond the basis so that lips meet and lids close, (corrections,) cm."""
+        found = []
+        gaps = self._gaps(points)
+        wanted = (gaps[0] - self.lip_rest).clip(0, None) * (1 - closed) * np.minimum(1, LIP_TAPER)
+        off = gaps[0] - wanted
+        found += [-0.35 * off, 0.65 * off]
+        for gap, own, name in zip(gaps[1:], self.gaps0[1:], ("Right", "Left"), strict=True):
+            value = lambda part, name=name: float(coefs[INDEX[f"eye{part}{name}"]])
+            blink = np.clip(value("Blink") + 0.25 * max(0.0, value("LookDown")), 0, 1)
+            wide = 1 + 0.38 * np.clip(value("Wide"), 0, 1) + 0.15 * np.clip(value("LookUp"), 0, 1)
+            squint = 1 - 0.30 * np.clip(value("Squint"), 0, 1)
+            wanted = own * wide * squint * (1 - blink)
+            off = gap - np.maximum(wanted, 0)
+            found += [-0.85 * off, 0.15 * off]
+        return np.concatenate(found)
+
+    def frame(self, coefs: np.ndarray, turn: np.ndarray | None = None, closed: float = 0.0) -> np.ndarray:
+        """The picture (h, w, 3) uint8 with coefficients (52,), the head turned by a rotation vector (3,) from where it
+        is, its lips ``closed`` in [0, 1] whatever the coefficients say."""
+        turn = matrix(np.zeros(3) if turn is None else turn)
+        drift = np.array([turn[0, 2], -turn[1, 2], 0.0]) * self.scale * 1.5
+        moved = coefs - self.own
+        moved[LIDS] = 0
+        basis_points = self.points + np.tensordot(moved, self.basis.deltas, 1)
+        extra = self._corrections(coefs, basis_points, closed)
+        amounts = np.concatenate((moved, extra)).astype(np.float32)
+        points = basis_points + np.tensordot(extra, self.moves[52:], 1)
+        flat = self.project(points, turn, drift)
+        upper, lower = self._sources(amounts, turn, drift)
+        openings = [self._opening(flat, i, self._reach(flat, i)) for i in range(3)]
+        for seen in openings:
+            if seen is not None:
+                part = upper[seen.rows, seen.columns]
+                part[seen.below] = lower[seen.rows, seen.columns][seen.below]
+        made = sampled(self.box, upper)
+        self._fill_mouth(made, openings[0], coefs, turn, drift)
+        for seen, ball, name in zip(openings[1:], self.eyes, ("Right", "Left"), strict=True):
+            self._fill_eye(made, seen, ball, coefs, name, turn, drift)
+        return self._pasted(made)
+
+    def moving(self) -> np.ndarray:
+        """(h, w) bool: pixels that can change."""
+        mask = np.zeros(self.picture.shape[:2], bool)
+        (x, y), (w, h) = self.low, self.size
+        grid = (self.follow.view(1, 1, sheets.GRID, sheets.GRID) > 0).float()
+        near = torch.nn.functional.max_pool2d(grid, 3, 1, 1)
+        mask[y : y + h, x : x + w] = torch.nn.functional.interpolate(near, (h, w))[0, 0].numpy() > 0
+        return mask
+
+    def _reach(self, flat: np.ndarray, which: int) -> float:
+        """Pixels above and below an opening in which its two sheets differ."""
+        upper, _ = sheets.OPENINGS[which]
+        return 0.5 * float(np.hypot(*(flat[upper[-1]] - flat[upper[0]])))
+
+    def _opening(self, flat: np.ndarray, which: int, reach: float) -> Opening | None:
+        upper, lower = sheets.OPENINGS[which]
+        return opening(flat[upper], flat[lower], self.size, reach)
+
+    def _sources(self, amounts: np.ndarray, turn: np.ndarray, drift: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Where each pixel of the box comes from on the upper and on the lower sheet, (h, w, 2) each."""
+        as_tensor = lambda values: torch.from_numpy(np.asarray(values, np.float32))
+        off = (as_tensor(amounts) @ self.sheet_moves).view(2, -1, 3)
+        place = as_tensor(self.scale * self.rotation.T)
+        there = (self.rest + off) @ place + as_tensor(self.shift)
+        pivot = as_tensor(self.scale * self.rotation @ PIVOT + self.shift)
+        swing = (there - pivot) @ as_tensor((turn - np.eye(3)).T) + as_tensor(drift)
+        shift = (off @ place + self.follow * swing)[..., :2] * torch.tensor([1.0, -1.0])
+        off = inverted(shift.view(2, sheets.GRID, sheets.GRID, 2), self.size)
+        return tuple(enlarged(off, *self.size))
+
+    def _fill_mouth(
+        self, made: Tensor, seen: Opening | None, coefs: np.ndarray, turn: np.ndarray, drift: np.ndarray
+    ) -> None:
+        if seen is None or float(seen.inside.max()) < 0.05:
+            return
+        origin = np.array([0, self.lip_line, self.teeth_depth])
+        x, y, pixels = self._plane(seen, origin, turn, drift, np.zeros(2))
+        drop = max(0.0, float(coefs[INDEX["jawOpen"]])) * -float(self.basis.deltas[INDEX["jawOpen"], 14, 1]) * 0.8
+        aside = float(coefs[INDEX["jawRight"]] - coefs[INDEX["jawLeft"]]) * -0.6
+        h, w = x.shape
+        dark = (seen.depth / seen.height.clamp_min(1)).clamp(0, 1)
+        cavity = torch.from_numpy(self.mouth.cavity.astype(np.float32))[:, None, None] * (0.5 + 0.9 * dark)
+        inner = mouths.over(cavity.expand(3, h, w), self.mouth.tongue, x - aside, y - 0.3 - 0.6 * drop)
+        inner = mouths.over(inner, self.mouth.lower, x - aside, y - 0.02 - drop, 0.95)
+        inner = mouths.over(inner, self.mouth.upper, x, y - self.shown)
+        if self.photo_teeth is not None:
+            inner = self._own_teeth(inner, pixels)
+        cm = seen.depth / self.scale  # the upper lip shades what is just behind it
+        corner = (torch.minimum(seen.along, 1 - seen.along) / 0.22).clamp(0, 1)
+        shade = (0.6 + 0.4 * (cm / 0.25).clamp(0, 1)) * (0.35 + 0.65 * corner)
+        part = made[:, seen.rows, seen.columns]
+        part += (inner * shade - part) * seen.inside
+
+    def _plane(self, seen: Opening, origin: np.ndarray, turn: np.ndarray, drift: np.ndarray, aside: np.ndarray):
+        """Pixels of an opening on the head's plane through ``origin`` (3,), which is seen ``aside`` (2,) pixels from
+        its place: x (right) and y (down) in cm, and where the photograph has the same place, (h, w, 2) pixels."""
+        ends = origin + np.array([[0, 0, 0], [1, 0, 0], [0, -1, 0]], np.float64)
+        now, then = self.project(ends, turn, drift), self.project(ends)
+        back = np.linalg.inv(np.stack((now[1] - now[0], now[2] - now[0]), 1)).tolist()
+        left, top = (now[0] + aside).tolist()
+        px = torch.arange(seen.columns.start, seen.columns.stop)[None] + (0.5 - left)
+        py = torch.arange(seen.rows.start, seen.rows.stop)[:, None] + (0.5 - top)
+        x, y = (px * row[0] + py * row[1] for row in back)
+        across, down, start = (v.tolist() for v in (then[1] - then[0], then[2] - then[0], then[0]))
+        return x, y, torch.stack([x * across[i] + y * down[i] + start[i] for i in range(2)], -1)
+
+    def _own_teeth(self, inner: Tensor, pixels: Tensor) -> Tensor:
+        h, w = self.photo_teeth.shape[1:]
+        grid = (pixels - torch.tensor(self.photo_at)) / torch.tensor([w / 2, h / 2]) - 1
+        seen = torch.nn.functional.grid_sample(self.photo_teeth[None], grid[None], align_corners=False)[0]
+        return inner + (seen[:3] / seen[3:].clamp_min(0.05) * (seen[3:] > 0.05) - inner) * seen[3:]
+
+    def _fill_eye(self, made: Tensor, seen: Opening | None, ball, coefs: np.ndarray, name: str, turn, drift) -> None:
+        if seen is None or ball is None or float(seen.inside.max()) < 0.05:
+            return
+        value = lambda part: float(np.clip(coefs[INDEX[f"eyeLook{part}{name}"]], -1, 1))
+        outward = value("Out") - value("In")
+        look = np.array([outward * (1 if name == "Left" else -1), value("Down") - value("Up")]) * GAZE * self.scale
+        origin = self.points[RIGHT_IRIS[0] if name == "Right" else LEFT_IRIS[0]]
+        _, _, there = self._plane(seen, origin, turn, drift, look)
+        extent = torch.tensor(ball.picture.shape[:0:-1])
+        inner = sampled(ball.picture, (there - torch.tensor(ball.low)) / extent * 2 - 1)
+        part = made[:, seen.rows, seen.columns]
+        part += (inner - part) * seen.inside
+
+    def _pasted(self, made: Tensor) -> np.ndarray:
+        frame = self.picture.copy()
+        x, y = self.low
+        pixels = (made.clamp_(0, 1) * 255 + 0.5).to(torch.uint8).permute(1, 2, 0)
+        frame[y : y + self.size[1], x : x + self.size[0]] = pixels.numpy()
+        return frame
+
+
+LIP_TAPER = np.ones(9)

@@ -1,0 +1,38 @@
+"""What can be asked of a portrait."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from gen.emotion.spec import EmotionCurve
+from gen.jobs.schema import Task
+
+
+def _size(pixels: int) -> int:
+    if pixels and pixels < 256:
+        raise ValueError(f"give 0 for the whole picture, or 256 to 1024 pixels, not {pixels}")
+    return pixels
+
+
+class TalkTask(Task):
+    """A photograph speaks a recording, in an emotion: an MP4 as long as the recording, to the frame."""
+
+    kind: Literal["talk"] = "talk"
+    portrait: Path = Field(description="a picture with a face seen from the front")
+    audio: Path = Field(description="what is said: a recording of any length")
+    emotion: EmotionCurve = Field(
+        default_factory=lambda: EmotionCurve.parse("neutral"),
+        description='an emotion, or a curve whose times are seconds: "0: sad, 4: happy @ 1.3"',
+    )
+    size: Annotated[int, AfterValidator(_size)] = Field(
+        512, le=1024, description="side of the square frame around the head, from 256; 0 for the whole picture"
+    )
+    head_motion: float = Field(0.6, ge=0, le=1.5, description="how much the head moves; 0 keeps it still")
+    blinks: bool = Field(True, description="whether the eyes blink and look about")
+    face: int | None = Field(None, ge=1, description="which face of several, 1 for the largest")
+    export: tuple[Literal["arkit", "json", "glb", "mesh"], ...] = Field(
+        (), description="also write the motion: arkit json glb mesh"
+    )
+    label: bool = Field(True, description="a small visible note that the video is generated")
+    model: str = Field("emote-compact", description="checkpoint")

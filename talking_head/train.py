@@ -1,0 +1,242 @@
+"""``affekt train talk``: the motion prior, then speech encoder and EMOTE together.
+
+Supervision is decoupled (EMOTE, sec. 3.4): each window's lips follow its own audio frame by frame, whatever emotion it
+is given; the emotion is judged by the expression over the sequence. Speech without video teaches what is said (visemes)
+and that lips meet on p, b and m. Time is the budget; state goes to ``OUT/*.pt`` every two minutes.
+"""
+
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from talking_head import corpus
+from talking_head.data import Windows
+from talking_head.emote.expression import MOUTH, express
+from talking_head.emote.flint import Flint
+from talking_head.emote.model import Emote
+from talking_head.emote.sizes import sizes
+from talking_head.emote.speech import CLOSED, SILENT, SpeechEncoder
+from talking_head.face.basis import FaceBasis
+from talking_head.face.points import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
+from talking_head.lips import SPEECH, agreement, calibrate
+
+log = logging.getLogger(__name__)
+SAVE_EVERY = 120  # seconds
+LIPS = np.concatenate((INNER_UPPER_LIP, INNER_LOWER_LIP, OUTER_UPPER_LIP, OUTER_LOWER_LIP))
+MET = 0.12  # centimetres of gap at which tracked lips count as met
+HEARD = {"grid": 8, "facegood": 2, "aligned": 5}
+SEEN = {"grid": 6, "facegood": 3, "mead_silent": 4, "neurosync": 3}
+
+
+class Settings(BaseModel):
+    """What ``--set`` may change."""
+
+    model_config = ConfigDict(extra="forbid")
+    size: str = "compact"
+    conditioner: str = "label"
+    seed: int = 0
+    rate: float = 8e-4
+    prior_share: float = 0.12  # of the minutes
+    kl: float = 1e-4
+    frozen: bool = False  # keep the prior's decoder as it is, as published; otherwise it learns on
+    compile: bool = False
+
+
+class Measures:
+    """The face basis as matrices: distances of points from differences of coefficients."""
+
+    def __init__(self, basis: FaceBasis):
+        root = lambda points: torch.from_numpy(
+            np.linalg.cholesky(_gram(basis.deltas[:, points])).astype(np.float32)
+        )  # (52, 52): |d @ root|^2 is the squared distance of the points
+        self.lips, self.face = root(LIPS), root(np.arange(468))
+        self.scale = torch.where(torch.from_numpy(SPEECH), 1 / 0.05, 0.0)  # so that small movements of the lips count
+        self.rise = torch.from_numpy(basis.lip_gap(np.eye(52)).astype(np.float32))
+
+    def gap(self, motion: Tensor) -> Tensor:
+        """(..., 52) -> (...,) cm that the lips are further apart than at rest."""
+        return motion @ self.rise
+
+    def loss(self, made: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        """Per-frame lips and velocities; per-sequence expression. In squared cm, coefficients included a little."""
+        off = made.float() - wanted
+        lips, face = off @ self.lips, off @ self.face
+        frame = lips.square().sum(-1).mean() + 0.3 * face.square().sum(-1).mean() + 2.0 * off.square().sum(-1).mean()
+        frame = frame + 0.02 * (off * self.scale).square().sum(-1).mean()
+        frame = frame + 2.0 * lips.diff(dim=1).square().sum(-1).mean()
+        sequence = face.mean(1).square().sum(-1).mean() + off.mean(1).square().sum(-1).mean()
+        return frame, sequence
+
+
+def _gram(deltas: np.ndarray) -> np.ndarray:
+    flat = deltas.reshape(52, -1).astype(np.float64)
+    return flat @ flat.T / deltas.shape[1] + 1e-6 * np.eye(52)
+
+
+def activity(rows: Tensor) -> Tensor:
+    """(b, 4 t, 80) -> (b, t) in [0, 1]: whether there is speech, smoothed over a third of a second."""
+    level = rows.mean(-1).unflatten(1, (-1, 4)).amax(-1)
+    loud = torch.sigmoid(2 * (level - level.amax(1, keepdim=True) + 2.5))
+    return F.avg_pool1d(loud[:, None], 9, 1, 4, count_include_pad=False)[:, 0]
+
+
+def prior_loss(model: Flint, data: Windows, measures: Measures, settings: Settings) -> tuple[Tensor, dict]:
+    motion = data.motion(32)
+    weights, intensity = data.emotions(32)
+    active = torch.ones(motion.shape[:2])
+    motion = express(motion, weights, intensity * (torch.rand(32, 1) < 0.6), active, torch.zeros_like(active))
+    made, kl = model(motion)
+    frame, sequence = measures.loss(made, motion)
+    return frame + sequence + settings.kl * kl, {"frame": frame, "kl": kl}
+
+
+def speech_loss(models: nn.ModuleDict, data: Windows, measures: Measures, settings: Settings) -> tuple[Tensor, dict]:
+    """Half of the windows are heard neutral, half with a random emotion."""
+    batch = data.batch()
+    count, emote = len(batch.motion), models["emote"]
+    features, logits = models["speech"](batch.rows)
+    spoken = -(batch.visemes * logits[count:].float().log_softmax(-1)).sum(-1).mean()
+    weights, intensity = data.emotions(len(batch.rows))
+    intensity = intensity * (torch.arange(len(intensity)) % 2)[:, None]
+    vad = torch.zeros(*intensity.shape, 3)
+    feeling = emote.emotion(weights=weights, vad=vad, intensity=intensity)
+    style = torch.cat((batch.style, torch.zeros(len(batch.visemes), dtype=torch.long)))
+    made = emote(features, feeling.tokens, style).float()
+    active = activity(batch.rows)
+    closed = torch.sigmoid((MET - measures.gap(batch.motion)) * 30) * (active[:count] > 0.5)
+    wanted = express(batch.motion, weights[:count], intensity[:count], active[:count], closed)
+    frame, sequence = measures.loss(made[:count], wanted)
+    # speech without video: no gap on p, b, m; rest in silence; the expression that was asked for above the mouth
+    free = made[count:]
+    shut = (batch.visemes[..., CLOSED] - 0.3).clamp_min(0)
+    gap = measures.gap(free)
+    meet = (shut * (F.relu(gap - 0.05).square() + F.relu(-0.5 - gap).square())).mean()
+    face = express(torch.zeros_like(free), weights[count:], intensity[count:], active[count:], shut.clamp(max=1))
+    quiet = (batch.visemes[..., SILENT] > 0.9)[..., None]
+    rest = (quiet * ((free - face) @ measures.lips).square()).sum(-1).mean()
+    off = ((free - face) * ~MOUTH).mean(1)
+    exchange = (off @ measures.face).square().sum(-1).mean() + off.square().sum(-1).mean()
+    total = frame + sequence + 4 * meet + 0.5 * rest + exchange + 0.5 * spoken
+    return total, {"frame": frame, "sequence": sequence, "meet": meet, "exchange": exchange, "visemes": spoken}
+
+
+class Run:
+    """One training under a clock: warm-up, cosine decay, a log of JSON lines, a state to go on from."""
+
+    def __init__(self, name: str, model: nn.Module, out: Path, minutes: float, settings: Settings):
+        self.name, self.model, self.out, self.settings = name, model, out, settings
+        self.seconds = minutes * 60
+        trained = [p for p in model.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.AdamW(trained, settings.rate, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
+        self.step, self.elapsed = 0, 0.0
+        if self.state_path.exists():
+            state = torch.load(self.state_path, weights_only=True)
+            model.load_state_dict(state["model"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.step, self.elapsed = state["step"], state["elapsed"]
+
+    @property
+    def state_path(self) -> Path:
+        return self.out / f"{self.name}.pt"
+
+    def save(self) -> None:
+        state = {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
+        partial = self.state_path.with_suffix(".part")
+        torch.save(state | {"step": self.step, "elapsed": self.elapsed}, partial)
+        os.replace(partial, self.state_path)
+
+    def record(self, **values) -> None:
+        line = {"model": self.name, "step": self.step, "seconds": round(self.elapsed)} | values
+        with open(self.out / "log.jsonl", "a") as file:
+            file.write(json.dumps(line) + "\n")
+        log.info("%s", line)
+
+    def train(self, loss: Callable, check: Callable[[], dict] = dict) -> None:
+        """``loss() -> (scalar, values)`` until the time is over; ``check() -> values`` at each save."""
+        saved = self.elapsed
+        while self.elapsed < self.seconds:
+            began, done = time.perf_counter(), self.elapsed / self.seconds
+            rate = self.settings.rate * min(1, (self.step + 1) / 200) * (0.505 + 0.495 * math.cos(math.pi * done))
+            for group in self.optimiser.param_groups:
+                group["lr"] = rate
+            with torch.autocast("cpu", torch.bfloat16):
+                value, values = loss()
+            value.backward()
+            nn.utils.clip_grad_norm_(self.model.parameters(), 0.5)
+            self.optimiser.step()
+            self.optimiser.zero_grad(set_to_none=True)
+            self.step += 1
+            self.elapsed += time.perf_counter() - began
+            if self.step % 50 == 0:
+                self.record(**{name: round(float(v.detach()), 4) for name, v in values.items()})
+            if self.elapsed - saved > SAVE_EVERY or self.elapsed >= self.seconds:
+                self.model.eval()
+                self.record(**check())
+                self.model.train()
+                self.save()
+                saved = self.elapsed
+
+
+def prepared(data: Path, out: Path) -> list[corpus.Clip]:
+    """The material as rows, made once and kept in ``OUT/features.npz``."""
+    path = out / "features.npz"
+    if not path.exists():
+        corpus.save(corpus.build(data), path)
+    return corpus.load(path)
+
+
+def familiarise(encoder: SpeechEncoder, clips: list[corpus.Clip]) -> None:
+    """Set the encoder's usual spectrum and scale from the training clips."""
+    heard = [torch.from_numpy(c.rows.astype(np.float32)) for c in clips if c.part == "train" and len(c.rows)][::5]
+    loud = torch.stack([corpus.own_spectrum(rows.numpy())[0] for rows in heard])
+    encoder.mean.copy_(loud.mean(0))
+    encoder.scale.copy_(torch.cat(heard).std(0))
+
+
+def train(data: Path, out: Path, minutes: float | None = None, settings: dict[str, str] | None = None) -> None:
+    """Train for ``minutes`` (40 by default) and write the checkpoint to ``OUT/checkpoint``."""
+    chosen = Settings(**(settings or {}))
+    out.mkdir(parents=True, exist_ok=True)
+    minutes = 40.0 if minutes is None else minutes
+    torch.manual_seed(chosen.seed)
+    clips, measures = prepared(Path(data), out), Measures(FaceBasis.load())
+    learnt = [c for c in clips if c.part == "train"]
+    size = sizes(chosen.size, chosen.conditioner)
+    flint, speech, emote = Flint(**size["flint"]), SpeechEncoder(**size["speech"]), Emote(**size["emote"])
+    familiarise(speech, clips)
+
+    motions = Windows(learnt, speech, SEEN, chosen.seed)
+    run = Run("flint", flint, out, minutes * chosen.prior_share, chosen)
+    run.train(lambda: prior_loss(flint, motions, measures, chosen))
+    emote.decoder.load_state_dict(flint.decoder.state_dict())
+    models = nn.ModuleDict({"speech": speech, "emote": emote})
+    emote.decoder.requires_grad_(not chosen.frozen)
+    windows = Windows(learnt, speech, HEARD, chosen.seed)
+    run = Run("emote", models, out, minutes * (1 - chosen.prior_share), chosen)
+    fast = {"speech": torch.compile(speech), "emote": emote} if chosen.compile else models
+
+    def loss() -> tuple[Tensor, dict]:
+        emote.decoder.eval()  # its batch norms stay as they are
+        return speech_loss(fast, windows, measures, chosen)
+
+    watched = [c for c in clips if c.part == "test"][::6]
+    run.train(loss, lambda: agreement(speech, emote, watched))
+    models.eval()
+    calibrate(speech, emote, learnt)
+    export(flint, speech, emote, out / "checkpoint")
+
+
+def export(flint: Flint, speech: SpeechEncoder, emote: Emote, folder: Path) -> None:
+    """The checkpoint: three parts in fp16."""
+    for name, model in (("flint", flint), ("speech", speech), ("emote", emote)):
+        model.half().save_pretrained(folder / name)

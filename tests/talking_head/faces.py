@@ -1,0 +1,61 @@
+"""What several tests need: the example portrait with its face, and a speaker of real but tiny networks."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gen import media
+from talking_head.emote.model import Emote
+from talking_head.emote.sizes import sizes
+from talking_head.emote.speech import SpeechEncoder
+from talking_head.face.basis import FaceBasis
+from talking_head.face.tracker import FaceTracker
+from talking_head.render.portrait import Portrait
+from talking_head.speaker import Speaker
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+LINE, PICTURE = EXAMPLES / "line.opus", EXAMPLES / "mona_lisa.jpg"
+
+
+@cache
+def tracker() -> FaceTracker:
+    return FaceTracker.load()
+
+
+@cache
+def basis() -> FaceBasis:
+    return FaceBasis.load()
+
+
+@cache
+def picture() -> np.ndarray:
+    return media.read_image(PICTURE)
+
+
+@cache
+def face():
+    return tracker().face(picture())
+
+
+@cache
+def portrait() -> Portrait:
+    return Portrait(picture(), face(), basis())
+
+
+@cache
+def networks() -> tuple[SpeechEncoder, Emote]:
+    torch.manual_seed(0)
+    size = sizes("tiny")
+    return SpeechEncoder(**size["speech"]).eval(), Emote(**size["emote"]).eval()
+
+
+def speaker() -> Speaker:
+    return Speaker(*networks(), basis())
+
+
+def tone(seconds: float, rate: int = 16_000) -> np.ndarray:
+    """A buzz whose loudness comes and goes three times a second."""
+    t = np.arange(round(seconds * rate)) / rate
+    return (0.2 * np.sin(2 * np.pi * 150 * t) * (0.5 - 0.5 * np.cos(6 * np.pi * t))).astype(np.float32)

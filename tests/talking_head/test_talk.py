@@ -1,0 +1,109 @@
+"""From files to a video: the task, the generator, the command line."""
+
+import json
+
+import av
+import numpy as np
+import pytest
+from faces import LINE, PICTURE, basis, networks, speaker, tone, tracker
+
+from gen import media
+from gen.cli import main
+from gen.emotion.spec import Emotion, EmotionCurve
+from gen.errors import CheckpointError, InputError
+from gen.jobs.schema import parse_task
+from talking_head.pipeline import TalkGenerator
+from talking_head.task import TalkTask
+
+
+def generator() -> TalkGenerator:
+    return TalkGenerator(tracker(), basis(), speaker())
+
+
+def task(**fields) -> TalkTask:
+    return TalkTask(**({"portrait": PICTURE, "audio": LINE, "size": 256} | fields))
+
+
+@pytest.mark.parametrize("seconds", [1.0, 0.61])
+def test_the_video_is_as_long_as_the_sound(tmp_path, seconds):
+    media.write_audio(tmp_path / "a.wav", tone(seconds, 22_050), 22_050)
+    paths = generator().render(task(audio=tmp_path / "a.wav", export=("arkit", "json", "glb")), tmp_path, {"x": 1},
+                               lambda done, text: None)  # fmt: skip
+    assert [path.name for path in paths] == ["talk.mp4", "talk.arkit.csv", "talk.motion.json", "talk.glb"]
+    with av.open(str(paths[0])) as video:
+        assert sum(1 for _ in video.decode(video=0)) == round(seconds * 25)
+        assert float(video.streams.video[0].average_rate) == 25
+    assert len(media.read_audio(paths[0])[0]) / 22_050 == pytest.approx(seconds, abs=0.1)
+    assert len(paths[1].read_text().splitlines()) == 1 + round(seconds * 25)
+    assert json.loads((tmp_path / "talk.mp4.json").read_text()) == {"x": 1}
+
+
+def test_progress_goes_to_the_end(tmp_path):
+    media.write_audio(tmp_path / "a.wav", tone(0.4), 16_000)
+    seen = []
+    generator().render(task(audio=tmp_path / "a.wav"), tmp_path, {}, lambda done, text: seen.append(done))
+    assert seen == sorted(seen) and seen[-1] == 1.0
+
+
+def test_the_whole_picture_keeps_its_size_and_the_note_can_go():
+    motion = generator().speak(tone(0.2), 16_000, EmotionCurve.parse("happy"))
+    pixels = media.read_image(PICTURE)
+    plain, noted = (list(generator().frames(pixels, motion, size=0, label=label)) for label in (False, True))
+    assert plain[0].shape == pixels.shape
+    off = np.abs(plain[0].astype(int) - noted[0])
+    assert off[:300].max() == 0 and off.max() > 30
+
+
+def test_sound_that_is_no_frame_long_is_refused():
+    with pytest.raises(InputError, match="shorter than a frame"):
+        generator().speak(np.zeros(10, np.float32), 16_000, EmotionCurve.parse("sad"))
+
+
+def test_task_checks_its_fields():
+    made = parse_task({"kind": "talk", "portrait": "a.png", "audio": "b.wav", "emotion": "0: sad, 2: happy @ 1.3"})
+    assert made.size == 512 and len(made.emotion.keyframes) == 2
+    for wrong in ({"size": 100}, {"size": 2000}, {"head_motion": 3}, {"export": ["fbx"]}):
+        with pytest.raises(InputError):
+            parse_task({"kind": "talk", "portrait": "a.png", "audio": "b.wav"} | wrong)
+
+
+def test_reading_says_what_moves():
+    assert "mouthSmile" in TalkGenerator.reading(Emotion.parse("happy"))
+    assert TalkGenerator.reading(Emotion.parse("neutral")) == "a face at rest"
+
+
+def test_checkpoints_are_named():
+    assert TalkGenerator.checkpoints(task()) == ("emote-compact", "face-tracker", "face-basis")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    for name, network in zip(("speech", "emote"), networks()):
+        network.save_pretrained(folder / name)
+    return folder
+
+
+def test_the_command_line_takes_files_and_names_one(model, tmp_path):
+    media.write_audio(tmp_path / "a.wav", tone(0.4), 16_000)
+    given = ["talk", str(PICTURE), str(tmp_path / "a.wav"), "--emotion", "happy @ 1.3", "--size", "256",
+             "--model", str(model), "--export", "arkit", "--out", str(tmp_path / "here" / "x.mp4")]  # fmt: skip
+    assert main(given) == 0
+    assert {path.name for path in (tmp_path / "here").iterdir()} >= {"x.mp4", "x.arkit.csv"}
+    manifest = json.loads((tmp_path / "here" / "x.mp4.json").read_text())
+    assert manifest["ai_generated"] and manifest["task"]["emotion"] and "mona_lisa" not in json.dumps(manifest)
+
+
+def test_a_picture_without_a_face_is_one_failed_item(model, tmp_path, capsys):
+    media.write_audio(tmp_path / "a.wav", tone(0.2), 16_000)
+    media.write_image(tmp_path / "wall.png", np.full((200, 200, 3), 120, np.uint8))
+    given = ["talk", str(tmp_path / "wall.png"), str(tmp_path / "a.wav"), "--model", str(model), "--out", str(tmp_path)]
+    assert main(given) == 4
+    (error,) = tmp_path.glob("*.error.json")
+    assert "no face was found" in error.read_text()
+
+
+def test_a_model_without_ears_is_said(tmp_path):
+    (tmp_path / "emote").mkdir()
+    with pytest.raises(CheckpointError, match="no speech encoder"):
+        TalkGenerator.load([str(tmp_path)])

@@ -1,0 +1,143 @@
+"""Published checkpoints: key for key at small size, and nothing in them is ever run."""
+
+import os
+import pickle
+import sys
+import types
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from gen.errors import CheckpointError, InputError
+from talking_head.emote import convert
+from talking_head.emote.flint import Flint
+from talking_head.emote.model import Emote
+from talking_head.emote.pickles import read
+
+
+def layer(prefix: str, dim: int, ffn: int) -> dict:
+    r = torch.randn
+    return {f"{prefix}.self_attn.in_proj_weight": r(3 * dim, dim), f"{prefix}.self_attn.in_proj_bias": r(3 * dim),
+            f"{prefix}.self_attn.out_proj.weight": r(dim, dim), f"{prefix}.self_attn.out_proj.bias": r(dim),
+            f"{prefix}.linear1.weight": r(ffn, dim), f"{prefix}.linear1.bias": r(ffn),
+            f"{prefix}.linear2.weight": r(dim, ffn), f"{prefix}.linear2.bias": r(dim),
+            **{f"{prefix}.{n}.{k}": r(dim) for n in ("norm1", "norm2") for k in ("weight", "bias")}}  # fmt: skip
+
+
+def pair(name: str, *shape: int) -> dict:
+    return {f"{name}.weight": torch.randn(*shape), f"{name}.bias": torch.randn(shape[0])}
+
+
+def norm(name: str, dim: int) -> dict:
+    return pair(name, dim) | {f"{name}.running_mean": torch.randn(dim), f"{name}.running_var": torch.rand(dim),
+                              f"{name}.num_batches_tracked": torch.tensor(3)}  # fmt: skip
+
+
+def decoder(features: int, d: int) -> dict:
+    state = {
+        "motion_decoder.expander.0.0.weight": torch.randn(d, d, 5),
+        "motion_decoder.expander.0.0.bias": torch.randn(d),
+    }
+    state |= pair("motion_decoder.expander.1.0", d, d, 5) | pair("motion_decoder.expander.2.0", d, d, 5)
+    for i in range(3):
+        state |= norm(f"motion_decoder.expander.{i}.2", d)
+    state |= pair("motion_decoder.decoder_linear_embedding", d, d) | layer(
+        "motion_decoder.decoder_transformer.layers.0", d, 24
+    )
+    return (
+        state
+        | pair("motion_decoder.post_transformer_linear", d, d)
+        | pair("motion_decoder.cross_smooth_layer", features, d, 5)
+    )
+
+
+def flint(features: int, d: int = 16) -> dict:
+    state = {}
+    for i in range(3):
+        state |= pair(f"motion_encoder.squasher.{i}.0", d, features if i == 0 else d, 5) | norm(
+            f"motion_encoder.squasher.{i}.2", d
+        )
+    state |= pair("motion_encoder.encoder_linear_embedding", d, d) | layer(
+        "motion_encoder.encoder_transformer.layers.0", d, 24
+    )
+    state |= pair("motion_encoder.mean", d, d) | pair("motion_encoder.logvar", d, d) | decoder(features, d)
+    return state | {"preprocessor.flame.v_template": torch.randn(9, 3)}
+
+
+def emote(features: int, d: int = 16) -> dict:
+    state = {f"sequence_decoder.motion_prior.{key}": value for key, value in decoder(features, d).items()}
+    state |= pair("sequence_encoder.linear", d, 20) | pair("sequence_decoder.obj_vector.map", d, 43)
+    state |= layer("sequence_decoder.bert_decoder.layers.0", 2 * d, 40) | pair("sequence_decoder.decoder", d, 2 * d)
+    state |= pair("sequence_decoder.squasher_2.linear", d, 8 * d)
+    audio = "audio_model.model.encoder.pos_conv_embed.conv."
+    return state | {audio + "weight_g": torch.randn(1, 1, 4), audio + "weight_v": torch.randn(4, 4, 4),
+                    "sequence_decoder.flame.faces": torch.zeros(4, 3)}  # fmt: skip
+
+
+def checkpoint(path, state: dict):
+    """As training writes it: with an object of a class that is nowhere to be found when it is read."""
+    module = types.ModuleType("somewhere")
+    module.Config = type("Config", (dict,), {"__module__": "somewhere"})
+    sys.modules["somewhere"] = module
+    torch.save({"state_dict": state, "hyper_parameters": {"cfg": module.Config(a=1)}}, path)
+    del sys.modules["somewhere"]
+    return path
+
+
+@pytest.mark.parametrize("features", [53, 103])
+def test_flint_converts_key_for_key(tmp_path, features):
+    state = flint(features)
+    convert.flint(checkpoint(tmp_path / "model-epoch=3-val=0.25.ckpt", state), tmp_path)
+    model = Flint.from_pretrained(tmp_path / "flint", low_cpu_mem_usage=False)
+    assert model.config.features == features
+    torch.testing.assert_close(model.encoder.squash[1].conv.weight, state["motion_encoder.squasher.1.0.weight"])
+    torch.testing.assert_close(model.decoder.expand[1].norm.weight, state["motion_decoder.expander.2.2.weight"])
+
+
+def test_emote_converts_and_its_condition_is_the_published_map(tmp_path):
+    state = emote(53)
+    convert.emote(checkpoint(tmp_path / "last.ckpt", state), tmp_path)
+    model = Emote.from_pretrained(tmp_path / "emote", low_cpu_mem_usage=False).eval()
+    given = {"weights": torch.eye(8)[5][None, None], "vad": torch.zeros(1, 1, 3), "intensity": torch.ones(1, 1)}
+    ours = model.emotion(**given).tokens[0, 0] + model.style(torch.tensor(7))
+    code = torch.zeros(43)
+    code[[5, 8 + 1, 11 + 7]] = 1
+    name = "sequence_decoder.obj_vector.map."
+    torch.testing.assert_close(ours, state[name + "weight"] @ code + state[name + "bias"])
+    assert "encoder.pos_conv_embed.conv.parametrizations.weight.original0" in load_file(tmp_path / "audio.safetensors")
+
+
+def test_missing_and_foreign_keys_are_named(tmp_path):
+    state = flint(53)
+    del state["motion_encoder.mean.bias"]
+    state["motion_encoder.extra"] = torch.zeros(1)
+    with pytest.raises(CheckpointError, match=r"encoder\.mean\.bias.*motion_encoder\.extra"):
+        convert.flint(checkpoint(tmp_path / "last.ckpt", state), tmp_path)
+
+
+class Trap:
+    """Makes a file called ``sprung`` where it is unpickled."""
+
+    def __init__(self, place):
+        self.place = place
+
+    def __reduce__(self):
+        return (os.mkdir, (str(self.place / "sprung"),))
+
+
+def test_nothing_in_a_checkpoint_is_run(tmp_path):
+    path = tmp_path / "trap.ckpt"
+    torch.save({"state_dict": {"a": torch.ones(2)}, "trap": Trap(tmp_path)}, path)
+    found = read(path)
+    assert torch.equal(found["state_dict"]["a"], torch.ones(2)) and type(found["trap"]).__name__ == "mkdir"
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_what_is_no_checkpoint_is_said(tmp_path):
+    path = tmp_path / "x.ckpt"
+    path.write_bytes(pickle.dumps({}))
+    with pytest.raises(InputError, match="not a checkpoint"):
+        convert.flint(path, tmp_path)
+    with pytest.raises(InputError, match=r"no \.ckpt"):
+        convert.emote(tmp_path / "nowhere", tmp_path)

@@ -1,0 +1,138 @@
+"""Life, closed lips, windows, exports: motion before it is drawn."""
+
+import csv
+import json
+import struct
+
+import numpy as np
+import pytest
+import torch
+from faces import basis, networks, speaker, tone
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gen.emotion.spec import EmotionCurve
+from talking_head import export, life
+from talking_head import speaker as speakers
+from talking_head.emote.speech import log_mel
+from talking_head.face.points import ARKIT, INDEX, coefficients
+from talking_head.speaker import Motion, sealed
+
+NEUTRAL = EmotionCurve.parse("neutral")
+
+
+def test_blinks_come_at_human_rates_and_all_the_way():
+    shut = life.blinks(25 * 600, np.zeros(25 * 600), np.random.default_rng(0))
+    count = int(((shut[1:] > 0.5) & (shut[:-1] <= 0.5)).sum())
+    assert 100 < count < 260 and shut.max() == 1 and shut.mean() < 0.15
+
+
+def test_blinks_wait_for_pauses():
+    level = np.ones(25 * 300)
+    level[::12] = 0
+    starts = np.flatnonzero(np.diff((life.blinks(len(level), level, np.random.default_rng(0)) > 0.3).astype(int)) > 0)
+    assert np.mean((starts % 12 < 2) | (starts % 12 > 9)) > 0.8
+
+
+def test_the_head_keeps_within_reason_and_nods():
+    level = (np.arange(1500) % 50 < 8).astype(float)
+    turns = life.head(1500, level, np.eye(8)[[0] * 1500], np.random.default_rng(0))
+    assert np.abs(turns).max() < 0.35 and np.abs(np.diff(turns, axis=0)).max() < 0.05
+    assert (
+        life.head(1500, level, np.eye(8)[[2] * 1500], np.random.default_rng(0))[:, 0].mean() > turns[:, 0].mean() + 0.05
+    )
+
+
+def test_the_seed_decides():
+    made = [speaker().speak(tone(3.0), NEUTRAL, seed=seed) for seed in (1, 1, 2)]
+    assert all(np.array_equal(a, b) for a, b in zip(made[0], made[1]))
+    assert not np.array_equal(made[0].turns, made[2].turns)
+
+
+def test_no_blinks_and_a_still_head_when_asked_for():
+    made, lively = (speaker().speak(tone(6.0), NEUTRAL, head_motion=m, blinks=bool(m)) for m in (0, 1))
+    assert not made.turns.any() and lively.turns.std() > 0.005
+    changed = np.abs(made.coefs - lively.coefs).max(0) > 0.01
+    assert changed.any() and all(ARKIT[i].startswith(("eyeBlink", "eyeLook")) for i in np.flatnonzero(changed))
+
+
+@given(st.integers(1, 90_000))
+@settings(max_examples=12, deadline=None)
+def test_as_many_frames_as_the_sound_has(samples):
+    made = speaker().speak(np.zeros(samples, np.float32), NEUTRAL)
+    assert [len(part) for part in made] == [max(1, round(samples / 640))] * 3
+    assert np.isfinite(made.coefs).all()
+
+
+def test_windows_are_one_pass_but_at_seams(monkeypatch):
+    rows = log_mel(tone(12.0))
+    whole = speaker().from_rows(rows, NEUTRAL).coefs
+    monkeypatch.setattr(speakers, "WINDOW", 128)
+    monkeypatch.setattr(speakers, "OVERLAP", 64)
+    parts = speaker().from_rows(rows, NEUTRAL).coefs
+    assert np.abs(parts - whole).mean() < 0.25 * whole.std()
+    assert np.abs(np.diff(parts, axis=0)).max() < 2 * np.abs(np.diff(whole, axis=0)).max()
+
+
+def test_sealed_lips_meet_and_open_ones_are_left():
+    coefs = np.stack([coefficients({"jawOpen": 0.3, "mouthUpperUp": 0.4, "mouthSmile": 0.8})] * 3)
+    made = sealed(coefs, np.array([0.0, 0.5, 1.0]), basis())
+    gaps = basis().lip_gap(made)
+    assert np.array_equal(made[0], coefs[0]) and gaps[0] > gaps[1] > gaps[2] and abs(gaps[2]) < 1e-3
+    assert made[2, INDEX["mouthSmileLeft"]] == coefs[2, INDEX["mouthSmileLeft"]]
+
+
+def test_silence_keeps_the_lips_out_of_it():
+    assert not speakers.loudness(log_mel(np.zeros(32_000, np.float32))).any()
+    assert speakers.loudness(log_mel(tone(2.0))).max() == 1
+
+
+@pytest.fixture
+def motion() -> Motion:
+    random = np.random.default_rng(0)
+    return Motion(random.random((30, 52)), random.normal(0, 0.1, (30, 3)), np.zeros(30))
+
+
+def test_arkit_csv_has_live_links_columns(tmp_path, motion):
+    path = tmp_path / "x.arkit.csv"
+    export.arkit_csv(path, motion, basis(), {"ai_generated": True})
+    with path.open() as file:
+        head, *rows = list(csv.reader(file))
+    assert len(rows) == 30 and len(head) == 2 + 61 and {len(row) for row in rows} == {63}
+    assert head[2] == "EyeBlinkLeft" and head[54:57] == ["HeadYaw", "HeadPitch", "HeadRoll"]
+    assert rows[26][0] == "00:00:01:01.000" and rows[0][1] == "61"
+    assert float(rows[4][2 + INDEX["jawOpen"]]) == pytest.approx(motion.coefs[4, INDEX["jawOpen"]], abs=1e-5)
+    assert json.loads((tmp_path / "x.arkit.csv.json").read_text())["ai_generated"]
+
+
+def test_head_angles_are_those_of_single_turns():
+    angles = export.head_angles(np.diag([0.2, 0.3, 0.1]))
+    assert np.allclose(angles[[0, 1, 2], [1, 0, 2]], (0.2, 0.3, 0.1), atol=1e-6)
+    assert np.abs(angles).sum() == pytest.approx(0.6, abs=1e-6)
+
+
+def test_glb_holds_the_animation(tmp_path, motion):
+    path = tmp_path / "x.glb"
+    export.glb(path, motion, basis(), {"ai_generated": True})
+    raw = path.read_bytes()
+    magic, version, size, length, kind = struct.unpack_from("<IIIII", raw)
+    assert (magic, version, size, kind) == (0x46546C67, 2, len(raw), 0x4E4F534A)
+    scene, data = json.loads(raw[20 : 20 + length]), raw[28 + length :]
+    assert scene["meshes"][0]["extras"]["targetNames"] == list(ARKIT) and len(data) == scene["buffers"][0]["byteLength"]
+    sampler = scene["animations"][0]["samplers"][0]
+    view = scene["bufferViews"][scene["accessors"][sampler["output"]]["bufferView"]]
+    weights = np.frombuffer(data, np.float32, view["byteLength"] // 4, view["byteOffset"]).reshape(30, 52)
+    assert np.allclose(weights, motion.coefs)
+    assert scene["accessors"][sampler["input"]]["max"] == [pytest.approx(29 / 25)]
+
+
+def test_json_reads_back(tmp_path, motion):
+    export.motion_json(tmp_path / "x.motion.json", motion, basis(), {})
+    found = json.loads((tmp_path / "x.motion.json").read_text())
+    assert found["fps"] == 25 and np.allclose(found["coefficients"], motion.coefs, atol=1e-4)
+
+
+def test_networks_are_deterministic():
+    speech, _ = networks()
+    x = torch.randn(1, 40, 80)
+    assert torch.equal(speech(x)[0], speech(x)[0])

@@ -1,0 +1,70 @@
+"""The photograph moves as it is told, where it is told, and nowhere else."""
+
+import numpy as np
+import pytest
+from faces import basis, face, picture, portrait, tracker
+
+from talking_head.face.points import INDEX, coefficients
+from talking_head.render import mesh
+from talking_head.render.sheets import OPENINGS
+from talking_head.render.warp import inverted
+
+
+def again(frame: np.ndarray) -> np.ndarray:
+    return tracker().face(frame).coefs
+
+
+def test_the_face_that_is_there_is_left_alone():
+    off = np.abs(portrait().frame(portrait().own).astype(int) - picture())
+    assert off.mean() < 1.0 and np.percentile(off, 99) < 16
+
+
+def test_what_lies_outside_the_head_is_untouched():
+    frame = portrait().frame(coefficients({"jawOpen": 0.6, "mouthSmile": 0.8}), np.array([0.05, 0.1, 0.05]))
+    still = ~portrait().moving()
+    assert np.abs(frame.astype(int) - picture())[still].max(initial=0) == 0
+
+
+@pytest.mark.parametrize(("name", "value", "least"), [("jawOpen", 0.8, 0.25), ("mouthSmile", 0.9, 0.3),
+                                                     ("eyeBlink", 1.0, 0.25)])  # fmt: skip
+def test_a_tracker_sees_what_was_asked_for(name, value, least):
+    column = [i for n, i in INDEX.items() if n.startswith(name)]
+    rest, moved = (again(portrait().frame(coefficients({name: v})))[column].mean() for v in (0.0, value))
+    assert moved > rest + least
+
+
+def test_closed_lips_are_closed_whatever_the_rest_says():
+    face_, open_ = portrait(), coefficients({"jawOpen": 0.4, "mouthUpperUp": 0.4, "mouthLowerDown": 0.4})
+    upper, lower = OPENINGS[0]
+    for closed, most in ((0.0, np.inf), (1.0, 1e-4)):
+        points = face_.points + np.tensordot(open_ - face_.own, basis().deltas, 1)
+        extra = face_._corrections(open_, points, closed)
+        points = points + np.tensordot(extra, face_.moves[52:], 1)
+        gap = (points[upper[1:-1], 1] - points[lower[1:-1], 1]).max()
+        assert gap <= most and (closed or gap > 0.3)
+
+
+def test_frames_repeat_and_survive_extremes():
+    wild = np.random.default_rng(0).uniform(-0.1, 1.1, 52).astype(np.float32)
+    turn = np.array([0.3, -0.4, 0.3])
+    first, second = (portrait().frame(wild, turn) for _ in range(2))
+    assert np.array_equal(first, second) and first.shape == picture().shape and first.std() > 10
+
+
+def test_inversion_finds_where_a_stretch_comes_from():
+    import torch
+
+    g, size = 96, (300, 300)
+    axis = (torch.arange(g) + 0.5) / g * size[1]
+    down = 0.9 * axis.clamp(max=100)  # stretched to nearly double, then moved as a whole
+    shift = torch.stack((torch.zeros(g, g), down[:, None].expand(g, g)), -1)[None]
+    off = inverted(shift, size)[0, :, 48, 1]
+    source = axis + off * 150
+    seen = axis[axis < 185]
+    assert (source[: len(seen)] - seen / 1.9).abs().max() < 2.0
+
+
+def test_mesh_is_a_head_that_opens_its_mouth():
+    still, wide = (mesh.frame(basis(), coefficients({"jawOpen": v}), np.zeros(3), 128) for v in (0.0, 0.7))
+    assert still.shape == (128, 128, 3) and np.abs(still.astype(int) - wide)[60:].mean() > 1
+    assert face().rotation.shape == (3, 3)
