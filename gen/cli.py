@@ -177,10 +177,12 @@ def _run(plan, options) -> Counter:
 
 def _add_kind(command: argparse.ArgumentParser, kind: str) -> None:
     """Options for the fields of a kind's task class."""
+    from gen.jobs.inputs import positional
     from gen.jobs.schema import task_class
 
     fields = command.add_argument_group(f"fields of a {kind} job")
-    for name, field in task_class(kind).model_fields.items():
+    command_class = task_class(kind)
+    for name, field in command_class.model_fields.items():
         if name == "kind":
             continue
         required, default = field.is_required(), field.get_default(call_default_factory=True)
@@ -192,6 +194,9 @@ def _add_kind(command: argparse.ArgumentParser, kind: str) -> None:
             facts |= {"nargs": "+", "type": text, "metavar": "TEXT"}
         else:
             facts |= {"type": text, "metavar": METAVARS.get(field.annotation, "TEXT")}
+        if name == positional(command_class):
+            fields.add_argument(name, nargs="+", type=text, metavar=name.upper(), help=facts["help"])
+            continue
         option = f"--{(field.alias or name).replace('_', '-')}"
         fields.add_argument(option, default=argparse.SUPPRESS, required=required, **facts)
     _add_rendering(command)
@@ -199,20 +204,35 @@ def _add_kind(command: argparse.ArgumentParser, kind: str) -> None:
 
 
 def _render_one(options) -> None:
-    """Render the one task that the options describe, under a name that tells what was asked for."""
-    from gen.jobs.jobfile import slug
+    """Render what the options describe, one task for each input file, under names that tell what was asked for."""
+    from gen.jobs.inputs import inputs, positional
     from gen.jobs.plan import plan_tasks
-    from gen.jobs.schema import parse_task, task_class, with_paths
+    from gen.jobs.schema import task_class
 
-    fields = task_class(options.kind).model_fields
-    given = {name: value for name, value in vars(options).items() if name in fields}
+    cls = task_class(options.kind)
+    given = {name: value for name, value in vars(options).items() if name in cls.model_fields}
+    file = positional(cls)
+    many = [given | {file: name} for name in inputs(given[file])] if file else [given]
+    tasks = {}
+    for name, task in (_named(cls, one) for one in many):
+        twins = sum(other == name or other.startswith(f"{name}~") for other in tasks)  # of other folders
+        tasks[f"{name}~{twins + 1}" if twins else name] = task
+    _run(plan_tasks(tasks), options)
+
+
+def _named(cls, given: dict) -> tuple:
+    """A name and the task of some options."""
+    from gen.jobs.inputs import positional
+    from gen.jobs.jobfile import slug
+    from gen.jobs.schema import parse_task, with_paths
+
+    fields, file = cls.model_fields, positional(cls)
     task = with_paths(parse_task(given), Path.absolute)
     files = {name for name in given if isinstance(getattr(task, name), Path)}
     said = {name: Path(v).stem if name in files else v for name, v in given.items() if isinstance(v, str)}
-    untold = {"kind", "emotion"}  # clear from their values
+    untold = {"kind", "emotion", file}  # clear from their values
     parts = [slug(v) if name in untold else f"{fields[name].alias or name}-{slug(v)}" for name, v in said.items()]
-    name = "-".join(parts)[:100].strip("-.")
-    _run(plan_tasks({name: task}), options)
+    return "-".join(parts)[:100].strip("-."), task
 
 
 # ---------------------------------------------------------------- checkpoints, research

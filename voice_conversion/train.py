@@ -1,0 +1,95 @@
+"""``affekt train voice --set stage=encoder|decoder|vocoder``: each stage resumes in OUT, where features are made once."""
+
+import logging
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from gen import checkpoints
+from gen.emotion.spec import EMBEDDING
+from voice_conversion import corpus as recordings
+from voice_conversion.average_voice import AverageVoice, SpokenCrops, dictionary
+from voice_conversion.clock import Clock
+from voice_conversion.corpus import Corpus
+from voice_conversion.emoreg import training
+from voice_conversion.emoreg.score import Score
+from voice_conversion.prosody import Prosody, shifts
+from voice_conversion.speaker import SpeakerEncoder
+from voice_conversion.vocoder import Vocoder
+from voice_conversion.vocoder_training import Crops, VocoderTraining
+from voice_conversion.vocoder_training import validate as validate_vocoder
+
+log = logging.getLogger(__name__)
+MINUTES = {"encoder": 8.0, "decoder": 30.0, "vocoder": 30.0}
+
+
+class Settings(BaseModel):
+    """What ``--set`` may change."""
+
+    model_config = ConfigDict(extra="forbid")
+    stage: Literal["encoder", "decoder", "vocoder"]
+    seed: int = 0
+    conditioner: str = "direction"
+    speaker: str = "speaker-encoder"  # checkpoint
+
+
+def encoder(corpus: Corpus, out: Path, minutes: float, settings: Settings) -> None:
+    """The average voice of the training voices' phonemes, and the network that hears it."""
+    model = AverageVoice(len(corpus.phones))
+    train = np.concatenate([np.arange(c.start, c.start + c.frames) for c in corpus.clips
+                            if c.group == "aligned" and c.part == "train"])  # fmt: skip
+    model.table.copy_(torch.from_numpy(dictionary(corpus.mel[train], corpus.phone[train], len(corpus.phones))))
+    crops = SpokenCrops(corpus, "train", seed=settings.seed)
+
+    def step(clock: Clock) -> dict:
+        mel, phone = crops.batch(32)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss, values = model.loss(mel, phone)
+        clock.update(0, loss)
+        return values
+
+    def validate(model: AverageVoice) -> dict:
+        with torch.no_grad():
+            values = model.loss(*SpokenCrops(corpus, "valid", vary=False).batch(64))[1]
+        return {f"valid_{name}": round(float(value), 4) for name, value in values.items()}
+
+    Clock("encoder", model, out, minutes, {model: 2e-3}).run(step, validate)
+    model.half().save_pretrained(out / "checkpoint" / "encoder")
+
+
+def decoder(corpus: Corpus, out: Path, minutes: float, settings: Settings) -> None:
+    """The score network, on the encoder that is in ``OUT/checkpoint``; and the ratios of prosody."""
+    place = out / "checkpoint"
+    hear = checkpoints.load(str(place), AverageVoice, "encoder").float().eval()
+    means = training.average_voices(corpus, hear, out / "corpus" / "mean.npy")
+    known = checkpoints.load(settings.speaker, SpeakerEncoder).float().eval()
+    vectors = training.speakers(corpus, known, out / "corpus" / "speaker.npy")
+    priors = {"priors": str(checkpoints.folder(EMBEDDING))} if settings.conditioner == "direction" else {}
+    model = Score(conditioner=settings.conditioner, conditioner_config=priors)
+    crops = training.EmotionalCrops(corpus, means, vectors, "train", seed=settings.seed)
+    valid = training.EmotionalCrops(corpus, means, vectors, "valid")
+    clock = Clock("decoder", model, out, minutes, {model: 1e-3})
+    clock.run(training.steps(model, crops), lambda m: training.validate(m, valid))
+    model.half().save_pretrained(place / "decoder")
+    acted = [clip for clip in corpus.clips if clip.part == "train" and clip.group != "aligned"]
+    Prosody.fit(shifts(corpus, acted)).save(place / "prosody.json")
+
+
+def vocoder(corpus: Corpus, out: Path, minutes: float, settings: Settings) -> None:
+    model = Vocoder()
+    training = VocoderTraining(model, Crops(corpus, "train", settings.seed))
+    clock = Clock("vocoder", model, out, minutes, training.rates(1.5e-3))
+    clock.run(training, lambda m: validate_vocoder(m, Crops(corpus, "valid")))
+    model.half().save_pretrained(out / "checkpoint" / "vocoder")
+
+
+def train(data: Path, out: Path, minutes: float | None = None, settings: dict[str, str] | None = None) -> None:
+    """Train one stage for ``minutes`` and write its part of the checkpoint to ``OUT/checkpoint``."""
+    chosen = Settings(**(settings or {}))
+    torch.manual_seed(chosen.seed)
+    corpus = recordings.build(Path(data), out / "corpus")
+    stage = {"encoder": encoder, "decoder": decoder, "vocoder": vocoder}[chosen.stage]
+    stage(corpus, out, MINUTES[chosen.stage] if minutes is None else minutes, chosen)
