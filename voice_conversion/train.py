@@ -1,4 +1,4 @@
-"""``affekt train voice --set stage=encoder|decoder|vocoder``: each stage resumes in OUT, where features are made once."""
+"""``affekt train voice --set stage=encoder|decoder|vocoder``: each stage resumes in OUT, which keeps the features."""
 
 import logging
 from pathlib import Path
