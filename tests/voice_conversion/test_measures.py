@@ -68,21 +68,8 @@ def data(tmp_path_factory):
     (place / "aligned").mkdir()
     with open(place / "emotional" / "labels.csv", "w", newline="") as file:
         table = csv.writer(file)
-        table.writerow(
-            [
-                "file",
-                "set",
-                "language",
-                "emotion",
-                "intensity",
-                "speaker",
-                "gender",
-                "text",
-                "text_id",
-                "seconds",
-                "orig_label",
-            ]
-        )
+        names = "file,set,language,emotion,intensity,speaker,gender,text,text_id,seconds,orig_label"
+        table.writerow(names.split(","))
         for i, (emotion, level, text) in enumerate(rows):
             media.write_audio(place / "emotional" / f"{i}.wav", voice(0.6, 120 + 40 * i), RATE)
             table.writerow([f"{i}.wav", "ravdess", "en", emotion, level, "ravdess:Actor_01", "male", "words",
