@@ -14,6 +14,8 @@ import numpy as np
 import torch
 
 from gen.emotion.corpus import LEVELS, part_of
+from gen.errors import InputError
+from gen.jobs.inputs import SOUNDS
 from gen.media import read_audio
 from voice_conversion import features
 
@@ -70,12 +72,24 @@ def build(data: Path, folder: Path) -> Corpus:
     """The corpus in ``folder``, which is filled first where it is empty."""
     if not (folder / "clips.json").is_file():
         log.info("reading the recordings once, into %s", folder)
-        _fill(data, folder)
+        _fill([*_emotional(data / "speech" / "emotional"), *_aligned(data / "speech" / "aligned")], folder)
     return Corpus(folder)
 
 
-def _fill(data: Path, folder: Path) -> None:
-    entries = [*_emotional(data / "speech" / "emotional"), *_aligned(data / "speech" / "aligned")]
+def own(recordings: Path, folder: Path) -> Corpus:
+    """The same of somebody's own recordings, all by one person and of no known emotion; a tenth is for validation."""
+    files = sorted(path for path in recordings.rglob("*") if path.suffix.lower() in SOUNDS)
+    if not files:
+        raise InputError(f"there is no sound in {recordings}: give a folder of recordings of one person")
+    if not (folder / "clips.json").is_file():
+        parts = ["valid" if i % 10 == 9 else "train" for i in range(len(files))]
+        _fill([(path, ("own", "own", part, "neutral", 1.0, path.stem, "", path.name), [])
+               for path, part in zip(files, parts)], folder)  # fmt: skip
+    return Corpus(folder)
+
+
+def _fill(entries: list[tuple], folder: Path) -> None:
+    """Entries are (path, the facts of a clip from ``speaker`` on, phones with their ends)."""
     phones = sorted({p for entry in entries for p, _ in entry[2]})
     at, clips, parts = 0, [], {"wave": [], "mel": [], "hz": [], "phone": []}
     for path, facts, spans in entries:

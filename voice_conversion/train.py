@@ -1,6 +1,10 @@
-"""``affekt train voice --set stage=encoder|decoder|vocoder``: each stage resumes in OUT, which keeps the features."""
+"""``affekt train voice --set stage=encoder|decoder|vocoder``: each stage resumes in OUT, which keeps the features.
+
+``stage=finetune`` takes a folder of one person's recordings as ``--data`` and adapts the shipped networks to it.
+"""
 
 import logging
+import shutil
 from pathlib import Path
 from typing import Literal
 
@@ -23,17 +27,18 @@ from voice_conversion.vocoder_training import Crops, VocoderTraining
 from voice_conversion.vocoder_training import validate as validate_vocoder
 
 log = logging.getLogger(__name__)
-MINUTES = {"encoder": 8.0, "decoder": 30.0, "vocoder": 30.0}
+MINUTES = {"encoder": 8.0, "decoder": 30.0, "vocoder": 30.0, "finetune": 5.0}
 
 
 class Settings(BaseModel):
     """What ``--set`` may change."""
 
     model_config = ConfigDict(extra="forbid")
-    stage: Literal["encoder", "decoder", "vocoder"]
+    stage: Literal["encoder", "decoder", "vocoder", "finetune"]
     seed: int = 0
     conditioner: str = "direction"
     speaker: str = "speaker-encoder"  # checkpoint
+    start: str = "voice-compact"  # checkpoint that fine-tuning begins with
 
 
 def encoder(corpus: Corpus, out: Path, minutes: float, settings: Settings) -> None:
@@ -86,10 +91,34 @@ def vocoder(corpus: Corpus, out: Path, minutes: float, settings: Settings) -> No
     model.half().save_pretrained(out / "checkpoint" / "vocoder")
 
 
+def finetune(corpus: Corpus, out: Path, minutes: float, settings: Settings) -> None:
+    """The shipped networks on one person's recordings: half the minutes each for decoder and vocoder.
+
+    How an emotion is told stays as it was, since nothing in such recordings teaches it.
+    """
+    start, place = checkpoints.folder(settings.start), out / "checkpoint"
+    shutil.copytree(start, place, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.md", "report.*"))
+    hear = checkpoints.load(settings.start, AverageVoice, "encoder").float().eval()
+    known = checkpoints.load(settings.speaker, SpeakerEncoder).float().eval()
+    means = training.average_voices(corpus, hear, out / "corpus" / "mean.npy")
+    vectors = training.speakers(corpus, known, out / "corpus" / "speaker.npy")
+    model = checkpoints.load(settings.start, Score, "decoder").float()
+    for part in (model.emotion, model.modulate):
+        part.requires_grad_(False)
+    crops = training.EmotionalCrops(corpus, means, vectors, "train", seed=settings.seed)
+    Clock("decoder", model, out, minutes / 2, {model: 1e-4}).run(training.steps(model, crops, 8))
+    model.half().save_pretrained(place / "decoder")
+    model = checkpoints.load(settings.start, Vocoder, "vocoder").float()
+    steps = VocoderTraining(model, Crops(corpus, "train", settings.seed), 4)
+    Clock("vocoder", model, out, minutes / 2, steps.rates(2e-4)).run(steps)
+    model.half().save_pretrained(place / "vocoder")
+
+
 def train(data: Path, out: Path, minutes: float | None = None, settings: dict[str, str] | None = None) -> None:
     """Train one stage for ``minutes`` and write its part of the checkpoint to ``OUT/checkpoint``."""
     chosen = Settings(**(settings or {}))
     torch.manual_seed(chosen.seed)
-    corpus = recordings.build(Path(data), out / "corpus")
-    stage = {"encoder": encoder, "decoder": decoder, "vocoder": vocoder}[chosen.stage]
+    read = recordings.own if chosen.stage == "finetune" else recordings.build
+    corpus = read(Path(data), out / "corpus")
+    stage = {"encoder": encoder, "decoder": decoder, "vocoder": vocoder, "finetune": finetune}[chosen.stage]
     stage(corpus, out, MINUTES[chosen.stage] if minutes is None else minutes, chosen)

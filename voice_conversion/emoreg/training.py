@@ -19,7 +19,7 @@ from voice_conversion.emoreg.score import Score, Voice
 
 DROP = 0.1  # share of items without their emotion, for guidance
 OTHERS = 4  # recordings that tell who speaks
-SHARES = {"ravdess": 0.35, "emodb": 0.12, "nemo": 0.33, "aligned": 0.20}
+SHARES = {"ravdess": 0.35, "emodb": 0.12, "nemo": 0.33, "aligned": 0.20, "own": 1.0}
 
 
 @torch.inference_mode()
