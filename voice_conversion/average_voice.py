@@ -51,7 +51,10 @@ def _mode(rows: np.ndarray) -> np.ndarray:
 def learned_units(hidden: Tensor, count: int = 100, steps: int = 30, seed: int = 0) -> Tensor:
     """Frames' hidden vectors (n, d) -> (count, d) centres by k-means; the nearest one is a frame's unit."""
     generator = torch.Generator().manual_seed(seed)
-    centres = hidden[torch.randperm(len(hidden), generator=generator)[:count]].clone()
+    centres = hidden[torch.randint(len(hidden), (1,), generator=generator)]
+    while len(centres) < count:  # likelier the farther from those there are (k-means++, 2007)
+        share = torch.cdist(hidden, centres).min(1).values.square()
+        centres = torch.cat((centres, hidden[torch.multinomial(share, 1, generator=generator)]))
     for _ in range(steps):
         nearest = unit_of(hidden, centres)
         total = torch.zeros_like(centres).index_add_(0, nearest, hidden)
@@ -103,10 +106,11 @@ class AverageVoice(ModelMixin, ConfigMixin):
 class SpokenCrops:
     """Random stretches with phone labels; seen through another vocal tract, microphone and level each time."""
 
-    def __init__(self, corpus: Corpus, part: str, size: int = 128, seed: int = 0, vary: bool = True):
-        self.corpus, self.size, self.vary = corpus, size, vary
+    def __init__(self, corpus: Corpus, phone: np.ndarray, part: str, size: int = 128, seed: int = 0,
+                 vary: bool = True):  # fmt: skip
+        self.corpus, self.phone, self.size, self.vary = corpus, phone, size, vary
         self.random = np.random.default_rng(seed)
-        self.clips = [c for c in corpus.clips if c.group == "aligned" and c.part == part and c.frames > size]
+        self.clips = [c for c in corpus.clips if c.part == part and c.frames > size and phone[c.start] >= 0]
 
     def batch(self, count: int) -> tuple[Tensor, Tensor]:
         """Mel (b, n, 80) and phones (b, n)."""
@@ -116,7 +120,7 @@ class SpokenCrops:
             first = clip.start + int(self.random.integers(clip.frames - self.size))
             part = slice(first, first + self.size)
             mels.append(self.corpus.mel[part].astype(np.float32))
-            phones.append(self.corpus.phone[part].astype(np.int64))
+            phones.append(self.phone[part].astype(np.int64))
         mel = torch.from_numpy(np.stack(mels))
         return (self.varied(mel) if self.vary else mel), torch.from_numpy(np.stack(phones))
 
@@ -132,3 +136,24 @@ class SpokenCrops:
         tone = F.interpolate(draw(0.8, 1, 6), size=BANDS, mode="linear", align_corners=True)
         floor = torch.from_numpy(self.random.uniform(-11, -6.5, (b, 1, 1)).astype(np.float32))
         return torch.logaddexp(moved + tone + draw(0.4, 1, 1), floor)
+
+
+@torch.inference_mode()
+def unit_labels(corpus: Corpus, model: AverageVoice, count: int, clips: int = 800, seed: int = 0) -> np.ndarray:
+    """(n,) the learned unit of each frame of some clips, -1 elsewhere: what stands for phones without an aligner.
+
+    The units are clusters of what an encoder, perhaps of another language, hears in training and validation clips.
+    """
+    random, phone = np.random.default_rng(seed), np.full(len(corpus.phone), -1, np.int16)
+    own = [clip for clip in corpus.clips if clip.part != "test"]
+    picked = [own[i] for i in random.permutation(len(own))[:clips]]
+    heard = []
+    for clip in picked:
+        mel = torch.from_numpy(corpus.mel[corpus.rows(clip)].astype(np.float32))[None]
+        heard.append(model.hidden(mel)[0].float())
+    whole = torch.cat(heard)
+    some = whole[torch.from_numpy(random.permutation(len(whole))[:40_000])]
+    centres = learned_units(some, count, seed=seed)
+    for clip, hidden in zip(picked, heard):
+        phone[corpus.rows(clip)] = unit_of(hidden, centres).numpy()
+    return phone

@@ -17,7 +17,7 @@ from torch import nn
 log = logging.getLogger(__name__)
 
 SAVE_EVERY = 120  # seconds
-WARM = 200  # steps in which the learning rate rises
+WARM = 60  # steps in which the learning rate rises
 
 
 class Clock:

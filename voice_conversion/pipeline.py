@@ -39,6 +39,7 @@ class Plan(NamedTuple):
     octave: np.ndarray  # (n,) log2 Hz as it is
     target: np.ndarray  # (n,) as it shall be
     voiced: np.ndarray  # (n,) bool
+    shift: Shift  # the change of prosody at each frame
     asked: Samples  # the emotion wanted at each frame
     had: Samples  # the emotion that the recording has
 
@@ -145,17 +146,19 @@ class VoiceGenerator:
         median = float(np.median(np.log2(hz[hz > 0]))) if (hz > 0).any() else 7.0
         octave, target = features.filled(hz), moved(hz, median, shift)
         if tempo == "keep" or np.allclose(shift.pace, 1):
-            return Plan(samples, octave, target, hz > 0, asked, had)
+            return Plan(samples, octave, target, hz > 0, shift, asked, had)
         at = places(shift.pace)
         near = np.rint(at).astype(int).clip(0, len(hz) - 1)
-        asked, had = (Samples(*(part[near] for part in one)) for one in (asked, had))
+        asked, had, shift = (type(one)(*(part[near] for part in one)) for one in (asked, had, shift))
         between = lambda track: np.interp(at, np.arange(len(hz)), track).astype(np.float32)
-        return Plan(stretch(samples, at), between(octave), between(target), (hz > 0)[near], asked, had)
+        return Plan(stretch(samples, at), between(octave), between(target), (hz > 0)[near], shift, asked, had)
 
     def shift(self, asked: Samples, had: Samples) -> Shift:
         """The change of prosody between two emotions."""
         new, old = self.prosody(asked), self.prosody(had)
-        return type(new)(new.height - old.height, new.range / old.range, new.pace / old.pace)
+        factors = {name: getattr(new, name) / getattr(old, name) for name in ("range", "pace", "life", "swing")}
+        sums = {name: getattr(new, name) - getattr(old, name) for name in ("height", "onset", "end", "tone")}
+        return type(new)(**factors, **sums)
 
     def _phrase(self, plan: Plan, first: int, last: int, vector: Tensor, phase: float, generator, steps: int,
                 solver: str, guidance: float) -> np.ndarray:  # fmt: skip
@@ -172,11 +175,18 @@ class VoiceGenerator:
             mel = features.mel(tensor(plan.samples[low * features.HOP : high * features.HOP]))
             here, there = self.voices(plan, part, mel, vector)
             new = edit(self.decoder, mel, here, there, steps, solver, guidance, generators=[generator])
+            new = tensor(self._coloured(new, mel, plan, part))
             target = tensor(plan.target[part])
             start = phase - float(np.sum(2.0 ** plan.target[low:first]) * features.HOP / features.RATE)
             wave = self.vocoder(new, target, here.voiced, generator=generator, start=start)[0].cpu().numpy()
         begin = (first - low) * features.HOP
         return wave[begin : begin + (last - first) * features.HOP + FADE]
+
+    def _coloured(self, new: Tensor, mel: Tensor, plan: Plan, part: slice) -> np.ndarray:
+        from voice_conversion.prosody import coloured, loud
+
+        old, shift = mel[0].cpu().numpy(), type(plan.shift)(*(value[part] for value in plan.shift))
+        return coloured(new[0].cpu().numpy(), old, loud(old, plan.voiced[part]), shift)
 
     def voices(self, plan: Plan, part: slice, mel: Tensor, vector: Tensor):
         """What the network is told of the recording, and of what it shall become."""

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from gen import checkpoints
 from gen.emotion.spec import EMBEDDING
 from voice_conversion import corpus as recordings
-from voice_conversion.average_voice import AverageVoice, SpokenCrops, dictionary
+from voice_conversion.average_voice import AverageVoice, SpokenCrops, dictionary, unit_labels
 from voice_conversion.clock import Clock
 from voice_conversion.corpus import Corpus
 from voice_conversion.emoreg import training
@@ -38,16 +38,21 @@ class Settings(BaseModel):
     seed: int = 0
     conditioner: str = "direction"
     speaker: str = "speaker-encoder"  # checkpoint
-    start: str = "voice-compact"  # checkpoint that fine-tuning begins with
+    start: str = "voice-compact"  # checkpoint that fine-tuning begins with, and that learned units are heard by
+    units: int = 0  # learned units in the place of phones, for recordings without an alignment
 
 
 def encoder(corpus: Corpus, out: Path, minutes: float, settings: Settings) -> None:
-    """The average voice of the training voices' phonemes, and the network that hears it."""
-    model = AverageVoice(len(corpus.phones))
-    train = np.concatenate([np.arange(c.start, c.start + c.frames) for c in corpus.clips
-                            if c.group == "aligned" and c.part == "train"])  # fmt: skip
-    model.table.copy_(torch.from_numpy(dictionary(corpus.mel[train], corpus.phone[train], len(corpus.phones))))
-    crops = SpokenCrops(corpus, "train", seed=settings.seed)
+    """The average voice of the training voices' phonemes, or of learned units, and the network that hears it."""
+    phone, count = np.asarray(corpus.phone), settings.units or len(corpus.phones)
+    if settings.units:
+        hear = checkpoints.load(settings.start, AverageVoice, "encoder").float().eval()
+        phone = unit_labels(corpus, hear, count, seed=settings.seed)
+    model = AverageVoice(count)
+    known = [c for c in corpus.clips if c.part == "train" and phone[c.start] >= 0]
+    train = np.concatenate([np.arange(c.start, c.start + c.frames) for c in known])
+    model.table.copy_(torch.from_numpy(dictionary(corpus.mel[train], phone[train], count)))
+    crops = SpokenCrops(corpus, phone, "train", seed=settings.seed)
 
     def step(clock: Clock) -> dict:
         mel, phone = crops.batch(32)
@@ -58,7 +63,7 @@ def encoder(corpus: Corpus, out: Path, minutes: float, settings: Settings) -> No
 
     def validate(model: AverageVoice) -> dict:
         with torch.no_grad():
-            values = model.loss(*SpokenCrops(corpus, "valid", vary=False).batch(64))[1]
+            values = model.loss(*SpokenCrops(corpus, phone, "valid", vary=False).batch(64))[1]
         return {f"valid_{name}": round(float(value), 4) for name, value in values.items()}
 
     Clock("encoder", model, out, minutes, {model: 2e-3}).run(step, validate)

@@ -7,7 +7,7 @@ from voice_conversion.average_voice import AverageVoice
 from voice_conversion.emoreg.score import Score
 from voice_conversion.features import RATE
 from voice_conversion.pipeline import VoiceGenerator
-from voice_conversion.prosody import Prosody
+from voice_conversion.prosody import SIZE, Prosody
 from voice_conversion.speaker import SpeakerEncoder
 from voice_conversion.vocoder import Vocoder
 
@@ -29,7 +29,10 @@ def voice(seconds=1.0, hz=140.0, seed=0, glide=0.2):
 def table():
     from gen.emotion.spec import CANONICAL
 
-    return np.array([SHIFTS.get(name, (0.0, 0.0, 0.0)) for name in CANONICAL])
+    rows = np.zeros((len(CANONICAL), SIZE))
+    for name, shift in SHIFTS.items():
+        rows[CANONICAL.index(name), : len(shift)] = shift
+    return rows
 
 
 def models():

@@ -11,7 +11,14 @@ from speech import voice
 from gen import media
 from voice_conversion import corpus as recordings
 from voice_conversion import features, measures
-from voice_conversion.average_voice import AverageVoice, dictionary, learned_units, unit_of
+from voice_conversion.average_voice import (
+    AverageVoice,
+    SpokenCrops,
+    dictionary,
+    learned_units,
+    unit_labels,
+    unit_of,
+)
 from voice_conversion.clock import Clock
 from voice_conversion.features import HOP, RATE
 from voice_conversion.judge import EMOTIONS, FEATURES, Judge, describe
@@ -111,6 +118,17 @@ def test_units_are_found_without_an_aligner():
     units = unit_of(frames, learned_units(frames, 3, seed=1))
     assert len({tuple(units[i : i + 50].tolist()) for i in (0, 50, 100)}) == 3
     assert all(len(set(units[i : i + 50].tolist())) == 1 for i in (0, 50, 100))
+
+
+def test_a_corpus_gets_units_in_the_place_of_phones(data, tmp_path):
+    corpus = recordings.build(data, tmp_path)
+    torch.manual_seed(0)
+    phone = unit_labels(corpus, AverageVoice(4, 16, 1).eval(), 6)
+    told = np.concatenate([phone[corpus.rows(c)] for c in corpus.clips if c.part != "test"])
+    assert told.min() == 0 and told.max() <= 5 and len(set(told.tolist())) > 3
+    assert (phone[corpus.rows(corpus.clips[4])] == -1).all()
+    mel, units = SpokenCrops(corpus, phone, "train", 16).batch(3)
+    assert mel.shape == (3, 16, 80) and units.shape == (3, 16) and mel.isfinite().all()
 
 
 def test_the_average_voice_is_learned():

@@ -4,6 +4,7 @@ A speaker is told by recordings of his other than the one to learn, so that his 
 """
 
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor
 from gen.emotion.spec import Emotion, EmotionCurve
 from voice_conversion import features, speaker
 from voice_conversion.average_voice import AverageVoice
-from voice_conversion.corpus import Clip, Corpus
+from voice_conversion.corpus import Corpus
 from voice_conversion.emoreg.score import Score, Voice
 
 DROP = 0.1  # share of items without their emotion, for guidance
@@ -52,9 +53,10 @@ def speakers(corpus: Corpus, model: speaker.SpeakerEncoder, path: Path, each: in
     return np.load(path)
 
 
-def curve_of(clip: Clip) -> EmotionCurve:
+@cache
+def curve_of(emotion: str, level: float) -> EmotionCurve:
     """The emotion that a recording was acted in, at its level."""
-    return EmotionCurve.constant(Emotion.parse(clip.emotion).model_copy(update={"intensity": clip.level}))
+    return EmotionCurve.constant(Emotion.parse(emotion).model_copy(update={"intensity": level}))
 
 
 class EmotionalCrops:
@@ -82,7 +84,7 @@ class EmotionalCrops:
             cell = cells[self.random.integers(len(cells))]
             index = cell[self.random.integers(len(cell))]
             rows.append(self._crop(index))
-            curves.append(curve_of(self.corpus.clips[index]))
+            curves.append(curve_of(self.corpus.clips[index].emotion, self.corpus.clips[index].level))
         return (*(torch.from_numpy(np.stack(part)) for part in zip(*rows)), curves)
 
     def _crop(self, index: int) -> tuple[np.ndarray, ...]:
