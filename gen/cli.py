@@ -177,12 +177,19 @@ def _run(plan, options) -> Counter:
 
 
 def _add_kind(command: argparse.ArgumentParser, kind: str) -> None:
-    """Options for the fields of a kind's task class."""
+    """Options for the fields of a kind's task class; files that there is no task without are named first."""
+    from gen.jobs.inputs import positional
     from gen.jobs.schema import task_class
 
     fields = command.add_argument_group(f"fields of a {kind} job")
-    for name, field in task_class(kind).model_fields.items():
+    cls = task_class(kind)
+    files = positional(cls)
+    for name, field in cls.model_fields.items():
         if name == "kind":
+            continue
+        if name in files:
+            many = {"nargs": "+"} if len(files) == 1 else {}
+            fields.add_argument(name, metavar=name.upper(), type=text, help=field.description, **many)
             continue
         required, default = field.is_required(), field.get_default(call_default_factory=True)
         note = "required" if required else "optional" if default is None else f"default: {default}"
@@ -193,10 +200,6 @@ def _add_kind(command: argparse.ArgumentParser, kind: str) -> None:
             facts |= {"nargs": "+", "type": text, "metavar": "TEXT"}
         else:
             facts |= {"type": text, "metavar": METAVARS.get(field.annotation, "TEXT")}
-        if required and field.annotation is Path:  # an input file that there is no task without
-            del facts["dest"], facts["metavar"]
-            fields.add_argument(name, metavar=(field.alias or name).upper(), **facts)
-            continue
         option = f"--{(field.alias or name).replace('_', '-')}"
         fields.add_argument(option, default=argparse.SUPPRESS, required=required, **facts)
     _add_rendering(command)
@@ -204,22 +207,37 @@ def _add_kind(command: argparse.ArgumentParser, kind: str) -> None:
 
 
 def _render_one(options) -> None:
-    """Render the one task that the options describe, under a name that tells what was asked for."""
-    from gen.jobs.jobfile import slug
+    """Render what the options describe, one task for each input file, under names that tell what was asked for."""
+    from gen.jobs.inputs import inputs, positional
     from gen.jobs.plan import plan_tasks
-    from gen.jobs.schema import parse_task, task_class, with_paths
+    from gen.jobs.schema import task_class
 
-    fields = task_class(options.kind).model_fields
-    given = {name: value for name, value in vars(options).items() if name in fields}
+    cls = task_class(options.kind)
+    given = {name: value for name, value in vars(options).items() if name in cls.model_fields}
+    files = positional(cls)
+    many = [given | {files[0]: name} for name in inputs(given[files[0]])] if len(files) == 1 else [given]
+    tasks = {}
+    for name, task in (_named(cls, one) for one in many):
+        twins = sum(other == name or other.startswith(f"{name}~") for other in tasks)  # of other folders
+        tasks[f"{name}~{twins + 1}" if twins else name] = task
+    if options.out.suffix and len(tasks) == 1:
+        tasks, options.out = {options.out.stem: task}, options.out.parent
+    _run(plan_tasks(tasks), options)
+
+
+def _named(cls, given: dict) -> tuple:
+    """A name and the task of some options."""
+    from gen.jobs.inputs import positional
+    from gen.jobs.jobfile import slug
+    from gen.jobs.schema import parse_task, with_paths
+
+    fields = cls.model_fields
     task = with_paths(parse_task(given), Path.absolute)
     files = {name for name in given if isinstance(getattr(task, name), Path)}
     said = {name: Path(v).stem if name in files else v for name, v in given.items() if isinstance(v, str)}
-    untold = {"kind", "emotion"}  # clear from their values
+    untold = {"kind", "emotion", *positional(cls)}  # clear from their values
     parts = [slug(v) if name in untold else f"{fields[name].alias or name}-{slug(v)}" for name, v in said.items()]
-    name = "-".join(parts)[:100].strip("-.")
-    if options.out.suffix:
-        name, options.out = options.out.stem, options.out.parent
-    _run(plan_tasks({name: task}), options)
+    return "-".join(parts)[:100].strip("-."), task
 
 
 # ---------------------------------------------------------------- checkpoints, research

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from music.beats import Beats, track
 from music.chords import estimate
 from music.data import emopia, read_notes
-from music.labels import MAJOR, MINOR, Labeller, anchored, features
+from music.labels import MAJOR, MINOR, Labeller, anchored, features, signs
 from music.score import bar_lines, to_notes
 from music.tokens import BAR, BEAT, CHORD, CONTI, DURATION, PITCH, TEMPO, VELOCITY, Vocabulary, encode, quantise
 
@@ -126,7 +126,7 @@ def feelings(labeller: Labeller, windows: list, scale: tuple[np.ndarray, np.ndar
     for x in windows:
         found.append(found[-1] if x is None else labeller(x[None], scale)[0])
     found = np.array(found[1:], dtype=np.float32)
-    return anchored(found, quadrant) if quadrant else found
+    return anchored(found, signs(quadrant)) if quadrant else found
 
 
 def save(pieces: list[Piece], path: Path) -> None:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from gen.emotion.spec import Emotion, EmotionCurve, Keyframe
+
+CORNER = 0.6  # of valence and arousal where a quadrant is named, Q1 to Q4
 MAJOR = np.array([6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88])
 MINOR = np.array([6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17])  # Krumhansl 1990
 
@@ -74,17 +77,18 @@ class Labeller:
         z = (x - self.mean) / self.spread
         self.valence = Logistic(z, np.isin(quadrant, (1, 4)).astype(float))
         self.arousal = Logistic(z, np.isin(quadrant, (1, 2)).astype(float))
+        self.gain = np.arctanh(np.median(np.abs(self(x)), axis=0).clip(0, 0.99)) / CORNER
 
     def save(self, path: Path) -> None:
         weights = {"valence": self.valence.weight, "arousal": self.arousal.weight}
-        values = {"mean": self.mean, "spread": self.spread} | weights
+        values = {"mean": self.mean, "spread": self.spread, "gain": self.gain} | weights
         path.write_text(json.dumps({name: value.tolist() for name, value in values.items()}))
 
     @classmethod
     def load(cls, path: Path) -> "Labeller":
         values = {name: np.array(value) for name, value in json.loads(path.read_text()).items()}
         self = cls.__new__(cls)
-        self.mean, self.spread = values["mean"], values["spread"]
+        self.mean, self.spread, self.gain = values["mean"], values["spread"], values["gain"]
         for name in ("valence", "arousal"):
             logistic = Logistic.__new__(Logistic)
             logistic.weight = values[name]
@@ -97,8 +101,28 @@ class Labeller:
         z = ((x - mean) / spread).clip(-4, 4)
         return np.column_stack((self.valence(z), self.arousal(z))) * 2 - 1
 
+    def asked(self, points: np.ndarray) -> np.ndarray:
+        """Valence and arousal (n, 2) as people name them -> the estimates (n, 2) that such music gets.
 
-def anchored(estimate: np.ndarray, quadrant: int) -> np.ndarray:
-    """(n, 2) estimates of a labelled clip -> the same, in the half the annotator chose: 0.3 at least, 1 at most."""
-    sign = np.array([1 if quadrant in (1, 4) else -1, 1 if quadrant in (1, 2) else -1])
+        A quadrant's corner comes to the median clip of training, whose estimates are near 1 for arousal.
+        """
+        return np.tanh(self.gain * points)
+
+
+def anchored(estimate: np.ndarray, sign: np.ndarray) -> np.ndarray:
+    """(n, 2) estimates of labelled clips -> the same, in the half that the annotator chose: 0.3 at least, 1 at most."""
     return sign * (0.3 + 0.7 * (estimate * sign + 1) / 2)
+
+
+def signs(quadrant: int) -> np.ndarray:
+    """(2,) the signs of valence and arousal in a quadrant 1..4."""
+    return np.array([1 if quadrant in (1, 4) else -1, 1 if quadrant in (1, 2) else -1])
+
+
+def curve_of(feeling: np.ndarray, dominance: float = 0.0) -> EmotionCurve:
+    """(bars, 2) valence and arousal -> a curve that holds each value until it changes."""
+    changes = np.concatenate(([0], 1 + np.flatnonzero(np.any(np.diff(feeling, axis=0) != 0, axis=1))))
+    points = [(float(bar), Emotion(vad=(*map(float, feeling[bar]), dominance))) for bar in changes]
+    return EmotionCurve(
+        keyframes=tuple(Keyframe(at=at, emotion=emotion, ease="hold") for at, emotion in points), unit="bars"
+    )

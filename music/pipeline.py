@@ -12,7 +12,7 @@ import numpy as np
 from gen import checkpoints, media
 from gen.emotion.spec import Emotion, EmotionCurve
 from music.corpus import from_bar, home, transpose
-from music.labels import Labeller, features
+from music.labels import Labeller, anchored, curve_of, features
 from music.task import CANDIDATES, GUIDANCE, TEMPERATURE
 from music.tokens import BAR, BEAT, METRICAL, Grid, Vocabulary, decode, encode, violation
 
@@ -144,8 +144,7 @@ class MusicGenerator:
         """Mean squared distance in valence and arousal between what is asked and heard, over halves of the new bars."""
         lines, notes, total = piece.bars[-bars:], piece.notes, 0.0
         for half in np.array_split(np.arange(bars), 2 if bars >= 8 else 1):
-            asked = curve.sample(half.astype(float))
-            want = (asked.vad * asked.intensity[:, None]).mean(0)[:2].clip(-1, 1)
+            want = self.critic.asked(points_of(curve, half)).mean(0)
             end = lines[half[-1] + 1] if half[-1] + 1 < bars else np.inf
             heard = notes[(notes[:, 0] >= lines[half[0]] - 1e-6) & (notes[:, 0] < end - 1e-6)]
             total += float(((self.critic(features(heard)[None])[0] - want) ** 2).sum())
@@ -234,9 +233,12 @@ class Passes:
         return [r[n - 1 :].cpu().numpy() for r, n in zip(made, lengths.tolist(), strict=True)]
 
     def _conditions(self, model, curves: Sequence[EmotionCurve], first: int, bars: int) -> Tensor:
-        """(b, bars, c) what ``model`` is told in each bar from ``first`` on."""
-        emotion = model.emotion
-        prepared = emotion.prepare(curves, [float(bar) for bar in range(first, first + bars)])
+        """(b, bars, c) what ``model`` is told in each bar from ``first`` on: labels like those it was trained with."""
+        emotion, frames, critic = model.emotion, np.arange(first, first + bars, dtype=float), self.generator.critic
+        if critic is not None:
+            asked = [critic.asked(points_of(curve, frames)) for curve in curves]
+            curves, frames = [curve_of(anchored(e, np.sign(e))) for e in asked], frames - first
+        prepared = emotion.prepare(curves, frames)
         return emotion(**{name: x.to(self.generator.device) for name, x in prepared.items()}).tokens
 
 
@@ -244,6 +246,12 @@ def last_bars(rows: np.ndarray, count: int) -> np.ndarray:
     """The last ``count`` bars of rows (T, 7), or all there are."""
     lines = np.flatnonzero(rows[:, BEAT] == BAR)
     return from_bar(rows, lines[-count]) if len(lines) >= count else rows
+
+
+def points_of(curve: EmotionCurve, bars: np.ndarray) -> np.ndarray:
+    """(n, 2) the valence and arousal that ``curve`` asks for in each of the ``bars`` (n,)."""
+    asked = curve.sample(bars.astype(float))
+    return (asked.vad * asked.intensity[:, None])[:, :2].clip(-1, 1)
 
 
 def mirrored(curve: EmotionCurve) -> EmotionCurve:

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 from gen.emotion.spec import EmotionCurve
 from gen.jobs.schema import Task
 
-GUIDANCE, TEMPERATURE, CANDIDATES = 3.0, 0.95, 4  # how pieces are drawn unless one asks otherwise
+GUIDANCE, TEMPERATURE, CANDIDATES = 1.0, 1.0, 4  # how pieces are drawn unless one asks otherwise
 
 
 def _in_bars(curve: EmotionCurve) -> EmotionCurve:

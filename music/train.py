@@ -17,10 +17,10 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from gen.emotion.spec import Emotion, EmotionCurve, Keyframe
 from gen.nn import lengths_to_mask
 from music import corpus
 from music.corpus import GROUPS, Batch, Passages, Piece
+from music.labels import curve_of
 from music.muser.condition import at_bar
 from music.muser.model import MusER
 from music.muser.prior import FAR, Prior
@@ -53,18 +53,6 @@ class Settings(BaseModel):
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def curve_of(feeling: np.ndarray, dominance: float) -> EmotionCurve:
-    """(bars, 2) valence and arousal -> a curve that holds each value until it changes.
-
-    Corpora say nothing of dominance: a random one teaches the model to leave it alone.
-    """
-    changes = np.concatenate(([0], 1 + np.flatnonzero(np.any(np.diff(feeling, axis=0) != 0, axis=1))))
-    points = [(float(bar), Emotion(vad=(*map(float, feeling[bar]), dominance))) for bar in changes]
-    return EmotionCurve(
-        keyframes=tuple(Keyframe(at=at, emotion=emotion, ease="hold") for at, emotion in points), unit="bars"
-    )
-
-
 class Data:
     """Passages as tensors on a device, with conditions per step from a model's own conditioner."""
 
@@ -90,6 +78,7 @@ class Data:
 
     def conditions(self, model: nn.Module, batch: Batch, drop: float) -> Tensor:
         """One condition a bar (b, bars, c); a share ``drop`` of the items gets the null instead."""
+        # corpora say nothing of dominance: a random one teaches the model to leave it alone
         curves = [curve_of(f, self.random.uniform(-1, 1)) for f in batch.feeling]
         frames = np.arange(max(len(f) for f in batch.feeling))
         prepared = {k: v.to(self.settings.device) for k, v in model.emotion.prepare(curves, frames).items()}

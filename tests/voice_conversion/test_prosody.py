@@ -1,0 +1,118 @@
+"""Shifts are fitted from parallel readings, follow emotion and intensity, and move a track as they say."""
+
+import numpy as np
+import pytest
+from speech import SHIFTS, table
+
+from gen.emotion.spec import CANONICAL, EmotionCurve
+from voice_conversion.corpus import Clip
+from voice_conversion.prosody import SIGN, Prosody, Shift, bow, coloured, level, measure, moved
+from voice_conversion.stretch import places, stretch
+
+LEVELS = (0.75, 1.25)
+
+
+def clip(emotion, level, group="ravdess"):
+    return Clip(0, 0, "a", group, "train", emotion, level, "1", "", "")
+
+
+def test_slopes_through_zero_are_found_again():
+    spoken = {"happy": "happy", "sad": "sad", "anger": "angry"}
+    rows = [(clip(spoken[name], level), level * table()[CANONICAL.index(name)] * SIGN)
+            for name in SHIFTS for level in LEVELS]  # fmt: skip
+    fitted = Prosody.fit(rows, contrast=0).table
+    for name, wanted in SHIFTS.items():
+        np.testing.assert_allclose(fitted[CANONICAL.index(name)][:3], wanted, atol=1e-9)
+    assert np.abs(fitted[CANONICAL.index("contempt")]).max() > 0  # from its point, as no clips say
+    drawn = Prosody.fit(rows, contrast=0.5).table
+    names = [CANONICAL.index(name) for name in SHIFTS]
+    np.testing.assert_allclose(drawn[names].mean(0), fitted[names].mean(0), atol=1e-9)
+    np.testing.assert_allclose(drawn[names].std(0), 1.5 * fitted[names].std(0), atol=1e-9)
+
+
+@pytest.mark.parametrize("text", ["neutral", "happy @ 0", "v=0 a=0 d=0"])
+def test_neutral_changes_nothing(text):
+    shift = Prosody(table())(EmotionCurve.parse(text).sample([0.0]))
+    np.testing.assert_allclose([shift.height[0], shift.range[0], shift.pace[0]], [0, 1, 1], atol=5e-3)
+
+
+def test_intensity_scales_and_away_from_turns_round():
+    prosody = Prosody(table())
+    at = lambda text: prosody(EmotionCurve.parse(text).sample([0.0])).height[0]
+    assert at("happy @ 0.5") == pytest.approx(at("happy") / 2, rel=1e-5)
+    assert at("happy") > 0.2 > 0 > at("-happy")
+
+
+def test_it_is_kept(tmp_path):
+    Prosody(table()).save(tmp_path / "prosody.json")
+    np.testing.assert_allclose(Prosody.load(tmp_path / "prosody.json").table, table(), atol=1e-4)
+
+
+def test_a_track_moves_by_height_and_range():
+    octave = 7.5 + 0.4 * np.sin(np.arange(200) / 30)
+    shift = Prosody(table())(EmotionCurve.parse("happy").sample(np.arange(200.0)))
+    found = moved(2**octave, 7.5, shift)
+    np.testing.assert_allclose(found, 7.5 + shift.height[0] + (octave - 7.5) * shift.range[0], atol=0.02)
+    still = moved(2**octave, 7.5, Prosody(0 * table())(EmotionCurve.parse("happy").sample(np.arange(200.0))))
+    np.testing.assert_allclose(still, octave, atol=1e-5)
+    quick = octave + 0.02 * (-1) ** np.arange(200)
+    lively = moved(2**quick, 7.5, shift._replace(life=np.full(200, 2.0))) - found
+    assert np.abs(lively[20:-20]).mean() == pytest.approx(0.04, rel=0.1)
+
+
+def test_measures_of_a_reading():
+    hz = np.where(np.arange(100) % 10 < 8, 2 ** np.linspace(7, 8, 100), 0)
+    loud = np.where((np.arange(100) > 9) & (np.arange(100) < 90), 0.0, -20.0)
+    mel = loud[:, None] + np.linspace(1, -1, 80)
+    middle, spread, seconds, _, _, onset, end, *tone = measure(hz, mel)
+    assert middle == pytest.approx(7.5, abs=0.02)
+    assert spread == pytest.approx(np.log2(0.8), abs=0.1)
+    assert 2**seconds == pytest.approx(80 * 256 / 22050, rel=0.01)
+    assert end == pytest.approx(1 / 3, abs=0.02) and onset == pytest.approx(-1 / 3, abs=0.02)
+    np.testing.assert_allclose(tone, np.linspace(0.9625, -0.9625, 20), atol=0.01)
+
+
+def test_each_phrase_is_bent_by_itself():
+    voiced = np.concatenate((np.ones(90, bool), np.zeros(40, bool), np.ones(60, bool)))
+    shift = Prosody(table())(EmotionCurve.parse("neutral").sample(np.zeros(190)))
+    bent = bow(voiced, shift._replace(onset=np.full(190, 0.1), end=np.full(190, 0.3)))
+    for phrase in (bent[:90], bent[130:]):
+        thirds = [part.mean() for part in np.array_split(phrase, 3)]
+        np.testing.assert_allclose(thirds, [0.1, -0.4, 0.3], atol=0.16)
+        assert thirds[2] > thirds[0] > thirds[1] and np.abs(np.diff(phrase)).max() < 0.06
+    assert not bent[90:130].any()
+
+
+def test_tone_and_dynamics_are_what_is_asked_for_in_all():
+    random = np.random.default_rng(0)
+    old = random.normal(size=(60, 80)) + np.sin(np.arange(60) / 3)[:, None]
+    tilt = np.linspace(-0.5, 0.5, 80)
+    shift = Shift(*(np.ones(60),) * 7, np.tile(tilt, (60, 1)))
+    sounding = np.ones(60, bool)
+    for begun in (old, old + 0.5 * tilt):  # whatever the network did already
+        change = (coloured(begun, old, sounding, shift) - old).mean(0)
+        assert np.corrcoef(change, tilt)[0, 1] > 0.99
+        assert np.ptp(change) == pytest.approx(1.0, abs=0.25)
+    wider = coloured(old, old, sounding, shift._replace(tone=0 * shift.tone, swing=np.full(60, 1.5)))
+    assert level(wider).std() > 1.2 * level(old).std()
+    assert coloured(old, old, ~sounding, shift) is old
+
+
+@pytest.mark.parametrize("pace", [0.8, 1.0, 1.3])
+def test_a_tone_keeps_its_pitch_at_any_pace(pace):
+    from voice_conversion.features import HOP, RATE, track
+
+    t = np.arange(100 * HOP) / RATE
+    tone = (0.3 * np.sin(2 * np.pi * 150 * t) + 0.2 * np.sin(2 * np.pi * 300 * t)).astype(np.float32)
+    at = places(np.full(100, pace))
+    assert len(at) == pytest.approx(100 / pace, abs=1)
+    made = stretch(tone, at)
+    assert len(made) == len(at) * HOP
+    found = track(made)[5:-5]
+    np.testing.assert_allclose(found, 150, rtol=0.01)
+    assert np.std(np.abs(made[1000:-1000])) == pytest.approx(np.std(np.abs(tone)), rel=0.05)
+
+
+def test_places_follow_a_pace_that_changes():
+    at = places(np.concatenate((np.full(50, 2.0), np.full(50, 0.5))))
+    assert len(at) == 125 and at[24] == pytest.approx(48.5, abs=1) and (np.diff(at) > 0).all()

@@ -1,0 +1,78 @@
+"""A recording with another emotion, not another recording: what the network says of the change is added to it.
+
+Two diffusions run side by side with the same noise. One ends at the recording itself; the other takes the network's
+score under the new emotion and pitch, corrected by what the network gets wrong about the recording under its own
+(after CycleDiffusion, "A Latent Space of Stochastic Diffusion Models", 2022). With nothing changed it gives back the
+recording, whatever the number of steps.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Generator, Tensor
+
+from gen.diffusion import MeanRevertingScheduler, draw, sample, wide
+from voice_conversion import features
+from voice_conversion.emoreg.score import Score, Voice
+
+MOVED = 0.1  # octaves: a pitch that moved by more is another one
+
+
+class Pair:
+    """The score of both diffusions, for :func:`gen.diffusion.sample`; rows of x are all sources, then all targets."""
+
+    def __init__(self, model: Score, source: Tensor, here: Voice, there: Voice, guidance: float):
+        self.model, self.source, self.here, self.there = model, source, here, there
+        self.guidance, self.keep, self.sde = guidance, kept(here, there), model.sde
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        own, new = x.chunk(2)
+        gamma, at = wide(self.sde.gamma(0.0, t[: len(own)]), own), t[: len(own)]
+        exact = -(own - gamma * self.source - (1 - gamma) * self.here.mean) / (1 - gamma**2)
+        voices, states, times = self.here.cat(self.there), [own, new], [at, at]
+        if self.guidance != 1:
+            voices = voices.cat(self.there._replace(emotion=self.here.emotion))
+            states, times = [own, new, new], [at, at, at]
+        found = self.model(torch.cat(states), torch.cat(times), voices).split(len(own))
+        aimed = found[1] if self.guidance == 1 else found[2] + self.guidance * (found[1] - found[2])
+        wrong = ((exact - found[0])[:, :, None] @ self.keep)[:, :, 0]
+        return torch.cat((exact, aimed + wrong))
+
+
+def kept(here: Voice, there: Voice) -> Tensor:
+    """(b, n, 80, 80): how what the network gets wrong about a frame's bands is taken over to the new frame.
+
+    All of it where the pitch stays. Where it moves, only what is smooth over the distance of two harmonics: the rest
+    are the harmonics of the old pitch, which a window of that width has a zero at.
+    """
+    centre = torch.as_tensor(features.centres(), dtype=torch.float32, device=here.octave.device)
+    spacing = torch.gradient(centre)[0]
+    width = (2 ** here.octave[..., None] / spacing).clamp_min(1e-3)[..., None]  # bands between two harmonics
+    apart = torch.arange(len(centre), device=centre.device)[:, None] - torch.arange(len(centre), device=centre.device)
+    smooth = torch.where(apart.abs() < width, 1 + (math.pi * apart / width).cos(), 0.0)
+    smooth = smooth / smooth.sum(-1, keepdim=True)
+    moved = ((there.octave - here.octave).abs() / MOVED).clamp(max=1) * here.voiced
+    same = torch.eye(len(centre), device=centre.device)
+    return torch.lerp(same.expand_as(smooth), smooth, moved[..., None, None]).mT
+
+
+def edit(model: Score, source: Tensor, here: Voice, there: Voice, steps: int = 10, solver: str = "ml",
+         guidance: float = 1.0, *, generators: Sequence[Generator],
+         progress: Callable[[float], None] | None = None) -> Tensor:  # fmt: skip
+    """Mel (b, n, 80) as it would be with ``there`` in place of ``here``; both have one ``mean``.
+
+    One generator of random numbers for each item.
+    """
+    start = model.sde.start(draw(source, list(generators)), here.mean, source)
+    scheduler = MeanRevertingScheduler(model.sde, torch.cat((here.mean, there.mean)), solver)
+    pair = Pair(model, source, here, there, guidance)
+    both = [*generators, *map(twin, generators)]
+    return sample(pair, scheduler, torch.cat((start, start)), steps, generator=both, progress=progress).chunk(2)[1]
+
+
+def twin(generator: Generator) -> Generator:
+    """One that draws what the other will draw."""
+    made = Generator(generator.device)
+    made.set_state(generator.get_state())
+    return made

@@ -1,0 +1,136 @@
+"""``affekt evaluate voice --out DIR --set data=DATA``: what is heard in conversions of speakers never trained on.
+
+Everything is brought to one loudness before it is measured. Real speech, the recordings themselves and copies through
+the vocoder stand in the same tables. The judge learned from other speakers, and nothing that converts learned from it.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from gen import checkpoints, registry
+from gen.emotion.spec import EmotionCurve
+from gen.evaluate.report import Estimate, Report
+from voice_conversion import corpus as recordings
+from voice_conversion import features, findings
+from voice_conversion.corpus import Clip, Corpus, levelled
+from voice_conversion.judge import EMOTIONS, Judge
+from voice_conversion.pipeline import SPEAKER, VoiceGenerator
+from voice_conversion.speaker import RATE, SpeakerEncoder
+
+JUDGE = "voice-judge"
+TARGETS = EMOTIONS[1:]
+LEVELS = tuple(np.arange(0, 2.01, 0.25))
+
+
+class Settings(BaseModel):
+    """What ``--set`` may change."""
+
+    model_config = ConfigDict(extra="forbid")
+    data: Path
+    model: str = "voice-compact"
+    judge: str = JUDGE
+    files: int = 30  # recordings converted to each emotion
+    sweep: int = 6  # of them at every intensity
+    sentences: int = 12  # of other voices, for words and quality
+    steps: int = 10
+    guidance: float = 1.5
+    seed: int = 0
+
+
+class Made(NamedTuple):
+    """A conversion and what it was made of."""
+
+    clip: Clip
+    emotion: str
+    level: float
+    samples: np.ndarray
+    heard: np.ndarray  # (k,) the judge's shares
+
+
+class Bench:
+    """The models and the recordings of an evaluation."""
+
+    def __init__(self, settings: Settings, out: Path):
+        self.settings = settings
+        self.corpus: Corpus = recordings.build(settings.data, out / "corpus")
+        self.generator: VoiceGenerator = registry.get("generator", "voice").load([settings.model, SPEAKER])
+        self.judge = checkpoints.load(settings.judge, Judge).float().eval()
+        self.known = checkpoints.load(SPEAKER, SpeakerEncoder).float().eval()
+        self.test = [c for c in self.corpus.clips if c.part == "test"]
+        self.acted = [c for c in self.test if c.group != "aligned"]
+        self.random = np.random.default_rng(settings.seed)
+
+    def sources(self, count: int) -> list[Clip]:
+        """Neutral readings, speakers taking turns, half of them from RAVDESS."""
+        neutral = [c for c in self.acted if c.emotion == "neutral"]
+        halves = [[c for c in neutral if (c.group == "ravdess") == own] for own in (True, False)]
+        turns = [self._turns(half)[: count // 2 + (count % 2) * own] for own, half in zip((1, 0), halves)]
+        return [clip for half in turns for clip in half]
+
+    def _turns(self, clips: list[Clip]) -> list[Clip]:
+        speakers = sorted({c.speaker for c in clips})
+        queues = [[c for c in clips if c.speaker == s] for s in speakers]
+        queues = [[queue[i] for i in self.random.permutation(len(queue))] for queue in queues]
+        longest = max(map(len, queues), default=0)
+        return [queue[i] for i in range(longest) for queue in queues if i < len(queue)]
+
+    def convert(self, clip: Clip, emotion: str, level: float = 1.0, **how) -> Made:
+        curve = EmotionCurve.parse(f"{emotion} @ {level:g}")
+        how = {"steps": self.settings.steps, "guidance": self.settings.guidance} | how
+        made = self.generator.convert(self.corpus.samples(clip), curve, seed=self.settings.seed, **how)
+        return Made(clip, emotion, level, made, self.judge.hear(made))
+
+    @torch.inference_mode()
+    def copy(self, samples: np.ndarray) -> np.ndarray:
+        """Through the vocoder and back, nothing else."""
+        samples = levelled(samples)
+        hz = features.track(samples)
+        tensor = lambda x: torch.from_numpy(np.asarray(x, np.float32))[None]
+        noise = torch.Generator().manual_seed(self.settings.seed)
+        mel = features.mel(tensor(samples))
+        return self.generator.vocoder(mel, tensor(features.filled(hz)), tensor(hz > 0), generator=noise)[0].numpy()
+
+    def vector(self, samples: np.ndarray) -> np.ndarray:
+        import soxr
+
+        return self.known.embed(soxr.resample(samples, features.RATE, RATE)).numpy()
+
+
+def estimate(values, random: np.random.Generator, of: Callable = np.mean) -> Estimate:
+    """A statistic of values and its 95 % interval by bootstrap over them."""
+    values = np.asarray(values, float)
+    draws = [of(values[random.integers(len(values), size=len(values))]) for _ in range(500)]
+    return Estimate(float(of(values)), *map(float, np.quantile(draws, [0.025, 0.975])))
+
+
+def evaluate(out: Path, settings: dict[str, str] | None = None) -> None:
+    """Write ``report.json`` and ``report.html`` into ``out``."""
+    chosen = Settings(**(settings or {}))
+    bench = Bench(chosen, out)
+    report = Report(
+        "Emotional voice conversion",
+        f"`{chosen.model}`, {chosen.steps} steps, guidance {chosen.guidance:g}; recordings of speakers never trained "
+        f"on, judged by `{chosen.judge}`, which learned from other speakers.",
+    )
+    sources = bench.sources(chosen.files)
+    began = time.perf_counter()
+    made = [bench.convert(clip, emotion) for emotion in TARGETS for clip in sources]
+    seconds = sum(len(m.samples) for m in made) / features.RATE
+    speed = (time.perf_counter() - began) / seconds
+    findings.emotion(report, bench, made)
+    swept = sources[: chosen.sweep // 2] + sources[-(chosen.sweep - chosen.sweep // 2) :]
+    halves = findings.intensity(report, bench, swept, made)
+    findings.prosody(report, bench, made)
+    findings.parallel(report, bench, made)
+    findings.speaker(report, bench, made, halves)
+    findings.sound(report, bench)
+    report.section("Speed", "Pitch tracking, networks, vocoder and the judge, on this machine.")
+    report.table("Seconds a second", ["what", "seconds", "< 0.5"], [["conversion", speed, speed < 0.5]])
+    findings.players(report, bench, made)
+    report.write(out)

@@ -1,0 +1,215 @@
+"""From a recording and an emotion to a recording: what YAML, the command line and Python call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from gen import checkpoints, media
+from gen.emotion.spec import EMBEDDING, Emotion, EmotionCurve, Samples
+from gen.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from voice_conversion.average_voice import AverageVoice
+    from voice_conversion.emoreg.score import Score
+    from voice_conversion.prosody import Prosody, Shift
+    from voice_conversion.speaker import SpeakerEncoder
+    from voice_conversion.task import VoiceTask
+    from voice_conversion.vocoder import Vocoder
+
+SPEAKER = "speaker-encoder"
+PHRASE = 560  # frames that are converted in one go, about; cuts are made where it is quiet
+CONTEXT = 24  # frames heard beyond both ends of a phrase
+FADE = 64  # samples over which phrases are joined
+LEAST = 0.2  # seconds
+SILENCE = 1e-4  # RMS
+Progress = Callable[[float], None]
+
+
+class Plan(NamedTuple):
+    """A recording made ready: n frames, after the change of pace."""
+
+    samples: np.ndarray  # (n HOP,)
+    octave: np.ndarray  # (n,) log2 Hz as it is
+    target: np.ndarray  # (n,) as it shall be
+    voiced: np.ndarray  # (n,) bool
+    shift: Shift  # the change of prosody at each frame
+    asked: Samples  # the emotion wanted at each frame
+    had: Samples  # the emotion that the recording has
+
+
+class VoiceGenerator:
+    """The average voice's encoder, the score network, the vocoder and the speaker encoder, ready to speak."""
+
+    def __init__(self, encoder: AverageVoice, decoder: Score, vocoder: Vocoder, known: SpeakerEncoder,
+                 prosody: Prosody, device: str = "cpu"):  # fmt: skip
+        self.encoder, self.decoder, self.vocoder, self.known = (
+            model.to(device).float().eval().requires_grad_(False) for model in (encoder, decoder, vocoder, known)
+        )
+        self.prosody, self.device = prosody, device
+
+    @staticmethod
+    def reading(emotion: Emotion) -> str:
+        """What the voice makes of an emotion, in words."""
+        from voice_conversion.prosody import Prosody
+
+        prosody = Prosody.load(checkpoints.folder("voice-compact") / "prosody.json")
+        shift = prosody(EmotionCurve.constant(emotion).sample([0.0]))
+        semitones, pace = 12 * shift.height[0], 100 * (shift.pace[0] - 1)
+        return f"pitch {semitones:+.1f} semitones, its range x{shift.range[0]:.2f}, pace {pace:+.0f} %"
+
+    @staticmethod
+    def checkpoints(task: VoiceTask) -> tuple[str, ...]:
+        return (task.model, SPEAKER, *((EMBEDDING,) if task.reference else ()))
+
+    @classmethod
+    def load(cls, names: Sequence[str], device: str = "cpu") -> VoiceGenerator:
+        from voice_conversion.average_voice import AverageVoice
+        from voice_conversion.emoreg.score import Score
+        from voice_conversion.prosody import Prosody
+        from voice_conversion.speaker import SpeakerEncoder
+        from voice_conversion.vocoder import Vocoder
+
+        parts = ((AverageVoice, "encoder"), (Score, "decoder"), (Vocoder, "vocoder"))
+        models = (checkpoints.load(names[0], kind, part) for kind, part in parts)
+        prosody = Prosody.load(checkpoints.folder(names[0]) / "prosody.json")
+        return cls(*models, checkpoints.load(SPEAKER, SpeakerEncoder), prosody, device)
+
+    def render(self, task: VoiceTask, folder: Path, manifest: dict, progress: Callable[[float, str], None]):
+        """Write ``voice.wav`` into ``folder``."""
+        from voice_conversion.features import RATE
+
+        samples, _ = media.read_audio(task.source, RATE)
+        made = self.convert(
+            samples, task.aim(), spoken=task.spoken, tempo=task.tempo, steps=task.steps, solver=task.solver,
+            guidance=task.guidance, seed=task.seed, progress=lambda share: progress(share, "speaking"),
+        )  # fmt: skip
+        path = folder / "voice.wav"
+        media.write_audio(path, made, RATE, manifest)
+        return [path]
+
+    def convert(self, samples: np.ndarray, curve: EmotionCurve, **how) -> np.ndarray:
+        """(s,) at 22,050 Hz -> the same words in the emotion of ``curve``; see :meth:`stream` for what ``how`` is."""
+        from voice_conversion import features
+
+        made = np.concatenate(list(self.stream(samples, curve, **how)))
+        loud = features.loudness(made)
+        made = made * (features.loudness(samples) / loud) if loud > SILENCE else made
+        return (made / max(1.0, float(np.abs(made).max()))).astype(np.float32)
+
+    def stream(self, samples: np.ndarray, curve: EmotionCurve, *, spoken: EmotionCurve | None = None,
+               tempo: str = "auto", steps: int = 10, solver: str = "ml", guidance: float = 1.5, seed: int = 0,
+               progress: Progress = lambda share: None) -> Iterator[np.ndarray]:  # fmt: skip
+        """The converted recording phrase by phrase, at the loudness that the networks know."""
+        import soxr
+        import torch
+
+        from voice_conversion import features, speaker
+        from voice_conversion.corpus import levelled
+        from voice_conversion.task import NEUTRAL
+
+        if len(samples) < LEAST * features.RATE:
+            raise InputError(f"the recording is {len(samples) / features.RATE:.2f} s long: give at least {LEAST} s")
+        if features.loudness(samples) < SILENCE:
+            raise InputError("the recording is silent: give one with a voice in it")
+        plan = self.plan(levelled(samples), curve, spoken or NEUTRAL, tempo)
+        vector = self.known.embed(soxr.resample(samples, features.RATE, speaker.RATE)).to(self.device)
+        cuts = quiet_cuts(plan.samples)
+        tail, phase = np.zeros(0, np.float32), 0.0
+        for index, (first, last) in enumerate(pairwise(cuts)):
+            generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
+            wave = self._phrase(plan, first, last, vector, phase, generator, steps, solver, guidance)
+            phase += float(np.sum(2.0 ** plan.target[first:last]) * features.HOP / features.RATE)
+            fade = np.linspace(0, 1, len(tail), dtype=np.float32)
+            wave[: len(tail)] = wave[: len(tail)] * fade + tail * (1 - fade)
+            size = (last - first) * features.HOP
+            tail = wave[size : size + FADE].copy()
+            progress(last / cuts[-1])
+            yield wave[:size]
+
+    def plan(self, samples: np.ndarray, curve: EmotionCurve, spoken: EmotionCurve, tempo: str) -> Plan:
+        """Track the pitch, find what the curves ask for, change the pace."""
+        from voice_conversion import features
+        from voice_conversion.prosody import moved
+        from voice_conversion.stretch import places, stretch
+
+        hz = features.track(samples)
+        times = (np.arange(len(hz)) + 0.5) * features.HOP / features.RATE
+        asked, had = curve.sample(times), spoken.sample(times)
+        shift = self.shift(asked, had)
+        median = float(np.median(np.log2(hz[hz > 0]))) if (hz > 0).any() else 7.0
+        octave, target = features.filled(hz), moved(hz, median, shift)
+        if tempo == "keep" or np.allclose(shift.pace, 1):
+            return Plan(samples, octave, target, hz > 0, shift, asked, had)
+        at = places(shift.pace)
+        near = np.rint(at).astype(int).clip(0, len(hz) - 1)
+        asked, had, shift = (type(one)(*(part[near] for part in one)) for one in (asked, had, shift))
+        between = lambda track: np.interp(at, np.arange(len(hz)), track).astype(np.float32)
+        return Plan(stretch(samples, at), between(octave), between(target), (hz > 0)[near], shift, asked, had)
+
+    def shift(self, asked: Samples, had: Samples) -> Shift:
+        """The change of prosody between two emotions."""
+        new, old = self.prosody(asked), self.prosody(had)
+        factors = {name: getattr(new, name) / getattr(old, name) for name in ("range", "pace", "life", "swing")}
+        sums = {name: getattr(new, name) - getattr(old, name) for name in ("height", "onset", "end", "tone")}
+        return type(new)(**factors, **sums)
+
+    def _phrase(self, plan: Plan, first: int, last: int, vector: Tensor, phase: float, generator, steps: int,
+                solver: str, guidance: float) -> np.ndarray:  # fmt: skip
+        """Frames ``first`` to ``last``, and FADE samples more where the recording goes on."""
+        import torch
+
+        from voice_conversion import features
+        from voice_conversion.emoreg.edit import edit
+
+        low, high = max(first - CONTEXT, 0), min(last + CONTEXT, len(plan.octave))
+        part = slice(low, high)
+        tensor = lambda x: torch.from_numpy(np.ascontiguousarray(x, np.float32))[None].to(self.device)
+        with torch.inference_mode():
+            mel = features.mel(tensor(plan.samples[low * features.HOP : high * features.HOP]))
+            here, there = self.voices(plan, part, mel, vector)
+            new = edit(self.decoder, mel, here, there, steps, solver, guidance, generators=[generator])
+            new = tensor(self._coloured(new, mel, plan, part))
+            target = tensor(plan.target[part])
+            start = phase - float(np.sum(2.0 ** plan.target[low:first]) * features.HOP / features.RATE)
+            wave = self.vocoder(new, target, here.voiced, generator=generator, start=start)[0].cpu().numpy()
+        begin = (first - low) * features.HOP
+        return wave[begin : begin + (last - first) * features.HOP + FADE]
+
+    def _coloured(self, new: Tensor, mel: Tensor, plan: Plan, part: slice) -> np.ndarray:
+        from voice_conversion.prosody import coloured, loud
+
+        old, shift = mel[0].cpu().numpy(), type(plan.shift)(*(value[part] for value in plan.shift))
+        return coloured(new[0].cpu().numpy(), old, loud(old, plan.voiced[part]), shift)
+
+    def voices(self, plan: Plan, part: slice, mel: Tensor, vector: Tensor):
+        """What the network is told of the recording, and of what it shall become."""
+        import torch
+
+        from voice_conversion.emoreg.score import Voice
+
+        tensor = lambda x: torch.from_numpy(np.ascontiguousarray(x, np.float32))[None].to(self.device)
+        tokens = [self.decoder.emotion(**{name: tensor(value[part]) for name, value in one._asdict().items()}).tokens
+                  for one in (plan.had, plan.asked)]  # fmt: skip
+        voiced, mean = tensor(plan.voiced[part]), self.encoder(mel)
+        return tuple(Voice(mean, tensor(octave[part]), voiced, vector[None], token)
+                     for octave, token in zip((plan.octave, plan.target), tokens))  # fmt: skip
+
+
+def quiet_cuts(samples: np.ndarray) -> list[int]:
+    """Frames at which to cut a recording into phrases: the quietest within the second half of each PHRASE."""
+    from voice_conversion.features import HOP
+
+    power = np.square(samples.reshape(-1, HOP)).mean(1)
+    power = np.convolve(power, np.ones(5), "same")
+    cuts = [0]
+    while len(power) - cuts[-1] > 1.5 * PHRASE:
+        low = cuts[-1] + PHRASE // 2
+        cuts.append(low + int(power[low : cuts[-1] + PHRASE].argmin()))
+    return [*cuts, len(power)]

@@ -1,0 +1,87 @@
+"""Who speaks: a vector of unit length from speech at any level of loudness ("Generalized End-to-End Loss for Speaker
+Verification", ICASSP 2018). The network is that of the Resemblyzer package (Apache-2.0); ``affekt checkpoints convert
+speaker`` reads its weights.
+
+b batch, s samples at 16 kHz, n frames of 10 ms.
+"""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
+
+from gen.errors import CheckpointError
+from voice_conversion.features import hertz, slaney
+
+RATE = 16_000
+WINDOW, HOP, BANDS = 400, 160, 40
+PARTIAL = 160  # frames that the network hears at a time
+LEVEL = 10 ** (-30 / 20)  # RMS
+SILENT = 0.003  # of the power of the loud parts: what is quieter is left out
+SIZE = 256
+
+
+@functools.cache
+@torch.inference_mode(False)
+def _filters() -> Tensor:
+    edges = hertz(np.linspace(0, slaney(RATE / 2), BANDS + 2))
+    hz = np.linspace(0, RATE / 2, WINDOW // 2 + 1)
+    up = (hz[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    down = (edges[2:] - hz[:, None]) / (edges[2:] - edges[1:-1])
+    return torch.from_numpy(np.clip(np.minimum(up, down), 0, None) * 2 / (edges[2:] - edges[:-2])).float()
+
+
+def prepare(samples: np.ndarray) -> Tensor:
+    """(s,) at 16 kHz -> (p, 160, 40) stretches of power in bands, silence left out."""
+    frames = np.pad(samples, (0, -len(samples) % 480)).reshape(-1, 480)
+    power = np.square(frames).mean(1)
+    kept = np.convolve(power > SILENT * np.quantile(power, 0.95), np.ones(7), "same") > 0
+    heard = frames[kept].reshape(-1) if kept.any() else samples
+    heard = heard * (LEVEL / max(float(np.sqrt(np.square(heard).mean())), 1e-6))
+    heard = np.pad(heard, (0, max(0, PARTIAL * HOP - len(heard)))).astype(np.float32)
+    found = torch.stft(torch.from_numpy(heard), WINDOW, HOP, WINDOW, torch.hann_window(WINDOW), pad_mode="constant",
+                       return_complex=True)  # fmt: skip
+    bands = found.abs().square().T @ _filters()
+    starts = np.linspace(0, len(bands) - PARTIAL, max(1, round((len(bands) - PARTIAL) / 77) + 1)).astype(int)
+    return torch.stack([bands[start : start + PARTIAL] for start in starts])
+
+
+class SpeakerEncoder(ModelMixin, ConfigMixin):
+    """Three recurrent layers, a rectified projection, unit length."""
+
+    @register_to_config
+    def __init__(self, width: int = SIZE, layers: int = 3):
+        super().__init__()
+        self.lstm = nn.LSTM(BANDS, width, layers, batch_first=True)
+        self.linear = nn.Linear(width, SIZE)
+
+    def forward(self, bands: Tensor) -> Tensor:
+        """(p, n, 40) -> (p, 256)."""
+        _, (hidden, _) = self.lstm(bands)
+        found = self.linear(hidden[-1]).relu()
+        return found / found.norm(dim=1, keepdim=True).clamp_min(1e-6)
+
+    @torch.inference_mode()
+    def embed(self, samples: np.ndarray) -> Tensor:
+        """(s,) at 16 kHz -> (256,): the mean over stretches of 1.6 s, of unit length."""
+        mean = self(prepare(samples)).mean(0)
+        return mean / mean.norm().clamp_min(1e-6)
+
+
+def convert(source: Path, out: Path) -> None:
+    """Resemblyzer's ``pretrained.pt`` -> a checkpoint folder; sizes come from the tensors."""
+    if not source.is_file():
+        raise CheckpointError(f"{source} is not there: give the file pretrained.pt of the Resemblyzer package.")
+    state = torch.load(source, map_location="cpu", weights_only=True)["model_state"]
+    layers = sum(name.startswith("lstm.weight_hh") for name in state)
+    model = SpeakerEncoder(state["lstm.weight_hh_l0"].shape[1], layers)
+    known = {name: value for name, value in state.items() if not name.startswith("similarity")}
+    if known.keys() ^ model.state_dict().keys():
+        names = ", ".join(sorted(known.keys() ^ model.state_dict().keys()))
+        raise CheckpointError(f"{source} holds another network: {names} have no counterpart.")
+    model.load_state_dict(known)
+    model.half().save_pretrained(out)

@@ -1,0 +1,129 @@
+"""``affekt train voice --set stage=encoder|decoder|vocoder``: each stage resumes in OUT, which keeps the features.
+
+``stage=finetune`` takes a folder of one person's recordings as ``--data`` and adapts the shipped networks to it.
+"""
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from gen import checkpoints
+from gen.emotion.spec import EMBEDDING
+from voice_conversion import corpus as recordings
+from voice_conversion.average_voice import AverageVoice, SpokenCrops, dictionary, unit_labels
+from voice_conversion.clock import Clock
+from voice_conversion.corpus import Corpus
+from voice_conversion.emoreg import training
+from voice_conversion.emoreg.score import Score
+from voice_conversion.prosody import Prosody, shifts
+from voice_conversion.speaker import SpeakerEncoder
+from voice_conversion.vocoder import Vocoder
+from voice_conversion.vocoder_training import Crops, VocoderTraining
+from voice_conversion.vocoder_training import validate as validate_vocoder
+
+log = logging.getLogger(__name__)
+MINUTES = {"encoder": 8.0, "decoder": 30.0, "vocoder": 30.0, "finetune": 5.0}
+
+
+class Settings(BaseModel):
+    """What ``--set`` may change."""
+
+    model_config = ConfigDict(extra="forbid")
+    stage: Literal["encoder", "decoder", "vocoder", "finetune"]
+    seed: int = 0
+    conditioner: str = "direction"
+    speaker: str = "speaker-encoder"  # checkpoint
+    start: str = "voice-compact"  # checkpoint that fine-tuning begins with, and that learned units are heard by
+    units: int = 0  # learned units in the place of phones, for recordings without an alignment
+
+
+def encoder(corpus: Corpus, out: Path, minutes: float, settings: Settings) -> None:
+    """The average voice of the training voices' phonemes, or of learned units, and the network that hears it."""
+    phone, count = np.asarray(corpus.phone), settings.units or len(corpus.phones)
+    if settings.units:
+        hear = checkpoints.load(settings.start, AverageVoice, "encoder").float().eval()
+        phone = unit_labels(corpus, hear, count, seed=settings.seed)
+    model = AverageVoice(count)
+    known = [c for c in corpus.clips if c.part == "train" and phone[c.start] >= 0]
+    train = np.concatenate([np.arange(c.start, c.start + c.frames) for c in known])
+    model.table.copy_(torch.from_numpy(dictionary(corpus.mel[train], phone[train], count)))
+    crops = SpokenCrops(corpus, phone, "train", seed=settings.seed)
+
+    def step(clock: Clock) -> dict:
+        mel, phone = crops.batch(32)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss, values = model.loss(mel, phone)
+        clock.update(0, loss)
+        return values
+
+    def validate(model: AverageVoice) -> dict:
+        with torch.no_grad():
+            values = model.loss(*SpokenCrops(corpus, phone, "valid", vary=False).batch(64))[1]
+        return {f"valid_{name}": round(float(value), 4) for name, value in values.items()}
+
+    Clock("encoder", model, out, minutes, {model: 2e-3}).run(step, validate)
+    model.half().save_pretrained(out / "checkpoint" / "encoder")
+
+
+def decoder(corpus: Corpus, out: Path, minutes: float, settings: Settings) -> None:
+    """The score network, on the encoder that is in ``OUT/checkpoint``; and the ratios of prosody."""
+    place = out / "checkpoint"
+    hear = checkpoints.load(str(place), AverageVoice, "encoder").float().eval()
+    means = training.average_voices(corpus, hear, out / "corpus" / "mean.npy")
+    known = checkpoints.load(settings.speaker, SpeakerEncoder).float().eval()
+    vectors = training.speakers(corpus, known, out / "corpus" / "speaker.npy")
+    priors = {"priors": str(checkpoints.folder(EMBEDDING))} if settings.conditioner == "direction" else {}
+    model = Score(conditioner=settings.conditioner, conditioner_config=priors)
+    crops = training.EmotionalCrops(corpus, means, vectors, "train", seed=settings.seed)
+    valid = training.EmotionalCrops(corpus, means, vectors, "valid")
+    clock = Clock("decoder", model, out, minutes, {model: 1e-3})
+    clock.run(training.steps(model, crops), lambda m: training.validate(m, valid))
+    model.half().save_pretrained(place / "decoder")
+    acted = [clip for clip in corpus.clips if clip.part == "train" and clip.group != "aligned"]
+    Prosody.fit(shifts(corpus, acted)).save(place / "prosody.json")
+
+
+def vocoder(corpus: Corpus, out: Path, minutes: float, settings: Settings) -> None:
+    model = Vocoder()
+    training = VocoderTraining(model, Crops(corpus, "train", settings.seed))
+    clock = Clock("vocoder", model, out, minutes, training.rates(1.5e-3))
+    clock.run(training, lambda m: validate_vocoder(m, Crops(corpus, "valid")))
+    model.half().save_pretrained(out / "checkpoint" / "vocoder")
+
+
+def finetune(corpus: Corpus, out: Path, minutes: float, settings: Settings) -> None:
+    """The shipped networks on one person's recordings: half the minutes each for decoder and vocoder.
+
+    How an emotion is told stays as it was, since nothing in such recordings teaches it.
+    """
+    start, place = checkpoints.folder(settings.start), out / "checkpoint"
+    shutil.copytree(start, place, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.md", "report.*"))
+    hear = checkpoints.load(settings.start, AverageVoice, "encoder").float().eval()
+    known = checkpoints.load(settings.speaker, SpeakerEncoder).float().eval()
+    means = training.average_voices(corpus, hear, out / "corpus" / "mean.npy")
+    vectors = training.speakers(corpus, known, out / "corpus" / "speaker.npy")
+    model = checkpoints.load(settings.start, Score, "decoder").float()
+    for part in (model.emotion, model.modulate):
+        part.requires_grad_(False)
+    crops = training.EmotionalCrops(corpus, means, vectors, "train", seed=settings.seed)
+    Clock("decoder", model, out, minutes / 2, {model: 1e-4}).run(training.steps(model, crops, 8))
+    model.half().save_pretrained(place / "decoder")
+    model = checkpoints.load(settings.start, Vocoder, "vocoder").float()
+    steps = VocoderTraining(model, Crops(corpus, "train", settings.seed), 4)
+    Clock("vocoder", model, out, minutes / 2, steps.rates(2e-4)).run(steps)
+    model.half().save_pretrained(place / "vocoder")
+
+
+def train(data: Path, out: Path, minutes: float | None = None, settings: dict[str, str] | None = None) -> None:
+    """Train one stage for ``minutes`` and write its part of the checkpoint to ``OUT/checkpoint``."""
+    chosen = Settings(**(settings or {}))
+    torch.manual_seed(chosen.seed)
+    read = recordings.own if chosen.stage == "finetune" else recordings.build
+    corpus = read(Path(data), out / "corpus")
+    stage = {"encoder": encoder, "decoder": decoder, "vocoder": vocoder, "finetune": finetune}[chosen.stage]
+    stage(corpus, out, MINUTES[chosen.stage] if minutes is None else minutes, chosen)
