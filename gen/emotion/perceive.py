@@ -185,8 +185,11 @@ def _judge(kind: str, shares: np.ndarray, vad: np.ndarray, along: np.ndarray) ->
 
 
 def _rounded(mix: dict[str, float]) -> dict[str, float]:
+    """Shares of three digits that sum to 1: the largest takes what rounding leaves."""
     total = sum(mix.values())
-    return {name: round(share / total, 3) for name, share in mix.items()}
+    found = {name: round(share / total, 3) for name, share in mix.items()}
+    largest = max(found, key=found.get)
+    return found | {largest: round(found[largest] + 1 - sum(found.values()), 3)}
 
 
 @lru_cache(maxsize=1)
