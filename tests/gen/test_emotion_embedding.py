@@ -236,6 +236,7 @@ def test_an_other_voice_brings_its_reference_along():
     assert np.isnan(other_voice(rows, none, np.random.default_rng(0))[1]).all()
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_where_it_stopped(tmp_path):
     clips = corpus_of(2)
     chosen = train.Settings(steps=3)
