@@ -126,13 +126,15 @@ class EmotionEmbedder(ModelMixin, ConfigMixin):
         mu, log_var = self.head(self.narrow(seen)).chunk(2, -1)
         mu = (F.layer_norm(mu, mu.shape[-1:]) - self.middle) @ self.spread.T
         var = log_var.clamp(*LOG_VAR).exp() @ self.spread.square().T
-        return Gaussian(mu, var.log())
+        return Gaussian(mu, var.clamp(min=1e-8).log())
 
     def whiten(self, middle: Tensor, spread: Tensor) -> None:
-        """Move the origin (e,) and the axes (e e) of the space; what the heads say stays as it is."""
+        """Move the origin (e,) and the axes (e e) of the space; what the heads say stays as it is, but for what lies
+        along axes that ``spread`` takes away.
+        """
         for head in (self.terms, self.quadrants, self.vad):
             head.bias += head.weight @ middle
-            head.weight.copy_(torch.linalg.solve(spread.T, head.weight.T).T)
+            head.weight.copy_(head.weight @ torch.linalg.pinv(spread, rtol=1e-4))
         self.middle.copy_(middle)
         self.spread.copy_(spread)
 

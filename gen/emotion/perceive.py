@@ -3,7 +3,7 @@
     found = perceive("message.wav")
     found.emotion                       an Emotion, for any generator
     found.curve()                       an EmotionCurve over the file's seconds
-    perceive("message.wav", ["other.wav"])   heard against other recordings of the same speaker: surer by far
+    perceive("message.wav", ["other.wav"])   heard against other recordings of the same speaker
 
 Long files are read in windows. Confidence is calibrated for speech and for piano music; for faces and text there is
 no held-out material to calibrate on, so it is None.
@@ -75,7 +75,7 @@ def _facts(found: Perception | Moment) -> dict:
 def perceive(path: str | Path, reference: Sequence[str | Path] = ()) -> Perception:
     """Read the emotion of a file; raises :class:`InputError` where there is nothing to read in it.
 
-    ``reference``: other recordings of the speaker, best ten or more in different emotions.
+    ``reference``: other recordings of the speaker, such as ten in different emotions.
     """
     path = Path(path)
     if path.suffix.lower() in TEXT and path.is_file() and not reference:
@@ -185,8 +185,11 @@ def _judge(kind: str, shares: np.ndarray, vad: np.ndarray, along: np.ndarray) ->
 
 
 def _rounded(mix: dict[str, float]) -> dict[str, float]:
+    """Shares of three digits that sum to 1: the largest takes what rounding leaves."""
     total = sum(mix.values())
-    return {name: round(share / total, 3) for name, share in mix.items()}
+    found = {name: round(share / total, 3) for name, share in mix.items()}
+    largest = max(found, key=found.get)
+    return found | {largest: round(found[largest] + 1 - sum(found.values()), 3)}
 
 
 @lru_cache(maxsize=1)

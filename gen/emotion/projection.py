@@ -50,14 +50,15 @@ def plane(mu: dict[str, np.ndarray], labels: dict[str, np.ndarray], points: dict
 
 def _arrows(plot, flat: np.ndarray, points: np.ndarray) -> None:
     """Valence, arousal and dominance as directions in the plane, by least squares where they are known."""
-    reach = 0.8 * np.quantile(np.abs(flat), 0.99)
+    reach = 0.55 * np.quantile(np.abs(flat), 0.99)
     for name, value in zip(("valence", "arousal", "dominance"), points.T):
         known = np.isfinite(value)
         x, y = flat[known] - flat[known].mean(0), value[known] - value[known].mean()
         way = np.linalg.lstsq(x, y, rcond=None)[0]
         tip = way / np.linalg.norm(way) * reach
         plot.annotate("", tip, (0, 0), arrowprops={"arrowstyle": "-|>", "color": "#333333", "lw": 1.4})
-        plot.annotate(name, tip * 1.07, ha="center", va="center", style="italic", color="#333333")
+        plot.annotate(name, tip * 1.12, ha="center", va="center", style="italic", color="#333333",
+                      bbox={"fc": "white", "ec": "none", "alpha": 0.7, "pad": 0.8}, annotation_clip=False)  # fmt: skip
 
 
 def confusion(tables: dict[str, tuple[np.ndarray, list[str]]]):

@@ -20,6 +20,7 @@ from gen.emotion.corpus import CANONICAL, TERMS, Clip
 from gen.emotion.direction import DirectionSpace
 from gen.emotion.embedding import EmotionEmbedder, collate
 
+AXES = 10  # dimensions of the space that are kept
 REFERENCE = 10  # other recordings of the speaker, of any emotion, when a voice is read with a reference
 
 
@@ -56,9 +57,13 @@ def settle(model: EmotionEmbedder, clips: dict[str, list[Clip]], out: Path) -> N
     learnt = {n: [c for c in own if c.part == "train"] for n, own in clips.items()}
     learnt["face"] = [c for c in learnt["face"] if c.group != "painted" or c.term == TERMS.index("contempt")]
     spoken = [*learnt["voice"], *learnt["face"]]
-    mu = torch.cat([embed(model, n, learnt[n]) for n in ("voice", "face")])
+    means = {n: embed(model, n, own) for n, own in learnt.items()}
+    mu, term = torch.cat((means["voice"], means["face"])), torch.tensor([c.term for c in spoken])
     level = torch.tensor([c.level for c in spoken])
-    model.whiten(*within(mu, torch.tensor([c.term for c in spoken]), 1 + (level > 1) - 1 * (level < 1)))
+    quadrant = torch.tensor([c.quadrant for c in learnt["music"]])
+    spoken_at, played_at = torch.stack(centroids(mu, term)), torch.stack(centroids(means["music"], quadrant))
+    middle, kept = spoken_at.mean(0), between(spoken_at, played_at)
+    model.whiten(middle, within(mu @ kept, term, 1 + (level > 1) - 1 * (level < 1)) @ kept)
     model.half().float()
     calibrate(model, *([c for c in clips[n] if c.part == "valid"] for n in ("voice", "music")))
     means = {n: embed(model, n, own) for n, own in learnt.items()}
@@ -85,21 +90,34 @@ def calibrate(model: EmotionEmbedder, voices: list[Clip], pieces: list[Clip]) ->
     model.temperature[2] = temperature(logits, torch.tensor([c.quadrant for c in pieces]))
 
 
-def within(mu: Tensor, term: Tensor, level: Tensor, shrink: float = 0.3) -> tuple[Tensor, Tensor]:
-    """The mean (e,) of the classes' means of mu (n e), and the map (e e) after which clips of one class at one level
-    vary alike in every direction (within-class covariance normalisation, Hatch et al., Interspeech 2006), shrunk
-    towards a sphere.
+def within(mu: Tensor, term: Tensor, level: Tensor, shrink: float = 0.15) -> Tensor:
+    """The map (e e) after which clips mu (n e) of one class at one level vary alike in every direction (within-class
+    covariance normalisation, Hatch et al., Interspeech 2006), shrunk towards a sphere.
     """
     left = mu.clone()
-    for k in range(len(TERMS)):
-        for own in level.unique():
+    for k in term.unique():
+        for own in level[term == k].unique():
             rows = (term == k) & (level == own)
             left[rows] -= mu[rows].mean(0)
     covariance = left.T @ left / len(left)
-    ball = covariance.diagonal().mean() * torch.eye(len(covariance))
-    values, axes = torch.linalg.eigh((1 - shrink) * covariance + shrink * ball)
-    middle = torch.stack([mu[term == k].mean(0) for k in range(len(TERMS)) if (term == k).any()]).mean(0)
-    return middle, axes @ torch.diag((values.clamp(min=1e-6) / values.mean()).rsqrt()) @ axes.T
+    mean = covariance.trace() / torch.linalg.matrix_rank(covariance)
+    values, axes = torch.linalg.eigh((1 - shrink) * covariance + shrink * mean * torch.eye(len(covariance)))
+    return axes @ torch.diag((values / mean).rsqrt()) @ axes.T
+
+
+def centroids(mu: Tensor, label: Tensor) -> list[Tensor]:
+    """The mean (e,) of each label's rows of mu (n e)."""
+    return [mu[label == k].mean(0) for k in label.unique()]
+
+
+def between(*groups: Tensor) -> Tensor:
+    """The projection (e e) on the AXES along which the means (k e) within each group differ most: emotions in speech,
+    quadrants in music. What else tells clips apart, such as who speaks or that it is music, is lost where it can be.
+    """
+    apart = torch.cat([own - own.mean(0) for own in groups])
+    _, size, axes = torch.linalg.svd(apart, full_matrices=False)
+    axes = axes[:AXES][size[:AXES] > 1e-4 * size[0]]
+    return axes.T @ axes
 
 
 def temperature(logits: Tensor, target: Tensor) -> float:

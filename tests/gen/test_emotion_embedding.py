@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from gen import checkpoints
 from gen.emotion import corpus, features, losses, train
 from gen.emotion.batches import middles, other_voice, throat
 from gen.emotion.conditioner import BankConditioner, DirectionConditioner, GaussianConditioner
@@ -11,7 +12,7 @@ from gen.emotion.corpus import MODALITIES, TERMS, Clip
 from gen.emotion.direction import DirectionSpace
 from gen.emotion.embedding import EmotionEmbedder, collate
 from gen.emotion.measures import calibration_error, chance, interval, precision, probe, recall
-from gen.emotion.settle import embed, references, settle, within
+from gen.emotion.settle import between, embed, references, settle, within
 from gen.emotion.spec import EmotionCurve
 from gen.errors import InputError
 
@@ -231,6 +232,7 @@ def test_an_other_voice_brings_its_reference_along():
     assert np.isnan(other_voice(rows, none, np.random.default_rng(0))[1]).all()
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_where_it_stopped(tmp_path):
     clips = corpus_of(2)
     chosen = train.Settings(steps=3)
@@ -269,6 +271,26 @@ def test_harmony_tells_major_from_minor_in_any_key():
     assert np.isfinite(features._harmony(cluster)).all()
 
 
+def test_what_is_kept_is_where_emotions_differ():
+    torch.manual_seed(0)
+    spoken, played = torch.randn(5, 32), torch.randn(4, 32) + 3
+    kept = between(spoken, played)
+    assert torch.allclose(kept @ kept, kept, atol=1e-5) and torch.linalg.matrix_rank(kept) == 7
+    for own in (spoken - spoken.mean(0), played - played.mean(0)):
+        assert torch.allclose(own @ kept, own, atol=1e-4)
+    apart = spoken.mean(0) - played.mean(0)
+    assert (apart @ kept).norm() < 0.9 * apart.norm()
+
+
+def test_the_directions_that_are_shipped_are_calibrated():
+    space = DirectionSpace.load(checkpoints.folder("emotion-embedding"))
+    straight = torch.linspace(0, 2, len(space.regions["anger"].knots))
+    for name in set(space.regions) - {"neutral"}:
+        knots = space.regions[name].knots
+        assert (knots.diff() >= -1e-5).all() and not torch.allclose(knots, straight, atol=1e-3)
+        assert knots[[0, 20, 40]].tolist() == pytest.approx([0, 1, 2], abs=0.02)
+
+
 @torch.no_grad()
 def test_whitening_moves_the_space_and_not_what_is_read():
     torch.manual_seed(0)
@@ -277,7 +299,8 @@ def test_whitening_moves_the_space_and_not_what_is_read():
     before = model(voice=rows)
     told = model.read(before.mu)
     term = torch.arange(60) % 3
-    middle, spread = within(torch.randn(60, 32) + term[:, None], term, term % 2)
+    mu = torch.randn(60, 32) + term[:, None]
+    middle, spread = mu.mean(0), within(mu, term, term % 2)
     model.whiten(middle, spread)
     after = model(voice=rows)
     assert not torch.allclose(after.mu, before.mu, atol=0.01)
