@@ -1,9 +1,11 @@
 """Input files of a command: files, folders, patterns; which field they go to."""
 
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
+from gen import cli
 from gen.errors import InputError
 from gen.jobs.inputs import inputs, positional
 from gen.jobs.schema import Task
@@ -31,3 +33,17 @@ def test_files_folders_and_patterns(tmp_path):
 def test_nothing_found_is_said(tmp_path):
     with pytest.raises(InputError, match="no sound"):
         inputs([str(tmp_path)])
+
+
+def test_files_of_one_name_in_two_folders_both_stay(tmp_path, monkeypatch):
+    planned = []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.wav").touch()
+    monkeypatch.setattr("gen.jobs.schema.task_class", lambda kind: Sound)
+    monkeypatch.setattr("gen.jobs.plan.plan_tasks", planned.append)
+    monkeypatch.setattr(cli, "_run", lambda plan, options: None)
+    options = Namespace(kind="sound", source=[str(tmp_path / "a" / "x.wav"), str(tmp_path / "b" / "x.wav")])
+    cli._render_one(options)
+    assert list(planned[0]) == ["sound-x", "sound-x~2"]
+    assert [task.source.parent.name for task in planned[0].values()] == ["a", "b"]

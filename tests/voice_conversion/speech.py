@@ -1,8 +1,12 @@
 """Sounds that tests need: a voice made of harmonics, and the networks of the voice at their smallest."""
 
+import csv
+import json
+
 import numpy as np
 import torch
 
+from gen import media
 from voice_conversion.average_voice import AverageVoice
 from voice_conversion.emoreg.score import Score
 from voice_conversion.features import RATE
@@ -46,3 +50,26 @@ def models():
 
 def generator():
     return VoiceGenerator(*models(), Prosody(table()))
+
+
+def write_data(place, acted, voices, seconds):
+    """A data folder: ``acted`` rows of emotion, intensity, text and actor; one aligned clip for each of ``voices``."""
+    emotional, aligned = place / "speech" / "emotional", place / "speech" / "aligned"
+    emotional.mkdir(parents=True)
+    aligned.mkdir()
+    names = "file,set,language,emotion,intensity,speaker,gender,text,text_id,seconds,orig_label"
+    with open(emotional / "labels.csv", "w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(names.split(","))
+        for i, (emotion, level, text, actor) in enumerate(acted):
+            media.write_audio(emotional / f"{i}.wav", voice(seconds, 120 + 40 * (i % 3)), RATE)
+            facts = ["ravdess", "en", emotion, level, f"ravdess:Actor_{actor}", "male", "words", f"{text}r0{i}"]
+            table.writerow([f"{i}.wav", *facts, seconds, ""])
+    share = [0.17, 0.25, 0.08, 0.04, 0.29, 0.17]  # of the length
+    facts = {"text": "a b", "phones": ["^", "a", " ", "ˈ", "b", "^"], "frame_s": 0.025}
+    with open(aligned / "rows.jsonl", "w") as file:
+        for name in voices:
+            media.write_audio(aligned / f"{name}.wav", voice(seconds), RATE)
+            frames = [round(part * seconds / 0.025) for part in share]
+            file.write(json.dumps({"file": f"{name}.wav", "voice": name, "frames": frames} | facts) + "\n")
+    return place

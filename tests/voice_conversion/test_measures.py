@@ -1,14 +1,10 @@
 """Measures against cases whose answer is known; the judge's features; the corpus; the clock."""
 
-import csv
-import json
-
 import numpy as np
 import pytest
 import torch
-from speech import voice
+from speech import voice, write_data
 
-from gen import media
 from voice_conversion import corpus as recordings
 from voice_conversion import features, measures
 from voice_conversion.average_voice import (
@@ -69,24 +65,8 @@ def test_features_of_a_whisper_are_numbers():
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """A data folder of three acted and two aligned clips."""
-    place = tmp_path_factory.mktemp("data") / "speech"
-    rows = [("neutral", "", "1"), ("angry", "strong", "1"), ("calm", "normal", "2")]
-    (place / "emotional").mkdir(parents=True)
-    (place / "aligned").mkdir()
-    with open(place / "emotional" / "labels.csv", "w", newline="") as file:
-        table = csv.writer(file)
-        names = "file,set,language,emotion,intensity,speaker,gender,text,text_id,seconds,orig_label"
-        table.writerow(names.split(","))
-        for i, (emotion, level, text) in enumerate(rows):
-            media.write_audio(place / "emotional" / f"{i}.wav", voice(0.6, 120 + 40 * i), RATE)
-            table.writerow([f"{i}.wav", "ravdess", "en", emotion, level, "ravdess:Actor_01", "male", "words",
-                            f"{text}r0{i}", 0.6, ""])  # fmt: skip
-    facts = {"text": "a b", "phones": ["^", "a", " ", "ˈ", "b", "^"], "frames": [4, 6, 2, 1, 7, 4], "frame_s": 0.025}
-    with open(place / "aligned" / "rows.jsonl", "w") as file:
-        for name in ("af_alloy", "af_sky"):
-            media.write_audio(place / "aligned" / f"{name}.wav", voice(0.6), RATE)
-            file.write(json.dumps({"file": f"{name}.wav", "voice": name} | facts) + "\n")
-    return place.parent
+    rows = [("neutral", "", "1", "01"), ("angry", "strong", "1", "01"), ("calm", "normal", "2", "01")]
+    return write_data(tmp_path_factory.mktemp("data"), rows, ("af_alloy", "af_sky"), 0.6)
 
 
 def test_a_corpus_is_read_once(data, tmp_path):
