@@ -70,13 +70,13 @@ class WhisperEncoder(ModelMixin, ConfigMixin):
         super().__init__()
         self.conv1, self.conv2 = nn.Conv1d(bands, width, 3, padding=1), nn.Conv1d(width, width, 3, 2, padding=1)
         self.places = nn.Parameter(torch.zeros(length, width))
-        self.layers = nn.ModuleList(EncoderLayer(width, heads, ffn, key_bias=False) for _ in range(layers))
+        self.stack = nn.ModuleList(EncoderLayer(width, heads, ffn, key_bias=False) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 
     def forward(self, mel: Tensor) -> Tensor:
         x = F.gelu(self.conv2(F.gelu(self.conv1(mel.mT)))).mT + self.places
         states = [x]
-        for layer in self.layers:
+        for layer in self.stack:
             states.append(layer(states[-1]))
         return torch.stack((*states[:-1], self.norm(states[-1])), 2)
 

@@ -13,10 +13,13 @@ SCALE = 8  # pixels of a latent's side
 @torch.no_grad()
 def encode(vae: AutoencoderKLTemporalDecoder, picture: Tensor) -> Tensor:
     """(1, 3, H, W) in [-1, 1] -> the mode of its latent (1, 4, h, w), not scaled; in float32, as it must be."""
-    dtype = vae.dtype
-    latent = vae.float().encode(picture.float()).latent_dist.mode()
-    vae.to(dtype)
-    return latent.to(dtype)
+    first, dtype = (vae.encoder, vae.quant_conv), vae.dtype
+    for part in first:
+        part.float()
+    latent = vae.encode(picture.float()).latent_dist.mode()
+    for part in first:
+        part.to(dtype)
+    return latent
 
 
 @torch.no_grad()

@@ -90,13 +90,13 @@ class EmotionModel(ModelMixin, ConfigMixin):
 
     @register_to_config
     def __init__(self, size: int = 256, hidden: int = 1024, count: int = 32, width: int = 1024, entries: int = 64,
-                 classifier: tuple[int, ...] = (1280, 512, 256, 22)):  # fmt: skip
+                 probe: tuple[int, ...] = (1280, 512, 256, 22)):  # fmt: skip
         super().__init__()
         self.emo_linear = Tokens(size, hidden, count, width)
         self.kv_tokens_linear = Tokens(width, hidden, count, width)
         self.codebook = Codebook(size, entries, width)
         self.attention = Aggregation(width)
-        self.classifier = Classifier(classifier)
+        self.classifier = Classifier(probe)
 
     def forward(self, mu: Tensor, retrieval: bool = False) -> Felt:
         flat = mu.flatten(0, 1)

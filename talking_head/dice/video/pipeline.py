@@ -95,7 +95,7 @@ class DiceVideo:
         if lost := [part for part in here if not (place / part).is_dir()]:
             raise CheckpointError(f"{place} lacks {', '.join(lost)}. {MISSING}.")
         dtype = dtype or (torch.float16 if str(device).startswith("cuda") else torch.float32)
-        parts = {part: checkpoints.load(name, PARTS[part], part).to(dtype) for part in here}
+        parts = {part: nn.Module.to(checkpoints.load(name, PARTS[part], part), dtype) for part in here}
         priors = Priors(*prior_files.read(place / "priors.safetensors")) if "emotion" in parts else None
         model = cls(parts, priors, device, Memory.of(vram))
         with model.at("unet") as unet:

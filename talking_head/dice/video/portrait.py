@@ -27,13 +27,13 @@ class ImageEncoder(ModelMixin, ConfigMixin):
         self.whole = nn.Parameter(torch.zeros(width))
         self.places = nn.Parameter(torch.zeros((size // patch) ** 2 + 1, width))
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.layers = nn.ModuleList(EncoderLayer(width, heads, ffn, key_bias=True) for _ in range(layers))
+        self.stack = nn.ModuleList(EncoderLayer(width, heads, ffn, key_bias=True) for _ in range(layers))
         self.project = nn.Linear(width, out, bias=False)
 
     def forward(self, picture: Tensor) -> Tensor:
         x = self.patches(picture).flatten(2).mT
         x = self.norm1(torch.cat((self.whole.expand(len(x), 1, -1), x), 1) + self.places)
-        for layer in self.layers:
+        for layer in self.stack:
             x = layer(x)
         return self.project(self.norm2(x[:, 0]))
 

@@ -6,7 +6,7 @@ SIZES: dict[str, dict[str, dict]] = {
     "tiny": {
         "unet": {"channels": (32, 32, 64, 64), "heads": (1, 1, 2, 2), "layers": 1, "context": 32, "time_dim": 32},
         "audio": {"size": 10 * 3 * 16, "hidden": 32, "count": 4, "width": 32},
-        "emotion": {"size": 256, "hidden": 32, "count": 4, "width": 32, "entries": 8, "classifier": (64, 32, 16, 22)},
+        "emotion": {"size": 256, "hidden": 32, "count": 4, "width": 32, "entries": 8, "probe": (64, 32, 16, 22)},
         "pose": {"channels": (8, 8, 16, 16), "out": 32},
         "vae": {"channels": (32, 32, 32, 32), "layers_per_block": 1},
         "clip": {"width": 32, "layers": 2, "heads": 2, "ffn": 64, "patch": 14, "size": 28, "out": 32},

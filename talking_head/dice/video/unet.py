@@ -75,7 +75,7 @@ class VideoUNet(ModelMixin, ConfigMixin):
 
     def forward(self, sample: Tensor, time: Tensor, contexts: Contexts, pose: Tensor | None = None,
                 time_ids: tuple[float, ...] = TIME_IDS, deep: Tensor | None = None) -> Denoised:  # fmt: skip
-        """sample (b, f, 8, h, w), time (b,) log(sigma) / 4, pose (b, f or 1, d, h, w) -> :class:`Denoised`.
+        """sample (b, f, 8, h, w), time (b,) log(sigma) / 4, pose (b or 1, f or 1, d, h, w) -> :class:`Denoised`.
 
         With ``deep``, what an earlier call gave under that name, only the outermost blocks run.
         """
@@ -87,7 +87,7 @@ class VideoUNet(ModelMixin, ConfigMixin):
         }
         x = net.conv_in(sample.flatten(0, 1))
         if pose is not None:
-            x = x + pose.expand(-1, f, -1, -1, -1).flatten(0, 1)
+            x = x + pose.expand(b, f, -1, -1, -1).flatten(0, 1)
         first, last = net.down_blocks[0], net.up_blocks[-1]
         below, skips = first(x, encoder_hidden_states=looks, **shared)
         outer, middle = (x, *skips[: len(last.resnets) - 1]), None
