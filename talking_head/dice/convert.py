@@ -192,8 +192,9 @@ def fill(build: Callable[[State], nn.Module], state: State, place: Path) -> None
     except KeyError as error:
         raise CheckpointError(f"The weights of '{place.name}' lack {error}: this is another release.") from error
     wanted = model.state_dict()
-    wrong = {"missing": wanted.keys() - state.keys(), "unexpected": state.keys() - wanted.keys(),
-             "of another shape": {k for k in wanted.keys() & state.keys() if wanted[k].shape != state[k].shape}}  # fmt: skip
+    wrong = {"missing": wanted.keys() - state.keys(), "unexpected": state.keys() - wanted.keys()}
+    both = wanted.keys() & state.keys()
+    wrong["of another shape"] = {key for key in both if wanted[key].shape != state[key].shape}
     if told := "; ".join(f"{kind}: {_some(keys)}" for kind, keys in wrong.items() if keys):
         raise CheckpointError(f"The weights of '{place.name}' are not those of the release ({told}).")
     model.load_state_dict(state, assign=True)
@@ -217,12 +218,14 @@ def _first(state: State) -> str:
 
 def unet(state: State, heads: list[int]) -> VideoUNet:
     down = "net.down_blocks"
-    channels = [len(state[f"{down}.{i}.resnets.0.spatial_res_block.conv1.weight"]) for i in range(_count(state, rf"{down}\.(\d+)"))]  # fmt: skip
+    first = "resnets.0.spatial_res_block.conv1.weight"
+    channels = [len(state[f"{down}.{i}.{first}"]) for i in range(_count(state, rf"{down}\.(\d+)"))]
     key = f"{down}.0.attentions.0.transformer_blocks.0.attn2"
     return VideoUNet(
         channels=channels, heads=heads, layers=_count(state, rf"{down}\.0\.resnets\.(\d+)"),
         context=state[f"{key}.to_k.weight"].shape[1], time_dim=state["net.add_embedding.linear_1.weight"].shape[1] // 3,
-        latents=len(state["net.conv_out.weight"]), adapters=_count(state, rf"{re.escape(key)}\.processor\.to_k_ip\.(\d+)"),
+        latents=len(state["net.conv_out.weight"]),
+        adapters=_count(state, rf"{re.escape(key)}\.processor\.to_k_ip\.(\d+)"),
     )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """What is heard: log-mel rows, Whisper's encoder over them, and a window of its layers for each frame of video.
 
-Whisper: Radford et al., ICML 2023, sec. 2.2. n rows of mel, s = n / 2 steps of 20 ms, k layers and the embedding, d width.
+Whisper: Radford et al., ICML 2023, sec. 2.2. n rows of mel, s = n / 2 steps of 20 ms, k layers, d width.
 """
 
 import functools
@@ -115,7 +115,7 @@ def heard(encoder: WhisperEncoder, samples: np.ndarray, overlap: float = 0.0) ->
 
 
 def windows(states: Tensor, frames: int, step: int = 2) -> Tensor:
-    """Layers (s, k, d) -> each frame's ten steps around it as one vector (frames, 10 k d); ``step`` frames of 25 fps."""
+    """Layers (s, k, d) -> each frame's ten steps around it (frames, 10 k d); a frame is ``step`` frames of 25 fps."""
     padded = F.pad(states, (0, 0, 0, 0, BEFORE, SPAN - BEFORE + 2 * step * frames))
     at = torch.arange(frames, device=states.device)[:, None] * 2 * step + torch.arange(SPAN, device=states.device)
     return padded[at].flatten(1)

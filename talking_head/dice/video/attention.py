@@ -37,7 +37,9 @@ class SelfAttention:
 
     _attention_backend = None
 
-    def __call__(self, attn: Attention, hidden_states: Tensor, encoder_hidden_states=None, attention_mask=None) -> Tensor:
+    def __call__(
+        self, attn: Attention, hidden_states: Tensor, encoder_hidden_states=None, attention_mask=None
+    ) -> Tensor:
         parts = attn.to_q(hidden_states), attn.to_k(hidden_states), attn.to_v(hidden_states)
         return attn.to_out[0](attend(*parts, attn.heads, self._attention_backend))
 
@@ -59,7 +61,9 @@ class AdapterAttention(nn.Module):
         for linear, source in ((k, s) for ks, s in ((self.to_k_ip, attn.to_k), (self.to_v_ip, attn.to_v)) for k in ks):
             linear.weight.data.copy_(source.weight.data)
 
-    def __call__(self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Looks, attention_mask=None) -> Tensor:
+    def __call__(
+        self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Looks, attention_mask=None
+    ) -> Tensor:
         looks, query = encoder_hidden_states, attn.to_q(hidden_states)
         see = lambda x, to_k, to_v: attend(query, to_k(x), to_v(x), attn.heads, self._attention_backend)
         seen = see(looks.portrait, attn.to_k, attn.to_v)
@@ -75,8 +79,8 @@ class AdapterAttention(nn.Module):
 class Transformer(TransformerSpatioTemporalModel):
     """diffusers' spatio-temporal transformer with the contexts of DICE-Talk; the parameters are the same.
 
-    Stock Stable Video Diffusion shows the temporal blocks the first frame's context, repeated for every place; here they
-    get the mean over the frames (see :meth:`Contexts.looks`), one row a video.
+    Stock Stable Video Diffusion shows the temporal blocks the first frame's context, repeated for every place; here
+    they get the mean over the frames (see :meth:`Contexts.looks`), one row a video.
     """
 
     def forward(self, hidden_states: Tensor, encoder_hidden_states: tuple[Looks, Looks], image_only_indicator: Tensor,

@@ -26,7 +26,7 @@ def encode(vae: AutoencoderKLTemporalDecoder, picture: Tensor) -> Tensor:
 def decode(vae: AutoencoderKLTemporalDecoder, latents: Tensor, chunk: int = CHUNK, tile: int = 0) -> Iterator[Tensor]:
     """Scaled latents (n, 4, h, w) -> chunks of pictures (f, 3, H, W) in [-1, 1].
 
-    ``tile`` is the side of a tile in latent pixels, with a quarter of it shared between neighbours; 0 decodes frames whole.
+    ``tile`` is the side of a tile in latent pixels, a quarter of it shared between neighbours; 0 decodes frames whole.
     """
     for part in (latents / vae.config.scaling_factor).to(vae.dtype).split(chunk):
         whole = lambda x: vae.decode(x, num_frames=len(x)).sample

@@ -1,5 +1,6 @@
-"""Emotion for the video network: a vector asks a bank of prototypes and gets tokens (DICE-Talk, ACM MM 2025, sec. 3.2-3.4)."""
+"""Emotion for the video network: a vector asks a bank of prototypes and gets tokens (DICE-Talk, ACM MM 2025)."""
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -67,7 +68,7 @@ class Classifier(nn.Module):
 
     def __init__(self, sizes: Sequence[int]):
         super().__init__()
-        self.fc1, self.fc2, self.fc3 = (nn.Linear(a, b) for a, b in zip(sizes, sizes[1:]))
+        self.fc1, self.fc2, self.fc3 = (nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in (self.fc1, self.fc2):
@@ -85,7 +86,7 @@ class Felt(NamedTuple):
 class EmotionModel(ModelMixin, ConfigMixin):
     """Emotion means (b, n, size) -> tokens. The zero vector is "no emotion said".
 
-    Soft mode: the tokens of the mean attend to those of all prototypes. With ``retrieval``: to those of the nearest one.
+    Soft mode: the tokens of the mean attend to those of all prototypes. With ``retrieval``: of the nearest one.
     """
 
     @register_to_config

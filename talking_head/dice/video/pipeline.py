@@ -32,6 +32,7 @@ from talking_head.dice.video.unet import VideoUNet
 
 PARTS = {"unet": VideoUNet, "audio": Tokens, "emotion": EmotionModel, "pose": PoseGuider, "clip": ImageEncoder,
          "whisper": WhisperEncoder, "vae": AutoencoderKLTemporalDecoder, "interpolate": Interpolator}  # fmt: skip
+PLAN = Plan()  # the default mode
 OPTIONAL = {"emotion", "pose", "interpolate"}
 MISSING = (
     "Put the published files into a folder and run `affekt checkpoints convert dice-talk --from FOLDER`, "
@@ -125,7 +126,7 @@ class DiceVideo:
     # ------------------------------------------------------------ conditions
 
     @torch.no_grad()
-    def condition(self, portrait: Portrait, samples: np.ndarray, curve: EmotionCurve, plan: Plan = Plan(),
+    def condition(self, portrait: Portrait, samples: np.ndarray, curve: EmotionCurve, plan: Plan = PLAN,
                   retrieval: bool = False, sharpen: float = 0.0) -> Inputs:  # fmt: skip
         """Mono sound at 16 kHz and an emotion over its seconds -> what the denoiser is told."""
         dtype = self.parts["unet"].dtype
@@ -186,8 +187,9 @@ class DiceVideo:
         return made[0, : made.shape[1] - plan.tail]
 
     def generate(self, portrait: Portrait, samples: np.ndarray, curve: EmotionCurve, seed: int = 0,
-                 plan: Plan = Plan(), progress: Callable[[float], None] = lambda done: None, **how) -> Iterator[np.ndarray]:  # fmt: skip
-        """Pictures (H, W, 3) uint8, one for each 40 ms of the sound at 16 kHz, rounded; ``how`` as in :meth:`condition`."""
+                 plan: Plan = PLAN, progress: Callable[[float], None] = lambda done: None,
+                 **how) -> Iterator[np.ndarray]:  # fmt: skip
+        """Pictures (H, W, 3) uint8, one for each 40 ms of sound at 16 kHz, rounded; ``how`` as in :meth:`condition`."""
         inputs = self.condition(portrait, samples, curve, plan, **how)
         noise = self.noise(portrait, frame_count(len(samples)), seed, plan)
         latents = self.latents(inputs, noise, plan, progress=progress)
@@ -209,5 +211,3 @@ def exactly(frames: Iterator[np.ndarray], count: int) -> Iterator[np.ndarray]:
         count -= 1
         yield last
     yield from repeat(last, count)
-
-

@@ -51,9 +51,9 @@ def prepare(pixels: np.ndarray, box: tuple[float, float, float, float], side: in
     h, w = pixels.shape[:2]
     size = tuple(max(GRID, round(n * side / min(h, w) / GRID) * GRID) for n in (w, h))
     image = Image.fromarray(pixels)
-    x, y = int(box[0] + box[2] / 2), int(box[1] + box[3] / 2)
+    middle = np.array([int(box[0] + box[2] / 2), int(box[1] + box[3] / 2)])
     half = np.array([box[2], box[3]]) * AREA / 2
-    low, high = np.maximum([x, y] - half, 0).astype(int), np.minimum([x, y] + half, (w, h)).astype(int)
+    low, high = np.maximum(middle - half, 0).astype(int), np.minimum(middle + half, (w, h)).astype(int)
     mask = np.zeros((h, w), np.uint8)
     mask[low[1] : high[1], low[0] : high[0]] = 255
     small = lambda picture, at: torch.from_numpy(np.array(picture.resize(at, Image.Resampling.LANCZOS))).float() / 255

@@ -70,7 +70,9 @@ def joined(parts: list[Contexts]) -> Contexts:
         frames = max(x.shape[1] for x in kind)
         tokens.append(torch.cat([x.expand(-1, frames, -1, -1) for x in kind]))
     first = parts[0]
-    return Contexts(torch.cat([p.portrait for p in parts]), tuple(tokens), first.strengths, torch.cat([p.mask for p in parts]))
+    return Contexts(
+        torch.cat([p.portrait for p in parts]), tuple(tokens), first.strengths, torch.cat([p.mask for p in parts])
+    )
 
 
 class Sampler:
@@ -83,22 +85,25 @@ class Sampler:
     @torch.no_grad()
     def run(self, inputs: Inputs, noise: Tensor, progress: Callable[[float], None] = lambda done: None) -> Tensor:
         """Unit noise (1, n, 4, h, w), tail included -> scaled latents of that shape."""
-        plan, rule, frames = self.plan, scheduler(), noise.shape[1]
+        plan, rule = self.plan, scheduler()
         rule.set_timesteps(plan.steps, device=noise.device)
         x = inputs.start[:, None] + noise * rule.sigmas[0].to(noise)
-        for step, (time, shift) in enumerate(zip(rule.timesteps, shifts(plan.steps))):
-            shown = rule.scale_model_input(x, time)
-            weights = self._weights(inputs, step)
-            fresh = step % plan.reuse == 0
-            total, count = torch.zeros_like(x), x.new_zeros(1, frames, 1, 1, 1)
-            for window in windows(frames, shift, WINDOW, plan.continued):
-                velocity = self._velocity(shown[:, window], time, inputs, window, weights, fresh, frames)
-                total[:, window] += velocity
-                count[:, window] += 1
+        for step, time in enumerate(rule.timesteps):
             # one Euler step of the mean velocity is the mean of the windows' Euler steps
-            x = rule.step(total / count, time, x).prev_sample.to(x.dtype)
+            velocity = self.velocity(rule.scale_model_input(x, time), time, inputs, step)
+            x = rule.step(velocity, time, x).prev_sample.to(x.dtype)
             progress((step + 1) / plan.steps)
         return x
+
+    def velocity(self, x: Tensor, time: Tensor, inputs: Inputs, step: int) -> Tensor:
+        """Scaled noisy latents (1, n, 4, h, w) at a step -> the guided velocity, a mean where windows overlap."""
+        frames, shift = x.shape[1], shifts(self.plan.steps)[step]
+        weights = self._weights(inputs, step)
+        total, count = torch.zeros_like(x), x.new_zeros(1, frames, 1, 1, 1)
+        for window in windows(frames, shift, WINDOW, self.plan.continued):
+            total[:, window] += self._window(x[:, window], time, inputs, window, weights, step, frames)
+            count[:, window] += 1
+        return total / count
 
     def _weights(self, inputs: Inputs, step: int) -> dict[str, float | Tensor]:
         """The weight of each branch that counts at this step; tensors are (n, 1, 1, 1)."""
@@ -107,10 +112,10 @@ class Sampler:
         found = branch_weights(names, scales, step / max(self.plan.steps - 1, 1))
         return {name: w for name, w in found.items() if isinstance(w, Tensor) or w}
 
-    def _velocity(self, x: Tensor, time: Tensor, inputs: Inputs, window: list[int], weights: dict, fresh: bool,
-                  frames: int) -> Tensor:  # fmt: skip
-        """(1, f, 4, h, w) -> the guided velocity."""
-        names = list(weights)
+    def _window(self, x: Tensor, time: Tensor, inputs: Inputs, window: list[int], weights: dict, step: int,
+                frames: int) -> Tensor:  # fmt: skip
+        """(1, f, 4, h, w) -> the guided velocity of one window."""
+        names, fresh = list(weights), step % self.plan.reuse == 0
         groups = [names] if self.plan.batched else [[name] for name in names]
         total = torch.zeros_like(x)
         for group in groups:

@@ -1,7 +1,7 @@
 """Which frames are denoised together at which step (DICE-Talk, after Sonic, CVPR 2025, sec. 3.3). No torch.
 
-A clip of n frames is cut into windows; between steps the cuts move, so that every frame meets other neighbours. The time
-axis is a circle, or (``continued``) a line at whose ends windows stop.
+A clip of n frames is cut into windows; between steps the cuts move, so that every frame meets other neighbours. The
+time axis is a circle, or (``continued``) a line at whose ends windows stop.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""The denoiser: diffusers' spatio-temporal UNet with adapters for speech and emotion (DICE-Talk, sec. 3; Sonic, CVPR 2025)."""
+"""The denoiser: diffusers' spatio-temporal UNet with adapters for speech and emotion (DICE-Talk; Sonic, CVPR 2025)."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -36,7 +36,9 @@ class Contexts:
             masks = {m.shape[-2] * m.shape[-1]: m.flatten(2).mT for m in shrunk}
         spatial = tuple(tokens.flatten(0, 1) for tokens in self.tokens)
         temporal = tuple(tokens.mean(1) for tokens in self.tokens)
-        return Looks(self.portrait, spatial, self.strengths, masks), Looks(self.portrait, temporal, self.strengths, None)
+        return Looks(self.portrait, spatial, self.strengths, masks), Looks(
+            self.portrait, temporal, self.strengths, None
+        )
 
 
 class Denoised(NamedTuple):
@@ -55,7 +57,8 @@ class VideoUNet(ModelMixin, ConfigMixin):
 
     @register_to_config
     def __init__(self, channels: tuple[int, ...] = (320, 640, 1280, 1280), heads: tuple[int, ...] = (5, 10, 20, 20),
-                 layers: int = 2, context: int = 1024, time_dim: int = 256, latents: int = 4, adapters: int = 2):  # fmt: skip
+                 layers: int = 2, context: int = 1024, time_dim: int = 256, latents: int = 4,
+                 adapters: int = 2):  # fmt: skip
         super().__init__()
         cross, plain = (["CrossAttn"] * (len(channels) - 1)), [""]
         self.net = UNetSpatioTemporalConditionModel(

@@ -4,7 +4,6 @@ import math
 
 import torch
 import torch.nn.functional as F
-
 from dice_release import CHANNELS, HEADS, TIME
 
 GROUPS = 32
@@ -151,7 +150,7 @@ class UNet:
         return linear(self.state, f"{name}.proj_out", x).mT.unflatten(2, (h, w)) + residual
 
     def __call__(self, sample, time, portrait, tokens, mask, pose_map):
-        """sample (b, f, 8, h, w), time (b,), portrait (b, 1, c), tokens of (b, f, t, c), mask (b, H, W), map (d, h, w)."""
+        """sample (b, f, 8, h, w), time (b,), portrait (b, 1, c), tokens of (b, f, t, c), mask (b, H, W)."""
         s, (self.b, self.f) = self.state, sample.shape[:2]
         self.portrait, self.tokens, self.mask = portrait, tokens, mask
         told = waves(time, CHANNELS[0])

@@ -1,5 +1,6 @@
 """DICE-Talk's release in small: random weights under the published keys."""
 
+import itertools
 import json
 
 import numpy as np
@@ -135,7 +136,7 @@ def emotion():
 def pose(channels=(4, 6, 8, 10)):
     layout = Layout(4)
     layout.layer("conv_in", channels[0], 3, 3, 3)
-    for i, (a, b) in enumerate(zip(channels, channels[1:])):
+    for i, (a, b) in enumerate(itertools.pairwise(channels)):
         layout.layer(f"blocks.{2 * i}", a, a, 3, 3)
         layout.layer(f"blocks.{2 * i + 1}", b, a, 3, 3)
     layout.layer("conv_out", CHANNELS[0], channels[-1], 3, 3)
@@ -209,7 +210,14 @@ def write(folder, adapters=2, audio_file="audio_linear.pth"):
 
     place, svd = folder / "checkpoints", folder / "checkpoints" / "stable-video-diffusion-img2vid-xt"
     own = place / ("DICE-Talk" if adapters == 2 else "Sonic")
-    for path in (own, svd / "unet", svd / "image_encoder", place / "whisper-tiny", place / "RIFE", folder / "examples/emo"):
+    for path in (
+        own,
+        svd / "unet",
+        svd / "image_encoder",
+        place / "whisper-tiny",
+        place / "RIFE",
+        folder / "examples/emo",
+    ):
         path.mkdir(parents=True)
     torch.save(UNetLayout(adapters).state, own / "unet.pth")
     torch.save(audio(), own / audio_file)

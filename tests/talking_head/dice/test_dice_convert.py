@@ -12,7 +12,7 @@ from gen.emotion.spec import CANONICAL
 from gen.errors import CheckpointError
 from talking_head.dice import convert as subject
 from talking_head.dice.video.pipeline import DiceVideo
-from talking_head.dice.video.sampler import Inputs, Plan, Sampler
+from talking_head.dice.video.sampler import Inputs, Plan, Sampler, scheduler
 from talking_head.dice.video.unet import Contexts
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
@@ -85,7 +85,7 @@ def test_one_row_of_tokens_serves_all_frames(converted, told):
     sample, time = randn(2, 5, 8, 8, 8), torch.tensor([0.4, -0.3])
     run = lambda emotion: converted.parts["unet"](sample, time, Contexts(portrait, (tokens[0], emotion), mask=mask))
     one = tokens[1][:, :1]
-    torch.testing.assert_close(run(one).velocity, run(one.expand(-1, 5, -1, -1)).velocity, **CLOSE)
+    torch.testing.assert_close(run(one).velocity, run(one.expand(-1, 5, -1, -1)).velocity, atol=2e-5, rtol=1e-3)
 
 
 def test_without_adapters_only_the_temporal_context_differs_from_stock(converted, state, told):
@@ -118,11 +118,15 @@ def test_a_denoising_step_is_the_published_one(converted, state, told):
     nulls = [randn(1, 1, release.COUNT, release.CONTEXT, seed=seed) for seed in (6, 7)]
     pairs = list(zip(nulls, tokens))
     inputs = Inputs(latent, start, portrait, pairs[0], pairs[1], mask, pose)
-    plan = Plan(steps=1)
-    found = Sampler(converted.parts["unet"], plan).run(inputs, noise)
-
-    sigma, to = formulas.noise_levels(1)
+    sigma, to = formulas.noise_levels(25)[20:22]
     x = start[:, None] + sigma * noise
+    rule = scheduler()
+    rule.set_timesteps(25)
+    time = rule.timesteps[20]
+    with torch.no_grad():
+        velocity = Sampler(converted.parts["unet"], Plan()).velocity(rule.scale_model_input(x, time), time, inputs, 20)
+    found = rule.step(velocity, time, x).prev_sample
+
     whole = [null.expand(-1, 5, -1, -1) for null in nulls]
     branches = ((0, 0, whole), (1, 1, whole), (1, 1, tokens))
     v = []
@@ -130,7 +134,7 @@ def test_a_denoising_step_is_the_published_one(converted, state, told):
         sample = torch.cat((x / (sigma**2 + 1).sqrt(), (known * latent)[:, None].expand(-1, 5, -1, -1, -1)), 2)
         v.append(formulas.UNet(state)(sample, sigma.log()[None] / 4, seen * portrait, said, mask, pose[0]))
     velocity = v[0] + 3 * (v[1] - v[0]) + 6 * (v[2] - v[1])
-    torch.testing.assert_close(found, formulas.euler(x, velocity, sigma, to), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(found, formulas.euler(x, velocity, sigma, to), **CLOSE)
 
 
 def test_deep_features_of_the_same_step_change_nothing(converted, told):
@@ -162,7 +166,7 @@ def test_a_missing_file_is_named(tmp_path):
     source = release.write(tmp_path / "release")
     next(source.rglob("audio_linear.pth")).unlink()
     (tmp_path / "out").mkdir()
-    with pytest.raises(CheckpointError, match="holds no audio_linear.pth"):
+    with pytest.raises(CheckpointError, match=r"holds no audio_linear\.pth"):
         subject.convert(source, tmp_path / "out")
 
 
