@@ -54,12 +54,15 @@ class AdapterAttention(nn.Module):
 
     def __init__(self, attn: Attention, adapters: int):
         super().__init__()
-        copies = lambda source: nn.ModuleList(
-            nn.Linear(source.in_features, source.out_features, bias=False) for _ in range(adapters)
-        )
-        self.to_k_ip, self.to_v_ip = copies(attn.to_k), copies(attn.to_v)
-        for linear, source in ((k, s) for ks, s in ((self.to_k_ip, attn.to_k), (self.to_v_ip, attn.to_v)) for k in ks):
-            linear.weight.data.copy_(source.weight.data)
+        self.to_k_ip, self.to_v_ip = nn.ModuleList(), nn.ModuleList()
+        for _ in range(adapters):
+            self.grow(attn)
+
+    def grow(self, attn: Attention) -> None:
+        """One adapter more."""
+        for own, source in ((self.to_k_ip, attn.to_k), (self.to_v_ip, attn.to_v)):
+            own.append(nn.Linear(source.in_features, source.out_features, bias=False).to(source.weight))
+            own[-1].weight.data.copy_(source.weight.data)
 
     def __call__(
         self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Looks, attention_mask=None

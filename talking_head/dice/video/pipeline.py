@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from gen import checkpoints
 from gen.emotion import priors as prior_files
 from gen.emotion.priors import Priors
-from gen.emotion.spec import EmotionCurve
+from gen.emotion.spec import CANONICAL, EmotionCurve
 from gen.errors import CheckpointError, InputError
 from talking_head.dice.speech import FRAME, WhisperEncoder, heard, windows
 from talking_head.dice.video import decode
 from talking_head.dice.video.attention import set_attention_backend
-from talking_head.dice.video.emotion import EmotionModel, Tokens, means
+from talking_head.dice.video.emotion import LEVELS, EmotionModel, Tokens, means
 from talking_head.dice.video.interpolate import Interpolator, between
 from talking_head.dice.video.portrait import ImageEncoder, Portrait
 from talking_head.dice.video.pose import PoseGuider
@@ -82,7 +82,7 @@ class DiceVideo:
         config = sizes(size)
         vae = AutoencoderKLTemporalDecoder(**vae_config(**config["vae"]))
         parts = {name: PARTS[name](**config[name]) for name in config if name != "vae"} | {"vae": vae}
-        return cls(parts, Priors.seeded(parts["emotion"].config.size))
+        return cls(parts, Priors.seeded(parts["emotion"].config.size) if size == "tiny" else shared_priors())
 
     @classmethod
     def load(cls, name: str, device: str = "cpu", vram: int = 24, backend: str = "native", compile: bool = False,
@@ -104,6 +104,15 @@ class DiceVideo:
         if compile:
             parts["unet"].compile_repeated_blocks()
         return model
+
+    def feel(self) -> None:
+        """Give a network that knows speech alone an untrained sense of emotion, in our shared embedding."""
+        unet, audio = self.parts["unet"], self.parts["audio"].config
+        unet.grow()
+        self.priors = shared_priors()
+        probe = (unet.config.channels[-1], 512, 256, len(CANONICAL[1:]) * LEVELS + 1)
+        self.parts["emotion"] = EmotionModel(self.priors.mean.shape[1], audio.hidden, audio.count, audio.width,
+                                             probe=probe).to(unet.device)  # fmt: skip
 
     def save(self, place: Path) -> None:
         """Write a checkpoint's parts."""
@@ -202,6 +211,11 @@ class DiceVideo:
             frames = chain.from_iterable((chunk.float() / 2 + 0.5).clamp(0, 1) for chunk in chunks)
             for frame in between(self.parts.get("interpolate"), frames):
                 yield (frame * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+
+
+def shared_priors() -> Priors:
+    """Those of this project's own embedding (``affekt train emotion``)."""
+    return Priors(*prior_files.read("emotion-embedding"))
 
 
 def exactly(frames: Iterator[np.ndarray], count: int) -> Iterator[np.ndarray]:

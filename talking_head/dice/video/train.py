@@ -70,12 +70,10 @@ class Training(nn.Module):
         no_image = both | ((chance[0] - s.drop_both) / (1 - s.drop_both) < s.drop_image)
         no_audio = both | (chance[1] < s.drop_audio)
         keep = lambda x, drop: x * ~drop.view(-1, *[1] * (x.dim() - 1))
-        tokens, bank = [parts["audio"](keep(batch.spans, no_audio))], x0.new_zeros(())
-        if "emotion" in parts:
-            unsaid = torch.rand(len(x0), device=x0.device) < (1.0 if s.stage == "d1" else s.drop_emotion)
-            felt = parts["emotion"](keep(batch.mu, unsaid)[:, None], s.retrieval)
-            tokens, bank = [*tokens, felt.tokens], felt.loss
-        contexts = Contexts(keep(batch.seen, no_image), tuple(tokens), mask=batch.box[:, 0])
+        unsaid = torch.rand(len(x0), device=x0.device) < (1.0 if s.stage == "d1" else s.drop_emotion)
+        felt = parts["emotion"](keep(batch.mu, unsaid)[:, None], s.retrieval)
+        tokens = parts["audio"](keep(batch.spans, no_audio)), felt.tokens
+        contexts = Contexts(keep(batch.seen, no_image), tokens, mask=batch.box[:, 0])
         known = keep(batch.reference, no_image)[:, None].expand_as(x0)
         pose = parts["pose"](batch.box)[:, None] if "pose" in parts else None
 
@@ -87,9 +85,9 @@ class Training(nn.Module):
         wanted = (x / root**2 - x0) * root / wide  # the velocity; its error is the EDM-weighted one of x0
         weight = batch.weight[:, None, None]
         diffusion = ((out.velocity.float() - wanted).square() * weight).mean() / weight.mean()
-        values = {"diffusion": diffusion, "bank": bank}
-        loss = diffusion + BANK * bank
-        if s.stage != "d1" and "emotion" in parts:
+        values = {"diffusion": diffusion, "bank": felt.loss}
+        loss = diffusion + BANK * felt.loss
+        if s.stage != "d1":
             values["discrimination"] = self.discrimination(out.middle, batch.kind, sigma)
             loss = loss + DISCRIMINATE * values["discrimination"]
         return loss, values
@@ -105,8 +103,6 @@ def choose(parts: nn.ModuleDict, settings: Settings) -> None:
     """Which parameters a stage trains."""
     if settings.stage not in STAGES:
         raise InputError(f"there is no stage {settings.stage!r}: choose among {', '.join(STAGES)}")
-    if settings.stage != "d1" and "emotion" not in parts:
-        raise InputError("the network to start from has no emotion: train d1 alone, or start from dice-talk")
     parts.requires_grad_(settings.stage == "d1")
     if settings.stage == "lora":
         lora.add(parts["unet"], settings.rank)
@@ -114,8 +110,7 @@ def choose(parts: nn.ModuleDict, settings: Settings) -> None:
     for name, parameter in parts["unet"].named_parameters():
         if "_ip.1." in name:
             parameter.requires_grad_(settings.stage == "d2")
-    if "emotion" in parts:
-        parts["emotion"].requires_grad_(settings.stage == "d2")
+    parts["emotion"].requires_grad_(settings.stage == "d2")
     if settings.checkpointing:
         parts["unet"].enable_gradient_checkpointing()
 
@@ -124,6 +119,8 @@ def train(data: Path, out: Path, minutes: float, settings: Settings) -> None:
     """Train one stage and write ``OUT/checkpoint``, or ``OUT/lora.safetensors``."""
     torch.manual_seed(settings.seed)
     model = DiceVideo.load(settings.start) if settings.start else DiceVideo.build(settings.size, settings.seed)
+    if "emotion" not in model.parts:
+        model.feel()
     windows = Windows(examples(model, data, out, settings.side), settings.batch, settings.seed)
     training = Training(model, settings)
     run = Run(settings.stage, training, out, minutes, settings.rate, settings.spread, settings.device)

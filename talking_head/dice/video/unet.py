@@ -101,6 +101,13 @@ class VideoUNet(ModelMixin, ConfigMixin):
         x = net.conv_out(net.conv_act(net.conv_norm_out(x)))
         return Denoised(x.unflatten(0, (b, f)), middle, deep)
 
+    def grow(self) -> None:
+        """One adapter more in every cross-attention, such as emotion beside the speech of Sonic."""
+        for module in self.net.modules():
+            if isinstance(getattr(module, "processor", None), AdapterAttention):
+                module.processor.grow(module)
+        self.register_to_config(adapters=self.config.adapters + 1)
+
     def _embed(self, time: Tensor, ids: tuple[float, ...], dtype: torch.dtype) -> Tensor:
         """(b,) -> (b, d): the noise level, the frame rate and the motion buckets."""
         net = self.net

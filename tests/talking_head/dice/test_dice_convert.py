@@ -197,5 +197,13 @@ def test_sonic_is_the_same_without_emotion(tmp_path):
     subject.convert_sonic(source, tmp_path / "out")
     model = DiceVideo.load(str(tmp_path / "out"))
     assert "emotion" not in model.parts and model.parts["unet"].config.adapters == 1
+    before = model.parts["unet"].state_dict()
+    model.feel()
+    unet = model.parts["unet"]
+    attn = unet.net.mid_block.attentions[0].transformer_blocks[0].attn2
+    assert torch.equal(attn.processor.to_k_ip[1].weight, attn.to_k.weight)
+    assert unet.config.adapters == 2 and all(torch.equal(unet.state_dict()[k], v) for k, v in before.items())
+    model.save(tmp_path / "felt")
+    assert DiceVideo.load(str(tmp_path / "felt")).priors.mean.shape == (8, 256)
     with pytest.raises(CheckpointError, match="2 adapters"):
         subject._video(source, tmp_path / "out", "audio2token.pth", adapters=2)
