@@ -81,17 +81,14 @@ def noise_ratio(found: Tensor, wanted: Tensor) -> str:
     return "same" if error == 0 else f"{20 * math.log10(span / error):.1f}"
 
 
-def table(seconds: float, steps: int, side: int, compiled: bool) -> list[tuple]:
+def table(model: DiceVideo, seconds: float, steps: int, side: int) -> list[tuple]:
     """Rows: scenario, windows, seconds, GB, PSNR in dB against which."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model, random = models(device), np.random.default_rng(0)
+    device, random = model.device.type, np.random.default_rng(0)
     samples = (0.1 * random.normal(size=int(seconds * 16000))).astype(np.float32)
     picture = random.integers(0, 255, (side, side, 3), dtype=np.uint8)
     box = (side / 4, side / 4, side / 2, side / 2)
     portrait = prepare(picture, box, side, model.parts["clip"].config.size)
     frames, curve = frame_count(len(samples)), EmotionCurve.parse("happy")
-    if compiled:
-        model.parts["unet"].compile_repeated_blocks()
 
     def latents(plan: Plan) -> Tensor:
         inputs: Inputs = model.condition(portrait, samples, curve, plan)
@@ -132,7 +129,10 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=512 if gpu else 64)
     parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()
-    rows = table(options.seconds, options.steps, options.side, options.compile)
+    model = models("cuda" if gpu else "cpu")
+    if options.compile:
+        model.parts["unet"].compile_repeated_blocks()
+    rows = table(model, options.seconds, options.steps, options.side)
     name = torch.cuda.get_device_name() if gpu else f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s)"
     size = "full size, fp16" if gpu else "tiny size, float64"
     facts = f"{options.seconds:g} s of sound, {options.steps} steps, {options.side} px"

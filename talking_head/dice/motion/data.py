@@ -12,14 +12,14 @@ from gen import media
 from gen.emotion.features import FACE, SHAPES, face
 from gen.emotion.spec import CANONICAL
 from gen.errors import InputError
-from talking_head.dice.motion.generate import FPS, sound
+from talking_head.dice.motion.generate import AHEAD, FPS, WINDOW, sound
 from talking_head.dice.speech import RATE
 
 SOURCES = {"grid_s1": 8, "facegood": 3, "mead_silent": 4, "neurosync": 1}  # of a batch of 16
 READ = {"grid_s1": "neutral"}  # emotion of sources that have but one
 NAMES = {"angry": "anger", "disgusted": "disgust", "surprised": "surprise"}
 HELD = 15  # every so manieth clip is kept for evaluation
-FRAMES = 64  # of a training window
+FRAMES = WINDOW + AHEAD  # of a training window
 PAINTED = 0.6  # share of the windows of speech that get an expression from silent clips
 STRONGEST = 1.6
 # what is left of an expression while the mouth speaks: half of what jaw and mouth do, but for smiles and frowns

@@ -20,7 +20,7 @@ from talking_head.dice.speech import FRAME, HOP, log_mel
 
 FPS = 25
 ROWS = FRAME // HOP  # of mel in a frame
-WINDOW, PREFIX, AHEAD = 128, 16, 10  # frames: of a window, of those the one before gave, heard past its end
+WINDOW, PREFIX, AHEAD = 54, 16, 10  # frames: of a window, of those the one before gave, heard past its end
 SCALES = {"reference": 1.0, "audio": 1.5, "emotion": 1.5}
 
 

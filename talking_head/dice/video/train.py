@@ -7,6 +7,7 @@ the bank's loss and the discrimination objective: the mid block's features must 
 """
 
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -51,6 +52,15 @@ class Settings(BaseModel):
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
 
 
+class Told(NamedTuple):
+    """What the network is told of a batch."""
+
+    contexts: Contexts
+    known: Tensor  # (b, f, 4, h, w) the reference latent in every frame
+    pose: Tensor | None
+    bank: Tensor  # the bank's loss
+
+
 class Training(nn.Module):
     """The trained parts of a model, and their loss on a batch."""
 
@@ -64,6 +74,25 @@ class Training(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, and what it consists of."""
+        s, x0 = self.settings, batch.latents
+        told = self.told(batch)
+        sigma = (LOG_MEAN + LOG_STD * torch.randn(len(x0), device=x0.device)).exp()
+        wide = sigma.view(-1, 1, 1, 1, 1)
+        x = x0 + wide * torch.randn_like(x0)
+        root = (wide**2 + 1).sqrt()
+        out = self.parts["unet"](torch.cat((x / root, told.known), 2), sigma.log() / 4, told.contexts, told.pose)
+        wanted = (x / root**2 - x0) * root / wide  # the velocity; its error is the EDM-weighted one of x0
+        weight = batch.weight[:, None, None]
+        diffusion = ((out.velocity.float() - wanted).square() * weight).mean() / weight.mean()
+        values = {"diffusion": diffusion, "bank": told.bank}
+        loss = diffusion + BANK * told.bank
+        if s.stage != "d1":
+            values["discrimination"] = self.discrimination(out.middle, batch.kind, sigma)
+            loss = loss + DISCRIMINATE * values["discrimination"]
+        return loss, values
+
+    def told(self, batch: Batch) -> Told:
+        """The conditions, each dropped as often as the settings say."""
         s, x0, parts = self.settings, batch.latents, self.parts
         chance = torch.rand(2, len(x0), device=x0.device)
         both = chance[0] < s.drop_both
@@ -76,21 +105,7 @@ class Training(nn.Module):
         contexts = Contexts(keep(batch.seen, no_image), tokens, mask=batch.box[:, 0])
         known = keep(batch.reference, no_image)[:, None].expand_as(x0)
         pose = parts["pose"](batch.box)[:, None] if "pose" in parts else None
-
-        sigma = (LOG_MEAN + LOG_STD * torch.randn(len(x0), device=x0.device)).exp()
-        wide = sigma.view(-1, 1, 1, 1, 1)
-        x = x0 + wide * torch.randn_like(x0)
-        root = (wide**2 + 1).sqrt()
-        out = parts["unet"](torch.cat((x / root, known), 2), sigma.log() / 4, contexts, pose)
-        wanted = (x / root**2 - x0) * root / wide  # the velocity; its error is the EDM-weighted one of x0
-        weight = batch.weight[:, None, None]
-        diffusion = ((out.velocity.float() - wanted).square() * weight).mean() / weight.mean()
-        values = {"diffusion": diffusion, "bank": felt.loss}
-        loss = diffusion + BANK * felt.loss
-        if s.stage != "d1":
-            values["discrimination"] = self.discrimination(out.middle, batch.kind, sigma)
-            loss = loss + DISCRIMINATE * values["discrimination"]
-        return loss, values
+        return Told(contexts, known, pose, felt.loss)
 
     def discrimination(self, middle: Tensor, kind: Tensor, sigma: Tensor) -> Tensor:
         """Cross-entropy of emotion and level from mid-block features (b, f, d), for clips that show something."""
@@ -103,6 +118,8 @@ def choose(parts: nn.ModuleDict, settings: Settings) -> None:
     """Which parameters a stage trains."""
     if settings.stage not in STAGES:
         raise InputError(f"there is no stage {settings.stage!r}: choose among {', '.join(STAGES)}")
+    if settings.checkpointing:
+        parts["unet"].enable_gradient_checkpointing()
     parts.requires_grad_(settings.stage == "d1")
     if settings.stage == "lora":
         lora.add(parts["unet"], settings.rank)
@@ -111,8 +128,6 @@ def choose(parts: nn.ModuleDict, settings: Settings) -> None:
         if "_ip.1." in name:
             parameter.requires_grad_(settings.stage == "d2")
     parts["emotion"].requires_grad_(settings.stage == "d2")
-    if settings.checkpointing:
-        parts["unet"].enable_gradient_checkpointing()
 
 
 def train(data: Path, out: Path, minutes: float, settings: Settings) -> None:

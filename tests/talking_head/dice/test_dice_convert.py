@@ -191,6 +191,7 @@ def test_an_emotion_file_has_the_published_layout(tmp_path):
         assert pickle.loads(path.read_bytes()[128:]).item()["mu"].shape == (1, 256)
 
 
+@pytest.mark.slow
 def test_sonic_is_the_same_without_emotion(tmp_path):
     source = release.write(tmp_path / "release", adapters=1, audio_file="audio2token.pth")
     (tmp_path / "out").mkdir()

@@ -82,6 +82,7 @@ def test_a_stage_trains_its_own_parts(stage, moved, still):
     assert torch.equal(state[adapter(other)], before[adapter(other)])
 
 
+@pytest.mark.slow
 def test_low_rank_changes_are_small_begin_as_nothing_and_merge(tmp_path):
     unet = DiceVideo.build("tiny").parts["unet"]
     before = {name: p.clone() for name, p in unet.named_parameters()}
@@ -110,6 +111,17 @@ def test_dropped_conditions_are_those_of_guidance():
     assert not sample[:, :, 4:].any() and not contexts.portrait.any()
     silent = model.parts["audio"](torch.zeros(1, 480))
     torch.testing.assert_close(contexts.tokens[0][1, 2], silent[0])
+
+
+def test_activations_worked_out_twice_give_the_same_gradients():
+    grads = []
+    for checkpointing in (False, True):
+        training = Training(DiceVideo.build("tiny"), Settings(size="tiny", stage="d2", checkpointing=checkpointing))
+        torch.manual_seed(0)
+        training(Windows(clips(), 2, 0)())[0].backward()
+        attn = training.parts["unet"].net.mid_block.attentions[0].transformer_blocks[0].attn2
+        grads.append(attn.processor.to_v_ip[1].weight.grad)
+    torch.testing.assert_close(grads[0], grads[1])
 
 
 def test_unknown_stages_are_named():
@@ -163,6 +175,7 @@ def test_training_goes_on_and_writes_a_checkpoint(folder, tmp_path):
     torch.testing.assert_close(loaded.parts["unet"].net.conv_in.weight, state["parts.unet.net.conv_in.weight"])
 
 
+@pytest.mark.slow
 def test_accelerate_trains_the_same(tmp_path):
     pytest.importorskip("accelerate")
     windows = Windows(clips(), 2, 0)
