@@ -71,6 +71,14 @@ class DiceMotion:
             progress(sum(map(len, made)) / len(rows))
         return np.concatenate(made)
 
+    def speak(self, samples: np.ndarray, curve: EmotionCurve, rest: np.ndarray | None = None, *, seed: int = 0,
+              head_motion: float = 1.0, how: How | None = None) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        """As :meth:`generate`, for a renderer: coefficients (n, 52) counted from the face at rest, and the head's
+        rotation vectors (n, 3) in radians, ``head_motion`` times as wide as they were drawn."""
+        made = self.generate(samples, curve, rest, seed, how)
+        still = self.model.mean[:52].cpu().numpy() if rest is None else rest[:52]
+        return made[:, :52] - still, head_motion * turns(made)
+
     @torch.inference_mode()
     def stream(self, rows: Iterable[Tensor], curve: EmotionCurve, rest: np.ndarray | None = None, seed: int = 0,
                how: How | None = None) -> Iterator[np.ndarray]:  # fmt: skip

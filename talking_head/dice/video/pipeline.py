@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_temporal_decoder import AutoencoderKLTemporalDecoder
+from PIL import Image
 from torch import Tensor, nn
 
 from gen import checkpoints
@@ -23,7 +24,7 @@ from talking_head.dice.video import decode
 from talking_head.dice.video.attention import set_attention_backend
 from talking_head.dice.video.emotion import LEVELS, EmotionModel, Tokens, means
 from talking_head.dice.video.interpolate import Interpolator, between
-from talking_head.dice.video.portrait import ImageEncoder, Portrait
+from talking_head.dice.video.portrait import ImageEncoder, Portrait, around, paste, prepare
 from talking_head.dice.video.pose import PoseGuider
 from talking_head.dice.video.sampler import Inputs, Plan, Sampler
 from talking_head.dice.video.schedule import FPS, frame_count
@@ -203,6 +204,26 @@ class DiceVideo:
         noise = self.noise(portrait, frame_count(len(samples)), seed, plan)
         latents = self.latents(inputs, noise, plan, progress=progress)
         return exactly(self._pictures(latents), max(1, round(len(samples) / FRAME)))
+
+    def talk(self, pixels: np.ndarray, box: tuple[float, float, float, float], samples: np.ndarray, curve: EmotionCurve,
+             side: int = 512, crop: bool = True, **how) -> Iterator[np.ndarray]:  # fmt: skip
+        """A photograph (h, w, 3) uint8 with a face in ``box`` (x, y, width, height) -> photographs of the same size.
+
+        With ``crop`` a square around the face is made, and comes back to its place; otherwise the whole picture is
+        made. ``how`` as in :meth:`generate`.
+        """
+        height, width = pixels.shape[:2]
+        square = around(box, (height, width)) if crop else None
+        part, x, y = pixels, 0, 0
+        if square is not None:
+            x, y = square.left, square.top
+            part = np.ascontiguousarray(pixels[y : y + square.side, x : x + square.side])
+        portrait = prepare(part, (box[0] - x, box[1] - y, *box[2:]), side, self.parts["clip"].config.size)
+        for frame in self.generate(portrait, samples, curve, **how):
+            if square is not None:
+                yield paste(pixels, frame, square)
+            else:
+                yield np.array(Image.fromarray(frame).resize((width, height), Image.Resampling.LANCZOS))
 
     def _pictures(self, latents: Tensor) -> Iterator[np.ndarray]:
         """Decoded frames with one between each two: made by the interpolation network, or the earlier one again."""

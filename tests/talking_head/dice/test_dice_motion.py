@@ -83,6 +83,14 @@ def test_a_window_is_told_the_end_of_the_one_before(motion):
     assert one.shape == (60 - PREFIX, 58) and np.abs(one - other).max() > 1e-3
 
 
+def test_a_renderer_gets_movements_from_the_face_at_rest(motion):
+    rest, how = np.full(58, 0.25, np.float32), How(steps=2)
+    made = motion.generate(noise(1), CURVE, rest, 4, how)
+    coefs, head = motion.speak(noise(1), CURVE, rest, seed=4, head_motion=0.5, how=how)
+    np.testing.assert_allclose(coefs, made[:, :52] - 0.25, atol=1e-6)
+    np.testing.assert_allclose(head, made[:, 52:55] / 4, atol=1e-6)
+
+
 def test_seeds_differ_and_repeat(motion):
     one, again, other = (motion.generate(noise(1), CURVE, None, seed, How(steps=2)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, again)

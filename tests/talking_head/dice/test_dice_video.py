@@ -286,6 +286,19 @@ def test_a_clip_has_as_many_pictures_as_its_sound_takes(model, portrait, sound):
     assert len(frames) == 19 and {frame.shape for frame in frames} == {(64, 64, 3)}
 
 
+def test_a_photograph_keeps_what_is_not_the_face(model, sound):
+    pixels = np.random.default_rng(0).integers(0, 255, (90, 150, 3), dtype=np.uint8)
+    curve, plan = EmotionCurve.parse("fear"), Plan(steps=1)
+    frame = next(model.talk(pixels, (50, 30, 30, 30), sound, curve, side=64, plan=plan))
+    assert frame.shape == pixels.shape
+    assert (
+        np.array_equal(frame[:, :30], pixels[:, :30]) and np.abs(frame[45, 65] - pixels[45, 65].astype(int)).max() > 0
+    )
+    assert (
+        next(model.talk(pixels, (50, 30, 30, 30), sound, curve, side=64, crop=False, plan=plan)).shape == pixels.shape
+    )
+
+
 # ------------------------------------------------------------ pictures, tiles
 
 
