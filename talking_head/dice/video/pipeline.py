@@ -20,7 +20,7 @@ from gen.emotion.priors import Priors
 from gen.emotion.spec import CANONICAL, EmotionCurve
 from gen.errors import CheckpointError, InputError
 from talking_head.dice.speech import FRAME, WhisperEncoder, heard, windows
-from talking_head.dice.video import decode
+from talking_head.dice.video import decode, lora
 from talking_head.dice.video.attention import set_attention_backend
 from talking_head.dice.video.emotion import LEVELS, EmotionModel, Tokens, means
 from talking_head.dice.video.interpolate import Interpolator, between
@@ -87,8 +87,11 @@ class DiceVideo:
 
     @classmethod
     def load(cls, name: str, device: str = "cpu", vram: int = 24, backend: str = "native", compile: bool = False,
-             dtype: torch.dtype | None = None) -> DiceVideo:  # fmt: skip
-        """A converted or trained checkpoint; CheckpointError says how to come by one."""
+             changes: Path | None = None) -> DiceVideo:  # fmt: skip
+        """A converted or trained checkpoint, with the low-rank ``changes`` of a training where they are given.
+
+        CheckpointError says how to come by one.
+        """
         try:
             place = checkpoints.folder(name)
         except CheckpointError as error:
@@ -96,8 +99,10 @@ class DiceVideo:
         here = [part for part in PARTS if (place / part).is_dir() or part not in OPTIONAL]
         if lost := [part for part in here if not (place / part).is_dir()]:
             raise CheckpointError(f"{place} lacks {', '.join(lost)}. {MISSING}.")
-        dtype = dtype or (torch.float16 if str(device).startswith("cuda") else torch.float32)
+        dtype = torch.float16 if str(device).startswith("cuda") else torch.float32
         parts = {part: nn.Module.to(checkpoints.load(name, PARTS[part], part), dtype) for part in here}
+        if changes is not None:
+            lora.load(parts["unet"], changes)
         priors = Priors(*prior_files.read(place / "priors.safetensors")) if "emotion" in parts else None
         model = cls(parts, priors, device, Memory.of(vram))
         with model.at("unet") as unet:

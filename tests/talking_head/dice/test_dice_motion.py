@@ -10,6 +10,7 @@ from gen import media
 from gen.emotion.spec import EmotionCurve
 from gen.errors import CheckpointError, InputError
 from talking_head.dice.motion import data, generate
+from talking_head.dice.motion.evaluate import evaluate
 from talking_head.dice.motion.generate import PREFIX, WINDOW, DiceMotion, How, sound, turns
 from talking_head.dice.motion.model import MotionDenoiser
 from talking_head.dice.motion.sizes import sizes
@@ -126,7 +127,7 @@ def folder(tmp_path_factory):
     at = place / "face" / "motion"
     at.mkdir(parents=True)
     random = np.random.default_rng(0)
-    for source, count in (("grid_s1", 4), ("facegood", 1), ("mead_silent", 8), ("neurosync", 1)):
+    for source, count in (("grid_s1", 15), ("facegood", 1), ("mead_silent", 8), ("neurosync", 1)):
         coefs = 0.1 * random.random((count * 75, 52))
         table = {"clip_names": np.array([f"c{i}" for i in range(count)]), "offsets": np.arange(count + 1) * 75}
         if source in ("grid_s1", "facegood"):
@@ -152,7 +153,7 @@ def folder(tmp_path_factory):
 def test_clips_are_read_with_what_is_known_of_them(folder, tmp_path):
     clips = data.prepared(folder, tmp_path, data.SOURCES)
     by = {clip.source: clip for clip in clips}
-    assert len(clips) == 14
+    assert len(clips) == 25
     assert by["grid_s1"].rows.shape == (75, 320) and by["grid_s1"].emotion == 0
     assert by["mead_silent"].emotion == 1 and by["mead_silent"].level == 1.5 and len(by["mead_silent"].rows) == 0
     assert by["facegood"].emotion == -1 and not by["facegood"].measured[52:].any()
@@ -203,6 +204,9 @@ def test_training_goes_on_and_its_checkpoint_speaks(folder, tmp_path):
     train(folder, tmp_path, spent["elapsed"] / 60 + 1e-4, settings)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert lines[-1]["step"] > spent["step"] >= 1
+    evaluate(tmp_path, {"clips": "1", "seeds": "2", "steps": "1"})
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert [section["title"] for section in report["sections"]] == ["Speech", "Emotion"]
     motion = DiceMotion.load(str(tmp_path / "checkpoint"))
     assert motion.generate(noise(0.5), CURVE, how=How(steps=1)).shape == (12, 58)
     assert motion.model.scale.min() > 0.01
