@@ -99,9 +99,10 @@ class Sampler:
         """Scaled noisy latents (1, n, 4, h, w) at a step -> the guided velocity, a mean where windows overlap."""
         frames, shift = x.shape[1], shifts(self.plan.steps)[step]
         weights = self._weights(inputs, step)
+        fresh = step % self.plan.reuse == 0 or not weights.keys() <= self.deep.keys()
         total, count = torch.zeros_like(x), x.new_zeros(1, frames, 1, 1, 1)
         for window in windows(frames, shift, WINDOW, self.plan.continued):
-            total[:, window] += self._window(x[:, window], time, inputs, window, weights, step, frames)
+            total[:, window] += self._window(x[:, window], time, inputs, window, weights, fresh, frames)
             count[:, window] += 1
         return total / count
 
@@ -112,10 +113,10 @@ class Sampler:
         found = branch_weights(names, scales, step / max(self.plan.steps - 1, 1))
         return {name: w for name, w in found.items() if isinstance(w, Tensor) or w}
 
-    def _window(self, x: Tensor, time: Tensor, inputs: Inputs, window: list[int], weights: dict, step: int,
+    def _window(self, x: Tensor, time: Tensor, inputs: Inputs, window: list[int], weights: dict, fresh: bool,
                 frames: int) -> Tensor:  # fmt: skip
         """(1, f, 4, h, w) -> the guided velocity of one window."""
-        names, fresh = list(weights), step % self.plan.reuse == 0
+        names = list(weights)
         groups = [names] if self.plan.batched else [[name] for name in names]
         total = torch.zeros_like(x)
         for group in groups:
