@@ -171,6 +171,8 @@ def _say_once(text: str) -> None:
 def _mend(name: str) -> str:
     if "repo" in index().get(name, {}):
         return f"`affekt checkpoints pull {name}` fetches it"
+    if "converter" in index().get(name, {}):
+        return f"`affekt checkpoints convert {name} --from FOLDER` makes it from its publisher's files"
     return f"`git restore checkpoints/{name}` brings it back"
 
 

@@ -55,7 +55,7 @@ class EmotionBank(nn.Module):
             tokens, weight = self._attend(query)
             loss = query.new_zeros(())
         if self.training:
-            self._count(query.detach(), weight.detach().flatten(0, -2))
+            self._count(query.detach(), weight.detach().flatten(0, -2).float())
         return Banked(tokens, index, loss)
 
     def usage(self) -> dict[str, float]:

@@ -117,6 +117,14 @@ def test_broken_index(root):
         index()
 
 
+def test_published_weights_that_no_hub_has_are_converted(root):
+    facts = 'licence = "CC BY-NC-SA 4.0"\norigin = "its paper"\nnon_commercial = true\nconverter = "other"\n'
+    with open(root / "index.toml", "a") as file:
+        file.write(f"\n[other]\n{facts}")
+    with pytest.raises(CheckpointError, match="checkpoints convert other --from FOLDER"):
+        folder("other")
+
+
 def test_status(root):
     (row,) = [row for row in checkpoints.status() if row["name"] == "line"]
     assert row["state"] == "verified" and row["licence"] == "MIT"

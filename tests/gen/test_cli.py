@@ -133,7 +133,7 @@ def test_emotion_describe(affekt, tmp_path):
 def test_checkpoints_list_and_verify(affekt):
     code, out, _ = affekt("checkpoints", "list")
     assert code == 0 and out.split()[:5] == ["name", "MB", "licence", "state", "origin"]
-    rows = json.loads(affekt("checkpoints", "list", "--json")[1])
+    rows = [row for row in json.loads(affekt("checkpoints", "list", "--json")[1]) if row["state"] != "not here"]
     assert affekt("checkpoints", "verify") == (
         0, "".join(f"{row['name']}: every file is as the index says\n" for row in rows), "",
     )  # fmt: skip

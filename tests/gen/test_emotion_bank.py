@@ -74,3 +74,11 @@ def test_usage_counts_attention():
     assert 4 < bank.usage()["perplexity"] <= 8.001
     bank.reset_usage()
     assert bank.usage()["used"] == 0
+
+
+def test_bfloat16_training_counts_in_float32():
+    bank = EmotionBank(entries=4, dim=8).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        bank(torch.randn(2, 3, 8)).tokens.float().sum().backward()
+    assert bank.share.dtype == bank.mass.dtype == torch.float32
+    torch.testing.assert_close(bank.mass.sum(), torch.tensor(6.0), atol=0.05, rtol=0)

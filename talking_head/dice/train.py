@@ -1,0 +1,22 @@
+"""``affekt train dice``: face motion (sizes tiny, compact) or video (tiny-video, full)."""
+
+from pathlib import Path
+
+from gen.errors import InputError
+
+
+def train(data: Path, out: Path, minutes: float | None = None, settings: dict[str, str] | None = None) -> None:
+    """Train for ``minutes`` (30 by default); the setting ``size`` says which model, the others are that model's."""
+    given = dict(settings or {})
+    size = given.setdefault("size", "compact")
+    if size in ("tiny", "compact"):
+        from talking_head.dice.motion.train import Settings
+        from talking_head.dice.motion.train import train as learn
+    elif size in ("tiny-video", "full"):
+        from talking_head.dice.video.train import Settings
+        from talking_head.dice.video.train import train as learn
+
+        given["size"] = size.removesuffix("-video")
+    else:
+        raise InputError(f"there is no size {size!r}: choose among tiny, compact, tiny-video, full")
+    learn(Path(data), Path(out), 30.0 if minutes is None else minutes, Settings(**given))

@@ -1,0 +1,1 @@
+"""DICE-Talk's Stable-Video-Diffusion pipeline. b videos, f frames, c context width, h and w latent rows and columns."""

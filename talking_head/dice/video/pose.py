@@ -1,0 +1,28 @@
+"""Where the face is: its box as a picture becomes features that are added to the denoiser's first ones."""
+
+import itertools
+
+import torch.nn.functional as F
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
+
+
+class PoseGuider(ModelMixin, ConfigMixin):
+    """Pictures (n, 3, H, W) in [0, 1], white in the box -> (n, out, H / 8, W / 8)."""
+
+    @register_to_config
+    def __init__(self, channels: tuple[int, ...] = (16, 32, 96, 256), out: int = 320):
+        super().__init__()
+        self.conv_in = nn.Conv2d(3, channels[0], 3, padding=1)
+        pairs = ((a, b, stride) for a, n in itertools.pairwise(channels) for b, stride in ((a, 1), (n, 2)))
+        self.blocks = nn.ModuleList(nn.Conv2d(a, b, 3, stride, padding=1) for a, b, stride in pairs)
+        self.conv_out = nn.Conv2d(channels[-1], out, 3, padding=1)
+        nn.init.zeros_(self.conv_out.weight)
+        nn.init.zeros_(self.conv_out.bias)
+
+    def forward(self, box: Tensor) -> Tensor:
+        x = F.silu(self.conv_in(box))
+        for conv in self.blocks:
+            x = F.silu(conv(x))
+        return self.conv_out(x)
