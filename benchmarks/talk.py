@@ -51,8 +51,9 @@ def main() -> None:
     from talking_head.pipeline import TalkGenerator
 
     print("| pixels | cores | ms a frame | frames a second | sound / time, file to MP4 |\n|---|---|---|---|---|")
+    allowed = sorted(os.sched_getaffinity(0))
     for cores in options.cores:
-        os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[:cores]) if cores == 1 else range(os.cpu_count()))
+        os.sched_setaffinity(0, allowed[:cores])
         torch.set_num_threads(cores)
         generator = TalkGenerator.load((options.model,))
         for size in (256, 512, 1024):
