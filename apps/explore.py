@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import gradio as gr
-import numpy as np
 
 from apps import picker
 from apps.rendering import PICTURE, SOUND, VIDEO, Renderer, Result, said
+from gen import checkpoints
 from gen.emotion.spec import EMBEDDING, Emotion, EmotionCurve
 from gen.jobs.schema import curves
-from gen.media import MIDI
+from gen.media import MIDI, read_image
 
 if TYPE_CHECKING:
     from apps.studio import Tab
@@ -28,11 +28,13 @@ def build(renderer: Renderer, tabs: Mapping[str, "Tab"]) -> None:
     readings = gr.HTML(picker.reading(EmotionCurve.parse("bittersweet longing"), None))
     with gr.Row():
         plane = gr.Image(label="Among 400 words, by valence and arousal", interactive=False)
-        space = gr.Image(label="In the embedding that voices, faces and music share", interactive=False)
-    gr.on([look.click, text.submit], explore, text, [readings, plane, space], api_name="explore")
+        ways = gr.Image(label="Its direction in the embedding", interactive=False)
+    gr.on([look.click, text.submit], explore, text, [readings, plane, ways], api_name="explore")
+    with gr.Accordion("The embedding that voices, faces and music share", open=False):
+        gr.Image(read_image(checkpoints.folder(EMBEDDING) / "space.png"), show_label=False, interactive=False)
     for kind, tab in tabs.items():
         title = tab.layout.title
-        gr.Markdown(f"### {title} over intensity\nWhat stands in the tab {title}, rendered at {len(STEPS)} intensities.")
+        gr.Markdown(f"### {title} over intensity\nWhat stands in the tab {title}, at {len(STEPS)} intensities.")
         with gr.Row():
             go = gr.Button(f"Render the strip of {title}", elem_id=f"{kind}-strip")
             halt = gr.Button("Stop", variant="stop")
@@ -50,7 +52,7 @@ def explore(emotion: str) -> tuple:
     """
     with said():
         curve = picker.parse(emotion)
-        return picker.reading(curve, None), plane_picture(curve), space_picture(curve.keyframes[-1].emotion)
+        return picker.reading(curve, None), plane_picture(curve), directions_picture(curve.keyframes[-1].emotion)
 
 
 def _strip(renderer: Renderer, tab: "Tab"):
@@ -105,8 +107,8 @@ def plane_picture(curve: EmotionCurve) -> str:
     return str(path)
 
 
-def space_picture(emotion: Emotion) -> str:
-    """The embedding in its two directions of most difference: where the emotions lie, and this one's way."""
+def directions_picture(emotion: Emotion) -> str:
+    """Where in the embedding an emotion leads: the cosine of its direction from neutral with the others'."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -114,55 +116,34 @@ def space_picture(emotion: Emotion) -> str:
     from gen.emotion.picture import INK, PALE, PAPER
     from gen.emotion.projection import COLOURS
 
-    names, centres, way = _places(emotion)
-    flat = centres - centres[0]
-    axes = np.linalg.svd(flat - flat.mean(0), full_matrices=False)[2][:2].T
-    dots, line, likeness = flat @ axes, (way - centres[0]) @ axes, _likeness(flat, way[-1] - way[0])
-    figure = Figure(figsize=(10.4, 6.4), facecolor=PAPER, dpi=110)
+    names, likeness = _likeness(emotion)
+    figure = Figure(figsize=(7.5, 5.6), facecolor=PAPER, dpi=110)
     FigureCanvasAgg(figure)
-    chart, bars = figure.add_axes((0.04, 0.06, 0.6, 0.84)), figure.add_axes((0.76, 0.1, 0.21, 0.74))
-    for name, (x, y) in zip(names, dots):
-        colour = COLOURS.get(name, INK)
-        chart.plot([0, x], [0, y], color=colour, alpha=0.35, lw=1)
-        chart.plot(x, y, "o", ms=9, color=colour)
-        chart.annotate(name, (x, y), (0, 9), textcoords="offset points", ha="center", color=colour, weight="bold")
-    chart.plot(*line.T, color=INK, lw=2.2)
-    for step, spot in zip(STEPS, line[:: (len(line) - 1) // (len(STEPS) - 1)]):
-        chart.plot(*spot, "o", ms=6, mfc="white", mec=INK, zorder=5)
-        chart.annotate(f"×{step:g}", spot, (7, -10), textcoords="offset points", fontsize=8, color=INK)
-    chart.margins(0.14)
-    chart.set(xticks=[], yticks=[])
-    figure.text(0.04, 0.94, f"{emotion.model_copy(update={'intensity': 1.0})}, from 0 to 2", fontsize=15, color=INK)
-    bars.barh(names[:0:-1], likeness[:0:-1], color=[COLOURS.get(name, INK) for name in names[:0:-1]])
+    bars = figure.add_axes((0.14, 0.08, 0.8, 0.76), facecolor=PAPER)
+    bars.barh(names, likeness, color=[COLOURS.get(name, INK) for name in names])
     bars.axvline(0, color=PALE, lw=0.8)
-    bars.set_title("its direction against others (cosine)", fontsize=10, color=PALE, loc="left", x=-0.3)
-    for part in (chart, bars):
-        part.set_facecolor(PAPER)
-        for spine in part.spines.values():
-            spine.set_visible(False)
-    path = results() / f"space-{os.urandom(8).hex()}.png"
+    bars.set(xlim=(min(-0.1, *likeness), 1), xlabel="cosine with the direction from neutral to it")
+    bars.invert_yaxis()
+    bars.tick_params(length=0, colors=INK)
+    for spine in bars.spines.values():
+        spine.set_visible(False)
+    figure.text(0.14, 0.9, f"Where {emotion.model_copy(update={'intensity': 1.0})} leads", fontsize=14, color=INK)
+    path = results() / f"directions-{os.urandom(8).hex()}.png"
     figure.savefig(path)
     return str(path)
 
 
-def _places(emotion: Emotion) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Names and centres (k e) of the emotions, neutral first, and the emotion's own way (41 e) over intensities."""
+def _likeness(emotion: Emotion) -> tuple[list[str], list[float]]:
+    """The embedding's emotions, and the cosine of each one's direction with this one's."""
     import torch
 
-    from gen import checkpoints
     from gen.emotion.direction import DirectionSpace
     from gen.emotion.priors import Priors, read
 
     space = DirectionSpace.load(checkpoints.folder(EMBEDDING))
-    names = [space.neutral, *(name for name in space.regions if name != space.neutral)]
-    centres = torch.stack([space.regions[name].mixture.mean() for name in names]).float()
-    weights, vad = (torch.tensor(x, dtype=torch.float32) for x in (emotion.weights(), emotion.point()))
-    steps = torch.linspace(0, STEPS[-1], 41)
-    way = Priors(*read(EMBEDDING))(weights.expand(1, 41, 8), vad.expand(1, 41, 3), steps[None])[0]
-    return names, centres.numpy(), way.numpy()
-
-
-def _likeness(directions: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """(k,) cosine of each direction (k e) with one (e,); 0 for the neutral one, which has none."""
-    sizes = np.linalg.norm(directions, axis=1) * np.linalg.norm(own)
-    return np.divide(directions @ own, sizes, out=np.zeros(len(directions)), where=sizes > 1e-9)
+    names = [name for name in space.regions if name != space.neutral]
+    others = torch.stack([space.regions[name].mixture.mean() - space.regions[space.neutral].mixture.mean()
+                          for name in names])  # fmt: skip
+    weights, vad = (torch.tensor(x, dtype=torch.float32)[None, None] for x in (emotion.weights(), emotion.point()))
+    ends = Priors(*read(EMBEDDING))(weights.expand(1, 2, 8), vad.expand(1, 2, 3), torch.tensor([[0.0, 1.0]]))[0]
+    return names, torch.cosine_similarity(others.float(), ends[1] - ends[0]).tolist()

@@ -54,9 +54,9 @@ class Form:
         label = (field.alias or name).replace("_", " ").capitalize()
         return Place(name, field.alias or name, label, field.description or "", field)
 
-    def build(self, places: Sequence[Place]) -> list[gr.components.Component]:
-        """Components for some of the places, in the order given."""
-        return [component(place) for place in places]
+    def build(self, places: Sequence[Place], begin: dict) -> list[gr.components.Component]:
+        """Components for some of the places, in the order given; ``begin`` has values other than the defaults."""
+        return [component(place, begin.get(place.name)) for place in places]
 
     def task(self, emotion: str, values: Sequence[Any]) -> Task:
         """The task that the form describes; a field left as it was is left out. Raises ``InputError``."""
@@ -75,10 +75,10 @@ class Form:
         return [None if holds_file(p.field) else shown(getattr(task, p.name)) for p in self.places]
 
 
-def component(place: Place) -> gr.components.Component:
+def component(place: Place, begin: Any = None) -> gr.components.Component:
     """The component that asks for a field."""
     field, words = place.field, {"label": place.label, "info": place.info}
-    value, choices = default(field), _choices(field)
+    value, choices = default(field) if begin is None else begin, _choices(field)
     if holds_file(field):
         return _file(place)
     if place.name == "model":

@@ -67,6 +67,11 @@ def state(curve: EmotionCurve, selected: int, span: float) -> dict:
     return {"keys": frames, "path": path, "selected": min(selected, len(keys) - 1), "span": span, "unit": unit}
 
 
+def spelled(curve: EmotionCurve) -> str:
+    """The curve as text; a constant one without its bar."""
+    return str(curve.keyframes[0].emotion) if len(curve.keyframes) == 1 else str(curve)
+
+
 def parse(text: str) -> EmotionCurve:
     """The curve that a text means. Raises ``InputError``, also where the text names a file."""
     curve = EmotionCurve.parse(text)
@@ -140,7 +145,7 @@ def account(kind: str, emotion: Emotion) -> str:
 
 def build(kind: str | None, start: str, unit: str, span: float) -> tuple[Picker, Callable]:
     """The picker, wired; and ``show(text, span)`` -> the values of its components, for others to fill it."""
-    curve = EmotionCurve.parse(start)
+    curve = EmotionCurve.parse(start).model_copy(update={"unit": unit})
     first = curve.keyframes[0]
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=320):
@@ -150,9 +155,9 @@ def build(kind: str | None, start: str, unit: str, span: float) -> tuple[Picker,
                 js_on_load=f"const WORDS = {json.dumps(words())};\n" + (ASSETS / "picker.js").read_text("utf-8"),
             )  # fmt: skip
         with gr.Column(scale=4, min_width=300):
-            info = "a word, a mix, a point or a curve: happy 0.7 + surprise 0.3 @ 1.2"
+            info = "happy, wistful 0.7 + hope 0.3 @ 1.2, v=0.6 a=-0.3, or over time: 0: sad, 8: happy"
             text = gr.Textbox(start, label="Emotion", info=info, max_length=1000)
-            word = gr.Dropdown(vocabulary(), value=None, label="A word", info="one of 400", filterable=True)
+            word = gr.Dropdown(vocabulary(), value=None, label="A word", info="one of 400, for the selected keyframe")
             intensity = gr.Slider(0, 2, first.emotion.intensity, step=0.05, label="Intensity",
                                   info="0 neutral, 1 natural, 2 exaggerated")  # fmt: skip
             with gr.Row():
@@ -183,7 +188,7 @@ class _Wire:
         curve = curve.model_copy(update={"unit": self.unit})
         drawn = state(curve, selected, span or self.span)
         key = curve.keyframes[drawn["selected"]]
-        return str(curve), drawn, key.emotion.intensity, key.ease, reading(curve, self.kind)
+        return spelled(curve), drawn, key.emotion.intensity, key.ease, reading(curve, self.kind)
 
     def connect(self, word, shares, add, remove, file, follow) -> None:
         p, private = self.picker, {"api_visibility": "private", "queue": False, "show_progress": "hidden"}

@@ -91,7 +91,8 @@ def left(seconds: float, fraction: float) -> str:
 
 def name(task: Task) -> str:
     """What the files of a task are called."""
-    return re.sub(r"-+", "-", f"{task.kind}-{slug(str(getattr(task, 'emotion', '')))}"[:60]).strip("-.") + f"-{task.seed}"
+    said = slug(str(getattr(task, "emotion", "")))
+    return re.sub(r"-+", "-", f"{task.kind}-{said}"[:60]).strip("-.") + f"-{task.seed}"
 
 
 def result(task: Task, event: Event, seconds: float) -> Result:

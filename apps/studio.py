@@ -20,6 +20,7 @@ from gen.media import MIDI
 
 log = logging.getLogger(__name__)
 
+MOTTO = "One emotion, three arts. What you make here says, in the file, that a machine made it."
 LARGEST = "200mb"
 QUEUE = 20  # waiting renderings; more are turned away
 ASSETS = Path(__file__).parent / "assets"
@@ -36,16 +37,27 @@ class Layout(NamedTuple):
     unit: str = "seconds"
     span: str | float = 10.0  # how long the timeline is, or the field that says so
     examples: tuple[tuple[str, dict], ...] = ()  # an emotion, and some fields
+    begin: tuple[tuple[str, object], ...] = ()  # fields that start elsewhere than at their default
 
 
 LAYOUTS = {
     "talk": Layout("Portrait", ("portrait", "image", "audio", "speech")),
     "voice": Layout("Voice", ("source",)),
-    "music": Layout("Music", ("bars", "seed"), "happy", "bars", "bars", (
-        ("happy @ 1.2", {"bars": 8, "seed": 1}), ("angry", {"bars": 8, "seed": 3}),
-        ("wistful", {"bars": 8, "seed": 7}), ("bar 0: sad, bar 8: happy @ 1.3", {"bars": 12, "seed": 2}))),
+    "music": Layout(
+        "Music",
+        ("bars", "seed"),
+        unit="bars",
+        span="bars",
+        examples=(
+            ("happy @ 1.2", {"bars": 8, "seed": 1}),
+            ("angry", {"bars": 8, "seed": 3}),
+            ("wistful", {"bars": 8, "seed": 7}),
+            ("bar 0: sad, bar 8: happy @ 1.3", {"bars": 12, "seed": 2}),
+        ),
+        begin=(("bars", 8),),
+    ),
     "scene": Layout("Scene"),
-}  # fmt: skip
+}
 
 
 def kinds() -> list[str]:
@@ -58,7 +70,7 @@ def build(device: str = "auto") -> gr.Blocks:
     """The whole page."""
     renderer = Renderer(device)
     with gr.Blocks(title="Affekt", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
-        gr.HTML("<h1>Affekt</h1><p>One emotion, three arts. What you make here says, in the file, that a machine made it.</p>")
+        gr.HTML(f"<h1>Affekt</h1><p>{MOTTO}</p>")
         tabs = []
         for kind in kinds():
             layout = LAYOUTS.get(kind, Layout(kind.capitalize()))
@@ -94,20 +106,22 @@ class Tab:
 
     def _inputs(self) -> None:
         unit, span = self.layout.unit, self.layout.span
+        begin = dict(self.layout.begin)
         if isinstance(span, str):
-            span = float(form.default(self.form.cls.model_fields[span]))
+            span = float(begin.get(span) or form.default(self.form.cls.model_fields[span]))
         if self.form.personal:
-            self.fields = self.form.build(self.form.first)
+            self.fields = self.form.build(self.form.first, begin)
         self.picker, self.show = picker.build(self.kind, self.layout.start, unit, span)
         with gr.Row():
             if not self.form.personal:
-                self.fields = self.form.build(self.form.first)
+                self.fields = self.form.build(self.form.first, begin)
         with gr.Accordion("More", open=False):
-            self.fields = [*self.fields, *self.form.build(self.form.rest)]
+            self.fields = [*self.fields, *self.form.build(self.form.rest, begin)]
         self.inputs = [self.picker.text, *self.fields]
+        self.examples = self._examples()
         with gr.Row():
-            self.go = gr.Button("Render", variant="primary", elem_id=f"{self.kind}-render")
-            self.halt = gr.Button("Stop", variant="stop", elem_id=f"{self.kind}-stop")
+            self.go = gr.Button("Render", variant="primary", scale=4, elem_id=f"{self.kind}-render")
+            self.halt = gr.Button("Stop", variant="stop", scale=1, elem_id=f"{self.kind}-stop")
 
     def _outputs(self) -> None:
         self.summary = gr.Textbox(label="Result", interactive=False, elem_id=f"{self.kind}-result")
@@ -128,7 +142,7 @@ class Tab:
     def _events(self) -> None:
         title = self.form.kind
         call = self._callable(self._render, f"Render a {title} task; gives a summary and the files.", progress=True)
-        event = self.go.click(call, self.inputs, self.outputs, api_name=title, **DEVICE)
+        self.go.click(call, self.inputs, self.outputs, api_name=title, **DEVICE)
         self.halt.click(self.renderer.stop, None, self.summary, queue=False, api_visibility="private")
         save = self._callable(self._save, f"A {title} task as a YAML job file.")
         self.save.click(save, self.inputs, [self.job, self.job_file], api_name=f"{title}_job", queue=False)
@@ -138,20 +152,18 @@ class Tab:
             slider = self.fields[[place.name for place in self.form.places].index(self.layout.span)]
             slider.release(picker.guarded(self._spanned), [self.picker.plane, slider], list(self.picker),
                            api_visibility="private", queue=False, show_progress="hidden")  # fmt: skip
-        if self.layout.examples:
-            self._examples()
-        self.event = event
+        for button, fields in self.examples:
+            button.click(lambda fields=fields: self._filled(fields), None, loaded, queue=False,
+                         api_visibility="private")  # fmt: skip
 
-    def _examples(self) -> None:
+    def _examples(self) -> list[tuple[gr.Button, dict]]:
         """Buttons that fill the form; nothing is rendered or fetched for them."""
-        gr.Markdown("Examples")
+        made = []
         with gr.Row():
             for emotion, fields in self.layout.examples:
                 told = ", ".join(f"{field} {value}" for field, value in fields.items())
-                button = gr.Button(f"{emotion} ({told})", size="sm", min_width=120)
-                fill = lambda emotion=emotion, fields=fields: self._filled({"emotion": emotion, **fields})
-                button.click(fill, None, [*self.picker, *self.fields, self.summary], queue=False,
-                             api_visibility="private")  # fmt: skip
+                made.append((gr.Button(f"{emotion} ({told})", size="sm"), {"emotion": emotion, **fields}))
+        return made
 
     def _filled(self, fields: dict, note: str = "") -> tuple:
         """Values for the picker and the form of a task with these fields."""

@@ -5,6 +5,7 @@ const SIZE = 400, EDGE = 24, WIDE = 400, HIGH = 92;
 const x = (v) => SIZE / 2 + v * (SIZE / 2 - EDGE), y = (a) => SIZE / 2 - a * (SIZE / 2 - EDGE);
 const clip = (value) => Math.max(-1, Math.min(1, value));
 const short = (value) => String(Math.round(value * 100) / 100);
+const BESIDE = { fear: [-8, 4, "end"], disgust: [-8, 4, "end"], anger: [8, 4, "start"], contempt: [8, 4, "start"] };
 let drag = null;
 
 function put(parent, name, facts, words) {
@@ -40,7 +41,8 @@ function drawPlane(state) {
   put(svg, "text", { x: half + 6, y: SIZE - 6, class: "axis" }, "calm");
   for (const word of WORDS) {
     put(svg, "circle", { cx: x(word.v), cy: y(word.a), r: 4, fill: word.colour });
-    put(svg, "text", { x: x(word.v), y: y(word.a) - 8, "text-anchor": "middle", class: "word", "data-word": word.word,
+    const [dx, dy, anchor] = BESIDE[word.word] ?? [0, -8, "middle"];
+    put(svg, "text", { x: x(word.v) + dx, y: y(word.a) + dy, "text-anchor": anchor, class: "word", "data-word": word.word,
       fill: word.colour, style: `fill:${word.colour};paint-order:stroke;stroke:#fff;stroke-width:3px` }, word.word);
   }
   const way = state.path.map(([, v, a], place) => `${place ? "L" : "M"}${x(v)} ${y(a)}`).join("");
@@ -48,7 +50,7 @@ function drawPlane(state) {
   else put(svg, "path", { d: `M${x(0)} ${y(0)}L${x(state.keys[0].v)} ${y(state.keys[0].a)}`, stroke: "#22303c" });
   state.keys.forEach((key, place) => {
     const own = place === state.selected;
-    put(svg, "circle", { cx: x(key.v), cy: y(key.a), r: own ? 10 : 6, fill: "#fff", stroke: "#22303c",
+    put(svg, "circle", { cx: x(key.v), cy: y(key.a), r: own ? 10 : 6, fill: "#fff", "fill-opacity": 0.6, stroke: "#22303c",
       "stroke-width": own ? 3 : 1.5, class: "key", "data-key": place });
   });
 }
@@ -71,7 +73,7 @@ function drawTime(state) {
   put(svg, "text", { x: 4, y: HIGH - 4, class: "axis" }, "0");
   put(svg, "text", { x: WIDE - 4, y: HIGH - 4, class: "axis", "text-anchor": "end" }, `${short(state.span)} ${state.unit}`);
   put(svg, "text", { x: WIDE / 2, y: HIGH - 4, class: "axis", "text-anchor": "middle" },
-    "valence (gold), arousal (blue); drag a keyframe, double-click for one more");
+    "valence gold, arousal blue; double-click: a keyframe");
 }
 
 function draw() {
@@ -120,6 +122,7 @@ element.addEventListener("pointerdown", (event) => {
   const chosen = node.dataset && (node.dataset.key ?? node.dataset.time);
   if (chosen !== undefined) state.selected = Number(chosen);
   else if (time) return;
+  event.preventDefault();
   drag = plane ? "plane" : "time";
   props.value = chosen !== undefined ? state : moved(state, event);
   draw();
