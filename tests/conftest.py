@@ -23,6 +23,7 @@ def pytest_collection_modifyitems(items):
 def own_caches(tmp_path, monkeypatch):
     monkeypatch.setenv("AFFEKT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    monkeypatch.setenv("AFFEKT_SIGNING", "off")  # signatures differ each time, and tests compare bytes
 
 
 @pytest.fixture
