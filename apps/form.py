@@ -20,6 +20,7 @@ ENDINGS = {  # of a field's name -> what files it takes
     ("source", "audio", "voice", "speech", "recording", "reference", "sound", "line"): SOUNDS,
     ("continue_from", "midi", "score"): (".mid", ".midi"),
 }
+LONGEST = 1000  # signs of an emotion
 PERSONAL = ("consent", "label")  # of use where a real person's face or voice goes in
 
 
@@ -61,6 +62,7 @@ class Form:
     def task(self, emotion: str, values: Sequence[Any]) -> Task:
         """The task that the form describes; a field left as it was is left out. Raises ``InputError``."""
         found: dict[str, Any] = {"kind": self.kind}
+        emotion = short(emotion)
         if emotion.strip():
             found["emotion"] = emotion
         for place, value in zip(self.places, values, strict=True):
@@ -73,6 +75,13 @@ class Form:
     def values(self, task: Task) -> list[Any]:
         """What the components show for a task; files stay empty, since they are not the studio's to open."""
         return [None if holds_file(p.field) else shown(getattr(task, p.name)) for p in self.places]
+
+
+def short(emotion: str) -> str:
+    """The text, if it is no longer than anyone would write. Raises ``InputError``."""
+    if len(emotion) > LONGEST:
+        raise InputError(f"An emotion is written in at most {LONGEST} signs; this has {len(emotion)}.")
+    return emotion
 
 
 def component(place: Place, begin: Any = None) -> gr.components.Component:
@@ -93,7 +102,7 @@ def component(place: Place, begin: Any = None) -> gr.components.Component:
         if low is not None and high is not None:
             return gr.Slider(low, high, value=value, step=step, **words)
         return gr.Number(value=value, precision=0 if step == 1 else None, minimum=low, maximum=high, **words)
-    return gr.Textbox(value=value or "", max_length=1000, **words)
+    return gr.Textbox(value=value or "", max_length=LONGEST, **words)
 
 
 def _file(place: Place) -> gr.components.Component:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 import numpy as np
 
+from apps.form import LONGEST, short
 from gen import registry
 from gen.emotion.spec import CANONICAL, Emotion, EmotionCurve, Keyframe
 from gen.errors import InputError
@@ -74,7 +75,7 @@ def spelled(curve: EmotionCurve) -> str:
 
 def parse(text: str) -> EmotionCurve:
     """The curve that a text means. Raises ``InputError``, also where the text names a file."""
-    curve = EmotionCurve.parse(text)
+    curve = EmotionCurve.parse(short(text))
     if curve.source is not None:
         raise InputError("To take the emotion from a file, upload it here; a path is not opened.")
     return curve
@@ -156,7 +157,7 @@ def build(kind: str | None, start: str, unit: str, span: float) -> tuple[Picker,
             )  # fmt: skip
         with gr.Column(scale=4, min_width=300):
             info = "happy, wistful 0.7 + hope 0.3 @ 1.2, v=0.6 a=-0.3, or over time: 0: sad, 8: happy"
-            text = gr.Textbox(start, label="Emotion", info=info, max_length=1000)
+            text = gr.Textbox(start, label="Emotion", info=info, max_length=LONGEST)
             word = gr.Dropdown(vocabulary(), value=None, label="A word", info="one of 400, for the selected keyframe")
             intensity = gr.Slider(0, 2, first.emotion.intensity, step=0.05, label="Intensity",
                                   info="0 neutral, 1 natural, 2 exaggerated")  # fmt: skip

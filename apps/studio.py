@@ -71,6 +71,7 @@ def build(device: str = "auto") -> gr.Blocks:
     renderer = Renderer(device)
     with gr.Blocks(title="Affekt", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         gr.HTML(f"<h1>Affekt</h1><p>{MOTTO}</p>")
+        gr.api(renderer.stop, api_name="stop", api_description="Stop what this session renders.", queue=False)
         tabs = []
         for kind in kinds():
             layout = LAYOUTS.get(kind, Layout(kind.capitalize()))

@@ -29,14 +29,11 @@ class Credentials(NamedTuple):
     problems: tuple[str, ...]
 
 
-def wanted(path: Path) -> bool:
-    """Whether a file of this name is signed here: its kind can be, the extra is installed, and nobody said no."""
-    off = os.environ.get("AFFEKT_SIGNING") == "off"
-    return path.suffix.lower() in MIME and not off and find_spec("c2pa") is not None
-
-
 def sign(path: Path, manifest: dict) -> None:
-    """Put credentials into the file at ``path``, which appears under its name when it is whole."""
+    """Put credentials into the file at ``path``, if its kind can have them, the extra is installed and nobody said no."""
+    place = folder()
+    if path.suffix.lower() not in MIME or place is None or find_spec("c2pa") is None:
+        return
     import c2pa
 
     claim = {
@@ -52,7 +49,7 @@ def sign(path: Path, manifest: dict) -> None:
     signed = path.with_name(f".signed-{path.name}")
     try:
         with c2pa.Builder(claim) as builder:
-            builder.sign_file(path, signed, _signer(folder()))
+            builder.sign_file(path, signed, _signer(place))
         os.replace(signed, path)
     finally:
         signed.unlink(missing_ok=True)
@@ -77,10 +74,13 @@ def read(path: Path) -> Credentials | None:
     )
 
 
-def folder() -> Path:
-    """Where the key lies: ``$AFFEKT_SIGNING``, or ``affekt/signing`` in the user's data folder."""
+def folder() -> Path | None:
+    """Where the key lies: ``$AFFEKT_SIGNING``, or ``affekt/signing`` in the user's data folder; None is nowhere."""
+    chosen = os.environ.get("AFFEKT_SIGNING")
+    if chosen == "off":
+        return None
     data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return Path(os.environ.get("AFFEKT_SIGNING") or data / "affekt" / "signing")
+    return Path(chosen) if chosen else data / "affekt" / "signing"
 
 
 @cache
