@@ -30,7 +30,7 @@ class Credentials(NamedTuple):
 
 
 def sign(path: Path, manifest: dict) -> None:
-    """Put credentials into the file at ``path``, if its kind can have them, the extra is installed and nobody said no."""
+    """Put credentials into a whole file, if its kind can have them, the extra is there and nobody said no."""
     place = folder()
     if path.suffix.lower() not in MIME or place is None or find_spec("c2pa") is None:
         return

@@ -7,7 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from gen.jobs.cache import Cache
@@ -15,6 +14,7 @@ from gen.jobs.plan import plan_file
 from gen.jobs.run import run
 
 pytest.importorskip("ray")
+psutil = pytest.importorskip("psutil")
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tone_kind")]
 
 SHOW = """
