@@ -19,6 +19,7 @@ import gen
 from gen import registry
 from gen.emotion import commands as emotion_commands
 from gen.errors import AffektError, InputError, RenderError
+from gen.marks import commands as mark_commands
 
 TEXT = "\0"  # put before an argument such as "-sad", so that argparse does not take it for an option
 METAVARS = {int: "N", float: "X", Path: "FILE", Path | None: "FILE"}
@@ -77,6 +78,10 @@ def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         if arguments and arguments[0] == kind:
             _add_kind(command, kind)
     emotion_commands.add(commands, Parser, text, path)
+    mark_commands.add(commands, path)
+    for name in registry.names("command"):
+        fill = registry.get("command", name)
+        fill(commands.add_parser(name, help=fill.__doc__))
     _add_checkpoints(commands)
     _add_research(commands)
     version = commands.add_parser("version", help="print the version")
@@ -235,6 +240,7 @@ def _named(cls, given: dict) -> tuple:
     task = with_paths(parse_task(given), Path.absolute)
     files = {name for name in given if isinstance(getattr(task, name), Path)}
     said = {name: Path(v).stem if name in files else v for name, v in given.items() if isinstance(v, str)}
+    said.pop("consent", None)
     untold = {"kind", "emotion", *positional(cls)}  # clear from their values
     parts = [slug(v) if name in untold else f"{fields[name].alias or name}-{slug(v)}" for name, v in said.items()]
     return "-".join(parts)[:100].strip("-."), task

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gen import marks
 from gen.errors import InputError
 from gen.provenance import sidecar
 
@@ -32,6 +33,7 @@ def _atomic(path: Path | str, manifest: dict | None, suffixes: tuple[str, ...]) 
     hidden, note = (path.with_name(f".{os.getpid()}-{path.stem}{end}") for end in (path.suffix, ".json"))
     try:
         yield hidden
+        marks.seal(hidden, manifest)
         if manifest is not None:
             note.write_text(json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
             os.replace(note, sidecar(path))
@@ -100,9 +102,10 @@ def _decode_sound(path: Path) -> tuple[np.ndarray, int]:
 
 
 def write_audio(path: Path | str, samples: np.ndarray, rate: int, manifest: dict | None = None) -> None:
-    """Write samples (n,) or (c, n), clipped to [-1, 1], as 16-bit WAV or FLAC."""
+    """Write samples (n,) or (c, n), clipped to [-1, 1], as 16-bit WAV or FLAC; with a manifest, also a watermark."""
     import soundfile
 
+    samples, manifest = marks.sound(samples, rate, manifest)
     with _atomic(path, manifest, SOUND) as hidden:
         channels = 1 if samples.ndim == 1 else len(samples)
         with soundfile.SoundFile(hidden, "w", rate, channels, "PCM_16") as file:
@@ -218,8 +221,9 @@ def write_video(path: Path | str, frames: Iterable[np.ndarray], fps: float, samp
     first = next(frames, None)
     if first is None:
         raise ValueError("a video needs at least one frame")
-    frames = chain([first], frames)
+    frames = marks.pictures(chain([first], frames), manifest)
     if samples is not None:
+        samples, manifest = marks.sound(samples, rate, manifest)
         samples = np.atleast_2d(samples).astype(np.float32)
         frames = _exactly(frames, max(1, round(samples.shape[1] / rate * fps)))
     with _atomic(path, manifest, VIDEO) as hidden, av.open(str(hidden), "w", options={"movflags": "+faststart"}) as out:

@@ -12,9 +12,10 @@ from gen.jobs.schema import Task, canonical
 def manifest(task: Task, seed: int, device: str, checkpoints: Sequence[str]) -> dict:
     """The facts about one result; input files by digest alone, since a name may be private and changes nothing.
 
-    ``device`` is the kind of device ("cpu", "cuda"): results repeat on the same kind.
+    ``device`` is the kind of device ("cpu", "cuda"): results repeat on the same kind. ``consent`` is part of the task;
+    one with a true ``label`` has it burned into its pictures (:mod:`gen.marks`).
     """
-    return {
+    facts = {
         "ai_generated": True,
         "affekt": gen.__version__,
         "task": json.loads(canonical(task, lambda path: {"sha256": sha256(path)})),
@@ -22,6 +23,7 @@ def manifest(task: Task, seed: int, device: str, checkpoints: Sequence[str]) -> 
         "device": device,
         "checkpoints": {Path(name).name: digest(name) for name in checkpoints},
     }
+    return facts | ({"label": True} if getattr(task, "label", False) else {})
 
 
 def sidecar(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Named parts that can be swapped: conditioners, quantizers, job kinds, generators, trainers, evaluators, converters.
+"""Named parts that can be swapped: conditioners, quantizers, job kinds, generators, trainers and the other ``KINDS``.
 
 A part is found in three places, in this order: what :func:`register` has seen, what ``gen`` ships (imported when
 first asked for), and the entry points of installed packages (group ``affekt.<kind>``). Only the part asked for is
@@ -15,7 +15,7 @@ from gen.errors import InputError
 
 T = TypeVar("T")
 
-KINDS = ("conditioner", "quantizer", "task", "generator", "trainer", "evaluator", "converter")
+KINDS = ("conditioner", "quantizer", "task", "generator", "trainer", "evaluator", "converter", "command")
 SHIPPED = {
     "conditioner": ("gen.emotion.conditioner", ("none", "label", "vad", "gaussian", "bank", "direction")),
     "quantizer": ("gen.quantize", ("ema_vq", "slot_vq", "fsq", "fsp", "vp")),

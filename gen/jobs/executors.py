@@ -10,6 +10,7 @@ import signal
 import threading
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from importlib.util import find_spec
+from queue import SimpleQueue
 
 from gen.errors import DeviceError, InputError
 
@@ -34,18 +35,36 @@ class OnRay(Executor):
         ray.init(ignore_reinit_error=True, log_to_driver=False)
         gpus = 1 if ray.cluster_resources().get("GPU") else 0
         actor = ray.remote(num_gpus=gpus, max_restarts=-1, max_task_retries=1)(_Actor)
-        self._idle = [actor.remote() for _ in range(workers)]
+        self._idle: SimpleQueue = SimpleQueue()
+        for _ in range(workers):
+            self._idle.put(actor.remote())
 
     def submit(self, call, /, *args):
-        actor = self._idle.pop()
-        future = actor.run.remote(call, *args).future()
-        future.add_done_callback(lambda _: self._idle.append(actor))
+        import ray
+
+        actor, future = self._idle.get(), Future()
+
+        def settle(done: Future) -> None:
+            error = done.exception()
+            self._idle.put(actor)  # Ray starts its process anew
+            if isinstance(error, ray.exceptions.RayActorError):
+                future.set_exception(WorkerDied("its worker died twice; it was killed, or ran out of memory"))
+            elif error:
+                future.set_exception(error)
+            else:
+                future.set_result(done.result())
+
+        actor.run.remote(call, *args).future().add_done_callback(settle)
         return future
 
     def shutdown(self, wait=True, *, cancel_futures=False):
         import ray
 
         ray.shutdown()
+
+
+class WorkerDied(RuntimeError):
+    """A worker was lost, and so was the one that tried again."""
 
 
 class _Actor:

@@ -32,6 +32,7 @@ class Task(BaseModel):
 
     kind: str
     seed: int = Field(0, description="the same seed gives the same result")
+    consent: str | None = Field(None, max_length=500, description="who agreed to the use of a real face or voice")
 
     def smaller(self) -> Self | None:
         """A task with the same result that needs less memory, tried once when memory runs out."""

@@ -1,0 +1,1 @@
+"""What a creator sees: the studio, in a browser."""

@@ -1,0 +1,25 @@
+"""``affekt studio``; imports nothing heavy, so that other commands pay nothing for it."""
+
+from importlib.util import find_spec
+
+from gen.errors import InputError
+
+
+def studio(parser) -> None:
+    """open the studio in a browser"""
+    parser.add_argument("--port", type=int, help="(default: 7860, or the next free one)")
+    parser.add_argument("--share-lan", action="store_true", help="let other machines of this network in; no password")
+    parser.add_argument("--mcp", action="store_true", help="also an MCP server (pip install 'gradio[mcp]')")
+    parser.add_argument("--open", action="store_true", help="open the browser")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")
+    parser.set_defaults(command=_studio)
+
+
+def _studio(options) -> None:
+    if find_spec("gradio") is None:
+        raise InputError('the studio needs Gradio: run `pip install -e ".[apps]"` in the checkout')
+    if options.mcp and find_spec("mcp") is None:
+        raise InputError("--mcp needs the MCP package: run `pip install 'gradio[mcp]'`")
+    from apps.studio import launch
+
+    launch(port=options.port, lan=options.share_lan, mcp=options.mcp, browser=options.open, device=options.device)

@@ -1,0 +1,177 @@
+"""The form of a job kind: a component for each field of its task class, and back from their values to a task."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args, get_origin
+
+import gradio as gr
+import yaml
+from pydantic.fields import FieldInfo
+
+from gen.emotion.spec import EmotionCurve
+from gen.errors import InputError
+from gen.jobs.jobfile import JobFile
+from gen.jobs.schema import Task, curves, field_names, parse_task, task_class
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+SOUNDS = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac", ".mp4", ".mov", ".webm")
+ENDINGS = {  # of a field's name -> what files it takes
+    ("portrait", "image", "picture", "photo", "face"): PICTURES,
+    ("source", "audio", "voice", "speech", "recording", "reference", "sound", "line"): SOUNDS,
+    ("continue_from", "midi", "score"): (".mid", ".midi"),
+}
+LONGEST = 1000  # signs of an emotion
+PERSONAL = ("consent", "label")  # of use where a real person's face or voice goes in
+
+
+class Place(NamedTuple):
+    """Where a field stands in the form, and what it is called there."""
+
+    name: str
+    alias: str
+    label: str
+    info: str
+    field: FieldInfo
+
+
+class Form:
+    """The fields of a kind, the emotion left out: that one has a picker of its own."""
+
+    def __init__(self, kind: str, first: Sequence[str] = ()):
+        self.kind, self.cls = kind, task_class(kind)
+        fields = [self._place(name) for name in self.cls.model_fields if name not in ("kind", "emotion")]
+        self.personal = any(endings(p) in (PICTURES, SOUNDS) for p in fields if holds_file(p.field))
+        fields = [p for p in fields if p.name not in PERSONAL or self.personal]
+        chosen = [p for p in fields if p.name in first or p.field.is_required()]
+        self.first = sorted(chosen, key=lambda p: first.index(p.name) if p.name in first else -1)
+        self.rest = [p for p in fields if p not in self.first]
+
+    @property
+    def places(self) -> list[Place]:
+        return [*self.first, *self.rest]
+
+    def _place(self, name: str) -> Place:
+        field = self.cls.model_fields[name]
+        label = (field.alias or name).replace("_", " ").capitalize()
+        return Place(name, field.alias or name, label, field.description or "", field)
+
+    def build(self, places: Sequence[Place], begin: dict) -> list[gr.components.Component]:
+        """Components for some of the places, in the order given; ``begin`` has values other than the defaults."""
+        return [component(place, begin.get(place.name)) for place in places]
+
+    def task(self, emotion: str, values: Sequence[Any]) -> Task:
+        """The task that the form describes; a field left as it was is left out. Raises ``InputError``."""
+        found: dict[str, Any] = {"kind": self.kind}
+        emotion = short(emotion)
+        if emotion.strip():
+            found["emotion"] = emotion
+        for place, value in zip(self.places, values, strict=True):
+            if value not in (None, "", []) and value != default(place.field):
+                found[place.alias] = value
+        task = parse_task(found)
+        curves(task, _without_file)
+        return task
+
+    def values(self, task: Task) -> list[Any]:
+        """What the components show for a task; files stay empty, since they are not the studio's to open."""
+        return [None if holds_file(p.field) else shown(getattr(task, p.name)) for p in self.places]
+
+
+def short(emotion: str) -> str:
+    """The text, if it is no longer than anyone would write. Raises ``InputError``."""
+    if len(emotion) > LONGEST:
+        raise InputError(f"An emotion is written in at most {LONGEST} signs; this has {len(emotion)}.")
+    return emotion
+
+
+def component(place: Place, begin: Any = None) -> gr.components.Component:
+    """The component that asks for a field."""
+    field, words = place.field, {"label": place.label, "info": place.info}
+    value, choices = default(field) if begin is None else begin, _choices(field)
+    if holds_file(field):
+        return _file(place)
+    if place.name == "model":
+        return gr.Dropdown([value], value=value, **words)
+    if choices:
+        return gr.Dropdown(choices, value=value, **words)
+    if field.annotation is bool:
+        return gr.Checkbox(value=value, **words)
+    if field.annotation in (int, float):
+        low, high = bound(field, ("ge", "gt")), bound(field, ("le", "lt"))
+        step = 1 if field.annotation is int else 0.05
+        if low is not None and high is not None:
+            return gr.Slider(low, high, value=value, step=step, **words)
+        return gr.Number(value=value, precision=0 if step == 1 else None, minimum=low, maximum=high, **words)
+    return gr.Textbox(value=value or "", max_length=LONGEST, **words)
+
+
+def _file(place: Place) -> gr.components.Component:
+    kinds, label = endings(place), f"{place.label}: {place.info}" if place.info else place.label
+    if kinds is PICTURES:
+        return gr.Image(type="filepath", label=label, sources=["upload", "webcam", "clipboard"], height=240)
+    if kinds is SOUNDS:
+        return gr.Audio(type="filepath", label=label, sources=["upload", "microphone"], format="wav")
+    return gr.File(label=label, file_types=list(kinds) or None, height=110)
+
+
+def endings(place: Place) -> tuple[str, ...]:
+    """Which files a field takes, told by its name; () is any."""
+    return next((kinds for names, kinds in ENDINGS.items() if place.name in names), ())
+
+
+def holds_file(field: FieldInfo) -> bool:
+    return Path in (field.annotation, *get_args(field.annotation))
+
+
+def default(field: FieldInfo) -> Any:
+    """The default as a component shows it; None where there is none."""
+    return None if field.is_required() else shown(field.get_default(call_default_factory=True))
+
+
+def shown(value: Any) -> Any:
+    return str(value) if isinstance(value, EmotionCurve) else value
+
+
+def bound(field: FieldInfo, names: tuple[str, str]) -> float | None:
+    """The limit of a number that the field's annotations name."""
+    found = (getattr(rule, name, None) for rule in field.metadata for name in names)
+    return next((limit for limit in found if limit is not None), None)
+
+
+def _choices(field: FieldInfo) -> list[str]:
+    return list(get_args(field.annotation)) if get_origin(field.annotation) is Literal else []
+
+
+def _without_file(curve: EmotionCurve) -> EmotionCurve:
+    if curve.source is not None:
+        raise InputError("To take the emotion from a file, upload it under the emotion; a path is not opened.")
+    return curve
+
+
+# ---------------------------------------------------------------- YAML
+
+
+def to_yaml(task: Task, name: str) -> str:
+    """The task as a job file of one job; files by their names, to be put beside it."""
+    job: dict[str, Any] = {"id": name, "kind": task.kind}
+    for field, alias in ((n, f.alias or n) for n, f in type(task).model_fields.items()):
+        value = getattr(task, field)
+        if field == "kind" or value == type(task).model_fields[field].get_default(call_default_factory=True):
+            continue
+        job[alias] = value.name if isinstance(value, Path) else shown(value)
+    return yaml.safe_dump({"jobs": [job]}, sort_keys=False, allow_unicode=True, width=100)
+
+
+def from_yaml(path: str | Path, kind: str) -> tuple[Task, str]:
+    """The first job of a kind in a job file, and a sentence on what was left out. Raises ``InputError``."""
+    file = JobFile(Path(path))
+    fitting = [task for task in file.tasks.values() if task.kind == kind]
+    if not fitting:
+        raise InputError(f"This file has no {kind} job; load it in the tab of {next(iter(file.tasks.values())).kind}.")
+    task, names = fitting[0], field_names(type(fitting[0]))
+    curves(task, _without_file)
+    notes = [f"It has {len(file.tasks)} jobs; this is the first of kind {kind}."] if len(file.tasks) > 1 else []
+    for alias, name in names.items():
+        if isinstance(getattr(task, name), Path) and alias not in type(task).model_fields.keys() - {name}:
+            notes.append(f"Give the file for “{alias}” again: {getattr(task, name).name}.")
+    return task, " ".join(dict.fromkeys(notes)) or "Loaded."

@@ -1,0 +1,275 @@
+"""The studio: a tab for each kind that can be rendered here, and one to explore the emotions."""
+
+import inspect
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gradio as gr
+
+from apps import explore, form, picker
+from apps.rendering import PICTURE, SOUND, VIDEO, Renderer, Result, name, said
+from gen import registry
+from gen.emotion.describe import describe
+from gen.errors import InputError
+from gen.media import MIDI
+
+log = logging.getLogger(__name__)
+
+MOTTO = "One emotion, three arts. What you make here says, in the file, that a machine made it."
+LARGEST = "200mb"
+QUEUE = 20  # waiting renderings; more are turned away
+ASSETS = Path(__file__).parent / "assets"
+FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # none from elsewhere
+DEVICE = {"concurrency_id": "device", "concurrency_limit": 1}  # one rendering at a time, whatever its tab
+
+
+class Layout(NamedTuple):
+    """How a known kind is shown; any other kind gets the plain one."""
+
+    title: str
+    first: tuple[str, ...] = ()  # the fields that stand at the top
+    start: str = "happy"
+    unit: str = "seconds"
+    span: str | float = 10.0  # how long the timeline is, or the field that says so
+    examples: tuple[tuple[str, dict], ...] = ()  # an emotion, and some fields
+    begin: tuple[tuple[str, object], ...] = ()  # fields that start elsewhere than at their default
+
+
+LAYOUTS = {
+    "talk": Layout("Portrait", ("portrait", "image", "audio", "speech")),
+    "voice": Layout("Voice", ("source",)),
+    "music": Layout(
+        "Music",
+        ("bars", "seed"),
+        unit="bars",
+        span="bars",
+        examples=(
+            ("happy @ 1.2", {"bars": 8, "seed": 1}),
+            ("angry", {"bars": 8, "seed": 3}),
+            ("wistful", {"bars": 8, "seed": 7}),
+            ("bar 0: sad, bar 8: happy @ 1.3", {"bars": 12, "seed": 2}),
+        ),
+        begin=(("bars", 8),),
+    ),
+    "scene": Layout("Scene"),
+}
+
+
+def kinds() -> list[str]:
+    """The kinds that can be rendered here, those of a known layout first."""
+    there = set(registry.names("task")) & set(registry.names("generator"))
+    return [kind for kind in LAYOUTS if kind in there] + sorted(there - LAYOUTS.keys())
+
+
+def build(device: str = "auto") -> gr.Blocks:
+    """The whole page."""
+    renderer = Renderer(device)
+    with gr.Blocks(title="Affekt", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
+        gr.HTML(f"<h1>Affekt</h1><p>{MOTTO}</p>")
+        gr.api(renderer.stop, api_name="stop", api_description="Stop what this session renders.", queue=False)
+        tabs = []
+        for kind in kinds():
+            layout = LAYOUTS.get(kind, Layout(kind.capitalize()))
+            with gr.Tab(layout.title, id=kind):
+                tabs.append(Tab(kind, layout, renderer))
+        with gr.Tab("Explore", id="explore"):
+            explore.build(renderer, {tab.kind: tab for tab in tabs})
+        gr.api(read_emotion, api_name="describe", api_description="What an emotion, a mix, a point or a curve means.")
+    return page.queue(max_size=QUEUE, default_concurrency_limit=4)
+
+
+def read_emotion(emotion: str) -> str:
+    """What an emotion, a mix, a point or a curve means, as JSON: its mix, its point, and how each generator reads it.
+
+    Args:
+        emotion: such as "happy 0.7 + surprise 0.3 @ 1.2", "v=0.6 a=-0.3" or "0: sad, 8: happy"
+    """
+    with said():
+        return json.dumps(describe(picker.parse(emotion)))
+
+
+class Tab:
+    """The tab of one kind: its picker, its form, its result."""
+
+    def __init__(self, kind: str, layout: Layout, renderer: Renderer):
+        self.kind, self.layout, self.renderer = kind, layout, renderer
+        self.form = form.Form(kind, layout.first)
+        task = inspect.getdoc(self.form.cls) or ""
+        gr.Markdown(task.split("\n\n")[0])
+        self._inputs()
+        self._outputs()
+        self._events()
+
+    def _inputs(self) -> None:
+        unit, span = self.layout.unit, self.layout.span
+        begin = dict(self.layout.begin)
+        if isinstance(span, str):
+            span = float(begin.get(span) or form.default(self.form.cls.model_fields[span]))
+        if self.form.personal:
+            self.fields = self.form.build(self.form.first, begin)
+        self.picker, self.show = picker.build(self.kind, self.layout.start, unit, span)
+        with gr.Row():
+            if not self.form.personal:
+                self.fields = self.form.build(self.form.first, begin)
+        with gr.Accordion("More", open=False):
+            self.fields = [*self.fields, *self.form.build(self.form.rest, begin)]
+        self.inputs = [self.picker.text, *self.fields]
+        self.examples = self._examples()
+        with gr.Row():
+            self.go = gr.Button("Render", variant="primary", scale=4, elem_id=f"{self.kind}-render")
+            self.halt = gr.Button("Stop", variant="stop", scale=1, elem_id=f"{self.kind}-stop")
+
+    def _outputs(self) -> None:
+        self.summary = gr.Textbox(label="Result", interactive=False, elem_id=f"{self.kind}-result")
+        self.video = gr.Video(label="Film", visible=False, interactive=False)
+        self.sound = gr.Audio(label="Sound", visible=False, interactive=False)
+        self.picture = gr.Image(label="Picture", visible=False, interactive=False)
+        self.files = gr.Files(label="Files to download", interactive=False, visible=False)
+        with gr.Accordion("How it was made", open=False):
+            self.manifest = gr.JSON(label="Manifest, which is also in each file")
+        with gr.Accordion("As a YAML job", open=False):
+            with gr.Row():
+                self.save = gr.Button("Save as YAML job")
+                self.load = gr.UploadButton("Load job", file_types=[".yaml", ".yml"])
+            self.job = gr.Code(label="affekt render FILE.yaml", language="yaml", interactive=False)
+            self.job_file = gr.File(label="Job file", interactive=False, visible=False)
+        self.outputs = [self.summary, self.video, self.sound, self.picture, self.files, self.manifest]
+
+    def _events(self) -> None:
+        title = self.form.kind
+        call = self._callable(self._render, f"Render a {title} task; gives a summary and the files.", progress=True)
+        self.go.click(call, self.inputs, self.outputs, api_name=title, **DEVICE)
+        self.halt.click(self.renderer.stop, None, self.summary, queue=False, api_visibility="private")
+        save = self._callable(self._save, f"A {title} task as a YAML job file.")
+        self.save.click(save, self.inputs, [self.job, self.job_file], api_name=f"{title}_job", queue=False)
+        loaded = [*self.picker, *self.fields, self.summary]
+        self.load.upload(self._load, self.load, loaded, api_visibility="private", queue=False)
+        if isinstance(self.layout.span, str):
+            slider = self.fields[[place.name for place in self.form.places].index(self.layout.span)]
+            slider.release(picker.guarded(self._spanned), [self.picker.plane, slider], list(self.picker),
+                           api_visibility="private", queue=False, show_progress="hidden")  # fmt: skip
+        for button, fields in self.examples:
+            button.click(lambda fields=fields: self._filled(fields), None, loaded, queue=False,
+                         api_visibility="private")  # fmt: skip
+
+    def _examples(self) -> list[tuple[gr.Button, dict]]:
+        """Buttons that fill the form; nothing is rendered or fetched for them."""
+        made = []
+        with gr.Row():
+            for emotion, fields in self.layout.examples:
+                told = ", ".join(f"{field} {value}" for field, value in fields.items())
+                made.append((gr.Button(f"{emotion} ({told})", size="sm"), {"emotion": emotion, **fields}))
+        return made
+
+    def _filled(self, fields: dict, note: str = "") -> tuple:
+        """Values for the picker and the form of a task with these fields."""
+        from gen.jobs.schema import parse_task
+
+        task = fields if isinstance(fields, self.form.cls) else parse_task({"kind": self.kind, **fields})
+        curve = task.emotion if task.emotion is not None else picker.parse(self.layout.start)
+        span = float(getattr(task, self.layout.span)) if isinstance(self.layout.span, str) else self.layout.span
+        return (*self.show(curve, 0, span), *self.form.values(task), note)
+
+    def _spanned(self, plane: dict, span: float) -> tuple:
+        return self.show(picker.keyframes(plane, self.layout.unit), plane.get("selected") or 0, float(span))
+
+    def _render(self, emotion: str, *values, request: gr.Request, progress: gr.Progress) -> tuple:
+        with said():
+            task = self.form.task(emotion, values)
+            made = self.renderer.render(task, request.session_hash, lambda done, text: progress(done, desc=text))
+            return self.shown(made)
+
+    def shown(self, made: Result) -> tuple:
+        """Values for the outputs."""
+        video, sound = made.first(VIDEO), None if made.first(VIDEO) else made.first(SOUND)
+        picture = made.first(PICTURE) or drawn(made.first(MIDI))
+        files = [str(path) for path in made.files]
+        return (
+            made.summary, gr.Video(video, visible=video is not None), gr.Audio(sound, visible=sound is not None),
+            gr.Image(picture, visible=picture is not None), gr.Files(files, visible=True), made.manifest,
+        )  # fmt: skip
+
+    def _save(self, emotion: str, *values, request: gr.Request) -> tuple:
+        with said():
+            task = self.form.task(emotion, values)
+            text = form.to_yaml(task, self.kind)
+            path = Path(tempfile.mkdtemp(dir=results())) / f"{name(task)}.yaml"
+            path.write_text(text, encoding="utf-8")
+            return text, gr.File(str(path), visible=True)
+
+    def _load(self, path: str) -> tuple:
+        with said():
+            task, note = form.from_yaml(path, self.kind)
+            return self._filled(task, note)
+
+    def _callable(self, call: Callable, doc: str, progress: bool = False) -> Callable:
+        """``call`` with a parameter for each field, so that the API and MCP have their names."""
+        names = ["emotion", *(place.name for place in self.form.places)]
+        plain = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        parameters = [inspect.Parameter(name, plain) for name in names]
+        parameters.append(inspect.Parameter("request", plain, annotation=gr.Request))
+        if progress:
+            parameters.append(inspect.Parameter("progress", plain, default=gr.Progress()))
+
+        def named(*values: Any):
+            given = {"progress": values[-1]} if progress else {}
+            values = values[:-1] if progress else values
+            return call(*values[:-1], request=values[-1], **given)
+
+        named.__name__ = call.__name__.strip("_")
+        named.__signature__ = inspect.Signature(parameters)
+        named.__annotations__ = {"request": gr.Request}
+        rows = [f"    {place.name}: {place.info}" for place in self.form.places]
+        named.__doc__ = "\n".join([doc, "", "Args:", "    emotion: a word, a mix, a point or a curve", *rows])
+        return named
+
+
+def results() -> Path:
+    """Where the studio keeps what it serves."""
+    from gradio.utils import get_upload_folder
+
+    folder = Path(get_upload_folder()) / "results"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def drawn(score: str | None) -> str | None:
+    """The piano roll of a score, beside it."""
+    if score is None:
+        return None
+    from gen.media import read_midi
+    from music.roll import draw
+
+    path = Path(score).with_suffix(".png")
+    draw(read_midi(score), path)
+    return str(path)
+
+
+def launch(
+    folder: Path | None = None, *, port: int | None = None, lan: bool = False, mcp: bool = False,
+    browser: bool = False, device: str = "auto", wait: bool = True, largest: str = LARGEST,
+) -> tuple[gr.Blocks, str]:  # fmt: skip
+    """Serve the studio; on this machine alone unless ``lan``. Files live in ``folder``, and none from elsewhere."""
+    folder = folder or Path(tempfile.mkdtemp(prefix="affekt-studio-"))
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    page = build(device)
+    if lan:
+        log.warning("everyone in this network can use the studio: there is no password")
+    try:
+        _, url, _ = page.launch(
+            server_name="0.0.0.0" if lan else "127.0.0.1", server_port=port, share=False, inbrowser=browser,
+            max_file_size=largest, allowed_paths=[], enable_monitoring=False, mcp_server=mcp, ssr_mode=False,
+            show_error=True, quiet=True, prevent_thread_lock=True, footer_links=["api"], theme=gr.themes.Soft(**FONTS),
+            css=(ASSETS / "studio.css").read_text(encoding="utf-8"),
+        )  # fmt: skip
+    except OSError as error:
+        raise InputError(f"Port {port} is in use: give another one with --port.") from error
+    log.info("the studio is at %s (stop it with Ctrl-C)", url)
+    if wait:
+        page.block_thread()
+    return page, url

@@ -1,0 +1,31 @@
+"""The label that people can read: "AI-generated" in a corner of the picture."""
+
+from functools import cache
+
+import numpy as np
+
+TEXT = "AI-generated"
+SHARE = 0.045  # of the picture's height, at least LEAST pixels
+LEAST = 9
+BACK, INK = 0.55, 255.0  # how much of the picture the box hides; what the letters are
+
+
+def labelled(pixels: np.ndarray) -> np.ndarray:
+    """Pixels (height, width, 3) uint8 with the label at the bottom left; as large as fits."""
+    mask = _mask(max(LEAST, round(SHARE * pixels.shape[0])))[: pixels.shape[0], : pixels.shape[1], None]
+    done = pixels.copy()
+    corner = done[-mask.shape[0] :, : mask.shape[1]]
+    corner[:] = ((1 - BACK) * corner * (1 - mask) + INK * mask).round()
+    return done
+
+
+@cache
+def _mask(size: int) -> np.ndarray:
+    """(h, w) in 0..1: the letters, with room around them."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    font, room = ImageFont.load_default(size), size // 3
+    left, top, right, bottom = font.getbbox(TEXT)
+    box = Image.new("L", (int(right - left) + 2 * room, int(bottom - top) + 2 * room))
+    ImageDraw.Draw(box).text((room - left, room - top), TEXT, fill=255, font=font)
+    return np.asarray(box, np.float32) / 255

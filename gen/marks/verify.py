@@ -1,0 +1,135 @@
+"""Read back every mark of a file: its manifest, the one beside it, its credentials, its watermark."""
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+from gen import media
+from gen.errors import InputError
+from gen.provenance import sidecar
+
+TEXT_EVENT = b"\x00\xff\x01"  # of MIDI, at time 0
+
+
+def verify(path: Path) -> dict:
+    """What each mark says, JSON-able; None where there is no such mark. Raises ``InputError`` for what is no media."""
+    path = Path(path)
+    end = path.suffix.lower()
+    if end not in (*media.SOUND, *media.PICTURE, *media.VIDEO, *media.MIDI, ".mp3", ".m4a", ".ogg", ".opus", ".aac"):
+        raise InputError(f"{path} is of no kind that carries marks: give sound, a picture, a video or MIDI")
+    inside = embedded(path)
+    beside = _beside(path)
+    return {
+        "file": path.name,
+        "manifest": inside or beside,
+        "where": "in the file" if inside else "beside the file" if beside else None,
+        "sidecar": None if beside is None else "same" if beside == inside else "differs" if inside else "alone",
+        "credentials": _credentials(path),
+        "watermark": _watermark(path),
+    }
+
+
+def marked(found: dict) -> bool:
+    """Whether anything tells that a machine made the file."""
+    mark, signed = found["watermark"], found["credentials"]
+    return bool(found["manifest"] or (mark and mark["found"]) or (signed and signed.get("state")))
+
+
+def embedded(path: Path) -> dict | None:
+    """The manifest in the file's own metadata."""
+    end = path.suffix.lower()
+    media.check(path)
+    if end in media.SOUND:
+        import soundfile
+
+        with soundfile.SoundFile(path) as file:
+            text = file.comment
+    elif end in media.PICTURE:
+        from PIL import Image
+
+        with Image.open(path) as image:
+            text = image.info.get("Comment") or image.info.get("comment", b"").decode("utf-8", "replace")
+    elif end in media.MIDI:
+        text = _first_text(path.read_bytes())
+    else:
+        import av
+
+        with av.open(str(path)) as container:
+            text = container.metadata.get("comment", "")
+    return _manifest(text)
+
+
+def _manifest(text: str) -> dict | None:
+    """One of ours; other programs write comments too."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and "ai_generated" in found else None
+
+
+def _first_text(data: bytes) -> str:
+    """The text event with which the first track begins, if it does."""
+    if data[22:25] != TEXT_EVENT:
+        return ""
+    size, at = 0, 25
+    while True:
+        size, at = size << 7 | data[at] & 0x7F, at + 1
+        if data[at - 1] < 0x80:
+            return data[at : at + size].decode("utf-8", "replace")
+
+
+def _beside(path: Path) -> dict | None:
+    note = sidecar(path)
+    return _manifest(note.read_text(encoding="utf-8", errors="replace")) if note.is_file() else None
+
+
+def _credentials(path: Path) -> dict | None:
+    from gen.marks import credentials
+
+    if path.suffix.lower() not in credentials.MIME:
+        return None
+    if find_spec("c2pa") is None:
+        return {"state": None, "note": "not read: run `pip install c2pa-python`"}
+    found = credentials.read(path)
+    return None if found is None else {"state": found.state, "signer": found.signer, "problems": [*found.problems]}
+
+
+def _watermark(path: Path) -> dict | None:
+    from gen.marks import watermark
+
+    if path.suffix.lower() in (*media.PICTURE, *media.MIDI):
+        return None
+    try:
+        samples, rate = media.read_audio(path)
+    except InputError:
+        return None  # a video without sound
+    return watermark.detect(samples, rate)._asdict()
+
+
+def report(found: dict) -> str:
+    """Text for a terminal."""
+    facts = found["manifest"] or {}
+    task = facts.get("task", {})
+    rows = [("file", found["file"])]
+    made = f"made by Affekt {facts.get('affekt')}, {task.get('kind')}, seed {facts.get('seed')}, {found['where']}"
+    rows.append(("manifest", made if facts else "none"))
+    if facts:
+        rows.append(("weights", ", ".join(f"{n} {digest[:12]}" for n, digest in facts.get("checkpoints", {}).items())))
+        rows.append(("consent", task.get("consent") or "none recorded"))
+        rows.append(("label", "in the picture" if facts.get("label") else "none"))
+    beside = {None: "none", "same": "the same", "differs": "DIFFERS from the one in the file", "alone": "alone"}
+    rows.append(("beside it", beside[found["sidecar"]]))
+    signed = found["credentials"]
+    if signed is None:
+        rows.append(("credentials", "none"))
+    elif signed["state"] is None:
+        rows.append(("credentials", signed["note"]))
+    else:
+        unknown = "" if signed["state"] == "Trusted" else ", whom nobody vouches for"
+        why = "".join(f"; {problem}" for problem in signed["problems"])
+        rows.append(("credentials", f"{signed['state'].lower()}, signed by {signed['signer']}{unknown}{why}"))
+    if mark := found["watermark"]:
+        rows.append(("watermark", f"{'found' if mark['found'] else 'not found'} (score {mark['score']:.1f})"))
+    rows = [(name, text) for name, text in rows if text]
+    return "\n".join(f"{name:<12} {text}" for name, text in rows)

@@ -1,0 +1,26 @@
+"""A studio that is really served, with the kind ``tone`` installed beside those that ship."""
+
+import pytest
+from tone_site import know_tone
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory):
+    """The page and its address."""
+    pytest.importorskip("gradio")
+    from apps.studio import launch
+
+    folder = tmp_path_factory.mktemp("studio")
+    with pytest.MonkeyPatch.context() as patch:
+        know_tone(folder, patch)
+        patch.setenv("AFFEKT_SIGNING", "off")
+        page, url = launch(folder / "files", wait=False, device="cpu", largest="1mb")
+        yield page, url
+        page.close()
+
+
+@pytest.fixture
+def client(served):
+    from gradio_client import Client
+
+    return Client(served[1], verbose=False)

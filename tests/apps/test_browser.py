@@ -1,0 +1,107 @@
+"""The studio in a real browser: each tab does its job, and a bad file shows its message.
+
+Needs Playwright and a Chromium (Debian's ``chromium``, or ``$CHROMIUM``); pictures of the tabs go to ``$SCREENSHOTS``.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("gradio")
+playwright = pytest.importorskip("playwright.sync_api")
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")]
+PATIENCE = 60_000  # milliseconds: a busy machine is no mistake
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as player:
+        found = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def page(browser, served, request):
+    """The studio, ready; whatever the page reports as an error fails the test."""
+    view, errors = browser.new_page(viewport={"width": 1280, "height": 1500}), []
+    view.set_default_timeout(PATIENCE)
+    view.on("pageerror", lambda error: errors.append(str(error)))
+    view.goto(served[1])
+    view.wait_for_selector(".plane svg", timeout=PATIENCE)
+    view.wait_for_load_state("networkidle")
+    yield view
+    if folder := os.environ.get("SCREENSHOTS"):
+        view.screenshot(path=Path(folder) / f"{request.node.name}.png", full_page=True)
+    view.close()
+    assert not errors
+
+
+def emotion(page) -> str:
+    return page.get_by_label("Emotion").first.input_value()
+
+
+def tells(page, text: str) -> None:
+    """Wait until the emotion's text has this in it."""
+    page.wait_for_function(
+        "text => [...document.querySelectorAll('textarea, input')].some(e => e.offsetParent && e.value.includes(text))",
+        arg=text,
+    )
+
+
+def test_picking_an_emotion(page):
+    plane = page.locator(".plane svg").first
+    box = plane.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.5)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.75, steps=4)
+    page.mouse.up()
+    tells(page, "v=-0.57 a=-0.57")
+    assert "slow, sparse" in page.locator(".reading").first.inner_text()
+    page.locator("[data-word=happy]").first.click()
+    tells(page, "happy")
+    page.get_by_role("button", name="Add keyframe").first.click()
+    tells(page, "bar 8: happy")
+    page.locator("[data-word=sad]").first.click()
+    tells(page, "bar 8: sad")
+    page.get_by_label("Emotion").first.fill("0: calm, 4: hapy")
+    page.wait_for_selector(".wrong")
+    assert "nearest" in page.locator(".wrong").first.inner_text()
+
+
+def test_music_from_an_example(page):
+    page.get_by_role("button", name="happy @ 1.2 (bars 8, seed 1)").click()
+    tells(page, "happy @ 1.2")
+    page.get_by_label("number input for Bars").fill("1")
+    page.locator("#music-render").click()
+    page.wait_for_function("document.querySelector('#music-result textarea').value.includes('files')")
+    page.wait_for_selector("text=Files to download")
+    page.get_by_role("button", name="As a YAML job").first.click()
+    page.get_by_role("button", name="Save as YAML job").first.click()
+    page.wait_for_selector("text=emotion: happy @ 1.2")
+
+
+def test_a_bad_file_shows_its_message(page, tmp_path):
+    (tmp_path / "broken.txt").write_text("qwertz uiop")
+    page.get_by_role("button", name="From a file").first.click()
+    page.locator("input[type=file]:not([accept*=yaml])").first.set_input_files(tmp_path / "broken.txt")
+    page.wait_for_selector("text=no word for an emotion")
+    assert str(tmp_path) not in page.locator("body").inner_text()
+
+
+def test_explore(page):
+    page.get_by_role("tab", name="Explore").click()
+    page.locator("#explore-show").click()
+    page.wait_for_function("document.querySelectorAll('.image-container img, .image-frame img').length >= 2")
+    page.locator("#tone-strip").click()
+    page.wait_for_function("document.querySelectorAll('.strip audio').length === 5")
+
+
+def test_a_kind_that_is_installed(page):
+    page.get_by_role("tab", name="Tone").click()
+    page.locator("#tone-render").click()
+    page.wait_for_function("document.querySelector('#tone-result textarea').value.includes('file')")

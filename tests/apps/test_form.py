@@ -1,0 +1,72 @@
+"""The form of a kind comes from its task class, and its values come back as the task that YAML would give."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytest.importorskip("gradio")
+
+from apps import form
+from gen.errors import InputError
+from gen.jobs.jobfile import JobFile
+from gen.jobs.schema import parse_task
+from music.task import MusicTask
+
+
+def values(made: form.Form, **given):
+    return [given.get(place.name, form.default(place.field)) for place in made.places]
+
+
+def test_every_field_but_the_emotion_has_a_place():
+    made = form.Form("music", ("bars", "seed"))
+    assert [place.name for place in made.first] == ["bars", "seed"]
+    names = {place.name for place in made.places}
+    assert names == MusicTask.model_fields.keys() - {"kind", "emotion", "consent"}
+
+
+def test_limits_and_choices_of_the_components():
+    made = form.Form("music")
+    parts = {place.name: form.component(place) for place in made.places}
+    assert (parts["bars"].minimum, parts["bars"].maximum, parts["bars"].value) == (1, 512, 16)
+    assert parts["audio"].value is True
+    assert parts["continue_from"].file_types == [".mid", ".midi"]
+    assert [choice for _, choice in parts["model"].choices] == ["muser-compact"]
+
+
+def test_form_gives_the_task_of_the_same_yaml(tmp_path):
+    made = form.Form("music")
+    task = made.task("bar 0: sad, bar 4: happy @ 1.3", values(made, bars=6, seed=3))
+    assert task == parse_task({"kind": "music", "emotion": "bar 0: sad, bar 4: happy @ 1.3", "bars": 6, "seed": 3})
+    file = tmp_path / "job.yaml"
+    file.write_text(form.to_yaml(task, "one"))
+    assert JobFile(file).tasks["one"] == task
+    assert yaml.safe_load(file.read_text())["jobs"][0].keys() == {"id", "kind", "emotion", "bars", "seed"}
+    again, note = form.from_yaml(file, "music")
+    assert again == task and note == "Loaded."
+    assert made.values(again) == values(made, bars=6, seed=3)
+
+
+def test_files_of_a_loaded_job_are_asked_for_again(tmp_path):
+    made = form.Form("music")
+    task = made.task("sad", values(made, continue_from=str(tmp_path / "mine.mid")))
+    file = tmp_path / "job.yaml"
+    file.write_text(form.to_yaml(task, "one"))
+    assert yaml.safe_load(file.read_text())["jobs"][0]["continue"] == "mine.mid"
+    again, note = form.from_yaml(file, "music")
+    assert "mine.mid" in note and again.continue_from == Path(tmp_path, "mine.mid")
+    assert made.values(again) == values(made)
+
+
+@pytest.mark.parametrize("emotion", ["from: /etc/passwd", "follow: ../secret.wav", "from: x.mid"])
+def test_no_path_is_opened_by_its_name(emotion):
+    with pytest.raises(InputError, match="upload"):
+        form.Form("music").task(emotion, values(form.Form("music")))
+
+
+def test_a_job_of_another_kind_says_where_it_belongs(tmp_path, request):
+    request.getfixturevalue("tone_kind")
+    file = tmp_path / "job.yaml"
+    file.write_text("jobs: [{id: a, kind: tone}]")
+    with pytest.raises(InputError, match="tab of tone"):
+        form.from_yaml(file, "music")

@@ -1,0 +1,102 @@
+"""The studio through its API: the same task, cache and files as everywhere, progress, stop, and what it serves."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("gradio")
+
+from gradio_client import Client, handle_file
+from tone_site import TONE
+
+from gen.media import read_audio
+from gen.provenance import sidecar
+
+
+def test_every_public_function_has_its_name(client):
+    told = client.view_api(return_format="dict", print_info=False)
+    names = set(told["named_endpoints"])
+    assert {"/music", "/music_job", "/music_strip", "/tone", "/tone_job", "/tone_strip", "/explore", "/describe",
+            "/stop"} == names  # fmt: skip
+    parameters = [p["parameter_name"] for p in told["named_endpoints"]["/music"]["parameters"]]
+    assert parameters[:3] == ["emotion", "bars", "seed"] and "continue_from" in parameters
+    assert not told["unnamed_endpoints"]
+
+
+def test_a_kind_that_is_installed_gets_its_tab(served):
+    tabs = [block.label for block in served[0].blocks.values() if type(block).__name__ == "Tab"]
+    assert tabs == ["Music", "Tone", "Explore"]
+
+
+def test_render_gives_files_and_their_manifest(client, tmp_path):
+    summary, film, _, _, files, manifest = client.predict(**TONE | {"seed": 7}, api_name="/tone")
+    assert "Seed 7" in summary and film["value"] is None
+    manifest = json.loads(Path(manifest).read_text()) if isinstance(manifest, str) else manifest
+    assert manifest["ai_generated"] and manifest["task"]["seed"] == 7
+    samples, rate = read_audio(files["value"][0] if isinstance(files, dict) else files[0])
+    assert rate == 8000 and len(samples) == 400
+    again = client.predict(**TONE | {"seed": 7}, api_name="/tone")
+    assert "from the cache" in again[0]
+
+
+def test_an_uploaded_file_is_read(client, tmp_path):
+    import soundfile
+
+    soundfile.write(tmp_path / "before.wav", [0.1] * 100, 8000)
+    made = client.predict(**TONE | {"before": handle_file(tmp_path / "before.wav")}, api_name="/tone")
+    files = made[4]["value"] if isinstance(made[4], dict) else made[4]
+    assert len(read_audio(files[0])[0]) == 500
+    assert str(tmp_path) not in json.dumps(made[5])
+
+
+def test_several_files_of_one_task(client):
+    made = client.predict(**TONE | {"count": 3}, api_name="/tone")
+    assert made[0].startswith("3 files")
+
+
+def test_stop(client):
+    job = client.submit(**TONE | {"count": 9, "pause": 1.0, "seed": 99}, api_name="/tone")
+    deadline = time.monotonic() + 60
+    while not any(u.progress_data for u in [job.status()] if u) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    client.predict(api_name="/stop")
+    with pytest.raises(Exception, match="Stopped"):
+        job.result(timeout=60)
+    fresh = Client(client.src, verbose=False)
+    assert "made in" in fresh.predict(**TONE | {"seed": 98}, api_name="/tone")[0]
+
+
+def test_job_file(client):
+    text, _ = client.predict(**TONE | {"emotion": "sad @ 0.5", "frequency": 220}, api_name="/tone_job")
+    text = text["value"] if isinstance(text, dict) else text
+    assert "emotion: sad @ 0.5" in text and "frequency: 220" in text and "seconds" not in text
+
+
+def test_describe_and_explore(client):
+    assert json.loads(client.predict("bittersweet longing", api_name="/describe"))["mix"]
+    reading, plane, ways = client.predict("wistful @ 1.2", api_name="/explore")
+    assert "music" in reading
+    assert all((p if isinstance(p, str) else p["path"]).endswith((".png", ".webp")) for p in (plane, ways))
+
+
+def test_strip_over_intensity(client):
+    strip, _ = client.predict(**TONE, api_name="/tone_strip")
+    assert strip.count("<audio") == 5 and "intensity 1.5" in strip
+
+
+@pytest.mark.slow
+def test_music_end_to_end(client):
+    named = {"emotion": "happy @ 1.2", "bars": 1, "seed": 1, "count": 1, "audio": True, "continue_from": None,
+             "guidance": 3, "temperature": 0.95, "candidates": 1, "model": "muser-compact"}  # fmt: skip
+    summary, _, sound, picture, _, manifest = client.predict(**named, api_name="/music")
+    assert "muser-compact" in summary and "Not for commercial use" in summary
+    assert sound and picture
+    assert manifest["checkpoints"].keys() == {"muser-compact", "piano"} or isinstance(manifest, str)
+
+
+def test_sidecars_are_no_results(client):
+    made = client.predict(**TONE | {"seed": 5}, api_name="/tone")
+    files = made[4]["value"] if isinstance(made[4], dict) else made[4]
+    assert len(files) == 1 and not sidecar(Path(files[0])).name.endswith(".json.json")
