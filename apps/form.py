@@ -129,7 +129,12 @@ def default(field: FieldInfo) -> Any:
 
 
 def shown(value: Any) -> Any:
-    return str(value) if isinstance(value, EmotionCurve) else value
+    return spelled(value) if isinstance(value, EmotionCurve) else value
+
+
+def spelled(curve: EmotionCurve) -> str:
+    """The curve as text; a constant one without a time."""
+    return str(curve.keyframes[0].emotion) if len(curve.keyframes) == 1 else str(curve)
 
 
 def bound(field: FieldInfo, names: tuple[str, str]) -> float | None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 import numpy as np
 
-from apps.form import LONGEST, short
+from apps.form import LONGEST, short, spelled
 from gen import registry
 from gen.emotion.spec import CANONICAL, Emotion, EmotionCurve, Keyframe
 from gen.errors import InputError
@@ -66,11 +66,6 @@ def state(curve: EmotionCurve, selected: int, span: float) -> dict:
     path = [[round(float(t), 3), round(float(v), 3), round(float(a), 3)] for t, (v, a) in zip(times, way)]
     unit = "bars" if curve.unit == "bars" else "s"
     return {"keys": frames, "path": path, "selected": min(selected, len(keys) - 1), "span": span, "unit": unit}
-
-
-def spelled(curve: EmotionCurve) -> str:
-    """The curve as text; a constant one without its bar."""
-    return str(curve.keyframes[0].emotion) if len(curve.keyframes) == 1 else str(curve)
 
 
 def parse(text: str) -> EmotionCurve:
@@ -204,7 +199,7 @@ class _Wire:
             share.release(guarded(self.blended), [p.plane, *shares], list(p), **private)
         add.click(guarded(self.grown), p.plane, list(p), **private)
         remove.click(guarded(self.shrunk), p.plane, list(p), **private)
-        heard = {"api_visibility": "private", "concurrency_id": "device"}
+        heard = {"api_visibility": "private", "concurrency_id": "device", "show_progress_on": file}
         gr.on([file.upload, follow.input], guarded(self.heard), [file, follow, p.plane], list(p), **heard)
 
     def at(self, plane: dict) -> tuple[EmotionCurve, int, float]:
@@ -220,7 +215,7 @@ class _Wire:
             return self.shown(parse(text), 0, self.at(plane)[2])[1:]
         except InputError as error:
             wrong = f"<div class='reading wrong'>{html.escape(str(error))}</div>"
-            return gr.skip(), gr.skip(), gr.skip(), wrong
+            return plane, gr.skip(), gr.skip(), wrong
 
     def settled(self, text: str, plane: dict) -> tuple:
         return self.shown(parse(text), 0, self.at(plane)[2])

@@ -14,6 +14,7 @@ from uuid import uuid4
 import gradio as gr
 from gradio.utils import get_upload_folder
 
+from apps.form import spelled
 from gen import checkpoints
 from gen.errors import AffektError, RenderError
 from gen.jobs.cache import Cache, default_root
@@ -91,7 +92,7 @@ def left(seconds: float, fraction: float) -> str:
 
 def name(task: Task) -> str:
     """What the files of a task are called."""
-    said = slug(str(getattr(task, "emotion", "")))
+    said = slug(spelled(task.emotion)) if getattr(task, "emotion", None) else ""
     return re.sub(r"-+", "-", f"{task.kind}-{said}"[:60]).strip("-.") + f"-{task.seed}"
 
 

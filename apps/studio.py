@@ -143,7 +143,7 @@ class Tab:
     def _events(self) -> None:
         title = self.form.kind
         call = self._callable(self._render, f"Render a {title} task; gives a summary and the files.", progress=True)
-        self.go.click(call, self.inputs, self.outputs, api_name=title, **DEVICE)
+        self.go.click(call, self.inputs, self.outputs, api_name=title, show_progress_on=self.summary, **DEVICE)
         self.halt.click(self.renderer.stop, None, self.summary, queue=False, api_visibility="private")
         save = self._callable(self._save, f"A {title} task as a YAML job file.")
         self.save.click(save, self.inputs, [self.job, self.job_file], api_name=f"{title}_job", queue=False)
