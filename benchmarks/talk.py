@@ -1,6 +1,6 @@
 """How fast portraits talk: drawing alone, and from a sound file to a finished MP4.
 
-    python benchmarks/talk.py --portrait examples/mona_lisa.jpg --audio examples/line.opus
+    python benchmarks/talk.py --portrait examples/grace_hopper.jpg --audio examples/line.opus
 
 Each row is one size on one number of cores (torch threads and the process's affinity). Prints a Markdown table.
 """

@@ -34,6 +34,8 @@ def page(browser, served, request):
     view.goto(served[1])
     view.wait_for_selector(".plane svg", timeout=PATIENCE)
     view.wait_for_load_state("networkidle")
+    view.get_by_role("tab", name="Music").click()
+    view.locator(".plane svg:visible").first.wait_for()
     yield view
     if folder := os.environ.get("SCREENSHOTS"):
         view.screenshot(path=Path(folder) / f"{request.node.name}.png", full_page=True)
@@ -42,7 +44,7 @@ def page(browser, served, request):
 
 
 def emotion(page) -> str:
-    return page.get_by_label("Emotion").first.input_value()
+    return page.get_by_label("Emotion").filter(visible=True).first.input_value()
 
 
 def tells(page, text: str) -> None:
@@ -54,22 +56,22 @@ def tells(page, text: str) -> None:
 
 
 def test_picking_an_emotion(page):
-    plane = page.locator(".plane svg").first
+    plane = page.locator(".plane svg:visible").first
     box = plane.bounding_box()
     page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.5)
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.75, steps=4)
     page.mouse.up()
     tells(page, "v=-0.57 a=-0.57")
-    assert "slow, sparse" in page.locator(".reading").first.inner_text()
-    page.locator("[data-word=happy]").first.click()
+    assert "slow, sparse" in page.locator(".reading:visible").first.inner_text()
+    page.locator("[data-word=happy]:visible").first.click()
     tells(page, "happy")
     page.get_by_role("button", name="Add keyframe").first.click()
     tells(page, "bar 8: happy")
-    page.locator("[data-word=sad]").first.click()
+    page.locator("[data-word=sad]:visible").first.click()
     tells(page, "bar 8: sad")
-    page.get_by_label("Emotion").first.fill("")
-    page.get_by_label("Emotion").first.press_sequentially("0: calm, 4: hapy")
+    page.get_by_label("Emotion").filter(visible=True).first.fill("")
+    page.get_by_label("Emotion").filter(visible=True).first.press_sequentially("0: calm, 4: hapy")
     page.wait_for_selector(".wrong:has-text('nearest terms are happy')")
 
 
@@ -82,13 +84,14 @@ def test_music_from_an_example(page):
     page.wait_for_selector("text=Files to download")
     page.get_by_role("button", name="As a YAML job").first.click()
     page.get_by_role("button", name="Save as YAML job").first.click()
-    page.wait_for_selector("text=emotion: happy @ 1.2")
+    page.locator("text=emotion: happy @ 1.2").filter(visible=True).first.wait_for()
 
 
 def test_a_bad_file_shows_its_message(page, tmp_path):
     (tmp_path / "broken.txt").write_text("qwertz uiop")
     page.get_by_role("button", name="From a file").first.click()
-    page.locator("input[type=file]:not([accept*=yaml])").first.set_input_files(tmp_path / "broken.txt")
+    chooser = page.locator("[role=tabpanel]:visible input[type=file]:not([accept*=yaml])").first
+    chooser.set_input_files(tmp_path / "broken.txt")
     page.wait_for_selector("text=no word for an emotion")
     assert str(tmp_path) not in page.locator("body").inner_text()
 

@@ -43,7 +43,8 @@ def test_files_of_one_name_in_two_folders_both_stay(tmp_path, monkeypatch):
     monkeypatch.setattr("gen.jobs.schema.task_class", lambda kind: Sound)
     monkeypatch.setattr("gen.jobs.plan.plan_tasks", planned.append)
     monkeypatch.setattr(cli, "_run", lambda plan, options: None)
-    options = Namespace(kind="sound", source=[str(tmp_path / "a" / "x.wav"), str(tmp_path / "b" / "x.wav")])
+    files = [str(tmp_path / folder / "x.wav") for folder in ("a", "b")]
+    options = Namespace(kind="sound", source=files, out=Path("out"))
     cli._render_one(options)
     assert list(planned[0]) == ["sound-x", "sound-x~2"]
     assert [task.source.parent.name for task in planned[0].values()] == ["a", "b"]

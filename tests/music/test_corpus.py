@@ -12,7 +12,7 @@ from music import corpus
 from music.beats import Beats
 from music.corpus import BLOCK, Passages, Piece, home, pop909_beats, tokenise, transpose
 from music.data import read_notes
-from music.labels import Labeller, Logistic, anchored, features
+from music.labels import Labeller, Logistic, anchored, features, signs
 from music.tokens import BAR, BEAT, CHORD, CONTI, PITCH, TEMPO, decode, encode, violation
 
 
@@ -248,9 +248,17 @@ def test_features_move_with_what_they_measure():
 @settings(deadline=None)
 @given(valence=st.floats(-1, 1), arousal=st.floats(-1, 1), quadrant=st.integers(1, 4))
 def test_an_anchored_estimate_lies_in_the_annotators_half(valence, arousal, quadrant):
-    sign = np.array([1 if quadrant in (1, 4) else -1, 1 if quadrant in (1, 2) else -1])
-    found = anchored(np.array([valence, arousal]), quadrant) * sign
+    found = anchored(np.array([valence, arousal]), signs(quadrant)) * signs(quadrant)
     assert (found >= 0.3 - 1e-9).all() and (found <= 1 + 1e-9).all()
+
+
+def test_a_quadrants_corner_asks_for_its_median_clip():
+    x = np.array([features(song(4, 100, seed, q)) for q in (1, 2, 3, 4) for seed in range(4)])
+    labeller = Labeller(x, np.repeat([1, 2, 3, 4], 4))
+    asked = labeller.asked(np.array([[0.6, 0.6], [-0.6, 0.6], [0.0, 0.0], [0.3, -0.3], [0.9, -0.9]]))
+    np.testing.assert_allclose(asked[0], np.median(np.abs(labeller(x)), axis=0).clip(0, 0.99), rtol=1e-6)
+    np.testing.assert_allclose(asked[1], asked[0] * [-1, 1])
+    assert (asked[2] == 0).all() and (np.abs(asked[3]) < np.abs(asked[0])).all() and asked[4, 0] > asked[0, 0]
 
 
 def test_chords_said_in_tokens_begin_after_conti():

@@ -11,11 +11,12 @@ from grids import VOCABULARY, random_grid
 from gen.emotion.spec import EmotionCurve
 from music import train as subject
 from music.corpus import Piece
+from music.labels import curve_of
 from music.muser.condition import at_bar
 from music.muser.prior import FAR
 from music.pipeline import MusicGenerator
 from music.tokens import encode
-from music.train import Data, Settings, autoencoder_loss, build, curve_of, prior_loss, with_end
+from music.train import Data, Settings, autoencoder_loss, build, prior_loss, with_end
 
 TINY = {"size": "tiny", "batch": "2", "length": "48", "device": "cpu"}
 CHOSEN = Settings(**TINY | {"rate": "0.01"})

@@ -16,7 +16,7 @@ from talking_head.render.portrait import Portrait
 from talking_head.speaker import Speaker
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-LINE, PICTURE = EXAMPLES / "line.opus", EXAMPLES / "mona_lisa.jpg"
+LINE, PICTURE = EXAMPLES / "line.opus", EXAMPLES / "grace_hopper.jpg"
 
 
 @cache

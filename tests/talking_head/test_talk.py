@@ -91,7 +91,7 @@ def test_the_command_line_takes_files_and_names_one(model, tmp_path):
     assert main(given) == 0
     assert {path.name for path in (tmp_path / "here").iterdir()} >= {"x.mp4", "x.arkit.csv"}
     manifest = json.loads((tmp_path / "here" / "x.mp4.json").read_text())
-    assert manifest["ai_generated"] and manifest["task"]["emotion"] and "mona_lisa" not in json.dumps(manifest)
+    assert manifest["ai_generated"] and manifest["task"]["emotion"] and "grace_hopper" not in json.dumps(manifest)
 
 
 def test_a_picture_without_a_face_is_one_failed_item(model, tmp_path, capsys):
