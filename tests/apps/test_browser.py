@@ -14,7 +14,7 @@ playwright = pytest.importorskip("playwright.sync_api")
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")]
-PATIENCE = 60_000  # milliseconds: a busy machine is no mistake
+PATIENCE = 150_000  # milliseconds: a busy machine is no mistake
 
 
 @pytest.fixture(scope="module")
