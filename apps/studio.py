@@ -111,7 +111,8 @@ class Tab:
         if isinstance(span, str):
             span = float(begin.get(span) or form.default(self.form.cls.model_fields[span]))
         if self.form.personal:
-            self.fields = self.form.build(self.form.first, begin)
+            with gr.Row():
+                self.fields = self.form.build(self.form.first, begin)
         self.picker, self.show = picker.build(self.kind, self.layout.start, unit, span)
         with gr.Row():
             if not self.form.personal:
