@@ -15,7 +15,7 @@ from talking_head.face.pose import matrix, similarity, vector
 def test_one_face_where_it_is():
     (found,) = tracker().faces(picture())
     assert found.score > 0.9 and found.landmarks.shape == (478, 3)
-    assert 60 < found.eye_distance < 160 and -30 < found.yaw < 0
+    assert 60 < found.eye_distance < 160 and abs(found.yaw) < 30
     left, right = found.landmarks[33, 0], found.landmarks[263, 0]
     assert left < found.landmarks[1, 0] < right
 
