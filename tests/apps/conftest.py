@@ -19,7 +19,7 @@ def served(tmp_path_factory):
         page.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def client(served):
     from gradio_client import Client
 
