@@ -166,7 +166,7 @@ class VoiceGenerator:
         import torch
 
         from voice_conversion import features
-        from voice_conversion.emoreg.edit import edit
+        from voice_conversion.emoreg.edit import changed, edit
 
         low, high = max(first - CONTEXT, 0), min(last + CONTEXT, len(plan.octave))
         part = slice(low, high)
@@ -178,7 +178,11 @@ class VoiceGenerator:
             new = tensor(self._coloured(new, mel, plan, part))
             target = tensor(plan.target[part])
             start = phase - float(np.sum(2.0 ** plan.target[low:first]) * features.HOP / features.RATE)
-            wave = self.vocoder(new, target, here.voiced, generator=generator, start=start)[0].cpu().numpy()
+            wave = (
+                self.vocoder(new, target, here.voiced, generator=generator, start=start, moved=changed(here, there))[0]
+                .cpu()
+                .numpy()
+            )
         begin = (first - low) * features.HOP
         return wave[begin : begin + (last - first) * features.HOP + FADE]
 

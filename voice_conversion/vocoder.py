@@ -135,17 +135,24 @@ class Vocoder(ModelMixin, ConfigMixin):
         filtered = source.pulses * torch.polar(pulses.clamp(-14, 6).exp(), turn)
         return filtered + source.noise * noise.clamp(-14, 6).exp() + source.swelling * swelling.clamp(-14, 6).exp()
 
-    def project(self, wave: Tensor, mel: Tensor) -> Tensor:
-        """One projection of a wave (b, s) towards a mel (b, n, 80)."""
+    def project(self, wave: Tensor, mel: Tensor, blur: Tensor | None = None) -> Tensor:
+        """One projection of a wave (b, s) towards a mel (b, n, 80); of its error only what ``blur`` leaves."""
         frames = spectrum(wave, reflect=True)
         heard = ((frames.abs().square() + 1e-9).sqrt() @ features.filters().to(wave.device)).clamp_min(features.FLOOR)
-        gain = ((mel - heard.log()).clamp(-REACH, REACH) @ self.from_mel) * self.taper
-        return overlap_add(frames * gain.exp())
+        error = (mel - heard.log()).clamp(-REACH, REACH)
+        error = error if blur is None else (error[:, :, None] @ blur)[:, :, 0]
+        return overlap_add(frames * ((error @ self.from_mel) * self.taper).exp())
 
     def forward(self, mel: Tensor, octave: Tensor, voiced: Tensor, projections: int | None = None,
-                generator: torch.Generator | None = None, start: float = 0.0) -> Tensor:  # fmt: skip
-        """``start`` is the phase, in periods, that the pulses begin at."""
+                generator: torch.Generator | None = None, start: float = 0.0,
+                moved: Tensor | None = None) -> Tensor:  # fmt: skip
+        """``start`` is the phase, in periods, that the pulses begin at.
+
+        Where a pitch was ``moved`` (b, n) 0..1, the mel is followed as far as it is smooth over two harmonics: the
+        pulses know better where the new harmonics are than a mel that was made from other ones.
+        """
         wave = overlap_add(self.spectra(self.read(mel, octave, voiced), sources(octave, generator, start)))
+        blur = None if moved is None else features.over_harmonics(octave, moved)
         for _ in range(self.config.projections if projections is None else projections):
-            wave = self.project(wave, mel)
+            wave = self.project(wave, mel, blur)
         return wave

@@ -6,7 +6,6 @@ score under the new emotion and pitch, corrected by what the network gets wrong 
 recording, whatever the number of steps.
 """
 
-import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -46,15 +45,12 @@ def kept(here: Voice, there: Voice) -> Tensor:
     All of it where the pitch stays. Where it moves, only what is smooth over the distance of two harmonics: the rest
     are the harmonics of the old pitch, which a window of that width has a zero at.
     """
-    centre = torch.as_tensor(features.centres(), dtype=torch.float32, device=here.octave.device)
-    spacing = torch.gradient(centre)[0]
-    width = (2 ** here.octave[..., None] / spacing).clamp_min(1e-3)[..., None]  # bands between two harmonics
-    apart = torch.arange(len(centre), device=centre.device)[:, None] - torch.arange(len(centre), device=centre.device)
-    smooth = torch.where(apart.abs() < width, 1 + (math.pi * apart / width).cos(), 0.0)
-    smooth = smooth / smooth.sum(-1, keepdim=True)
-    moved = ((there.octave - here.octave).abs() / MOVED).clamp(max=1) * here.voiced
-    same = torch.eye(len(centre), device=centre.device)
-    return torch.lerp(same.expand_as(smooth), smooth, moved[..., None, None]).mT
+    return features.over_harmonics(here.octave, changed(here, there))
+
+
+def changed(here: Voice, there: Voice) -> Tensor:
+    """(b, n) 0..1: whether a frame's pitch is another one."""
+    return ((there.octave - here.octave).abs() / MOVED).clamp(max=1) * here.voiced
 
 
 def edit(model: Score, source: Tensor, here: Voice, there: Voice, steps: int = 10, solver: str = "ml",
