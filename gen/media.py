@@ -225,7 +225,7 @@ def write_video(path: Path | str, frames: Iterable[np.ndarray], fps: float, samp
     if samples is not None:
         samples, manifest = marks.sound(samples, rate, manifest)
         samples = np.atleast_2d(samples).astype(np.float32)
-        frames = _exactly(frames, max(1, round(samples.shape[1] / rate * fps)))
+        frames = exactly(frames, max(1, round(samples.shape[1] / rate * fps)))
     with _atomic(path, manifest, VIDEO) as hidden, av.open(str(hidden), "w", options={"movflags": "+faststart"}) as out:
         if manifest is not None:
             out.metadata["comment"] = _text(manifest)
@@ -242,7 +242,7 @@ def write_video(path: Path | str, frames: Iterable[np.ndarray], fps: float, samp
             out.mux(sound.encode())
 
 
-def _exactly(frames: Iterable[np.ndarray], count: int) -> Iterator[np.ndarray]:
+def exactly(frames: Iterable[np.ndarray], count: int) -> Iterator[np.ndarray]:
     """The first ``count`` frames, the last one held where there are fewer."""
     last = None
     for last in islice(frames, count):

@@ -231,8 +231,17 @@ def set_attention_backend(model: nn.Module, name: str) -> None:
     Raises DeviceError when the backend is unknown or cannot attend on the model's device.
     """
     layers = [m for m in model.modules() if isinstance(m, Attention)]
-    weight = layers[0].out.weight
-    probe = torch.zeros(1, 16, 1, 16, device=weight.device, dtype=weight.dtype)
+    backend = probed(name, layers[0].out.weight, 16)
+    for layer in layers:
+        layer._attention_backend = backend
+
+
+def probed(name: str, weight: Tensor, width: int) -> AttentionBackendName:
+    """The backend, after attending once with heads ``width`` wide on the device and in the dtype of ``weight``.
+
+    Raises DeviceError when the backend is unknown or cannot attend there.
+    """
+    probe = torch.zeros(1, 16, 1, width, device=weight.device, dtype=weight.dtype)
     try:
         backend = AttentionBackendName(name)
         dispatch_attention_fn(probe, probe, probe, backend=backend)
@@ -240,5 +249,4 @@ def set_attention_backend(model: nn.Module, name: str) -> None:
         raise DeviceError(
             f"attention backend '{name}' does not run on {weight.device}: use 'native', which always does"
         ) from error
-    for layer in layers:
-        layer._attention_backend = backend
+    return backend

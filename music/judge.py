@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from gen import checkpoints
-from gen.errors import InputError
+from gen.training import settings_of
 from music import metrics, score, tokens
 from music.beats import track
 from music.chords import estimate
@@ -264,22 +264,13 @@ def accuracy(told: Verdict, quadrant: np.ndarray, songs: np.ndarray) -> dict[str
     return {name: (float(hit.mean()), *metrics.interval(hit, songs)) for name, hit in right.items()}
 
 
-def parse(settings: dict[str, str]) -> Settings:
-    """Settings from ``--set name=value``. Raises InputError for a name that does not exist."""
-    if unknown := settings.keys() - Settings._fields:
-        names = ", ".join(Settings._fields)
-        raise InputError(f"music-judge has no setting {', '.join(sorted(unknown))}: use {names}")
-    kinds = Settings.__annotations__
-    return Settings(**{name: kinds[name](value) for name, value in settings.items()})
-
-
 def train(data: Path, out: Path, minutes: float | None, settings: dict[str, str]) -> None:
     """Fit the judge on EMOPIA's training songs, calibrate it on the validation songs, save it to ``out``.
 
     ``data`` holds ``emopia/``; no further voter is begun after ``minutes``. Accuracies on validation and test songs
     go into ``report.json``.
     """
-    chosen, begun = parse(settings), time.monotonic()
+    chosen, begun = settings_of(Settings, "music-judge", settings), time.monotonic()
     torch.manual_seed(chosen.seed)
     clips = emopia(data)
     quadrant, songs, part = (

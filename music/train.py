@@ -4,10 +4,7 @@ Time is the budget, so the learning rate follows the clock: the same command tra
 State goes to ``OUT/*.pt`` every two minutes; the same command goes on from there.
 """
 
-import json
-import logging
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from gen import training
 from gen.nn import lengths_to_mask
 from music import corpus
 from music.corpus import GROUPS, Batch, Passages, Piece
@@ -27,7 +25,6 @@ from music.muser.prior import FAR, Prior
 from music.muser.sizes import configs
 from music.tokens import ELEMENTS, Vocabulary
 
-log = logging.getLogger(__name__)
 PRETRAIN = {"pop909": 0.6, "giantmidi": 0.1, "emopia": 0.3}
 FINETUNE = {"pop909": 0.3, "emopia": 0.7}
 RENAMED = 0.1  # share of passages that pass for EMOPIA's
@@ -123,37 +120,12 @@ def with_end(model: Prior, codes: Tensor, lengths: Tensor, bar: Tensor, left: Te
     return codes, mask, torch.cat((bar[:, :1], bar), 1), torch.cat((left[:, :1] + 1, left), 1)
 
 
-class Run:
-    """One model's training under a clock: warm-up, cosine decay, phases, a log of JSON lines, a state to go on from."""
+class Run(training.Run):
+    """One model's training: warm-up, cosine decay, phases of data."""
 
     def __init__(self, name: str, model: nn.Module, out: Path, minutes: float, settings: Settings):
-        self.name, self.model, self.out, self.settings = name, model.to(settings.device), out, settings
-        self.seconds = minutes * 60
-        self.optimiser = torch.optim.AdamW(
-            model.parameters(), settings.rate, betas=(0.9, 0.98), weight_decay=0.02, fused=True
-        )
-        self.step, self.elapsed = 0, 0.0
-        if self.state_path.exists():
-            state = torch.load(self.state_path, weights_only=True)
-            model.load_state_dict(state["model"])
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.step, self.elapsed = state["step"], state["elapsed"]
-
-    @property
-    def state_path(self) -> Path:
-        return self.out / f"{self.name}.pt"
-
-    def save(self) -> None:
-        state = {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
-        partial = self.state_path.with_suffix(".part")
-        torch.save(state | {"step": self.step, "elapsed": self.elapsed}, partial)
-        os.replace(partial, self.state_path)
-
-    def record(self, **values) -> None:
-        line = {"model": self.name, "step": self.step, "seconds": round(self.elapsed)} | values
-        with open(self.out / "log.jsonl", "a") as file:
-            file.write(json.dumps(line) + "\n")
-        log.info("%s", line)
+        super().__init__(name, model.to(settings.device), out, minutes, settings.rate)
+        self.settings = settings
 
     def train(self, loss: Callable, phases: list[tuple[float, Data]], valid: Data, drop: float) -> None:
         """``loss(model, data, drop) -> (scalar, values)``; ``phases`` are (share of the time, data)."""

@@ -5,10 +5,7 @@ is given; the emotion is judged by the expression over the sequence. Speech with
 and that lips meet on p, b and m. Time is the budget; state goes to ``OUT/*.pt`` every two minutes.
 """
 
-import json
-import logging
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +16,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from gen import training
 from talking_head import corpus
 from talking_head.data import Windows
 from talking_head.emote.expression import MOUTH, express
@@ -30,7 +28,6 @@ from talking_head.face.basis import FaceBasis
 from talking_head.face.points import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
 from talking_head.lips import SPEECH, agreement, calibrate
 
-log = logging.getLogger(__name__)
 SAVE_EVERY = 120  # seconds
 LIPS = np.concatenate((INNER_UPPER_LIP, INNER_LOWER_LIP, OUTER_UPPER_LIP, OUTER_LOWER_LIP))
 MET = 0.12  # centimetres of gap at which tracked lips count as met
@@ -130,36 +127,12 @@ def speech_loss(models: nn.ModuleDict, data: Windows, measures: Measures, settin
     return total, {"frame": frame, "sequence": sequence, "meet": meet, "exchange": exchange, "visemes": spoken}
 
 
-class Run:
-    """One training under a clock: warm-up, cosine decay, a log of JSON lines, a state to go on from."""
+class Run(training.Run):
+    """One training: warm-up, cosine decay."""
 
     def __init__(self, name: str, model: nn.Module, out: Path, minutes: float, settings: Settings):
-        self.name, self.model, self.out, self.settings = name, model, out, settings
-        self.seconds = minutes * 60
-        trained = [p for p in model.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.AdamW(trained, settings.rate, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
-        self.step, self.elapsed = 0, 0.0
-        if self.state_path.exists():
-            state = torch.load(self.state_path, weights_only=True)
-            model.load_state_dict(state["model"])
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.step, self.elapsed = state["step"], state["elapsed"]
-
-    @property
-    def state_path(self) -> Path:
-        return self.out / f"{self.name}.pt"
-
-    def save(self) -> None:
-        state = {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
-        partial = self.state_path.with_suffix(".part")
-        torch.save(state | {"step": self.step, "elapsed": self.elapsed}, partial)
-        os.replace(partial, self.state_path)
-
-    def record(self, **values) -> None:
-        line = {"model": self.name, "step": self.step, "seconds": round(self.elapsed)} | values
-        with open(self.out / "log.jsonl", "a") as file:
-            file.write(json.dumps(line) + "\n")
-        log.info("%s", line)
+        super().__init__(name, model, out, minutes, settings.rate)
+        self.settings = settings
 
     def train(self, loss: Callable, check: Callable[[], dict] = dict) -> None:
         """``loss() -> (scalar, values)`` until the time is over; ``check() -> values`` at each save."""

@@ -23,6 +23,7 @@ from gen.emotion.corpus import MODALITIES
 from gen.emotion.embedding import EmotionEmbedder, Gaussian
 from gen.emotion.settle import settle
 from gen.errors import InputError
+from gen.training import settings_of
 
 log = logging.getLogger(__name__)
 EVEN = 0.999  # of the moving average of the weights, which is what is kept
@@ -50,20 +51,12 @@ class Settings(NamedTuple):
     together: float = 0.5
 
 
-def parse(settings: dict[str, str]) -> Settings:
-    """Settings from ``--set name=value``. Raises InputError for a name that does not exist."""
-    if unknown := settings.keys() - Settings._fields:
-        raise InputError(f"emotion has no setting {', '.join(sorted(unknown))}: use {', '.join(Settings._fields)}")
-    kinds = Settings.__annotations__
-    return Settings(**{name: kinds[name](value) for name, value in settings.items()})
-
-
 def train(data: Path, out: Path, minutes: float | None, settings: dict[str, str]) -> None:
     """Train for ``steps`` steps, or ``minutes`` if they end first, and write model, priors and directions to ``out``.
 
     The features of the recordings are kept in ``cache``, by default ``cache`` in ``out``.
     """
-    chosen = parse(settings)
+    chosen = settings_of(Settings, "emotion", settings)
     clips = corpus.load(data, Path(chosen.cache or out / "cache"))
     run = Run(clips, chosen, out, minutes)
     run.train()

@@ -185,7 +185,7 @@ def test_training_learns_and_its_files_serve_the_conditioners(tmp_path):
 
 def test_unknown_settings_are_named():
     with pytest.raises(InputError, match="colour"):
-        train.parse({"colour": "red"})
+        train.settings_of(train.Settings, "emotion", {"colour": "red"})
 
 
 def test_a_reference_is_the_speakers_or_else_the_clip_itself():

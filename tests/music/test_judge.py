@@ -133,7 +133,7 @@ def test_no_voter_begins_after_the_time_is_up(corpus, tmp_path):
 
 def test_an_unknown_setting_is_named():
     with pytest.raises(InputError, match="colour"):
-        subject.parse({"colour": "blue"})
+        subject.settings_of(subject.Settings, "music-judge", {"colour": "blue"})
 
 
 def test_the_shipped_judge_is_small_and_hears_arousal():

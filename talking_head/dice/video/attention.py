@@ -3,12 +3,12 @@
 from typing import NamedTuple
 
 import torch
-from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
+from diffusers.models.attention_dispatch import dispatch_attention_fn
 from diffusers.models.attention_processor import Attention
 from diffusers.models.transformers.transformer_temporal import TransformerSpatioTemporalModel
 from torch import Tensor, nn
 
-from gen.errors import DeviceError
+from gen.nn import probed
 
 
 class Looks(NamedTuple):
@@ -111,15 +111,7 @@ def set_attention_backend(model: nn.Module, name: str) -> None:
 
     Raises DeviceError when the backend is unknown or cannot attend on the model's device.
     """
-    weight = next(model.parameters())
-    probe = torch.zeros(1, 16, 1, 64, device=weight.device, dtype=weight.dtype)
-    try:
-        backend = AttentionBackendName(name)
-        dispatch_attention_fn(probe, probe, probe, backend=backend)
-    except (ValueError, TypeError, AttributeError, ImportError, RuntimeError, KeyError) as error:
-        raise DeviceError(
-            f"attention backend '{name}' does not run on {weight.device}: use 'native', which always does"
-        ) from error
+    backend = probed(name, next(model.parameters()), 64)
     for module in model.modules():
         if isinstance(module, Attention):
             module.processor._attention_backend = backend

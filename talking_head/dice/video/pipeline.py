@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import chain, islice, repeat
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from gen.emotion import priors as prior_files
 from gen.emotion.priors import Priors
 from gen.emotion.spec import CANONICAL, EmotionCurve
 from gen.errors import CheckpointError, InputError
+from gen.media import exactly
 from talking_head.dice.speech import FRAME, WhisperEncoder, heard, windows
 from talking_head.dice.video import decode, lora
 from talking_head.dice.video.attention import set_attention_backend
@@ -242,12 +243,3 @@ class DiceVideo:
 def shared_priors() -> Priors:
     """Those of this project's own embedding (``affekt train emotion``)."""
     return Priors(*prior_files.read("emotion-embedding"))
-
-
-def exactly(frames: Iterator[np.ndarray], count: int) -> Iterator[np.ndarray]:
-    """The first ``count`` frames, the last one held where there are fewer."""
-    last = None
-    for last in islice(frames, count):
-        count -= 1
-        yield last
-    yield from repeat(last, count)
