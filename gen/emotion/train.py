@@ -174,7 +174,7 @@ def loss(model, judges, batches: Batches, chosen: Settings, done: float) -> dict
     found["contrast"] = chosen.contrast * losses.contrastive(z, *relations(term, quadrant, person, where))
     found["kl"] = chosen.kl * losses.divergence(mu, torch.cat([g.log_var for g in seen[:3]]))
     pairs = torch.arange(0, 2 * batches.pairs_drawn, 2)
-    axis = (model.terms.weight[single[0].term[pairs]] - model.terms.weight[0]).detach()
+    axis = losses.axes(mu.detach(), term)[single[0].term[pairs]]
     found["order"] = chosen.order * losses.ordered(seen[0].mu, axis, pairs, pairs + 1)
     found["alignment"] = chosen.alignment * alignment(mu, quadrant, where)
     found["identity"] = judges["identity"](mu, batches.named[person], chosen.identity * scale)
