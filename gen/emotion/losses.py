@@ -26,18 +26,10 @@ def divergence(mu: Tensor, log_var: Tensor) -> Tensor:
     return 0.5 * (mu.square() + log_var.exp() - 1 - log_var).mean()
 
 
-def axes(mu: Tensor, term: Tensor) -> Tensor:
-    """From the mean of neutral's rows of mu (b e), term 0, to that of each term's (k, e); 0 where a term is missing."""
-    share = F.one_hot(term.clamp(min=-1) + 1).T[1:].to(mu)  # (k, b)
-    count = share.sum(1, keepdim=True)
-    middle = share @ mu / count.clamp(min=1)
-    return (middle - middle[:1]) * (count > 0)
-
-
 def ordered(mu: Tensor, axis: Tensor, weaker: Tensor, stronger: Tensor, margin: float = 0.3) -> Tensor:
     """Logistic loss for pairs of rows whose second must lie further along ``axis`` (pairs, e).
 
-    ``weaker`` and ``stronger`` index mu; lengths count in units of the axis, so that 1 is from neutral to the emotion.
+    ``weaker`` and ``stronger`` index mu; lengths count in units of the axis.
     """
     step = ((mu[stronger] - mu[weaker]) * axis).sum(-1) / axis.square().sum(-1).clamp(min=1e-6)
     return F.softplus(6 * (margin - step)).mean() / 6

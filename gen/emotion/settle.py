@@ -21,6 +21,7 @@ from gen.emotion.direction import DirectionSpace
 from gen.emotion.embedding import EmotionEmbedder, Reference, collate
 
 AXES = 10  # dimensions of the space that are kept
+DISTINCT = 0.99  # of the variance between emotions is kept by the directions' filter: the rest of the space is gone
 REFERENCE = 10  # other recordings of the speaker, of any emotion, when a voice is read with a reference
 
 
@@ -70,7 +71,9 @@ def settle(model: EmotionEmbedder, clips: dict[str, list[Clip]], out: Path) -> N
     calibrate(model, *([c for c in clips[n] if c.part == "valid"] for n in ("voice", "music")))
     means = {n: embed(model, n, own) for n, own in learnt.items()}
     mu = torch.cat((means["voice"], means["face"]))
-    space = DirectionSpace.fit(mu, [TERMS[c.term] for c in spoken])
+    full = (level >= 1) | (term == 0)  # an emotion at intensity 1 is not what was played weakly
+    labels = [TERMS[c.term] for c, chosen in zip(spoken, full) if chosen]
+    space = DirectionSpace.fit(mu[full], labels, variance=DISTINCT)
     for name in [*space.regions]:
         if name != space.neutral:
             way = torch.from_numpy(POINTS[TERMS.index(name)])

@@ -33,7 +33,7 @@ SAVE_EVERY = 120  # seconds
 class Settings(NamedTuple):
     """What ``--set`` may change; what comes after ``cache`` weighs losses."""
 
-    steps: int = 1200
+    steps: int = 1500
     rate: float = 2e-3
     decay: float = 0.05
     neck: int = 16
@@ -174,7 +174,7 @@ def loss(model, judges, batches: Batches, chosen: Settings, done: float) -> dict
     found["contrast"] = chosen.contrast * losses.contrastive(z, *relations(term, quadrant, person, where))
     found["kl"] = chosen.kl * losses.divergence(mu, torch.cat([g.log_var for g in seen[:3]]))
     pairs = torch.arange(0, 2 * batches.pairs_drawn, 2)
-    axis = losses.axes(mu.detach(), term)[single[0].term[pairs]]
+    axis = (model.terms.weight[single[0].term[pairs]] - model.terms.weight[0]).detach()
     found["order"] = chosen.order * losses.ordered(seen[0].mu, axis, pairs, pairs + 1)
     found["alignment"] = chosen.alignment * alignment(mu, quadrant, where)
     found["identity"] = judges["identity"](mu, batches.named[person], chosen.identity * scale)

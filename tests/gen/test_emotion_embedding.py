@@ -112,13 +112,6 @@ def test_divergence_and_order():
     assert right < losses.ordered(mu, axis, torch.tensor([1]), torch.tensor([0]))
 
 
-def test_an_emotion_lies_where_its_clips_are_from_neutral():
-    mu, term = torch.randn(6, 4), torch.tensor([0, 0, 1, 3, 3, -1])
-    axes = losses.axes(mu, term)
-    assert torch.allclose(axes[3], mu[3:5].mean(0) - mu[:2].mean(0), atol=1e-6)
-    assert not axes[0].any() and not axes[2].any()
-
-
 def test_the_people_who_test_are_not_those_who_choose():
     assert not corpus.TEST & corpus.VALID
 
