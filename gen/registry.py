@@ -15,7 +15,7 @@ from gen.errors import InputError
 
 T = TypeVar("T")
 
-KINDS = ("conditioner", "quantizer", "task", "generator", "trainer", "evaluator", "converter", "command")
+KINDS = ("conditioner", "quantizer", "task", "generator", "trainer", "evaluator", "converter", "command", "reader")
 SHIPPED = {
     "conditioner": ("gen.emotion.conditioner", ("none", "label", "vad", "gaussian", "bank", "direction")),
     "quantizer": ("gen.quantize", ("ema_vq", "slot_vq", "fsq", "fsp", "vp")),

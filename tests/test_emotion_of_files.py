@@ -2,6 +2,7 @@
 
 import json
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,9 +10,13 @@ import symusic
 
 from gen import checkpoints
 from gen.cli import main
+from gen.emotion import lexicon
+from gen.jobs.plan import plan_tasks
+from gen.jobs.schema import parse_task
 from gen.media import read_midi, write_audio, write_midi
 
 RATE = 16_000
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -45,3 +50,29 @@ def test_a_voice_and_a_tune_drive_music(heard):
         assert any(track.notes for track in read_midi(written).tracks)
         recorded = json.loads(written.with_name(written.name + ".json").read_text())["task"]["emotion"]["source"]
         assert recorded == {"sha256": checkpoints.sha256(heard / source)}
+
+
+@pytest.mark.slow
+def test_a_tune_drives_a_voice(heard, capsys):
+    line, out = str(ROOT / "examples" / "line.opus"), heard / "driven.wav"
+    assert main(["voice", line, "--emotion", f"from: {heard / 'tune.mid'}", "--steps", "1", "--out", str(out)]) == 0
+    capsys.readouterr()
+    assert main(["perceive", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["kind"] == "voice"
+
+
+@pytest.fixture
+def own_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("AFFEKT_EMOTIONS", str(tmp_path / "emotions"))
+    lexicon.terms.cache_clear()
+    yield
+    lexicon.terms.cache_clear()
+
+
+@pytest.mark.usefixtures("own_folder")
+def test_an_own_emotion_can_be_asked_of_every_art(heard):
+    assert main(["emotion", "make", "tidewise", str(heard / "tune.mid")]) == 0
+    line, face = str(ROOT / "examples" / "line.opus"), str(ROOT / "examples" / "grace_hopper.jpg")
+    given = {"music": {}, "voice": {"source": line}, "talk": {"portrait": face, "audio": line}}
+    tasks = {k: parse_task({"kind": k, "emotion": "tidewise @ 1.2"} | rest) for k, rest in given.items()}
+    assert len(plan_tasks(tasks).items) == 3

@@ -10,16 +10,17 @@ from torch import Tensor
 
 from gen.emotion import features
 from gen.emotion.corpus import TERMS, Clip
-from gen.emotion.embedding import collate
+from gen.emotion.embedding import Reference, collate
 from gen.emotion.lexicon import terms
 
 AS_IT_IS = 0.2  # share of voices with their own throat and pace
+SWAPPED = 0.5  # share of voices with the spectrum and pitch of somebody else
 REFERRED = 0.5  # share of voices with a reference: some other recordings of their speaker,
 PLAIN = 0.3  # of which this share is neutral ones alone
 RECORDINGS = (2, 4, 8, 16, 32, 64)
 LONGEST = {"voice": 40, "face": 20, "music": 32}  # steps of a training crop; all are padded to it, which is fast
 SHARES = {"ravdess": 12, "emodb": 16, "nemo": 32}  # single voices in a batch
-PAIRS = 10  # of RAVDESS: the same actor, sentence and emotion, normal and strong
+PAIRS = 10  # of RAVDESS: the same actor and emotion, normal and strong
 FACES = {"mead": 4, "neurosync": 2, "grid": 1, "painted": 9}
 PIECES, TOGETHER = 28, 8
 HOME = [int(terms()[t].quadrants.argmax()) if t != "neutral" else -1 for t in TERMS]  # the quadrant of each term
@@ -37,7 +38,7 @@ class Part(NamedTuple):
     quadrant: Tensor  # (b,)
     level: Tensor  # (b,)
     person: Tensor  # (b,)
-    reference: Tensor | None = None  # (b, f) of a voice; NaN where there is none
+    reference: Reference | None = None  # of voices
 
 
 class Batches:
@@ -58,13 +59,12 @@ class Batches:
         self.recordings = {name: np.flatnonzero(people == name) for name in np.unique(people)}
         self.neutral = {name: np.flatnonzero((people == name) & plain) for name in np.unique(people)}
         self.index = {name: self._index(own) for name, own in self.clips.items()}
-        strong = [i for i, c in enumerate(self.clips["voice"]) if c.level > 1]
-        normal = {(c.person, c.term, c.key): i for i, c in enumerate(self.clips["voice"]) if c.level < 1}
-        self.pairs = [(normal[k], i) for i in strong if (k := self._pair(i)) in normal]
-
-    def _pair(self, i: int) -> tuple:
-        clip = self.clips["voice"][i]
-        return clip.person, clip.term, clip.key
+        self.sound = {name: sound([c for c in self.clips["voice"] if c.person == name]) for name in self.recordings}
+        levels = defaultdict(lambda: ([], []))
+        for i, clip in enumerate(self.clips["voice"]):
+            if clip.level != 1 and clip.term > 0:
+                levels[clip.person, clip.term][clip.level > 1].append(i)
+        self.levels = [pair for pair in levels.values() if all(pair)]
 
     def _index(self, clips: list[Clip]) -> dict[str, dict[int, list[int]]]:
         """Places of the clips by corpus and class."""
@@ -85,8 +85,8 @@ class Batches:
 
     def next(self) -> list[Part]:
         """Voices (the first 2 PAIRS in pairs), faces, music, and voices each with a face of its emotion."""
-        pairs = [self.pairs[i] for i in self.random.integers(len(self.pairs), size=PAIRS)]
-        voices = [i for pair in pairs for i in pair]
+        pairs = [self.levels[i] for i in self.random.integers(len(self.levels), size=PAIRS)]
+        voices = [int(self.random.choice(own)) for pair in pairs for own in pair]
         voices += [i for group, n in SHARES.items() for i in self._draw("voice", group, n)]
         faces = [i for group, n in FACES.items() for i in self._draw("face", group, n)]
         parts = [self._part("voice", voices), self._part("face", faces),
@@ -103,18 +103,30 @@ class Batches:
         clips = [self.clips[name][i] for i in chosen]
         rows, reference = [self._crop(name, c.rows) for c in clips], None
         if name == "voice":
-            reference = np.stack([self._reference(i) for i in chosen])
+            known, count = zip(*(self._reference(i) for i in chosen))
+            known = np.stack(known)
+            for at in np.flatnonzero(self.random.random(len(rows)) < SWAPPED):
+                rows[at], known[at] = self._as_another(clips[at].person, rows[at], known[at])
             for at in np.flatnonzero(self.random.random(len(rows)) >= AS_IT_IS):
-                rows[at], reference[at] = other_voice(rows[at], reference[at], self.random)
-            reference = torch.from_numpy(reference)
+                rows[at], known[at] = other_voice(rows[at], known[at], self.random)
+            reference = Reference(torch.from_numpy(known), torch.tensor(count))
         steps, mask = collate([torch.from_numpy(features.steps(name, row)) for row in rows], LONGEST[name])
         if name == "voice":
-            steps, reference = vary_voices(steps, reference)
+            steps, middle = vary_voices(steps, reference.middle)
+            reference = reference._replace(middle=middle)
         else:
             steps = {"face": vary_faces, "music": vary_music}[name](steps)
         quadrant = [c.quadrant if c.quadrant >= 0 else HOME[c.term] for c in clips]
         facts = [c.term for c in clips], quadrant, [c.level for c in clips], [self.person[c.person] for c in clips]
         return Part({name: (steps, _drop_steps(mask))}, *map(torch.tensor, facts), reference)
+
+    def _as_another(self, person: str, rows: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows (n, 68) and the reference (136,) with the mean spectrum and pitch of somebody else's voice."""
+        others = [*self.sound]
+        shift = self.sound[others[self.random.integers(len(others))]] - self.sound[person]
+        mean, spread = reference.reshape(2, 1, -1)
+        mean = shifted(mean, shift, mean[:, -1])
+        return shifted(rows, shift, rows[:, -1] > 0.5), np.concatenate((mean, spread), 1)[0]
 
     def _crop(self, name: str, rows: np.ndarray) -> np.ndarray:
         longest = LONGEST[name] * features.STEP[name]
@@ -122,18 +134,42 @@ class Batches:
         start = self.random.integers(len(rows) - size + 1)
         return rows[start : start + size].astype(np.float32)
 
-    def _reference(self, i: int) -> np.ndarray:
-        """The mean step (f,) of some other recordings of the speaker of voice i; NaN for half of the voices."""
+    def _reference(self, i: int) -> tuple[np.ndarray, int]:
+        """The mean step (f,) of some other recordings of the speaker of voice i, and their number; 0 for half."""
         if self.random.random() >= REFERRED:
-            return np.full(self.middle.shape[1], np.nan, np.float32)
+            return self.middle[i], 0
         pool = (self.neutral if self.random.random() < PLAIN else self.recordings)[self.clips["voice"][i].person]
         drawn = self.random.choice(pool, self.random.choice(RECORDINGS))
-        return self.middle[drawn[drawn != i] if (drawn != i).any() else drawn].mean(0)
+        drawn = drawn[drawn != i] if (drawn != i).any() else drawn
+        return self.middle[drawn].mean(0), len(np.unique(drawn))
 
 
 def middles(clips: list[Clip]) -> np.ndarray:
     """The mean step (n, f) of each voice."""
     return np.stack([features.steps("voice", clip.rows).mean(0) for clip in clips])
+
+
+def sound(clips: list[Clip]) -> np.ndarray:
+    """(65,) what a speaker sounds like: the mean of the bands while there is sound, and of the pitch while there is
+    one; every emotion counts alike.
+    """
+    found = []
+    for k in {clip.term for clip in clips}:
+        rows = np.concatenate([clip.rows for clip in clips if clip.term == k]).astype(np.float32)
+        loud, pitch = rows[:, features.BANDS], features.BANDS + 1
+        bands = rows[loud >= np.median(loud), : features.BANDS].mean(0)
+        found.append(np.append(bands, np.average(rows[:, pitch], weights=(rows[:, -1] > 0.5) + 1e-6)))
+    return np.mean(found, 0).astype(np.float32)
+
+
+def shifted(rows: np.ndarray, shift: np.ndarray, voiced: np.ndarray) -> np.ndarray:
+    """Rows (n, 68) with bands and pitch moved by ``shift`` (65,), the pitch by its share ``voiced`` (n,); what is near
+    silence moves less.
+    """
+    moved, bands = rows.copy(), rows[:, : features.BANDS]
+    moved[:, : features.BANDS] = np.maximum(bands + shift[:-1] * (2 * (bands + 1)).clip(0, 1), -1)
+    moved[:, features.BANDS + 1] += shift[-1] * voiced
+    return moved
 
 
 def targets(part: Part) -> tuple[Tensor, Tensor, Tensor]:

@@ -16,10 +16,10 @@ def add(commands, parser_class, text: Callable[[str], str], path: Callable[[str]
     describe.set_defaults(command=_describe)
     make = actions.add_parser("make", help="a new emotion from a few clips, known by its name from then on")
     make.add_argument("name", type=text)
-    make.add_argument("clips", type=path, nargs="+", help="voices, MIDI files, or faces as coefficients (.npz)")
+    make.add_argument("clips", type=path, nargs="+", help="voices, MIDI, or faces: video, picture, motion (.npz)")
     make.set_defaults(command=_make)
-    perceive = commands.add_parser("perceive", help="the emotion of a voice, a MIDI file, a text, a face's motion")
-    perceive.add_argument("file", type=path)
+    perceive = commands.add_parser("perceive", help="the emotion of a voice, a MIDI file, a text, a face")
+    perceive.add_argument("file", type=path, help="sound, MIDI, text, a face in a video, a picture or as .npz")
     perceive.add_argument("--reference", type=path, nargs="+", default=(), metavar="FILE",
                           help="other recordings of the same speaker, to hear a voice against")  # fmt: skip
     perceive.add_argument("--json", action="store_true", help="as JSON")

@@ -16,7 +16,7 @@ from torch import Tensor
 from gen.emotion.mixture import Mixture, fit, isotonic
 from gen.errors import CheckpointError, InputError
 
-VARIANCE = 0.95  # share of the differences' variance that the filter keeps
+VARIANCE = 0.95  # share of the differences' variance that the filter keeps by default
 MOST_AXES = 32
 COMPONENTS = 8
 QUANTILE = 0.99  # of the training embeddings' Mahalanobis distances: beyond it lies unknown ground
@@ -38,13 +38,14 @@ class Region(NamedTuple):
 class DirectionSpace:
     """Directions from a neutral label to the others: from :meth:`fit`, :meth:`from_gaussians` or :meth:`load`."""
 
-    def __init__(self, regions: Mapping[str, Region], neutral: str = "neutral"):
-        self.regions, self.neutral = dict(regions), neutral
-        self.basis = _difference_axes([region.mixture for region in self.regions.values()])  # (e r)
+    def __init__(self, regions: Mapping[str, Region], neutral: str = "neutral", variance: float = VARIANCE):
+        self.regions, self.neutral, self.variance = dict(regions), neutral, variance
+        self.basis = _difference_axes([region.mixture for region in self.regions.values()], variance)  # (e r)
 
     @classmethod
-    def fit(cls, embeddings: Tensor, labels: list[str], neutral: str = "neutral", seed: int = 0) -> "DirectionSpace":
-        """From embeddings (n e) and a label for each."""
+    def fit(cls, embeddings: Tensor, labels: list[str], neutral: str = "neutral", seed: int = 0,
+            variance: float = VARIANCE) -> "DirectionSpace":  # fmt: skip
+        """From embeddings (n e) and a label for each; the filter keeps a share ``variance`` of the differences."""
         if neutral not in labels:
             raise InputError(f"Directions start at {neutral!r}: give embeddings of it too.")
         generator, regions = torch.Generator().manual_seed(seed), {}
@@ -53,7 +54,7 @@ class DirectionSpace:
             mixture = Mixture(*(part.float() for part in fit(rows, COMPONENTS, generator)))
             limit = mixture.distance(rows.float()).quantile(QUANTILE)
             regions[label] = Region(mixture, limit, torch.linspace(0, STRONGEST, KNOTS))
-        return cls(regions, neutral)
+        return cls(regions, neutral, variance)
 
     @classmethod
     def from_gaussians(cls, labels: list[str], mean: Tensor, var: Tensor, neutral: str = "neutral") -> "DirectionSpace":
@@ -171,7 +172,7 @@ class DirectionSpace:
             for name, tensor in {**region.mixture._asdict(), "limit": region.limit, "knots": region.knots}.items()
         }
         save_file(tensors, folder / "directions.safetensors")
-        header = {"labels": list(self.regions), "neutral": self.neutral}
+        header = {"labels": list(self.regions), "neutral": self.neutral, "variance": self.variance}
         (folder / "directions.json").write_text(json.dumps(header, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
@@ -190,7 +191,7 @@ class DirectionSpace:
             )
             for label in header["labels"]
         }
-        return cls(regions, header["neutral"])
+        return cls(regions, header["neutral"], header["variance"])
 
     def _region(self, label: str) -> Region:
         if label not in self.regions:
@@ -203,7 +204,7 @@ class DirectionSpace:
         return mixture.means[mixture.log_prob(e).argmax(-1)]
 
 
-def _difference_axes(mixtures: list[Mixture]) -> Tensor:
+def _difference_axes(mixtures: list[Mixture], variance: float) -> Tensor:
     """(e r) principal axes of the differences between components of all ordered pairs of labels, which average to 0."""
     rows = []
     for i, one in enumerate(mixtures):
@@ -211,7 +212,7 @@ def _difference_axes(mixtures: list[Mixture]) -> Tensor:
             share = (one.weights[:, None] * other.weights).sqrt().flatten()
             rows.append(share[:, None] * (one.means[:, None] - other.means).flatten(0, 1))
     _, size, axes = torch.linalg.svd(torch.cat(rows), full_matrices=False)
-    kept = int((size.square().cumsum(0) < VARIANCE * size.square().sum()).sum()) + 1
+    kept = int((size.square().cumsum(0) < variance * size.square().sum()).sum()) + 1
     return axes[: min(kept, MOST_AXES)].T.contiguous()
 
 

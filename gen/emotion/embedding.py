@@ -5,7 +5,7 @@ per modality reads steps into one vector; a head that all share makes of it the 
 through a neck of a few dimensions: what tells emotions apart passes, little of who speaks does.
 
 A voice is read twice over: as it is, and against a reference. That is the mean step of other recordings of the same
-speaker where there are any, else of the clip itself.
+speaker where there are any, else of the clip itself; how many they are is told, too.
 """
 
 from typing import NamedTuple
@@ -21,6 +21,14 @@ from gen.emotion.corpus import MODALITIES, TERMS
 from gen.nn import Attention, Block
 
 LOG_VAR = (-6.0, 2.0)
+WELL_KNOWN = 4.0  # log of 55: so many recordings of a speaker count as 1
+
+
+class Reference(NamedTuple):
+    """What is known of the speakers of voices beside the clips themselves."""
+
+    middle: Tensor  # (b, f) the mean step of other recordings, each counting alike
+    count: Tensor  # (b,) how many they are; where it is 0 the middle says nothing
 
 
 class Gaussian(NamedTuple):
@@ -65,20 +73,23 @@ class Encoder(nn.Module):
 
 
 class Pool(nn.Module):
-    """(b n d) and the steps they come from (b n f) -> (b, out): attention, and both's mean and deviation."""
+    """(b n d) and the steps they come from (b n f) -> (b, out): attention with the deviation of what it picks (Okabe et
+    al., Interspeech 2018, sec. 2.2), and mean and deviation of both.
+    """
 
     def __init__(self, size: int, width: int, out: int, heads: int = 2):
         super().__init__()
         self.attend = nn.Linear(width, heads)
-        self.norm = nn.LayerNorm(width * (heads + 2))
-        self.out = nn.Linear(width * (heads + 2), out)
+        self.norm = nn.LayerNorm(width * (2 * heads + 2))
+        self.out = nn.Linear(width * (2 * heads + 2), out)
         self.plain = nn.Sequential(nn.Linear(2 * size, out), nn.ReLU(), nn.Dropout(0.3), nn.Linear(out, out))
 
     def forward(self, x: Tensor, rows: Tensor, mask: Tensor) -> Tensor:
         weight = self.attend(x).masked_fill(~mask[..., None], -torch.inf).softmax(1)
-        focus = torch.einsum("bnh,bnd->bhd", weight, x).flatten(1)
-        plain = self.plain(torch.cat(moments(rows, mask), 1))
-        return plain + self.out(self.norm(torch.cat((*moments(x, mask), focus), 1)))
+        focus = torch.einsum("bnh,bnd->bhd", weight, x)
+        spread = torch.einsum("bnh,bnd->bhd", weight, x.square()) - focus.square()
+        seen = *moments(x, mask), focus.flatten(1), spread.clamp(min=0).add(1e-4).sqrt().flatten(1)
+        return self.plain(torch.cat(moments(rows, mask), 1)) + self.out(self.norm(torch.cat(seen, 1)))
 
 
 def moments(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,11 +125,8 @@ class EmotionEmbedder(ModelMixin, ConfigMixin):
             self.register_buffer(f"{n}_centre", torch.zeros(features.SIZES[n]))
             self.register_buffer(f"{n}_scale", torch.ones(features.SIZES[n]))
 
-    def forward(self, reference: Tensor | None = None, **given: tuple[Tensor, Tensor]) -> Gaussian:
-        """``voice=``, ``face=`` or ``music=``: steps (b n f) and mask (b n) bool; voice and face may come together.
-
-        ``reference`` (b f): the mean step of other recordings of the speaker, NaN for a voice that has none.
-        """
+    def forward(self, reference: Reference | None = None, **given: tuple[Tensor, Tensor]) -> Gaussian:
+        """``voice=``, ``face=`` or ``music=``: steps (b n f) and mask (b n) bool; voice and face may come together."""
         return self.place(self.encode(reference, **given))
 
     def place(self, seen: Tensor) -> Gaussian:
@@ -138,7 +146,7 @@ class EmotionEmbedder(ModelMixin, ConfigMixin):
         self.middle.copy_(middle)
         self.spread.copy_(spread)
 
-    def encode(self, reference: Tensor | None = None, **given: tuple[Tensor, Tensor]) -> Tensor:
+    def encode(self, reference: Reference | None = None, **given: tuple[Tensor, Tensor]) -> Tensor:
         """What the encoders hand to the neck (b, pooled)."""
         rows, mask = {n: self._even(n, steps) for n, (steps, _) in given.items()}, {n: m for n, (_, m) in given.items()}
         if "voice" in given:
@@ -153,15 +161,13 @@ class EmotionEmbedder(ModelMixin, ConfigMixin):
     def _even(self, name: str, steps: Tensor) -> Tensor:
         return (steps - self.get_buffer(f"{name}_centre")) * self.get_buffer(f"{name}_scale")
 
-    def _against(self, reference: Tensor | None, rows: Tensor, mask: Tensor) -> Tensor:
-        """Voices (b n f) beside what they are against a reference, and whether that is their speaker's (b n 2f+1)."""
-        base = moments(rows, mask)[0]
-        known = torch.zeros(len(rows), 1, dtype=torch.bool)
+    def _against(self, reference: Reference | None, rows: Tensor, mask: Tensor) -> Tensor:
+        """Voices (b n f) beside what they are against a reference, and how much that is worth (b n 2f+1)."""
+        base, worth = moments(rows, mask)[0], rows.new_zeros(len(rows), 1)
         if reference is not None:
-            known = reference.isfinite().all(1, keepdim=True)
-            base = torch.where(known, self._even("voice", reference.nan_to_num()), base)
-        flag = known[:, None].to(rows).expand(-1, rows.shape[1], -1)
-        return torch.cat((rows, rows - base[:, None], flag), -1)
+            worth = reference.count[:, None].to(rows).log1p() / WELL_KNOWN
+            base = torch.where(worth > 0, self._even("voice", reference.middle), base)
+        return torch.cat((rows, rows - base[:, None], worth[:, None].expand(-1, rows.shape[1], -1)), -1)
 
     def read(self, mu: Tensor) -> Reading:
         """Means (b, e) -> what they say."""

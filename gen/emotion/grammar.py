@@ -4,7 +4,7 @@
     mix       := ["-"] part {("+" | "-") part}        a minus before a part means "away from"
     part      := words [weight]                       a term, or free text that contains terms
     point     := "v=" number "a=" number ["d=" number]
-    curve     := emotion | key {"," key} | ("from" | "follow") ":" path
+    curve     := emotion | key {"," key} | ("from" | "follow") ":" path ["against" path {"," path}]
     key       := ["bar"] time [ease] ":" emotion      without "bar" the time is in seconds
 
 Every mistake is a ``ValueError`` whose message says what to write instead.
@@ -21,7 +21,7 @@ PART = re.compile(rf"(Q[1-4]|[^\d@=+]+?)(?:\s*({NUMBER}))?", re.IGNORECASE)
 KEY = re.compile(
     rf"(?:^|[,;\n])\s*(?P<bar>bar\s*)?(?P<at>{NUMBER})\s*s?\s*(?P<ease>hold|linear|smooth)?\s*:", re.IGNORECASE
 )
-FILE = re.compile(r"\s*(?P<how>from|follow)\s*:\s*(?P<path>\S.*?)\s*", re.IGNORECASE)
+FILE = re.compile(r"\s*(?P<how>from|follow)\s*:\s*(?P<path>\S.*?)(?:\s+against\s+(?P<others>\S.*?))?\s*", re.IGNORECASE)
 WORD = re.compile(r"Q[1-4]\b|[^\W\d_]+(?:['’-][^\W\d_]+)*", re.IGNORECASE)
 
 NEGATIONS = frozenset(("not", "no", "never", "without", "nor", "isn't", "aren't", "don't", "doesn't", "wasn't"))
@@ -46,7 +46,12 @@ def emotion_fields(text: str) -> dict:
 def curve_fields(text: str) -> dict:
     """The fields of an EmotionCurve written as ``text``; an emotion alone is a constant curve."""
     if source := FILE.fullmatch(text):
-        return {"source": source["path"], "follow": source["how"].lower() == "follow"}
+        others = [other.strip() for other in (source["others"] or "").split(",")]
+        return {
+            "source": source["path"],
+            "follow": source["how"].lower() == "follow",
+            "reference": [other for other in others if other],
+        }
     keys = list(KEY.finditer(text))
     if not keys or keys[0].start() > 0:
         return {"keyframes": [{"at": 0.0, "emotion": text}]}

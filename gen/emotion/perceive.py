@@ -1,4 +1,4 @@
-"""The emotion of a file: a voice, a piece of music, a face's motion or a text -> a mix, a point and an intensity.
+"""The emotion of a file: a voice, music, a face's motion, picture or video, a text -> a mix, a point, an intensity.
 
     found = perceive("message.wav")
     found.emotion                       an Emotion, for any generator
@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gen import registry
 from gen.emotion import features, lexicon
 from gen.emotion.spec import EMBEDDING, Emotion, EmotionCurve, Keyframe
 from gen.errors import InputError
@@ -30,6 +31,9 @@ HOP = {"voice": 2.0, "face": 2.0, "music": 10.0}
 LEAST = {"voice": 0.3, "face": 0.2, "music": 1.0}  # seconds with something in them
 VOICED = 0.05  # share of rows with a pitch that makes a voice
 SHOWN = 0.05  # smallest share of a mix
+
+
+Window = tuple[float, np.ndarray]  # its middle in seconds, and its rows
 
 
 class Moment(NamedTuple):
@@ -90,8 +94,8 @@ def embed(path: str | Path):
     return _means(kind, windows).mean(0)
 
 
-def _reference(kind: str, path: Path, others: Sequence[str | Path]) -> np.ndarray | None:
-    """The mean step (f,) of other recordings, each counting alike."""
+def _reference(kind: str, path: Path, others: Sequence[str | Path]) -> tuple[np.ndarray, int] | None:
+    """The mean step (f,) of other recordings, each counting alike, and how many they are."""
     if not others:
         return None
     if kind != "voice":
@@ -102,20 +106,15 @@ def _reference(kind: str, path: Path, others: Sequence[str | Path]) -> np.ndarra
         if kind != "voice":
             raise InputError(f"{other} is no recording of a voice, which a reference must be")
         means.append(np.mean([features.steps(kind, rows).mean(0) for _, rows in windows], 0))
-    return np.mean(means, 0)
+    return np.mean(means, 0), len(means)
 
 
-def _windows(path: Path) -> tuple[str, list[tuple[float, np.ndarray]]]:
+def _windows(path: Path) -> tuple[str, list[Window]]:
     """The modality of a file, and its windows (middle in seconds, rows) that have something in them."""
     ending = path.suffix.lower()
-    if ending in PICTURES:
-        raise InputError(
-            f"{path}: a picture or video of a face needs a face tracker, which is not part of this version; give the "
-            "face's ARKit coefficients (.npz), its sound as WAV, a MIDI file or a text (.txt)"
-        )
     if not path.is_file():
         raise InputError(f"there is no file {path}")
-    kind = "music" if ending in MUSIC else "face" if ending in MOTION else "voice"
+    kind = "music" if ending in MUSIC else "face" if ending in MOTION | PICTURES else "voice"
     read: Callable = {"music": _music, "face": _face, "voice": _voice}[kind]
     windows = read(path)
     if not windows:
@@ -130,8 +129,10 @@ NOTHING = {
 }
 
 
-def listen(kind: str, windows: list[tuple[float, np.ndarray]], reference: np.ndarray | None = None) -> Perception:
-    """Windows of one modality -> what they say, each and together; ``reference`` (f,): the mean step of a speaker."""
+def listen(kind: str, windows: list[Window], reference: tuple[np.ndarray, int] | None = None) -> Perception:
+    """Windows of one modality -> what they say, each and together; ``reference``: a speaker's mean step (f,), and of
+    how many recordings it is.
+    """
     import torch
 
     model, neutral, axes = _model()
@@ -147,22 +148,23 @@ def listen(kind: str, windows: list[tuple[float, np.ndarray]], reference: np.nda
     return Perception(kind, *_judge(kind, shares.mean(0), vad.mean(0), along.mean(0)), moments)
 
 
-def _means(kind: str, windows: list[tuple[float, np.ndarray]], reference: np.ndarray | None = None):
+def _means(kind: str, windows: list[Window], reference: tuple[np.ndarray, int] | None = None):
     """(w, e) means of windows in the embedding."""
     import torch
 
-    from gen.emotion.embedding import collate
+    from gen.emotion.embedding import Reference, collate
 
     model, _, _ = _model()
     steps = [torch.from_numpy(features.steps(kind, rows)) for _, rows in windows]
-    own = None if reference is None else torch.from_numpy(reference).expand(len(steps), -1)
+    found = []
     with torch.inference_mode():
-        return torch.cat(
-            [
-                model(own if own is None else own[i : i + 32], **{kind: collate(steps[i : i + 32])}).mu
-                for i in range(0, len(steps), 32)
-            ]
-        )
+        for i in range(0, len(steps), 32):
+            part, own = steps[i : i + 32], None
+            if reference is not None:
+                middle, count = map(torch.as_tensor, reference)
+                own = Reference(middle.expand(len(part), -1), count.expand(len(part)))
+            found.append(model(own, **{kind: collate(part)}).mu)
+    return torch.cat(found)
 
 
 def _judge(kind: str, shares: np.ndarray, vad: np.ndarray, along: np.ndarray) -> tuple:
@@ -215,7 +217,7 @@ def _spans(kind: str, length: float) -> list[tuple[float, float]]:
     return [(start, min(start + WINDOW[kind], length)) for start in starts]
 
 
-def _voice(path: Path) -> list[tuple[float, np.ndarray]]:
+def _voice(path: Path) -> list[Window]:
     from gen.media import read_audio
 
     samples, rate = read_audio(path, features.RATE)
@@ -231,7 +233,7 @@ def _voice(path: Path) -> list[tuple[float, np.ndarray]]:
     return windows
 
 
-def _music(path: Path) -> list[tuple[float, np.ndarray]]:
+def _music(path: Path) -> list[Window]:
     notes = features.notes_of(path)
     windows = []
     for start, end in _spans("music", notes[:, 1].max()):
@@ -241,22 +243,28 @@ def _music(path: Path) -> list[tuple[float, np.ndarray]]:
     return windows
 
 
-def _face(path: Path) -> list[tuple[float, np.ndarray]]:
+def _face(path: Path) -> list[Window]:
+    held = _motion(path) if path.suffix.lower() in MOTION else registry.get("reader", "face")(path)
+    rate = float(held.get("fps", features.FACE_RATE))
+    found = held.get("detected", np.ones(len(held["coefs"]), bool))
+    if not found.any():
+        return []
+    rows = features.face(held["coefs"][found], held["pose"][found] if "pose" in held else None)
+    rows = rows[np.arange(0, len(rows) - 1e-6, rate / features.FACE_RATE).astype(int)]
+    spans = _spans("face", len(rows) / features.FACE_RATE)
+    cut = [(a, b, rows[int(a * features.FACE_RATE) : int(b * features.FACE_RATE)]) for a, b in spans]
+    return [((a + b) / 2, part) for a, b, part in cut if len(part) >= LEAST["face"] * features.FACE_RATE]
+
+
+def _motion(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             held = {name: file[name] for name in ("coefs", "pose", "detected", "fps") if name in file.files}
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is no npz file of plain arrays ({error})") from None
-    coefs = held.get("coefs")
-    if coefs is None or coefs.ndim != 2 or coefs.shape[1] != features.SHAPES:
+    if "coefs" not in held or held["coefs"].ndim != 2 or held["coefs"].shape[1] != features.SHAPES:
         raise InputError(f"{path} must hold 'coefs' (frames, 52), ARKit's blendshapes in their order")
-    rate = float(held.get("fps", features.FACE_RATE))
-    rows = features.face(coefs, held.get("pose"))[held.get("detected", np.ones(len(coefs), bool))]
-    at = np.arange(0, len(rows) - 1e-6, rate / features.FACE_RATE).astype(int)
-    rows = rows[at]
-    spans = _spans("face", len(rows) / features.FACE_RATE)
-    cut = [(a, b, rows[int(a * features.FACE_RATE) : int(b * features.FACE_RATE)]) for a, b in spans]
-    return [((a + b) / 2, part) for a, b, part in cut if len(part) >= LEAST["face"] * features.FACE_RATE]
+    return held
 
 
 def _text(path: Path) -> Perception:

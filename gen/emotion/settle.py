@@ -18,21 +18,22 @@ from gen.emotion import features
 from gen.emotion.batches import POINTS, middles
 from gen.emotion.corpus import CANONICAL, TERMS, Clip
 from gen.emotion.direction import DirectionSpace
-from gen.emotion.embedding import EmotionEmbedder, collate
+from gen.emotion.embedding import EmotionEmbedder, Reference, collate
 
 AXES = 10  # dimensions of the space that are kept
+DISTINCT = 0.99  # of the variance between emotions is kept by the directions' filter: the rest of the space is gone
 REFERENCE = 10  # other recordings of the speaker, of any emotion, when a voice is read with a reference
 
 
 def embed(model: EmotionEmbedder, name: str, clips: list[Clip], encoded: bool = False,
-          reference: Tensor | None = None, size: int = 64) -> Tensor:  # fmt: skip
-    """The means (n, e) of clips of one modality, or what its encoder hands to the neck; ``reference`` (n, f)."""
+          reference: Reference | None = None, size: int = 64) -> Tensor:  # fmt: skip
+    """The means (n, e) of clips of one modality, or what its encoder hands to the neck."""
     rows, found = [torch.from_numpy(features.steps(name, c.rows)) for c in clips], [torch.empty(0)] * len(clips)
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     for start in range(0, len(order), size):
         chosen = order[start : start + size]
         given = {name: collate([rows[i] for i in chosen])}
-        own = None if reference is None else reference[chosen]
+        own = None if reference is None else Reference(*(part[chosen] for part in reference))
         with torch.no_grad():
             seen = model.encode(own, **given) if encoded else model(own, **given).mu
         for i, row in zip(chosen, seen):
@@ -40,15 +41,17 @@ def embed(model: EmotionEmbedder, name: str, clips: list[Clip], encoded: bool = 
     return torch.stack(found)
 
 
-def references(clips: list[Clip], count: int = REFERENCE, neutral: bool = False, seed: int = 0) -> Tensor:
-    """For each voice the mean step (n, f) of ``count`` other recordings of its speaker, of any emotion or neutral."""
+def references(clips: list[Clip], count: int = REFERENCE, neutral: bool = False, seed: int = 0) -> Reference:
+    """For each voice ``count`` other recordings of its speaker, of any emotion or neutral."""
     rng, middle = np.random.default_rng(seed), middles(clips)
     people, plain = np.array([c.person for c in clips]), np.array([c.term == 0 for c in clips])
     found = []
     for i, name in enumerate(people):
         pool = np.flatnonzero((people == name) & (plain | (not neutral)) & (np.arange(len(clips)) != i))
-        found.append(middle[rng.choice(pool, min(count, len(pool)), replace=False)].mean(0))
-    return torch.from_numpy(np.stack(found))
+        drawn = rng.choice(pool, min(count, len(pool)), replace=False)
+        found.append((middle[drawn].mean(0), len(drawn)))
+    means, counts = zip(*found)
+    return Reference(torch.from_numpy(np.stack(means)), torch.tensor(counts))
 
 
 @torch.no_grad()
@@ -68,7 +71,9 @@ def settle(model: EmotionEmbedder, clips: dict[str, list[Clip]], out: Path) -> N
     calibrate(model, *([c for c in clips[n] if c.part == "valid"] for n in ("voice", "music")))
     means = {n: embed(model, n, own) for n, own in learnt.items()}
     mu = torch.cat((means["voice"], means["face"]))
-    space = DirectionSpace.fit(mu, [TERMS[c.term] for c in spoken])
+    full = (level >= 1) | (term == 0)  # an emotion at intensity 1 is not what was played weakly
+    labels = [TERMS[c.term] for c, chosen in zip(spoken, full) if chosen]
+    space = DirectionSpace.fit(mu[full], labels, variance=DISTINCT)
     for name in [*space.regions]:
         if name != space.neutral:
             way = torch.from_numpy(POINTS[TERMS.index(name)])

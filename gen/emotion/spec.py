@@ -166,13 +166,15 @@ class EmotionCurve(Value):
     """Keyframes over seconds or bars; before the first and after the last the curve is constant.
 
     Or the emotion of a file, ``{from: message.wav}``: read when it is first needed, as one emotion, or with
-    ``follow: true`` as it goes along in the file (in bars: a bar for each two seconds).
+    ``follow: true`` as it goes along in the file (in bars: a bar for each two seconds). A voice may be heard against
+    other recordings of its speaker, ``{from: message.wav, reference: [monday.wav, tuesday.wav]}``.
     """
 
     keyframes: tuple[Keyframe, ...] = ()
     unit: Literal["seconds", "bars"] = "seconds"
     source: Path | None = None
     follow: bool = False
+    reference: tuple[Path, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -191,6 +193,8 @@ class EmotionCurve(Value):
     def _ordered(self):
         if bool(self.keyframes) == bool(self.source):
             raise ValueError("A curve needs keyframes, or a file to take the emotion from.")
+        if self.reference and not self.source:
+            raise ValueError("A reference belongs to a file that the emotion is taken from: give that with 'from'.")
         times = [key.at for key in self.keyframes]
         if any(later <= earlier for earlier, later in pairwise(times)):
             raise ValueError(f"The times of a curve must rise, not go {', '.join(map(_short, times))}.")
@@ -207,7 +211,7 @@ class EmotionCurve(Value):
             return self
         from gen.emotion.perceive import perceive
 
-        found = perceive(self.source)
+        found = perceive(self.source, self.reference)
         if not self.follow:
             return EmotionCurve(keyframes=(Keyframe(at=0.0, emotion=found.emotion),), unit=self.unit)
         pace = SECONDS_A_BAR if self.unit == "bars" else 1.0
@@ -238,7 +242,8 @@ class EmotionCurve(Value):
 
     def __str__(self) -> str:
         if self.source is not None:
-            return f"{'follow' if self.follow else 'from'}: {self.source}"
+            others = ", ".join(map(str, self.reference))
+            return f"{'follow' if self.follow else 'from'}: {self.source}" + f" against {others}" * bool(others)
         first = self.keyframes[0]
         if len(self.keyframes) == 1 and (first.at, first.ease, self.unit) == (0.0, "linear", "seconds"):
             return str(first.emotion)

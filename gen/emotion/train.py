@@ -33,7 +33,7 @@ SAVE_EVERY = 120  # seconds
 class Settings(NamedTuple):
     """What ``--set`` may change; what comes after ``cache`` weighs losses."""
 
-    steps: int = 1200
+    steps: int = 1500
     rate: float = 2e-3
     decay: float = 0.05
     neck: int = 16

@@ -6,11 +6,11 @@ import torch
 
 from gen import checkpoints
 from gen.emotion import corpus, features, losses, train
-from gen.emotion.batches import middles, other_voice, throat
+from gen.emotion.batches import middles, other_voice, shifted, sound, throat
 from gen.emotion.conditioner import BankConditioner, DirectionConditioner, GaussianConditioner
 from gen.emotion.corpus import MODALITIES, TERMS, Clip
 from gen.emotion.direction import DirectionSpace
-from gen.emotion.embedding import EmotionEmbedder, collate
+from gen.emotion.embedding import EmotionEmbedder, Reference, collate
 from gen.emotion.measures import calibration_error, chance, interval, precision, probe, recall
 from gen.emotion.settle import between, embed, references, settle, within
 from gen.emotion.spec import EmotionCurve
@@ -191,14 +191,13 @@ def test_unknown_settings_are_named():
 def test_a_reference_is_the_speakers_or_else_the_clip_itself():
     torch.manual_seed(0)
     model = EmotionEmbedder(**TINY).eval()
-    rows = [clip("voice"), clip("voice", 3)]
-    voice, reference = collate(rows), torch.randn(2, features.SIZES["voice"])
-    none = torch.full_like(reference, torch.nan)
-    assert torch.equal(model(none, voice=voice).mu, model(voice=voice).mu)
-    assert not torch.allclose(model(reference, voice=voice).mu, model(voice=voice).mu, atol=1e-3)
-    mixed = model(torch.stack((reference[0], none[1])), voice=voice).mu
-    assert torch.allclose(mixed[0], model(reference, voice=voice).mu[0], atol=1e-5)
-    assert torch.allclose(mixed[1], model(voice=voice).mu[1], atol=1e-5)
+    voice, middle = collate([clip("voice"), clip("voice", 3)]), torch.randn(2, features.SIZES["voice"])
+    alone = model(voice=voice).mu
+    heard = lambda *counts: model(Reference(middle, torch.tensor(counts)), voice=voice).mu
+    assert torch.equal(heard(0, 0), alone)
+    assert not torch.allclose(heard(5, 5), alone, atol=1e-3)
+    assert not torch.allclose(heard(5, 5), heard(50, 50), atol=1e-3)
+    assert torch.allclose(heard(5, 0), torch.stack((heard(5, 5)[0], alone[1])), atol=1e-5)
 
 
 def test_references_are_other_clips_of_the_same_speaker():
@@ -206,10 +205,10 @@ def test_references_are_other_clips_of_the_same_speaker():
     middle, found = middles(voices), references(voices, 1000)
     for i in (0, 11, 40):
         others = [middle[j] for j, c in enumerate(voices) if c.person == voices[i].person and j != i]
-        assert np.allclose(found[i], np.mean(others, 0), atol=1e-4)
+        assert np.allclose(found.middle[i], np.mean(others, 0), atol=1e-4) and found.count[i] == len(others)
     plain = references(voices, 1000, neutral=True)
     others = [middle[j] for j, c in enumerate(voices) if c.person == voices[0].person and c.term == 0 and j]
-    assert np.allclose(plain[0], np.mean(others, 0), atol=1e-4)
+    assert np.allclose(plain.middle[0], np.mean(others, 0), atol=1e-4)
 
 
 def test_another_throat_moves_formants_and_pitch_and_not_time():
@@ -225,11 +224,26 @@ def test_another_throat_moves_formants_and_pitch_and_not_time():
 
 
 def test_an_other_voice_brings_its_reference_along():
-    rows, none = features.voice(spoken(seconds=2)), np.full(features.SIZES["voice"], np.nan, np.float32)
+    rows = features.voice(spoken(seconds=2))
     reference = features.steps("voice", rows).mean(0)
     moved, its = other_voice(rows, reference, np.random.default_rng(0))
     assert np.abs(features.steps("voice", moved).mean(0) - its).max() < 0.25
-    assert np.isnan(other_voice(rows, none, np.random.default_rng(0))[1]).all()
+
+
+def test_a_voice_takes_on_what_another_sounds_like():
+    def speaker(hz):
+        rows = features.voice(spoken(hz, 2))
+        return [Clip(rows, term, -1, 1.0, f"x:{hz}", "x", "train", "") for term in range(2)]
+
+    low, high = speaker(110), speaker(220)
+    shift, rows = sound(high) - sound(low), low[0].rows
+    assert shift[-1] == pytest.approx(1, abs=0.05)  # an octave
+    moved = shifted(rows, shift, rows[:, -1] > 0.5)
+    left = np.abs(sound([low[0]._replace(rows=moved)]) - sound(high))
+    assert left[-1] < 0.05 and left.mean() < 0.4 * np.abs(shift).mean()
+    assert np.array_equal(shifted(rows, 0 * shift, rows[:, -1] > 0.5), rows)
+    silent = np.full_like(rows, -1)
+    assert np.array_equal(shifted(silent, shift, silent[:, -1] > 0.5), silent)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import json
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +15,10 @@ from gen.emotion.spec import Emotion, EmotionCurve
 from gen.errors import InputError
 from gen.jobs.plan import plan_file, plan_tasks
 from gen.jobs.schema import parse_task
-from gen.media import write_audio, write_midi
+from gen.media import read_image, write_audio, write_image, write_midi, write_video
 
 RATE = 16_000
+PORTRAIT = Path(__file__).parents[2] / "examples" / "grace_hopper.jpg"
 
 
 @pytest.fixture
@@ -105,12 +107,26 @@ def test_nothing_to_read_is_said(tmp_path):
             perceive(tmp_path / name)
 
 
-@pytest.mark.parametrize(("name", "why"), [("face.mp4", "face tracker"), ("gone.wav", "no file"), ("x.npz", "npz")])
+@pytest.mark.parametrize(("name", "why"), [("face.mp4", "no file"), ("gone.wav", "no file"), ("x.npz", "npz")])
 def test_what_cannot_be_read_says_why(tmp_path, name, why):
     if name == "x.npz":
         (tmp_path / name).write_bytes(b"junk")
     with pytest.raises(InputError, match=why):
         perceive(tmp_path / name)
+
+
+@pytest.mark.slow
+def test_a_face_in_a_picture_and_in_a_video_is_read_and_no_face_is_said(tmp_path):
+    pixels = read_image(PORTRAIT)
+    still = perceive(PORTRAIT)
+    check(still)
+    write_video(tmp_path / "still.mp4", iter([pixels[:, : pixels.shape[1] // 2 * 2]] * 8), 25.0)
+    moving = perceive(tmp_path / "still.mp4")
+    assert still.kind == moving.kind == "face" and still.confidence is None
+    assert np.allclose(still.vad, moving.vad, atol=0.3)
+    write_image(tmp_path / "wall.png", np.full((200, 200, 3), 128, np.uint8))
+    with pytest.raises(InputError, match=r"nothing to read.*face"):
+        perceive(tmp_path / "wall.png")
 
 
 def test_a_voice_is_heard_against_others_of_its_speaker(voice, tune):
@@ -141,6 +157,16 @@ def test_an_emotion_of_a_file_parses_back_and_is_heard(tmp_path):
     going = EmotionCurve.parse({"from": str(tmp_path / "a.txt"), "follow": True})
     assert EmotionCurve.parse(str(going)) == going
     assert [str(key.emotion) for key in going.heard().keyframes] == ["sad", "happy"]
+
+
+def test_a_curve_of_a_voice_may_name_others_of_its_speaker(voice):
+    path, others = voice(), [voice("low.wav", hz=110), voice("high.wav", hz=240)]
+    curve = EmotionCurve.parse({"from": path, "reference": others})
+    assert EmotionCurve.parse(str(curve)) == curve
+    assert EmotionCurve.parse(f"from: {path} against {others[0]}, {others[1]}") == curve
+    assert curve.heard().keyframes[0].emotion == perceive(path, others).emotion
+    with pytest.raises(InputError, match="reference belongs"):
+        EmotionCurve.parse({"keyframes": [{"at": 0, "emotion": "sad"}], "reference": others})
 
 
 @pytest.mark.usefixtures("tone_kind")

@@ -1,0 +1,53 @@
+"""What a mean tells that it should not: who speaks, and which art it comes from."""
+
+import numpy as np
+
+from gen.emotion.batches import HOME
+from gen.emotion.corpus import Clip
+from gen.emotion.embedding import EmotionEmbedder
+from gen.emotion.measures import interval, probe
+from gen.emotion.settle import REFERENCE, embed, references
+from gen.emotion.spec import QUADRANTS
+from gen.evaluate.report import Report
+
+
+def identity(report: Report, clips: dict[str, list[Clip]], models: dict[str, EmotionEmbedder]) -> None:
+    report.section("Identity", "A linear probe learns who speaks from other takes of the same held-out speakers.")
+    chosen = [c for c in clips["voice"] if c.part in ("test", "valid")]
+    group, people, texts = (np.array([getattr(c, f) for c in chosen]) for f in ("group", "person", "key"))
+    rows, others = [], references(chosen)
+    for how, model in models.items():
+        seen = {
+            "mean": embed(model, "voice", chosen),
+            f"mean, against {REFERENCE} others of its speaker": embed(model, "voice", chosen, reference=others),
+            "encoder's features": embed(model, "voice", chosen, encoded=True),
+        }
+        for what, x in seen.items():
+            for name in np.unique(group):
+                own = group == name
+                right = probe(x.numpy()[own], people[own], texts[own])
+                value = interval(lambda r: float(r.mean()), texts[own], right)
+                rows.append([f"{what}, {how}, {name}", value, 1 / len(np.unique(people[own]))])
+    report.table("Speaker named", ["what", "share", "chance"], rows)
+
+
+def modality(report: Report, model: EmotionEmbedder, held: dict) -> None:
+    """A linear probe tells voices from music, as many of each in every quadrant, other people than it learnt from."""
+    home, rng, rows = np.array(HOME)[held["voice"].of("term")], np.random.default_rng(0), []
+    corner = {"voice": home, "music": held["music"].of("quadrant")}
+    chosen = {"voice": [], "music": []}
+    for k in range(len(QUADRANTS)):
+        own = {kind: np.flatnonzero(at == k) for kind, at in corner.items()}
+        size = min(map(len, own.values()))
+        for kind, places in own.items():
+            chosen[kind] += rng.choice(places, size, replace=False).tolist()
+    few = {kind: held[kind].only(np.isin(np.arange(len(corner[kind])), own)) for kind, own in chosen.items()}
+    kinds = np.repeat([*few], [len(own.clips) for own in few.values()])
+    people = np.concatenate([own.of("person") for own in few.values()])
+    seen = {"mean": [own.mu for own in few.values()]}
+    seen["encoder's features"] = [embed(model, kind, own.clips, encoded=True).numpy() for kind, own in few.items()]
+    for what, x in seen.items():
+        right = probe(np.concatenate(x), kinds, people)
+        rows.append([what, interval(lambda r: float(r.mean()), people, right), 0.5])
+    report.section("Modality", "The same probe tells a voice from a piece of music, with the quadrants balanced.")
+    report.table("Modality named", ["what", "share", "chance"], rows)
