@@ -60,5 +60,3 @@ def offset(film: Path) -> float:
     samples, rate = media.read_audio(film)
     power = np.convolve(np.square(samples), np.ones(400), "valid")
     return float(power.argmax() / rate - light.argmax() / fps)
-
-

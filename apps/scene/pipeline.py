@@ -42,7 +42,7 @@ class SceneGenerator:
     def reading(emotion: Emotion) -> str:
         """What voice, face and piano make of an emotion, in words."""
         kinds = (("voice", "voice"), ("face", "talk"), ("piano", "music"))
-        return "; ".join(f"{name}: {registry.get('generator', kind).reading(emotion)}" for name, kind in kinds)
+        return "\n".join(f"{name}: {registry.get('generator', kind).reading(emotion)}" for name, kind in kinds)
 
     @staticmethod
     def checkpoints(task: SceneTask) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Scenes: what may be asked, how the parts are timed, and that the film is one."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +110,7 @@ def test_captions_follow_the_speech():
     found = captions.captions("Good evening, all of you. It is late.", active, 0.01)
     assert [c.text for c in found] == ["Good evening, all of you.", "It is late."]
     assert found[0].start == 1.0 and found[-1].end == pytest.approx(9.35, abs=0.02)
-    assert all(a.end <= b.start for a, b in zip(found, found[1:]))
+    assert all(a.end <= b.start for a, b in pairwise(found))
     assert "00:00:01,000 --> " in captions.srt(found)
 
 

@@ -334,5 +334,5 @@ def test_a_playlist_opens_no_other_file(tmp_path, playlist, end):
     media.write_video(tmp_path / "other.mp4", pictures(5), 25, tone(0.2), RATE)
     (tmp_path / f"list{end}").write_text(playlist)
     for read in (media.read_audio, media.read_video):
-        with pytest.raises(InputError, match="cannot|not a"):
+        with pytest.raises(InputError, match="that can be read"):
             read(tmp_path / f"list{end}")
