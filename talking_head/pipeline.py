@@ -73,6 +73,7 @@ class TalkGenerator:
     def render(self, task: TalkTask, folder: Path, manifest: dict, progress: Progress) -> list[Path]:
         """Write ``talk.mp4`` and the exports asked for into ``folder``."""
         from talking_head import export
+        from talking_head.feeling import feeling
         from talking_head.speaker import Speaker
 
         progress(0.0, "listening")
@@ -83,7 +84,7 @@ class TalkGenerator:
                 raise InputError("EMOTE has no emotion_scale and no steps: use `emotion @ intensity`, or --model dice")
             drawn = {}
         motion = self.speak(
-            samples, rate, task.feeling, seed=task.seed, head_motion=task.head_motion, blinks=task.blinks,
+            samples, rate, feeling(task, self.tracker), seed=task.seed, head_motion=task.head_motion, blinks=task.blinks,
             progress=lambda done: progress(0.1 * done, "listening"), **drawn,
         )  # fmt: skip
         frames = self.frames(

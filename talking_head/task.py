@@ -42,8 +42,3 @@ class TalkTask(Task):
     model: str = Field("emote-compact", description="emote, dice, dice-video, or a checkpoint")
     steps: int = Field(0, ge=0, le=100, description="of sampling, for the dice models; 0 for the usual 8 or 25")
     vram: int = Field(24, description="GB of the GPU that dice-video has to fit into: 8, 12, 16 or 24")
-
-    @property
-    def feeling(self) -> EmotionCurve:
-        """The emotion that was asked for, here or by a file."""
-        return EmotionCurve.parse({"from": self.emotion_from}) if self.emotion_from else self.emotion

@@ -52,6 +52,7 @@ class VideoTalk:
 
         from talking_head.dice.video.pipeline import DiceVideo, Memory
         from talking_head.dice.video.sampler import Plan
+        from talking_head.feeling import feeling
         from talking_head.frame import Note
 
         if wrong := [name for name, usual in OWN.items() if getattr(task, name) != usual]:
@@ -64,7 +65,7 @@ class VideoTalk:
         plan = Plan(task.steps or Plan.steps)
         plan = replace(plan, scales=plan.scales | {"emotion": plan.scales["emotion"] * task.emotion_scale})
         model = DiceVideo(self.model.parts, self.model.priors, str(self.model.device), Memory.of(task.vram))
-        frames = model.talk(pixels, (*low, *(high - low)), heard, task.feeling, side=min(512, task.size or 512),
+        frames = model.talk(pixels, (*low, *(high - low)), heard, feeling(task, self.tracker), side=min(512, task.size or 512),
                             crop=not task.size, seed=task.seed, plan=plan,
                             progress=lambda done: progress(0.9 * done, "drawing"))  # fmt: skip
         note = Note(pixels.shape[0])
