@@ -36,7 +36,9 @@ def load(names: Sequence[str], device: str) -> TalkGenerator | VideoTalk | None:
     if (place / "unet").is_dir():
         from talking_head.dice.video.pipeline import DiceVideo
 
-        return VideoTalk(FaceTracker.load(), DiceVideo.load(names[0], device, vram=16))
+        changes = place / "lora.safetensors"  # of a training of one's own, put there
+        model = DiceVideo.load(names[0], device, vram=16, changes=changes if changes.is_file() else None)
+        return VideoTalk(FaceTracker.load(), model)
     return None
 
 

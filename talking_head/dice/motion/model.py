@@ -105,7 +105,8 @@ class MotionDenoiser(ModelMixin, ConfigMixin):
                 given: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         """As :meth:`forward`, the features (b, n, d) in the middle, and the motion (b, n, f) that was expected."""
         sigma = (4 * time.float()).exp()[:, None, None]
-        root, mean = (sigma**2 + SPREAD**2).sqrt(), self.expected(heard, felt)
+        root, expected = (sigma**2 + SPREAD**2).sqrt(), self.expected(heard, felt)
+        mean = expected.detach()  # it learns from its own error alone
         told = self.told(felt + heard + self.time(time[:, None].float()).to(x.dtype)[:, None])
         here = given[..., None].to(x.dtype)
         y = self.enter(torch.cat(((x - mean / root) * (1 - here), (known - mean) * here, here), -1)) + heard
@@ -113,4 +114,4 @@ class MotionDenoiser(ModelMixin, ConfigMixin):
             y = layer(y, told)
             if i == len(self.stack) // 2:
                 middle = y
-        return self.leave(self.norm(y, told)) + mean * (sigma / root / SPREAD), middle, mean
+        return self.leave(self.norm(y, told)) + mean * (sigma / root / SPREAD), middle, expected
