@@ -78,14 +78,13 @@ class TalkGenerator:
 
         progress(0.0, "listening")
         samples, rate = media.read_audio(task.audio)
-        drawn = {"emotion_scale": task.emotion_scale, "steps": task.steps or 8}  # what only diffusion knows
-        if type(self.speaker) is Speaker:
-            if task.emotion_scale != 1 or task.steps:
-                raise InputError("EMOTE has no emotion_scale and no steps: use `emotion @ intensity`, or --model dice")
-            drawn = {}
+        drawn = {"emotion_scale": task.emotion_scale} if task.emotion_scale != 1 else {}  # what only diffusion knows
+        drawn |= {"steps": task.steps} if task.steps else {}
+        if drawn and isinstance(self.speaker, Speaker):
+            raise InputError("EMOTE has no emotion_scale and no steps: use `emotion @ intensity`, or --model dice")
         motion = self.speak(
-            samples, rate, feeling(task, self.tracker), seed=task.seed, head_motion=task.head_motion, blinks=task.blinks,
-            progress=lambda done: progress(0.1 * done, "listening"), **drawn,
+            samples, rate, feeling(task, self.tracker), seed=task.seed, head_motion=task.head_motion,
+            blinks=task.blinks, progress=lambda done: progress(0.1 * done, "listening"), **drawn,
         )  # fmt: skip
         frames = self.frames(
             media.read_image(task.portrait), motion, size=task.size, which=task.face, label=task.label,

@@ -67,8 +67,8 @@ class VideoTalk:
         plan = Plan(task.steps or Plan.steps)
         plan = replace(plan, scales=plan.scales | {"emotion": plan.scales["emotion"] * task.emotion_scale})
         model = DiceVideo(self.model.parts, self.model.priors, str(self.model.device), Memory.of(task.vram))
-        frames = model.talk(pixels, (*low, *(high - low)), heard, feeling(task, self.tracker), side=min(512, task.size or 512),
-                            crop=not task.size, seed=task.seed, plan=plan,
+        frames = model.talk(pixels, (*low, *(high - low)), heard, feeling(task, self.tracker),
+                            side=min(512, task.size or 512), crop=not task.size, seed=task.seed, plan=plan,
                             progress=lambda done: progress(0.9 * done, "drawing"))  # fmt: skip
         note = Note(pixels.shape[0])
         marked = (note.over(np.ascontiguousarray(f)) for f in frames) if task.label else frames
