@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FPS = 25
 HEAR = 16_000  # Hz
+MODELS = {"emote": "emote-compact", "dice": "dice-compact", "dice-video": "dice-talk"}
 LONGEST = 1280  # pixels of a whole picture's longer side
 Progress = Callable[[float, str], None]
 
@@ -45,17 +46,20 @@ class TalkGenerator:
 
     @staticmethod
     def checkpoints(task: TalkTask) -> tuple[str, ...]:
-        return (task.model, "face-tracker", "face-basis")
+        return (MODELS.get(task.model, task.model), "face-tracker", "face-basis")
 
     @classmethod
     def load(cls, names: Sequence[str], device: str = "cpu") -> TalkGenerator:
         """The generator of the first checkpoint of ``names``. Everything runs on the CPU, which is quick enough."""
+        from talking_head.dice import talk as dice
         from talking_head.emote.model import Emote
         from talking_head.emote.speech import SpeechEncoder
         from talking_head.face.basis import FaceBasis
         from talking_head.face.tracker import FaceTracker
         from talking_head.speaker import Speaker
 
+        if found := dice.load(names, device):
+            return found
         if not (checkpoints.folder(names[0]) / "speech").is_dir():
             raise CheckpointError(
                 f"{names[0]} has no speech encoder of ours: a converted EMOTE moves FLAME, not a photograph; "
@@ -69,12 +73,18 @@ class TalkGenerator:
     def render(self, task: TalkTask, folder: Path, manifest: dict, progress: Progress) -> list[Path]:
         """Write ``talk.mp4`` and the exports asked for into ``folder``."""
         from talking_head import export
+        from talking_head.feeling import feeling
+        from talking_head.speaker import Speaker
 
         progress(0.0, "listening")
         samples, rate = media.read_audio(task.audio)
+        drawn = {"emotion_scale": task.emotion_scale} if task.emotion_scale != 1 else {}  # what only diffusion knows
+        drawn |= {"steps": task.steps} if task.steps else {}
+        if drawn and isinstance(self.speaker, Speaker):
+            raise InputError("EMOTE has no emotion_scale and no steps: use `emotion @ intensity`, or --model dice")
         motion = self.speak(
-            samples, rate, task.emotion, seed=task.seed, head_motion=task.head_motion, blinks=task.blinks,
-            progress=lambda done: progress(0.1 * done, "listening"),
+            samples, rate, feeling(task, self.tracker), seed=task.seed, head_motion=task.head_motion,
+            blinks=task.blinks, progress=lambda done: progress(0.1 * done, "listening"), **drawn,
         )  # fmt: skip
         frames = self.frames(
             media.read_image(task.portrait), motion, size=task.size, which=task.face, label=task.label,
