@@ -62,7 +62,7 @@ class Speaker:
         coefs = sealed(steadied(coefs), closed, self.basis)
         amount = strength(torch.from_numpy(intensity)).numpy()[:, None] * heard.weights
         turns = head_motion * life.head(count, level, amount, np.random.default_rng((seed, 3)))
-        return Motion(life.enliven(coefs, level, seed, blinks).clip(-0.1, 1.1), turns.astype(np.float32), closed)
+        return Motion(life.enliven(coefs, level, seed, blinks).clip(-0.3, 1.1), turns.astype(np.float32), closed)
 
     def _windows(self, rows, heard, intensity, style: int, progress) -> tuple[np.ndarray, np.ndarray]:
         """(t, 52) motion and (t,) probability of closed lips."""
