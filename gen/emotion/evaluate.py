@@ -62,13 +62,16 @@ def evaluate(out: Path, settings: dict[str, str]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     model, held = measure(chosen.model, clips)
     report = Report("One emotion embedding for voices, faces and music", LEAD)
-    classes(report, held, [held, *(measure(name, clips)[1] for name in chosen.seeds.split(",") if name)])
+    others = {name: measure(name, clips)[1] for name in chosen.seeds.split(",") if name}
+    classes(report, held, [held, *others.values()])
     retrieval(report, held)
     free = {"without the identity loss": load(chosen.free)} if chosen.free else {}
     identity(report, clips, {"with the identity loss": model} | free)
     modality(report, model, held)
     shape(report, out, checkpoints.folder(chosen.model), held)
     calibration(report, held, measure(chosen.model, clips, "valid")[1])
+    if others:
+        seeds(report, {chosen.model: held} | others)
     report.section("Speed")
     report.table("10 s of speech, warm, one thread", ["what", "processor seconds", "< 0.3"], speed(model))
     report.write(out)
@@ -220,12 +223,9 @@ def retrieval(report: Report, held: dict[str, Held]) -> None:
 
 def shape(report: Report, out: Path, place: Path, held: dict[str, Held]) -> None:
     report.section("The space")
-    mean = load_file(place / "priors.safetensors")["mean"].float().numpy()
-    unit = mean / np.linalg.norm(mean, axis=1, keepdims=True)
-    cosine = unit @ unit.T
+    cosine = cosines(place)
     rows = [[name, *map(float, row)] for name, row in zip(CANONICAL, cosine)]
-    highest = float((cosine - 2 * np.eye(len(cosine))).max())
-    note = f"highest between two emotions: {highest:.2f} (bar 0.8)"
+    note = f"highest between two emotions: {highest(cosine):.2f} (bar 0.8)"
     report.table("Cosine of the priors", ["", *CANONICAL], rows, note)
     further, people, strong = order(place, held["voice"])
     rows = [["all", interval(lambda x: float(x.mean()), people, further), len(further)]]
@@ -237,6 +237,17 @@ def shape(report: Report, out: Path, place: Path, held: dict[str, Held]) -> None
     figure = projection.plane({k: own.mu for k, own in held.items()}, labels, points)
     figure.savefig(out / "space.png", metadata={"Software": None})
     report.figure(figure, "The plane in which the emotions' means differ most; arrows: where valence and arousal rise.")
+
+
+def cosines(place: Path) -> np.ndarray:
+    """(8, 8) between the priors of the canonical emotions."""
+    mean = load_file(place / "priors.safetensors")["mean"].float().numpy()
+    unit = mean / np.linalg.norm(mean, axis=1, keepdims=True)
+    return unit @ unit.T
+
+
+def highest(cosine: np.ndarray) -> float:
+    return float((cosine - 2 * np.eye(len(cosine))).max())
 
 
 def order(place: Path, voice: Held) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -262,14 +273,16 @@ def _points(held: Held) -> np.ndarray:
     return np.array([POINTS[c.term] if c.term >= 0 else [*CORNERS[c.quadrant], np.nan] for c in held.clips])
 
 
+CALIBRATED = ("voice", "terms", "term"), ("referred", "terms", "term"), ("music", "quadrants", "quadrant")
+
+
 def calibration(report: Report, held: dict[str, Held], tuned: dict[str, Held]) -> None:
     """``tuned``: the validation clips, whose own error tells what a stranger's would be once each person or song is
     judged by the temperature of the others.
     """
     report.section("Confidence", "Temperatures of voices, of voices with a reference and of music; validation clips.")
     rows = []
-    kinds = ("voice", "terms", "term"), ("referred", "terms", "term"), ("music", "quadrants", "quadrant")
-    for kind, after, field in kinds:
+    for kind, after, field in CALIBRATED:
         own = held[kind]
         true = own.of(field)
         before = interval(calibration_error, own.of("person"), own.raw, true)
@@ -279,6 +292,22 @@ def calibration(report: Report, held: dict[str, Held], tuned: dict[str, Held]) -
     columns = ["what", "before", "after", "<= 0.05", "validation, crossed over its people or songs"]
     report.table("Expected calibration error", columns, rows,
                  "Faces have no held-out clips to calibrate on: perceive gives them no confidence.")  # fmt: skip
+
+
+def seeds(report: Report, runs: dict[str, dict[str, Held]]) -> None:
+    """What beside the classes differs from one training to the next; the first is the one that is shipped."""
+    found = {"highest cosine of two priors": [highest(cosines(checkpoints.folder(name))) for name in runs]}
+    found["strong lies further along than normal"] = [
+        float(order(checkpoints.folder(name), held["voice"])[0].mean()) for name, held in runs.items()
+    ]
+    for kind, after, field in CALIBRATED:
+        found[f"calibration error, {WAYS.get(kind, kind)}"] = [
+            calibration_error(getattr(held[kind], after), held[kind].of(field)) for held in runs.values()
+        ]
+    rows = [[what, Spread(float(np.mean(values)), float(np.std(values))), *values] for what, values in found.items()]
+    columns = ["what", "mean", "shipped", *(f"other {i}" for i in range(1, len(runs)))]
+    report.section("Seeds")
+    report.table("The same measures of other seeds", columns, rows)
 
 
 def crossed(raw: np.ndarray, true: np.ndarray, people: np.ndarray, folds: int = 10) -> float:
