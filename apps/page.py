@@ -95,11 +95,11 @@ def _scenes(found: list[Shown], folder: Path) -> Iterable[str]:
 
 def _told(one: Shown, folder: Path) -> str:
     """What a scene was told, as words and as a curve, and how it sounds."""
+    sound = wave(folder / f"{one.name}.mp4", INK)
     return (
-        f"<div><h3>{html.escape(str(one.curve))}</h3><p>What was asked for: one line. The voice was given this feeling, "
-        "the face speaks it, and the piano plays it, softer while somebody speaks.</p>"
-        f"<h4>Feeling over time <span class='gold'>valence</span> <span class='blue'>arousal</span></h4>{way(one.curve)}"
-        f"<h4>Sound</h4>{wave(folder / f'{one.name}.mp4', INK)}</div>"
+        f"<div><h3>{html.escape(str(one.curve))}</h3><p>The voice was given this feeling, the face speaks it, and the "
+        "piano plays it, softer while somebody speaks.</p><h4>Feeling over time <span class='gold'>valence</span> "
+        f"<span class='blue'>arousal</span></h4>{way(one.curve)}<h4>Sound</h4>{sound}</div>"
     )
 
 
