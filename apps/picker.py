@@ -163,7 +163,7 @@ def build(kind: str | None, start: str, unit: str, span: float) -> tuple[Picker,
             with gr.Row():
                 add = gr.Button("Add keyframe", size="sm", min_width=90)
                 remove = gr.Button("Remove keyframe", size="sm", min_width=90)
-                ease = gr.Dropdown(EASES, value=first.ease, label="From here on", min_width=90)
+            ease = gr.Dropdown(EASES, value=first.ease, label="From this keyframe on")
             with gr.Accordion("A mix", open=False), gr.Row():
                 shares = [gr.Slider(0, 1, 0, step=0.05, label=name.capitalize(), min_width=120) for name in CANONICAL]
             with gr.Accordion("From a file", open=False):

@@ -43,7 +43,7 @@ class Layout(NamedTuple):
 
 
 EXAMPLES = Path(__file__).parent.parent / "examples"  # of the checkout; an installed wheel has none
-FACE, LINE = {"portrait": "grace_hopper.jpg"}, {"audio": "line.opus"}
+FACE, LINE = {"portrait": "grace_hopper.jpg", "size": 384}, {"audio": "line.opus"}
 
 LAYOUTS = {
     "scene": Layout(

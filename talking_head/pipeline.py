@@ -87,7 +87,7 @@ class TalkGenerator:
             blinks=task.blinks, progress=lambda done: progress(0.1 * done, "listening"), **drawn,
         )  # fmt: skip
         frames = self.frames(
-            media.read_image(task.portrait), motion, size=task.size, which=task.face, label=task.label,
+            media.read_image(task.portrait), motion, size=task.size, which=task.face, label=False,  # gen.marks does
             progress=lambda done: progress(0.1 + 0.9 * done, "drawing"),
         )  # fmt: skip
         paths = [folder / "talk.mp4"]

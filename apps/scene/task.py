@@ -44,7 +44,7 @@ class SceneTask(Task):
     lead: float = Field(1.2, ge=0, le=20, description="seconds of music before the first word")
     tail: float = Field(2.5, ge=0, le=20, description="seconds of music after the last word")
     under: float = Field(14.0, ge=10, le=40, description="dB by which the music lies under the speech")
-    swell: float = Field(8.0, ge=0, le=20, description="dB by which the music rises where nobody speaks")
+    swell: float = Field(10.0, ge=0, le=20, description="dB by which the music rises where nobody speaks")
     label: bool = Field(True, description="a small visible note that the film is generated")
     voice_model: str = Field(_model(VoiceTask), description="checkpoint of the voice")
     face_model: str = Field(_model(TalkTask), description="checkpoint of the face")
