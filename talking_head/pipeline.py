@@ -45,7 +45,7 @@ class TalkGenerator:
 
     @staticmethod
     def checkpoints(task: TalkTask) -> tuple[str, ...]:
-        return (task.model, "face-tracker", "face-basis")
+        return (task.model, "face-tracker", "face-basis", *([task.flame] if task.flame else []))
 
     @classmethod
     def load(cls, names: Sequence[str], device: str = "cpu") -> TalkGenerator:
@@ -85,6 +85,9 @@ class TalkGenerator:
         for name in task.export:
             paths.append(folder / f"talk{export.ENDINGS[name]}")
             export.WRITERS[name](paths[-1], motion, self.basis, manifest)
+        if task.flame is not None:
+            paths.append(folder / "talk.flame.npz")
+            export.flame_npz(paths[-1], motion, self.basis, manifest, task.flame)
         return paths
 
     def speak(self, samples: np.ndarray, rate: int, emotion: EmotionCurve, **options) -> Motion:

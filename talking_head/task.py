@@ -34,5 +34,6 @@ class TalkTask(Task):
     export: tuple[Literal["arkit", "json", "glb", "mesh"], ...] = Field(
         (), description="also write the motion: arkit json glb mesh"
     )
+    flame: str | None = Field(None, description="your converted FLAME: also write its expression and jaw")
     label: bool = Field(True, description="a small visible note that the video is generated")
     model: str = Field("emote-compact", description="checkpoint")
