@@ -56,15 +56,19 @@ class TalkGenerator:
         from talking_head.face.tracker import FaceTracker
         from talking_head.speaker import Speaker
 
-        if not (checkpoints.folder(names[0]) / "speech").is_dir():
+        basis, emote = FaceBasis.load(), checkpoints.load(names[0], Emote, "emote")
+        if (checkpoints.folder(names[0]) / "speech").is_dir():
+            return cls(FaceTracker.load(), basis, Speaker(checkpoints.load(names[0], SpeechEncoder, "speech"), emote, basis))
+        if len(names) < 4:
             raise CheckpointError(
-                f"{names[0]} has no speech encoder of ours: a converted EMOTE moves FLAME, not a photograph; "
-                "use emote-compact or what `affekt train talk` writes"
+                f"{names[0]} has no speech encoder of ours: a converted EMOTE moves FLAME, so name your converted FLAME "
+                "too, with `flame`"
             )
-        basis = FaceBasis.load()
-        speech = checkpoints.load(names[0], SpeechEncoder, "speech")
-        emote = checkpoints.load(names[0], Emote, "emote")
-        return cls(FaceTracker.load(), basis, Speaker(speech, emote, basis))
+        from talking_head.emote.released import ReleasedSpeaker, Wav2Vec
+        from talking_head.face.flame import Flame, FlameAdapter
+
+        adapter = FlameAdapter(Flame.load(names[3], emote.config.features - 3), basis)
+        return cls(FaceTracker.load(), basis, ReleasedSpeaker(Wav2Vec.load(names[0]), emote, adapter, basis))
 
     def render(self, task: TalkTask, folder: Path, manifest: dict, progress: Progress) -> list[Path]:
         """Write ``talk.mp4`` and the exports asked for into ``folder``."""

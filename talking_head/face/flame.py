@@ -62,12 +62,13 @@ class Flame(NamedTuple):
     shares: np.ndarray  # (51, 3)
 
     @classmethod
-    def load(cls, name: str = "flame") -> Flame:
+    def load(cls, name: str = "flame", expressions: int = 100) -> Flame:
         """A converted one, by checkpoint name or folder."""
         from safetensors.numpy import load_file
 
         checkpoints.digest(name)
-        return cls(**load_file(checkpoints.folder(name) / FILE))
+        found = cls(**load_file(checkpoints.folder(name) / FILE))
+        return found._replace(expressions=found.expressions[..., :expressions])
 
     @classmethod
     def read(cls, folder: Path, expressions: int = 100) -> Flame:

@@ -7,10 +7,15 @@ import types
 
 import numpy as np
 import pytest
-from faces import basis
+import torch
+from faces import basis, tone
+from safetensors.torch import save_file
 
+from gen.emotion.spec import EmotionCurve
 from gen.errors import InputError
 from talking_head import export
+from talking_head.emote.model import Emote
+from talking_head.emote.released import ReleasedSpeaker, Wav2Vec
 from talking_head.face.flame import INNER, Flame, FlameAdapter, convert
 from talking_head.face.points import INDEX, coefficients
 from talking_head.speaker import Motion
@@ -63,6 +68,26 @@ def test_what_is_written_has_a_row_a_frame(tmp_path, monkeypatch):
     export.flame_npz(tmp_path / "m.npz", motion, basis(), {"x": 1}, str(tmp_path / "flame"))
     with np.load(tmp_path / "m.npz", allow_pickle=False) as made:
         assert made["expression"].shape == (5, 10) and made["pose"].shape == (5, 6) and not made["expression"].any()
+
+
+def test_the_published_emote_speaks_through_flame(tmp_path, monkeypatch):
+    transformers = pytest.importorskip("transformers")
+    config = transformers.Wav2Vec2Config(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24, conv_dim=(8,) * 7,
+        num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    save_file(transformers.Wav2Vec2Model(config).state_dict(), tmp_path / "audio.safetensors")
+    ears = Wav2Vec.load(str(tmp_path), config)
+    assert ears(torch.randn(16_000)).shape == (1, 25, 16)
+    convert(release(tmp_path, monkeypatch), tmp_path / "flame")
+    adapter = FlameAdapter(Flame.load(str(tmp_path / "flame"), 10), basis())
+    emote = Emote(speech=16, dim=16, heads=2, ffn=16, features=13, prior=16, prior_ffn=16, styles=3,
+                  conditioner={"name": "emote"})  # fmt: skip
+    subject = ReleasedSpeaker(ears, emote, adapter, basis())
+    made = subject.speak(tone(22.3), EmotionCurve.parse("happy"))  # longer than a window
+    assert made.coefs.shape == (558, 52) and np.isfinite(made.coefs).all()
+    assert np.array_equal(made.coefs, subject.speak(tone(22.3), EmotionCurve.parse("happy")).coefs)
 
 
 def test_a_folder_without_a_model_is_said(tmp_path):
