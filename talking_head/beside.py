@@ -1,4 +1,4 @@
-"""Real clips beside videos made from one of their frames and their sound: what is measured of one holds for the other."""
+"""Real clips beside videos made from one of their frames and their sound: the same measures of both."""
 
 from __future__ import annotations
 
@@ -15,8 +15,14 @@ from talking_head.likeness import descriptor, distance, jitter
 from talking_head.pipeline import TalkGenerator
 from talking_head.render.portrait import Portrait
 
-MEASURES = ("jaw, correlation with the real one", "jaw, standard deviation", "lips apart, standard deviation, cm",
-            "jitter, thousandths of the eyes' distance", "descriptor's distance, median", "descriptor's distance, most")  # fmt: skip
+MEASURES = (
+    "jaw, correlation with the real one",
+    "jaw, standard deviation",
+    "lips apart, standard deviation, cm",
+    "jitter, thousandths of the eyes' distance",
+    "descriptor's distance, median",
+    "descriptor's distance, most",
+)
 
 
 def held(data: Path, count: int) -> list[Path]:

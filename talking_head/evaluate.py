@@ -23,7 +23,7 @@ EXERCISES = {
     "brow": ("browInnerUp", "browOuterUp"),
     "blink": ("eyeBlink",),
 }
-SOURCES = {"grid": "GRID, held-out clips", "facegood": "FACEGOOD, never trained on", "other": "speakers never seen"}
+SOURCES = {"grid": "GRID, held-out clips", "facegood": "FACEGOOD, another speaker", "other": "speakers never seen"}
 DRIFT = 3  # frames that picture and sound of a web clip may lie apart
 
 
@@ -180,8 +180,8 @@ def evaluate(out: Path, settings: dict[str, str]) -> None:
     report = Report("Talking portraits", "Predicted motion against tracked truth, and rendered videos tracked again.")
     report.section(
         "Lips",
-        f"Nothing here was trained on. `late` is the lag in frames at a clip's best agreement; `synced` the correlation "
-        f"at the best lag of at most {DRIFT} frames, since picture and sound of web clips are seldom exactly in step.",
+        "Nothing here was trained on. `late` is the lag in frames at a clip's best agreement; `synced` the correlation at "
+        f"the best lag of at most {DRIFT} frames, since picture and sound of web clips are seldom exactly in step.",
     )
     report.table("Speech to motion", ["material", "part", "correlation", "synced", "late", "amplitude", "clips"],
                  lip_rows(generator, clips))  # fmt: skip
@@ -194,9 +194,10 @@ def evaluate(out: Path, settings: dict[str, str]) -> None:
                  ["emotion", "right at 1", "rank correlation", *map(str, INTENSITIES)], rows,
                  f"right on average {right:.2f}; on real windows of an actor it has not seen {real:.2f}; "
                  f"monotone {order:.2f}; chance 0.14")  # fmt: skip
-    report.table("Beside real clips", ["what", "real", "rendered"], beside.rows(generator, Path(chosen.data), chosen.clips),
-                 "held-out GRID clips, and videos made from a frame of each and its sound; the descriptor's distance to "
-                 "that frame; of another person it is .23 and more")  # fmt: skip
+    report.table("Beside real clips", ["what", "real", "rendered"],
+                 beside.rows(generator, Path(chosen.data), chosen.clips),
+                 "held-out GRID clips, and videos made from a frame of each and its sound; the descriptor's distance "
+                 "is that to this frame; other people are .23 and more apart")  # fmt: skip
     report.table("Stillness and speed", ["what", "value"], [
         ["largest change of a pixel outside the moving part (of 255)", max(found.outside)],
         ["frames a second, 384 pixels, this machine", round(found.drawn / found.seconds, 1)],

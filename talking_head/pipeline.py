@@ -58,11 +58,12 @@ class TalkGenerator:
 
         basis, emote = FaceBasis.load(), checkpoints.load(names[0], Emote, "emote")
         if (checkpoints.folder(names[0]) / "speech").is_dir():
-            return cls(FaceTracker.load(), basis, Speaker(checkpoints.load(names[0], SpeechEncoder, "speech"), emote, basis))
+            speech = checkpoints.load(names[0], SpeechEncoder, "speech")
+            return cls(FaceTracker.load(), basis, Speaker(speech, emote, basis))
         if len(names) < 4:
             raise CheckpointError(
-                f"{names[0]} has no speech encoder of ours: a converted EMOTE moves FLAME, so name your converted FLAME "
-                "too, with `flame`"
+                f"{names[0]} has no speech encoder of ours: a converted EMOTE moves FLAME, so name your converted "
+                "FLAME too, with `flame`"
             )
         from talking_head.emote.released import ReleasedSpeaker, Wav2Vec
         from talking_head.face.flame import Flame, FlameAdapter

@@ -91,5 +91,5 @@ def test_the_published_emote_speaks_through_flame(tmp_path, monkeypatch):
 
 
 def test_a_folder_without_a_model_is_said(tmp_path):
-    with pytest.raises(InputError, match="generic_model.pkl"):
+    with pytest.raises(InputError, match=r"generic_model\.pkl"):
         convert(tmp_path, tmp_path / "out")
