@@ -24,7 +24,10 @@ class Batch(NamedTuple):
 
 
 class Windows:
-    """Endless random windows of the training clips. ``shares``: windows of each source in a batch; a source with visemes comes last."""
+    """Endless random windows of the training clips.
+
+    ``shares``: windows of each source in a batch; a source with visemes comes last.
+    """
 
     def __init__(self, clips: list[Clip], encoder: SpeechEncoder, shares: dict[str, int], seed: int):
         self.random, self.shares = np.random.default_rng(seed), shares

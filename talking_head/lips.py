@@ -35,10 +35,21 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.corrcoef(a, b)[0, 1]) if a.std() > 1e-6 and b.std() > 1e-6 else 0.0
 
 
+def _shifted(made: np.ndarray, real: np.ndarray, most: int) -> dict[int, float]:
+    """Correlation by frames that the prediction is late."""
+    inner = real[most : len(real) - most]
+    return {k: correlation(made[most + k : len(made) - most + k], inner) for k in range(-most, most + 1)}
+
+
 def lag(made: np.ndarray, real: np.ndarray, most: int = 8) -> int:
     """Frames that the prediction is late, where it agrees best."""
-    shifted = lambda k: correlation(made[most + k : len(made) - most + k], real[most : len(real) - most])
-    return max(range(-most, most + 1), key=shifted)
+    found = _shifted(made, real, most)
+    return max(found, key=found.get)
+
+
+def at_best(made: np.ndarray, real: np.ndarray, most: int) -> float:
+    """Correlation at the best lag of at most ``most`` frames."""
+    return max(_shifted(made, real, most).values())
 
 
 def part_of(motion: np.ndarray, name: str) -> np.ndarray:

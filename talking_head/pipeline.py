@@ -46,7 +46,8 @@ class TalkGenerator:
 
     @staticmethod
     def checkpoints(task: TalkTask) -> tuple[str, ...]:
-        return (MODELS.get(task.model, task.model), "face-tracker", "face-basis")
+        model = MODELS.get(task.model, task.model)
+        return (model, "face-tracker", "face-basis", *([task.flame] if task.flame else []))
 
     @classmethod
     def load(cls, names: Sequence[str], device: str = "cpu") -> TalkGenerator:
@@ -60,15 +61,20 @@ class TalkGenerator:
 
         if found := dice.load(names, device):
             return found
-        if not (checkpoints.folder(names[0]) / "speech").is_dir():
+        basis, emote = FaceBasis.load(), checkpoints.load(names[0], Emote, "emote")
+        if (checkpoints.folder(names[0]) / "speech").is_dir():
+            speech = checkpoints.load(names[0], SpeechEncoder, "speech")
+            return cls(FaceTracker.load(), basis, Speaker(speech, emote, basis))
+        if len(names) < 4:
             raise CheckpointError(
-                f"{names[0]} has no speech encoder of ours: a converted EMOTE moves FLAME, not a photograph; "
-                "use emote-compact or what `affekt train talk` writes"
+                f"{names[0]} has no speech encoder of ours: a converted EMOTE moves FLAME, so name your converted "
+                "FLAME too, with `flame`"
             )
-        basis = FaceBasis.load()
-        speech = checkpoints.load(names[0], SpeechEncoder, "speech")
-        emote = checkpoints.load(names[0], Emote, "emote")
-        return cls(FaceTracker.load(), basis, Speaker(speech, emote, basis))
+        from talking_head.emote.released import ReleasedSpeaker, Wav2Vec
+        from talking_head.face.flame import Flame, FlameAdapter
+
+        adapter = FlameAdapter(Flame.load(names[3], emote.config.features - 3), basis)
+        return cls(FaceTracker.load(), basis, ReleasedSpeaker(Wav2Vec.load(names[0]), emote, adapter, basis))
 
     def render(self, task: TalkTask, folder: Path, manifest: dict, progress: Progress) -> list[Path]:
         """Write ``talk.mp4`` and the exports asked for into ``folder``."""
@@ -95,6 +101,9 @@ class TalkGenerator:
         for name in task.export:
             paths.append(folder / f"talk{export.ENDINGS[name]}")
             export.WRITERS[name](paths[-1], motion, self.basis, manifest)
+        if task.flame is not None:
+            paths.append(folder / "talk.flame.npz")
+            export.flame_npz(paths[-1], motion, self.basis, manifest, task.flame)
         return paths
 
     def speak(self, samples: np.ndarray, rate: int, emotion: EmotionCurve, **options) -> Motion:

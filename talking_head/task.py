@@ -38,6 +38,7 @@ class TalkTask(Task):
     export: tuple[Literal["arkit", "json", "glb", "mesh"], ...] = Field(
         (), description="also write the motion: arkit json glb mesh"
     )
+    flame: str | None = Field(None, description="your converted FLAME: also write its expression and jaw")
     label: bool = Field(True, description="a small visible note that the video is generated")
     model: str = Field("emote-compact", description="emote, dice, dice-video, or a checkpoint")
     steps: int = Field(0, ge=0, le=100, description="of sampling, for the dice models; 0 for the usual 8 or 25")

@@ -7,6 +7,8 @@ that learnt from the same speaker alone; so it teaches the network what to do fo
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 
@@ -29,7 +31,7 @@ def heard(encoder: SpeechEncoder, rows: np.ndarray) -> np.ndarray:
     level = rows.mean(1).reshape(-1, ROWS).mean(1)
     loud = ((level - np.percentile(level, 97) + 4) / 4).clip(-0.5, 1.3)
     fine = usual.reshape(-1, ROWS, BANDS).mean(1)
-    coarse = np.stack([fine[:, a:b].mean(1) for a, b in zip(EDGES, EDGES[1:])], 1)
+    coarse = np.stack([fine[:, a:b].mean(1) for a, b in pairwise(EDGES)], 1)
     return np.concatenate((shares, loud[:, None], coarse), 1)
 
 

@@ -1,9 +1,9 @@
 """``affekt train talk``: the motion prior, the speech encoder by itself, then encoder and EMOTE together.
 
 Supervision is decoupled (EMOTE, sec. 3.4): each window's lips follow its own audio frame by frame, whatever emotion it
-is given; the emotion is judged by the expression over the sequence. Speech without video teaches what is said (visemes),
-that lips meet on p, b and m, and, through :class:`Teacher`, how lips move for many voices. Time is the budget; state
-goes to ``OUT/*.pt`` every two minutes.
+is given; the emotion is judged by the expression over the sequence. Speech without video teaches what is said
+(visemes), that lips meet on p, b and m, and, through :class:`Teacher`, how lips move for many voices. Time is the
+budget; state goes to ``OUT/*.pt`` every two minutes.
 """
 
 import math

@@ -1,7 +1,7 @@
 """Upper lids over an eye that closes.
 
-A lid that is stretched out of the skin above it drags brows and the rims of glasses along. Here the photograph is kept a
-second time with each eye grown over by the skin around it, and a closing lid uncovers that picture down to its edge.
+A lid that is stretched out of the skin above it drags brows and the rims of glasses along. Here the photograph is kept
+a second time with each eye grown over by the skin around it, and a closing lid uncovers that picture down to its edge.
 """
 
 import numpy as np

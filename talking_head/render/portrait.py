@@ -21,8 +21,8 @@ from talking_head.face.points import (
 )
 from talking_head.face.pose import matrix, placed, upward
 from talking_head.face.tracker import Face
-from talking_head.render import mouth as mouths
 from talking_head.render import lids, sheets
+from talking_head.render import mouth as mouths
 from talking_head.render.eyes import eyeball
 from talking_head.render.opening import Opening, opening
 from talking_head.render.warp import enlarged, inverted, sampled
