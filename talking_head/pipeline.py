@@ -79,14 +79,14 @@ class TalkGenerator:
     def render(self, task: TalkTask, folder: Path, manifest: dict, progress: Progress) -> list[Path]:
         """Write ``talk.mp4`` and the exports asked for into ``folder``."""
         from talking_head import export
+        from talking_head.dice.motion.speaker import DiceSpeaker
         from talking_head.feeling import feeling
-        from talking_head.speaker import Speaker
 
         progress(0.0, "listening")
         samples, rate = media.read_audio(task.audio)
         drawn = {"emotion_scale": task.emotion_scale} if task.emotion_scale != 1 else {}  # what only diffusion knows
         drawn |= {"steps": task.steps} if task.steps else {}
-        if drawn and isinstance(self.speaker, Speaker):
+        if drawn and not isinstance(self.speaker, DiceSpeaker):
             raise InputError("EMOTE has no emotion_scale and no steps: use `emotion @ intensity`, or --model dice")
         motion = self.speak(
             samples, rate, feeling(task, self.tracker), seed=task.seed, head_motion=task.head_motion,
