@@ -6,7 +6,7 @@ PIP := $(BIN)/pip --quiet --quiet --disable-pip-version-check --no-input
 .PHONY: demo test lint bench clean
 
 demo: .venv/installed
-	@$(BIN)/affekt render examples/showcase.yaml --out out
+	@start=$$(date +%s); $(BIN)/affekt render examples/showcase.yaml --out out && $(BIN)/affekt page out --title "Affekt: one emotion, three arts" && echo "rendered in $$(( $$(date +%s) - start )) seconds"
 	@echo
 	@sed '/^#/!q; s/^# \{0,1\}//' examples/showcase.yaml
 

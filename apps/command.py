@@ -1,6 +1,7 @@
-"""``affekt studio``; imports nothing heavy, so that other commands pay nothing for it."""
+"""``affekt studio`` and ``affekt page``; imports nothing heavy, so that other commands pay nothing for them."""
 
 from importlib.util import find_spec
+from pathlib import Path
 
 from gen.errors import InputError
 
@@ -23,3 +24,16 @@ def _studio(options) -> None:
     from apps.studio import launch
 
     launch(port=options.port, lan=options.share_lan, mcp=options.mcp, browser=options.open, device=options.device)
+
+
+def page(parser) -> None:
+    """make a page, index.html, that plays what was rendered into a folder side by side"""
+    parser.add_argument("folder", type=Path, help="what `affekt render` wrote")
+    parser.add_argument("--title", default="Affekt", help="(default: Affekt)")
+    parser.set_defaults(command=_page)
+
+
+def _page(options) -> None:
+    from apps.page import write
+
+    write(options.folder, options.title)

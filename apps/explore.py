@@ -2,7 +2,7 @@
 
 import html
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import gradio as gr
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 STEPS = (0.0, 0.5, 1.0, 1.5, 2.0)  # intensities of a strip
 
 
-def build(renderer: Renderer, tabs: Mapping[str, "Tab"]) -> None:
-    """The tab's components and events."""
+def build(renderer: Renderer, tabs: Mapping[str, "Tab"], opened: Callable) -> None:
+    """The tab's components and events; ``opened`` is the event of its being shown."""
     with gr.Row():
         text = gr.Textbox("bittersweet longing", label="Emotion", max_length=1000, scale=4)
         look = gr.Button("Show", variant="primary", scale=1, elem_id="explore-show")
@@ -30,18 +30,18 @@ def build(renderer: Renderer, tabs: Mapping[str, "Tab"]) -> None:
         plane = gr.Image(label="Among 400 words, by valence and arousal", interactive=False)
         ways = gr.Image(label="Its direction in the embedding", interactive=False)
     gr.on([look.click, text.submit], explore, text, [readings, plane, ways], api_name="explore")
+    opened(explore, text, [readings, plane, ways], api_visibility="private")
     with gr.Accordion("The embedding that voices, faces and music share", open=False):
         gr.Image(read_image(checkpoints.folder(EMBEDDING) / "space.png"), show_label=False, interactive=False)
+    gr.Markdown(f"### Over intensity\nWhat stands in a tab, rendered at {len(STEPS)} intensities from 0 to 2.")
+    with gr.Row():
+        buttons = {kind: gr.Button(tab.layout.title, elem_id=f"{kind}-strip") for kind, tab in tabs.items()}
+        halt = gr.Button("Stop", variant="stop")
+    strip, state = gr.HTML(), gr.Files(label="Files of the strip", interactive=False, visible=False)
+    halt.click(renderer.stop, None, strip, queue=False, api_visibility="private")
     for kind, tab in tabs.items():
-        title = tab.layout.title
-        gr.Markdown(f"### {title} over intensity\nWhat stands in the tab {title}, at {len(STEPS)} intensities.")
-        with gr.Row():
-            go = gr.Button(f"Render the strip of {title}", elem_id=f"{kind}-strip")
-            halt = gr.Button("Stop", variant="stop")
-        strip, state = gr.HTML(), gr.Files(label="Files of the strip", interactive=False, visible=False)
         call = tab._callable(_strip(renderer, tab), f"Render a {kind} task at five intensities.", progress=True)
-        go.click(call, tab.inputs, [strip, state], api_name=f"{kind}_strip", concurrency_id="device")
-        halt.click(renderer.stop, None, strip, queue=False, api_visibility="private")
+        buttons[kind].click(call, tab.inputs, [strip, state], api_name=f"{kind}_strip", concurrency_id="device")
 
 
 def explore(emotion: str) -> tuple:

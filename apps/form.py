@@ -19,6 +19,7 @@ ENDINGS = {  # of a field's name -> what files it takes
     ("portrait", "image", "picture", "photo", "face"): PICTURES,
     ("source", "audio", "voice", "speech", "recording", "reference", "sound", "line"): SOUNDS,
     ("continue_from", "midi", "score"): (".mid", ".midi"),
+    ("music",): (".wav", ".flac", ".mp3", ".mid", ".midi"),
 }
 LONGEST = 1000  # signs of an emotion
 PERSONAL = ("consent", "label")  # of use where a real person's face or voice goes in
@@ -47,6 +48,11 @@ class Form:
         self.rest = [p for p in fields if p not in self.first]
 
     @property
+    def files(self) -> set[str]:
+        """The fields that hold a file."""
+        return {p.name for p in self.places if holds_file(p.field)}
+
+    @property
     def places(self) -> list[Place]:
         return [*self.first, *self.rest]
 
@@ -72,9 +78,10 @@ class Form:
         curves(task, _without_file)
         return task
 
-    def values(self, task: Task) -> list[Any]:
-        """What the components show for a task; files stay empty, since they are not the studio's to open."""
-        return [None if holds_file(p.field) else shown(getattr(task, p.name)) for p in self.places]
+    def values(self, task: Task, own: Sequence[Path] = ()) -> list[Any]:
+        """What the components show for a task; files but the studio's ``own`` stay empty: they are not its to open."""
+        given = [(p, getattr(task, p.name)) for p in self.places]
+        return [(str(v) if v in own else None) if holds_file(p.field) else shown(v) for p, v in given]
 
 
 def short(emotion: str) -> str:
@@ -92,6 +99,8 @@ def component(place: Place, begin: Any = None) -> gr.components.Component:
         return _file(place)
     if place.name == "model":
         return gr.Dropdown([value], value=value, **words)
+    if choices and get_origin(field.annotation) is tuple:
+        return gr.CheckboxGroup(choices, value=list(value), **words)
     if choices:
         return gr.Dropdown(choices, value=value, **words)
     if field.annotation is bool:
@@ -108,9 +117,9 @@ def component(place: Place, begin: Any = None) -> gr.components.Component:
 def _file(place: Place) -> gr.components.Component:
     kinds, label = endings(place), f"{place.label}: {place.info}" if place.info else place.label
     if kinds is PICTURES:
-        return gr.Image(type="filepath", label=label, sources=["upload", "webcam", "clipboard"], height=240)
+        return gr.Image(type="filepath", label=place.label, sources=["upload", "webcam", "clipboard"], height=260)
     if kinds is SOUNDS:
-        return gr.Audio(type="filepath", label=label, sources=["upload", "microphone"], format="wav")
+        return gr.Audio(type="filepath", label=place.label, sources=["upload", "microphone"])
     return gr.File(label=label, file_types=list(kinds) or None, height=110)
 
 
@@ -129,6 +138,8 @@ def default(field: FieldInfo) -> Any:
 
 
 def shown(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
     return spelled(value) if isinstance(value, EmotionCurve) else value
 
 
@@ -144,7 +155,11 @@ def bound(field: FieldInfo, names: tuple[str, str]) -> float | None:
 
 
 def _choices(field: FieldInfo) -> list[str]:
-    return list(get_args(field.annotation)) if get_origin(field.annotation) is Literal else []
+    """The words that a field may be, or that it may have several of."""
+    kind = field.annotation
+    if get_origin(kind) is tuple:
+        kind = get_args(kind)[0]
+    return list(get_args(kind)) if get_origin(kind) is Literal else []
 
 
 def _without_file(curve: EmotionCurve) -> EmotionCurve:

@@ -20,6 +20,7 @@ from gen.errors import InputError
 
 ASSETS = Path(__file__).parent / "assets"
 MOST_KEYS = 40
+BETWEEN = ("calm", "serene", "tender", "tired", "ecstatic", "furious")  # to find one's way
 EASES = ("linear", "smooth", "hold")
 
 
@@ -35,11 +36,12 @@ class Picker(NamedTuple):
 
 @cache
 def words() -> list[dict]:
-    """The canonical emotions and where they lie, for the plane."""
+    """The canonical emotions and a few between them, and where they lie, for the plane."""
     from gen.emotion import lexicon
     from gen.emotion.picture import COLOURS
 
-    found = [(name, *lexicon.terms()[name].mean[:2], COLOURS[name]) for name in CANONICAL]
+    terms, colours = lexicon.terms(), COLOURS | dict.fromkeys(BETWEEN, "#9aa3ab")
+    found = [(name, *terms[name].mean[:2], colours[name]) for name in (*BETWEEN, *CANONICAL)]
     return [{"word": w, "v": round(float(v), 3), "a": round(float(a), 3), "colour": c} for w, v, a, c in found]
 
 
@@ -119,7 +121,8 @@ def mixed(weights: list[float]) -> Emotion:
 
 def reading(curve: EmotionCurve, kind: str | None) -> str:
     """What the generator of a kind (or all of them) will make of each keyframe, as HTML."""
-    kinds = [kind] if kind else registry.names("generator")
+    whole = lambda name: getattr(registry.get("generator", name), "makes_parts", False)
+    kinds = [kind] if kind else [name for name in registry.names("generator") if not whole(name)]
     rows = []
     for key in curve.keyframes[:8]:
         valence, arousal, dominance = key.emotion.scaled()
@@ -127,8 +130,9 @@ def reading(curve: EmotionCurve, kind: str | None) -> str:
         most = ", ".join(f"{name} {weight:.0%}" for weight, name in mix[:3] if weight > 0.01)
         when = "" if len(curve.keyframes) == 1 else f"<b>{key.at:g} {'bar' if curve.unit == 'bars' else 's'}</b> "
         head = f"{when}<i>{html.escape(str(key.emotion))}</i>: {most}; valence {valence:+.2f}, arousal {arousal:+.2f}, "
-        says = [f"<span>{html.escape(name)}: {html.escape(account(name, key.emotion))}</span>" for name in kinds]
-        rows.append(f"<p>{head}dominance {dominance:+.2f}<br>{'<br>'.join(says)}</p>")
+        told = [("" if kind else f"{name}: ") + account(name, key.emotion) for name in kinds]
+        says = "".join(f"<span>{html.escape(line)}</span>" for text in told for line in text.splitlines())
+        rows.append(f"<p>{head}dominance {dominance:+.2f}{says}</p>")
     more = len(curve.keyframes) - len(rows)
     return f"<div class='reading'>{''.join(rows)}{f'<p>and {more} more keyframes</p>' if more else ''}</div>"
 
@@ -157,9 +161,9 @@ def build(kind: str | None, start: str, unit: str, span: float) -> tuple[Picker,
             intensity = gr.Slider(0, 2, first.emotion.intensity, step=0.05, label="Intensity",
                                   info="0 neutral, 1 natural, 2 exaggerated")  # fmt: skip
             with gr.Row():
-                add = gr.Button("Add keyframe", size="sm")
-                remove = gr.Button("Remove keyframe", size="sm")
-                ease = gr.Dropdown(EASES, value=first.ease, label="From here on", min_width=110)
+                add = gr.Button("Add keyframe", size="sm", min_width=90)
+                remove = gr.Button("Remove keyframe", size="sm", min_width=90)
+            ease = gr.Dropdown(EASES, value=first.ease, label="From this keyframe on")
             with gr.Accordion("A mix", open=False), gr.Row():
                 shares = [gr.Slider(0, 1, 0, step=0.05, label=name.capitalize(), min_width=120) for name in CANONICAL]
             with gr.Accordion("From a file", open=False):

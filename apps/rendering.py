@@ -104,7 +104,8 @@ def result(task: Task, event: Event, seconds: float) -> Result:
     facts = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
     how = "from the cache" if event.state == "cached" else f"made in {seconds:.0f} s on {facts.get('device', '?')}"
     models = ", ".join(facts.get("checkpoints", {}))
-    return Result(files, facts, f"{len(files)} files, {how}. Seed {task.seed}. Model: {models}. {licences(facts)}")
+    count = f"{len(files)} file{'s' * (len(files) > 1)}"
+    return Result(files, facts, f"{count}, {how}. Seed {task.seed}. Model: {models}. {licences(facts)}")
 
 
 def licences(facts: dict) -> str:

@@ -4,6 +4,7 @@ import inspect
 import json
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from apps.rendering import PICTURE, SOUND, VIDEO, Renderer, Result, name, said
 from gen import registry
 from gen.emotion.describe import describe
 from gen.errors import InputError
+from gen.jobs.schema import Task, parse_task
 from gen.media import MIDI
 
 log = logging.getLogger(__name__)
@@ -24,7 +26,7 @@ MOTTO = "One emotion, three arts. What you make here says, in the file, that a m
 LARGEST = "200mb"
 QUEUE = 20  # waiting renderings; more are turned away
 ASSETS = Path(__file__).parent / "assets"
-FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # none from elsewhere
+LIGHT = "() => document.body.classList.remove('dark')"  # the plane's colours are made for paper
 DEVICE = {"concurrency_id": "device", "concurrency_limit": 1}  # one rendering at a time, whatever its tab
 
 
@@ -40,9 +42,34 @@ class Layout(NamedTuple):
     begin: tuple[tuple[str, object], ...] = ()  # fields that start elsewhere than at their default
 
 
+EXAMPLES = Path(__file__).parent.parent / "examples"  # of the checkout; an installed wheel has none
+FACE, LINE = {"portrait": "grace_hopper.jpg", "size": 384}, {"audio": "line.opus"}
+
 LAYOUTS = {
-    "talk": Layout("Portrait", ("portrait", "image", "audio", "speech")),
-    "voice": Layout("Voice", ("source",)),
+    "scene": Layout(
+        "Scene",
+        ("portrait", "audio", "text"),
+        span=6.0,
+        examples=(
+            ("happy @ 1.2", FACE | LINE),
+            ("0: sad, 2: happy @ 1.3", FACE | LINE),
+            ("wistful", FACE | LINE | {"text": "The line that is said.", "captions": True}),
+        ),
+        begin=(("size", 384),),
+    ),
+    "talk": Layout(
+        "Portrait",
+        ("portrait", "audio"),
+        span=6.0,
+        examples=(("happy @ 1.3", FACE | LINE), ("0: surprise, 1.5: anger", FACE | LINE)),
+        begin=(("size", 384),),
+    ),
+    "voice": Layout(
+        "Voice",
+        ("source",),
+        span=6.0,
+        examples=(("angry @ 1.4", {"source": "line.opus"}), ("sad", {"source": "line.opus"})),
+    ),
     "music": Layout(
         "Music",
         ("bars", "seed"),
@@ -56,7 +83,6 @@ LAYOUTS = {
         ),
         begin=(("bars", 8),),
     ),
-    "scene": Layout("Scene"),
 }
 
 
@@ -70,15 +96,15 @@ def build(device: str = "auto") -> gr.Blocks:
     """The whole page."""
     renderer = Renderer(device)
     with gr.Blocks(title="Affekt", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
-        gr.HTML(f"<h1>Affekt</h1><p>{MOTTO}</p>")
+        gr.HTML(f"<header><h1>Affekt</h1><p>{MOTTO}</p></header>")
         gr.api(renderer.stop, api_name="stop", api_description="Stop what this session renders.", queue=False)
         tabs = []
         for kind in kinds():
             layout = LAYOUTS.get(kind, Layout(kind.capitalize()))
             with gr.Tab(layout.title, id=kind):
                 tabs.append(Tab(kind, layout, renderer))
-        with gr.Tab("Explore", id="explore"):
-            explore.build(renderer, {tab.kind: tab for tab in tabs})
+        with gr.Tab("Explore", id="explore") as last:
+            explore.build(renderer, {tab.kind: tab for tab in tabs}, last.select)
         gr.api(read_emotion, api_name="describe", api_description="What an emotion, a mix, a point or a curve means.")
     return page.queue(max_size=QUEUE, default_concurrency_limit=4)
 
@@ -99,10 +125,12 @@ class Tab:
     def __init__(self, kind: str, layout: Layout, renderer: Renderer):
         self.kind, self.layout, self.renderer = kind, layout, renderer
         self.form = form.Form(kind, layout.first)
-        task = inspect.getdoc(self.form.cls) or ""
-        gr.Markdown(task.split("\n\n")[0])
-        self._inputs()
-        self._outputs()
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=7, min_width=420):
+                gr.Markdown(" ".join((inspect.getdoc(self.form.cls) or "").split("\n\n")[0].split()))
+                self._inputs()
+            with gr.Column(scale=5, min_width=360, elem_classes="stage"):
+                self._outputs()
         self._events()
 
     def _inputs(self) -> None:
@@ -110,23 +138,20 @@ class Tab:
         begin = dict(self.layout.begin)
         if isinstance(span, str):
             span = float(begin.get(span) or form.default(self.form.cls.model_fields[span]))
-        if self.form.personal:
-            with gr.Row():
-                self.fields = self.form.build(self.form.first, begin)
-        self.picker, self.show = picker.build(self.kind, self.layout.start, unit, span)
+        self.examples = self._examples()
         with gr.Row():
-            if not self.form.personal:
-                self.fields = self.form.build(self.form.first, begin)
+            self.fields = self.form.build(self.form.first, begin)
+        self.picker, self.show = picker.build(self.kind, self.layout.start, unit, span)
         with gr.Accordion("More", open=False):
             self.fields = [*self.fields, *self.form.build(self.form.rest, begin)]
         self.inputs = [self.picker.text, *self.fields]
-        self.examples = self._examples()
-        with gr.Row():
-            self.go = gr.Button("Render", variant="primary", scale=4, elem_id=f"{self.kind}-render")
-            self.halt = gr.Button("Stop", variant="stop", scale=1, elem_id=f"{self.kind}-stop")
 
     def _outputs(self) -> None:
-        self.summary = gr.Textbox(label="Result", interactive=False, elem_id=f"{self.kind}-result")
+        with gr.Row():
+            self.go = gr.Button("Render", variant="primary", scale=4, elem_id=f"{self.kind}-render")
+            self.halt = gr.Button("Stop", variant="stop", scale=1, min_width=80, elem_id=f"{self.kind}-stop")
+        self.summary = gr.Textbox(label="Result", interactive=False, lines=2, elem_id=f"{self.kind}-result",
+                                  placeholder="It will play here.")  # fmt: skip
         self.video = gr.Video(label="Film", visible=False, interactive=False)
         self.sound = gr.Audio(label="Sound", visible=False, interactive=False)
         self.picture = gr.Image(label="Picture", visible=False, interactive=False)
@@ -161,20 +186,24 @@ class Tab:
     def _examples(self) -> list[tuple[gr.Button, dict]]:
         """Buttons that fill the form; nothing is rendered or fetched for them."""
         made = []
-        with gr.Row():
-            for emotion, fields in self.layout.examples:
-                told = ", ".join(f"{field} {value}" for field, value in fields.items())
-                made.append((gr.Button(f"{emotion} ({told})", size="sm"), {"emotion": emotion, **fields}))
+        with gr.Row(elem_classes="examples"):
+            for emotion, given in self.layout.examples:
+                paths = {name: EXAMPLES / value for name, value in given.items() if name in self.form.files}
+                if all(path.is_file() for path in paths.values()):
+                    button = gr.Button(f"Try: {emotion}", size="sm", min_width=90)
+                    made.append((button, {"emotion": emotion, **given, **paths}))
         return made
 
-    def _filled(self, fields: dict, note: str = "") -> tuple:
+    def _filled(self, fields: dict | Task, note: str = "") -> tuple:
         """Values for the picker and the form of a task with these fields."""
-        from gen.jobs.schema import parse_task
-
-        task = fields if isinstance(fields, self.form.cls) else parse_task({"kind": self.kind, **fields})
+        own: list[Path] = []
+        task = fields
+        if isinstance(fields, dict):
+            copies = {name: served(value) for name, value in fields.items() if isinstance(value, Path)}
+            task, own = parse_task({"kind": self.kind, **fields, **copies}), [*copies.values()]
         curve = task.emotion if task.emotion is not None else picker.parse(self.layout.start)
         span = float(getattr(task, self.layout.span)) if isinstance(self.layout.span, str) else self.layout.span
-        return (*self.show(curve, 0, span), *self.form.values(task), note)
+        return (*self.show(curve, 0, span), *self.form.values(task, own), note)
 
     def _spanned(self, plane: dict, span: float) -> tuple:
         return self.show(picker.keyframes(plane, self.layout.unit), plane.get("selected") or 0, float(span))
@@ -239,6 +268,15 @@ def results() -> Path:
     return folder
 
 
+def served(example: Path) -> Path:
+    """A copy of an example where the studio serves files from."""
+    copy = results() / "examples" / example.name
+    if not copy.is_file():
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copyfile(example, copy)
+    return copy
+
+
 def drawn(score: str | None) -> str | None:
     """The piano roll of a score, beside it."""
     if score is None:
@@ -249,6 +287,22 @@ def drawn(score: str | None) -> str | None:
     path = Path(score).with_suffix(".png")
     draw(read_midi(score), path)
     return str(path)
+
+
+def theme() -> gr.themes.Base:
+    """Ink on paper, gold where something moves; no font is fetched from elsewhere."""
+    ink, paper, line, gold = "#22303c", "#faf8f4", "#e6dfd3", "#c77d0a"
+    fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
+    return gr.themes.Base(**fonts, primary_hue="amber", neutral_hue="stone", radius_size="md").set(
+        body_background_fill=paper, body_text_color=ink, block_background_fill="white", block_border_color=line,
+        block_border_width="1px", block_label_background_fill="white", block_label_text_color="#66727d",
+        block_label_border_width="0px", block_title_text_color=ink, block_title_text_weight="600",
+        block_info_text_color="#7a848d", input_background_fill="#fdfcfa", input_border_color=line,
+        slider_color=gold, button_primary_background_fill=ink, button_primary_background_fill_hover="#3a4f61",
+        button_primary_text_color="white", button_secondary_background_fill="white",
+        button_secondary_background_fill_hover="#f3eee4", button_secondary_border_color=line,
+        color_accent_soft="#f7ecd8", button_border_width="1px", color_accent=gold, loader_color=gold,
+    )  # fmt: skip
 
 
 def launch(
@@ -265,7 +319,7 @@ def launch(
         _, url, _ = page.launch(
             server_name="0.0.0.0" if lan else "127.0.0.1", server_port=port, share=False, inbrowser=browser,
             max_file_size=largest, allowed_paths=[], enable_monitoring=False, mcp_server=mcp, ssr_mode=False,
-            show_error=True, quiet=True, prevent_thread_lock=True, footer_links=["api"], theme=gr.themes.Soft(**FONTS),
+            show_error=True, quiet=True, prevent_thread_lock=True, footer_links=["api"], theme=theme(), js=LIGHT,
             css=(ASSETS / "studio.css").read_text(encoding="utf-8"),
         )  # fmt: skip
     except OSError as error:

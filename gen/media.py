@@ -20,12 +20,13 @@ from gen.errors import InputError
 from gen.provenance import sidecar
 
 SOUND, PICTURE, VIDEO, MIDI = (".wav", ".flac"), (".png", ".jpg", ".jpeg"), (".mp4",), (".mid", ".midi")
+# FFmpeg's containers that hold their own data; a playlist (hls, concat, sdp) would open other files and addresses
+CONTAINERS = "aac,ac3,aiff,amr,asf,au,avi,caf,flac,flv,gif,matroska,mov,mp3,mpeg,mpegts,ogg,w64,wav,webm"
 
 
 @contextmanager
 def _atomic(path: Path | str, manifest: dict | None, suffixes: tuple[str, ...]) -> Iterator[Path]:
-    """Yields a hidden name beside ``path`` to write to; moves it, after its manifest, into place if all went
-    well."""
+    """Yields a hidden name beside ``path`` to write to; moves it, after its manifest, into place if all is well."""
     path = Path(path)
     if path.suffix.lower() not in suffixes:
         raise InputError(f"{path} cannot be written: its name must end in {' or '.join(suffixes)}")
@@ -52,6 +53,13 @@ def _given(path: Path | str) -> Path:
     return path
 
 
+def opened(path: Path):
+    """A container of PyAV; a file of a user's may name no other file and no address."""
+    import av
+
+    return av.open(str(path), options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"})
+
+
 def _text(manifest: dict) -> str:
     return json.dumps(manifest, sort_keys=True)
 
@@ -63,8 +71,7 @@ def read_audio(path: Path | str, rate: int | None = None, mono: bool = True) -> 
     """Samples in [-1, 1], float32 (n,) if ``mono`` else (c, n), and their rate in Hz; resampled if ``rate``
     is given.
 
-    Opens what soundfile opens and, through PyAV, any other sound, the sound of a video included. Silence is
-    fine.
+    Opens what soundfile opens and, through PyAV, any other sound, also that of a video. Silence is fine.
     """
     import soundfile
     import soxr
@@ -89,7 +96,7 @@ def _decode_sound(path: Path) -> tuple[np.ndarray, int]:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with opened(path) as container:
             if not container.streams.audio:
                 raise InputError(f"{path} has no sound: give a file with a sound track")
             convert = av.AudioResampler(format="fltp")
@@ -155,14 +162,13 @@ def write_image(path: Path | str, pixels: np.ndarray, manifest: dict | None = No
 def read_video(path: Path | str, fps: float | None = None) -> tuple[Iterator[np.ndarray], float]:
     """Frames (height, width, 3) uint8, upright, one by one, and frames per second.
 
-    With ``fps``, frame i is the one on screen at i / fps seconds, whatever rate the file has, even a changing
-    one.
+    With ``fps``, frame i is the one on screen at i / fps seconds, whatever rate the file has.
     """
     import av
 
     path = _given(path)
     try:
-        with av.open(str(path)) as container:
+        with opened(path) as container:
             found = container.streams.video[0].average_rate if container.streams.video else None
     except av.FFmpegError as error:
         raise InputError(f"{path} is not a video that can be read: give MP4") from error
@@ -176,7 +182,7 @@ def _timed(path: Path) -> Iterator[tuple[float, np.ndarray]]:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with opened(path) as container:
             start, time, pixels = None, 0.0, None
             for frame in container.decode(video=0):
                 start = frame.time if start is None else start

@@ -19,6 +19,7 @@ from music.tokens import BAR, BEAT, METRICAL, Grid, Vocabulary, decode, encode, 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from music.muser.generate import Prompt
     from music.muser.model import MusER
     from music.muser.prior import Prior
     from music.task import MusicTask
@@ -119,32 +120,28 @@ class MusicGenerator:
     ) -> list[Piece]:  # fmt: skip
         """One piece of ``bars`` new bars for each curve (its unit read as bars) and seed, after ``opening`` (T, 7).
 
-        Of ``candidates`` drawn for each, the one stays whose features fit the emotion best by the training's labeller
-        (where the checkpoint has one), which is not the judge that measures.
+        Of ``candidates`` drawn for each passage, the one stays whose features fit the emotion best by the training's
+        labeller, which is not the judge that measures. It hears the codes, so only the one that stays is decoded:
+        checkpoints without a labeller, or whose codes do not spell rows, draw one.
         """
-        if candidates > 1 and self.critic is not None:
-            curves = [curve for curve in curves for _ in range(candidates)]
-            seeds = [seed + 1_000_003 * i for seed in seeds for i in range(candidates)]
-            drawn = self.compose(curves, bars, seeds, opening=opening, guidance=guidance, temperature=temperature,
-                                 candidates=1, progress=progress)  # fmt: skip
-            miss = [self._miss(piece, curve, bars) for piece, curve in zip(drawn, curves, strict=True)]
-            groups = (range(i, i + candidates) for i in range(0, len(drawn), candidates))
-            return [drawn[min(group, key=miss.__getitem__)] for group in groups]
-        pieces = []
-        for i in range(0, len(seeds), BATCH):
-            part = slice(i, i + BATCH)
-            passes = self._passes()(self, curves[part], seeds[part], bars, guidance, temperature)
-            share = lambda done, at=i: progress((at + BATCH * done) / (len(seeds) + BATCH - 1))
+        chosen = candidates if self.critic is not None and self.autoencoder.literal else 1
+        pieces, size = [], max(BATCH // chosen, 1)
+        for i in range(0, len(seeds), size):
+            part = slice(i, i + size)
+            passes = self._passes()(self, curves[part], seeds[part], bars, guidance, temperature, chosen)
+            share = lambda done, at=i: progress((at + size * done) / (len(seeds) + size - 1))
             with one_thread():
                 rows = passes.run(opening, share)
             pieces += [Piece(r, decode(r, self.vocabulary)) for r in rows]
         return pieces
 
-    def _miss(self, piece: Piece, curve: EmotionCurve, bars: int) -> float:
-        """Mean squared distance in valence and arousal between what is asked and heard, over halves of the new bars."""
-        lines, notes, total = piece.bars[-bars:], piece.notes, 0.0
+    def miss(self, rows: np.ndarray, curve: EmotionCurve, first: int, bars: int) -> float:
+        """Mean squared distance in valence and arousal between asked and heard, over halves of the last ``bars`` of
+        rows (T, 7); the first of them is bar ``first`` of the curve."""
+        piece, total = Piece(rows, decode(rows, self.vocabulary)), 0.0
+        lines, notes = piece.bars[-bars:], piece.notes
         for half in np.array_split(np.arange(bars), 2 if bars >= 8 else 1):
-            want = self.critic.asked(points_of(curve, half)).mean(0)
+            want = self.critic.asked(points_of(curve, first + half)).mean(0)
             end = lines[half[-1] + 1] if half[-1] + 1 < bars else np.inf
             heard = notes[(notes[:, 0] >= lines[half[0]] - 1e-6) & (notes[:, 0] < end - 1e-6)]
             total += float(((self.critic(features(heard)[None])[0] - want) ** 2).sum())
@@ -175,9 +172,9 @@ class Passes:
     """Pieces made side by side, a few bars at a time, each pass from the last bars of the one before."""
 
     def __init__(self, generator: MusicGenerator, curves: Sequence[EmotionCurve], seeds: Sequence[int], bars: int,
-                 guidance: float, temperature: float):  # fmt: skip
+                 guidance: float, temperature: float, candidates: int):  # fmt: skip
         self.generator, self.curves, self.seeds, self.bars = generator, curves, seeds, bars
-        self.guidance, self.temperature = guidance, temperature
+        self.guidance, self.temperature, self.candidates = guidance, temperature, candidates
 
     def run(self, opening: np.ndarray | None, progress: Callable[[float], None]) -> list[np.ndarray]:
         """Rows (T, 7) of each piece with its opening; sampled at home, heard in the opening's key or a seed's."""
@@ -206,31 +203,40 @@ class Passes:
     def _next(self, context: list[np.ndarray], heard: int, begun: int, new: int, progress) -> list[np.ndarray]:
         """The rows of the ``new`` bars from bar ``begun`` on, after the ``heard`` bars of each ``context``."""
         import torch
-        from torch.nn.utils.rnn import pad_sequence
 
-        from music.muser.generate import BAR_ROWS, Prompt, randoms, sample_codes, sample_rows
+        from music.muser.generate import BAR_ROWS, randoms, sample_codes, sample_rows
 
-        g, bars = self.generator, heard + new
+        g, bars, count = self.generator, heard + new, self.candidates
         rows = [torch.from_numpy(np.concatenate((r, BAR_LINE))).to(g.device) for r in context]
         codes = [g.autoencoder.codes(r[None])[0] for r in rows]
-        lengths = torch.tensor([len(r) for r in rows], device=g.device)
-        steps = int(lengths.max()) + new * (BAR_ROWS + 1)
-        drawn = [randoms([seed * 1_000_003 + begun * 2 + stage for seed in self.seeds], steps, width).to(g.device)
-                 for stage, width in ((0, g.prior.config.slots), (1, 7))]  # fmt: skip
-        opposite = [mirrored(curve) for curve in self.curves]
-        chosen = sample_codes(
-            g.prior, self._conditions(g.prior, self.curves, begun - heard, bars), bars, self.bars - begun - new,
-            Prompt(pad_sequence(codes, batch_first=True), lengths), drawn[0], guidance=self.guidance,
-            against=self._conditions(g.prior, opposite, begun - heard, bars), temperature=self.temperature,
-            classes=g.autoencoder.config.classes if g.autoencoder.literal else None,
-            progress=lambda x: progress(0.3 * x),
+        steps = max(map(len, rows)) + new * (BAR_ROWS + 1)
+        drawn = lambda seeds, stage, width: randoms(
+            [seed * 1_000_003 + begun * 2 + stage for seed in seeds], steps, width).to(g.device)  # fmt: skip
+        curves = [curve for curve in self.curves for _ in range(count)]
+        told = sample_codes(
+            g.prior, self._conditions(g.prior, curves, begun - heard, bars), bars, self.bars - begun - new,
+            prompt([known for known in codes for _ in range(count)]),
+            drawn([seed + 1_000_003 * i for seed in self.seeds for i in range(count)], 0, g.prior.config.slots),
+            guidance=self.guidance,
+            against=self._conditions(g.prior, [*map(mirrored, curves)], begun - heard, bars),
+            temperature=self.temperature, classes=g.autoencoder.config.classes if g.autoencoder.literal else None,
+            progress=lambda x: progress(0.5 * x),
         )  # fmt: skip
         made = sample_rows(
-            g.autoencoder, chosen, self._conditions(g.autoencoder, self.curves, begun - heard, bars),
-            Prompt(pad_sequence(rows, batch_first=True), lengths), drawn[1],
-            progress=lambda x: progress(0.3 + 0.7 * x),
+            g.autoencoder, told if count == 1 else self._fittest(told, begun, new),
+            self._conditions(g.autoencoder, self.curves, begun - heard, bars), prompt(rows), drawn(self.seeds, 1, 7),
+            progress=lambda x: progress(0.5 + 0.5 * x),
         )  # fmt: skip
-        return [r[n - 1 :].cpu().numpy() for r, n in zip(made, lengths.tolist(), strict=True)]
+        return [r[len(known) - 1 :].cpu().numpy() for r, known in zip(made, rows, strict=True)]
+
+    def _fittest(self, told: list[Tensor], begun: int, new: int) -> list[Tensor]:
+        """Of each piece's candidates, codes (n, 7), the one whose ``new`` bars fit the emotion best."""
+        from music.muser.generate import spelled
+
+        g, count = self.generator, self.candidates
+        rows = [spelled(codes, g.prior.bar).cpu().numpy() for codes in told]
+        miss = [g.miss(r, self.curves[i // count], begun, new) for i, r in enumerate(rows)]
+        return [told[min(range(i, i + count), key=miss.__getitem__)] for i in range(0, len(told), count)]
 
     def _conditions(self, model, curves: Sequence[EmotionCurve], first: int, bars: int) -> Tensor:
         """(b, bars, c) what ``model`` is told in each bar from ``first`` on: labels like those it was trained with."""
@@ -240,6 +246,16 @@ class Passes:
             curves, frames = [curve_of(anchored(e, np.sign(e))) for e in asked], frames - first
         prepared = emotion.prepare(curves, frames)
         return emotion(**{name: x.to(self.generator.device) for name, x in prepared.items()}).tokens
+
+
+def prompt(parts: list[Tensor]) -> Prompt:
+    """What sampling begins with, of parts (n, k) that differ in length."""
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+
+    from music.muser.generate import Prompt
+
+    return Prompt(pad_sequence(parts, batch_first=True), torch.tensor([len(p) for p in parts], device=parts[0].device))
 
 
 def last_bars(rows: np.ndarray, count: int) -> np.ndarray:

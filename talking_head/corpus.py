@@ -15,8 +15,8 @@ from talking_head.emote.speech import CLOSED, RATE, SILENT, VISEMES, log_mel, sp
 from talking_head.face.points import ARKIT
 
 HELD = 0.06  # share of GRID clips that only evaluates
-HELD_TAKE = "1114_3_15"  # FACEGOOD
 HELD_VOICES = ("af_nova", "bm_lewis", "am_echo")  # aligned speech
+TEMPOS = (0.85, 1.2, 1.45)  # of GRID played slower and faster, so that its one voice becomes several
 LIFE = np.array([name.startswith(("eyeBlink", "eyeLook", "tongue")) for name in ARKIT])  # not to be heard in speech
 MOUTH = np.array([name.startswith(("jaw", "mouth")) for name in ARKIT])
 MOTION = Path("face") / "motion"
@@ -77,10 +77,38 @@ def spoken(data: Path, file: str, folder: str, source: str) -> list[Clip]:
     clips = []
     for name, motion, rows in found:
         own = rest(motion, is_loud(rows)) if source == "other" else still
-        held = name == HELD_TAKE or source == "other" or (source == "grid" and share(name) < HELD)
+        held = source != "grid" or share(name) < HELD
         motion = np.where(LIFE, 0, motion - own).astype(np.float32)
         clips.append(Clip(name, source, "test" if held else "train", rows, motion, np.zeros((0, len(VISEMES)))))
     return clips
+
+
+def paced(data: Path, clips: list[Clip]) -> list[Clip]:
+    """GRID's training clips as on a tape that runs at another speed: pitch, throat and pace change together."""
+    import soxr
+
+    found = []
+    for clip in clips:
+        samples, _ = media.read_audio(data / MOTION / "grid_s1_audio" / f"{clip.name}.opus", RATE)
+        tempo = TEMPOS[int(share(clip.name) * 1000) % len(TEMPOS)]
+        count = round(len(clip.motion) / tempo)
+        place = ((np.arange(count) + 0.5) * tempo - 0.5).clip(0, len(clip.motion) - 1)
+        low = np.minimum(place.astype(int), len(clip.motion) - 2)
+        part = (place - low)[:, None]
+        motion = (clip.motion[low] * (1 - part) + clip.motion[low + 1] * part).astype(np.float32)
+        rows = fitted(log_mel(soxr.resample(samples, RATE * tempo, RATE)).numpy(), count)
+        found.append(clip._replace(name=f"{clip.name} x{tempo}", source="paced", rows=rows, motion=motion))
+    return found
+
+
+def voices(data: Path) -> Iterator[Clip]:
+    """Acted sentences of many people, without motion."""
+    folder = data / "speech" / "emotional"
+    for path in sorted(folder.rglob("*.opus")):
+        name = path.relative_to(folder).as_posix()
+        samples, _ = media.read_audio(path, RATE)
+        rows = log_mel(samples).numpy()
+        yield Clip(name, "voices", "train", rows, np.zeros((0, 52), np.float32), np.zeros((0, len(VISEMES))))
 
 
 def viseme_rows(phones: list[str], frames: list[int], seconds: float, count: int) -> np.ndarray:
@@ -126,13 +154,16 @@ def silent(data: Path, file: str) -> list[Clip]:
 
 
 def build(data: Path) -> list[Clip]:
-    """All of it: GRID and FACEGOOD to learn lips from, ``other`` only to evaluate, aligned speech for phonemes."""
+    """All of it: GRID to learn lips from, ``facegood`` and ``other`` only to evaluate, aligned speech for phonemes."""
+    grid = spoken(data, "grid_s1", "grid_s1_audio", "grid")
     return [
-        *spoken(data, "grid_s1", "grid_s1_audio", "grid"),
+        *grid,
+        *paced(data, [c for c in grid if c.part == "train"]),
         *spoken(data, "facegood", "facegood_audio", "facegood"),
         *spoken(data, "other_clips", "other_audio", "other"),
         *silent(data, "mead_silent"),
         *silent(data, "neurosync"),
+        *voices(data),
         *aligned(data),
     ]
 

@@ -1,4 +1,4 @@
-"""Training windows: speech with motion (``heard``), speech with visemes (``read``), motion alone (``seen``)."""
+"""Training windows: speech with motion, filmed or taught, some of it with visemes; and motion alone."""
 
 from typing import NamedTuple
 
@@ -15,16 +15,19 @@ FRAMES = 64  # of a window
 
 
 class Batch(NamedTuple):
-    """b windows of t frames; the first ``len(motion)`` have motion, the others visemes."""
+    """b windows of t frames; the last ``len(visemes)`` have visemes."""
 
     rows: Tensor  # (b, 4 t, 80)
-    motion: Tensor  # (m, t, 52)
-    visemes: Tensor  # (b - m, t, 15)
-    style: Tensor  # (m,)
+    motion: Tensor  # (b, t, 52)
+    visemes: Tensor  # (v, t, 15)
+    style: Tensor  # (b,)
 
 
 class Windows:
-    """Endless random windows of the training clips."""
+    """Endless random windows of the training clips.
+
+    ``shares``: windows of each source in a batch; a source with visemes comes last.
+    """
 
     def __init__(self, clips: list[Clip], encoder: SpeechEncoder, shares: dict[str, int], seed: int):
         self.random, self.shares = np.random.default_rng(seed), shares
@@ -46,10 +49,9 @@ class Windows:
                 own = window(clip.rows[start * ROWS : (start + FRAMES) * ROWS], FRAMES * ROWS)
                 own = own + self.shift[clip.name]
                 rows.append(varied(own, self.random) if augment else own)
-                if len(clip.motion):
-                    motion.append(window(clip.motion[part], FRAMES))
-                    style.append(STYLES.index(name))
-                else:
+                motion.append(window(clip.motion[part], FRAMES))
+                style.append(STYLES.index("grid") if name == "grid" and i % 2 else STYLES.index("voices"))
+                if len(clip.visemes):
                     visemes.append(window(clip.visemes[part], FRAMES))
         as_tensor = lambda items: torch.from_numpy(np.stack(items).astype(np.float32))
         return Batch(as_tensor(rows), as_tensor(motion), as_tensor(visemes), torch.tensor(style))

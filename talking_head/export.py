@@ -119,4 +119,15 @@ def mesh_video(path: Path, motion: Motion, basis: FaceBasis, manifest: dict) -> 
     media.write_video(path, frames, FPS, manifest=manifest)
 
 
+def flame_npz(path: Path, motion: Motion, basis: FaceBasis, manifest: dict, flame: str) -> None:
+    """Expression (t, e), pose (t, 6: head, jaw) and rate, for the converted FLAME of that name."""
+    from talking_head.face.flame import Flame, FlameAdapter
+
+    expression, jaw = FlameAdapter(Flame.load(flame), basis).flame(motion.coefs)
+    packed = io.BytesIO()
+    np.savez(packed, expression=expression, pose=np.concatenate((motion.turns, jaw), 1), fps=FPS)
+    _write(path, packed.getvalue())
+    _write(sidecar(path), (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode())
+
+
 WRITERS = {"arkit": arkit_csv, "json": motion_json, "glb": glb, "mesh": mesh_video}

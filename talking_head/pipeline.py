@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FPS = 25
 HEAR = 16_000  # Hz
+MODELS = {"emote": "emote-compact", "dice": "dice-compact", "dice-video": "dice-talk"}
 LONGEST = 1280  # pixels of a whole picture's longer side
 Progress = Callable[[float, str], None]
 
@@ -45,39 +46,54 @@ class TalkGenerator:
 
     @staticmethod
     def checkpoints(task: TalkTask) -> tuple[str, ...]:
-        return (task.model, "face-tracker", "face-basis")
+        model = MODELS.get(task.model, task.model)
+        return (model, "face-tracker", "face-basis", *([task.flame] if task.flame else []))
 
     @classmethod
     def load(cls, names: Sequence[str], device: str = "cpu") -> TalkGenerator:
         """The generator of the first checkpoint of ``names``. Everything runs on the CPU, which is quick enough."""
+        from talking_head.dice import talk as dice
         from talking_head.emote.model import Emote
         from talking_head.emote.speech import SpeechEncoder
         from talking_head.face.basis import FaceBasis
         from talking_head.face.tracker import FaceTracker
         from talking_head.speaker import Speaker
 
-        if not (checkpoints.folder(names[0]) / "speech").is_dir():
+        if found := dice.load(names, device):
+            return found
+        basis, emote = FaceBasis.load(), checkpoints.load(names[0], Emote, "emote")
+        if (checkpoints.folder(names[0]) / "speech").is_dir():
+            speech = checkpoints.load(names[0], SpeechEncoder, "speech")
+            return cls(FaceTracker.load(), basis, Speaker(speech, emote, basis))
+        if len(names) < 4:
             raise CheckpointError(
-                f"{names[0]} has no speech encoder of ours: a converted EMOTE moves FLAME, not a photograph; "
-                "use emote-compact or what `affekt train talk` writes"
+                f"{names[0]} has no speech encoder of ours: a converted EMOTE moves FLAME, so name your converted "
+                "FLAME too, with `flame`"
             )
-        basis = FaceBasis.load()
-        speech = checkpoints.load(names[0], SpeechEncoder, "speech")
-        emote = checkpoints.load(names[0], Emote, "emote")
-        return cls(FaceTracker.load(), basis, Speaker(speech, emote, basis))
+        from talking_head.emote.released import ReleasedSpeaker, Wav2Vec
+        from talking_head.face.flame import Flame, FlameAdapter
+
+        adapter = FlameAdapter(Flame.load(names[3], emote.config.features - 3), basis)
+        return cls(FaceTracker.load(), basis, ReleasedSpeaker(Wav2Vec.load(names[0]), emote, adapter, basis))
 
     def render(self, task: TalkTask, folder: Path, manifest: dict, progress: Progress) -> list[Path]:
         """Write ``talk.mp4`` and the exports asked for into ``folder``."""
         from talking_head import export
+        from talking_head.feeling import feeling
+        from talking_head.speaker import Speaker
 
         progress(0.0, "listening")
         samples, rate = media.read_audio(task.audio)
+        drawn = {"emotion_scale": task.emotion_scale} if task.emotion_scale != 1 else {}  # what only diffusion knows
+        drawn |= {"steps": task.steps} if task.steps else {}
+        if drawn and isinstance(self.speaker, Speaker):
+            raise InputError("EMOTE has no emotion_scale and no steps: use `emotion @ intensity`, or --model dice")
         motion = self.speak(
-            samples, rate, task.emotion, seed=task.seed, head_motion=task.head_motion, blinks=task.blinks,
-            progress=lambda done: progress(0.1 * done, "listening"),
+            samples, rate, feeling(task, self.tracker), seed=task.seed, head_motion=task.head_motion,
+            blinks=task.blinks, progress=lambda done: progress(0.1 * done, "listening"), **drawn,
         )  # fmt: skip
         frames = self.frames(
-            media.read_image(task.portrait), motion, size=task.size, which=task.face, label=task.label,
+            media.read_image(task.portrait), motion, size=task.size, which=task.face, label=False,  # gen.marks does
             progress=lambda done: progress(0.1 + 0.9 * done, "drawing"),
         )  # fmt: skip
         paths = [folder / "talk.mp4"]
@@ -85,6 +101,9 @@ class TalkGenerator:
         for name in task.export:
             paths.append(folder / f"talk{export.ENDINGS[name]}")
             export.WRITERS[name](paths[-1], motion, self.basis, manifest)
+        if task.flame is not None:
+            paths.append(folder / "talk.flame.npz")
+            export.flame_npz(paths[-1], motion, self.basis, manifest, task.flame)
         return paths
 
     def speak(self, samples: np.ndarray, rate: int, emotion: EmotionCurve, **options) -> Motion:

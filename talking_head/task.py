@@ -25,6 +25,10 @@ class TalkTask(Task):
         default_factory=lambda: EmotionCurve.parse("neutral"),
         description='an emotion, or a curve whose times are seconds: "0: sad, 4: happy @ 1.3"',
     )
+    emotion_from: Path | None = Field(None, description="a voice, clip or text whose emotion is taken instead")
+    emotion_scale: float = Field(
+        1.0, ge=0, le=4, description="guidance by emotion of the dice models: more of it, with the same lips"
+    )
     size: Annotated[int, AfterValidator(_size)] = Field(
         512, le=1024, description="side of the square frame around the head, from 256; 0 for the whole picture"
     )
@@ -34,5 +38,8 @@ class TalkTask(Task):
     export: tuple[Literal["arkit", "json", "glb", "mesh"], ...] = Field(
         (), description="also write the motion: arkit json glb mesh"
     )
+    flame: str | None = Field(None, description="your converted FLAME: also write its expression and jaw")
     label: bool = Field(True, description="a small visible note that the video is generated")
-    model: str = Field("emote-compact", description="checkpoint")
+    model: str = Field("emote-compact", description="emote, dice, dice-video, or a checkpoint")
+    steps: int = Field(0, ge=0, le=100, description="of sampling, for the dice models; 0 for the usual 8 or 25")
+    vram: int = Field(24, description="GB of the GPU that dice-video has to fit into: 8, 12, 16 or 24")

@@ -1,8 +1,9 @@
-"""``affekt train talk``: the motion prior, then speech encoder and EMOTE together.
+"""``affekt train talk``: the motion prior, the speech encoder by itself, then encoder and EMOTE together.
 
 Supervision is decoupled (EMOTE, sec. 3.4): each window's lips follow its own audio frame by frame, whatever emotion it
-is given; the emotion is judged by the expression over the sequence. Speech without video teaches what is said (visemes)
-and that lips meet on p, b and m. Time is the budget; state goes to ``OUT/*.pt`` every two minutes.
+is given; the emotion is judged by the expression over the sequence. Speech without video teaches what is said
+(visemes), that lips meet on p, b and m, and, through :class:`Teacher`, how lips move for many voices. Time is the
+budget; state goes to ``OUT/*.pt`` every two minutes.
 """
 
 import math
@@ -19,20 +20,22 @@ from torch import Tensor, nn
 from gen import training
 from talking_head import corpus
 from talking_head.data import Windows
-from talking_head.emote.expression import MOUTH, express
+from talking_head.emote.expression import express
 from talking_head.emote.flint import Flint
 from talking_head.emote.model import Emote
 from talking_head.emote.sizes import sizes
-from talking_head.emote.speech import CLOSED, SILENT, SpeechEncoder
+from talking_head.emote.speech import CLOSED, SpeechEncoder
 from talking_head.face.basis import FaceBasis
 from talking_head.face.points import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
 from talking_head.lips import SPEECH, agreement, calibrate
+from talking_head.teacher import Teacher
 
 SAVE_EVERY = 120  # seconds
 LIPS = np.concatenate((INNER_UPPER_LIP, INNER_LOWER_LIP, OUTER_UPPER_LIP, OUTER_LOWER_LIP))
 MET = 0.12  # centimetres of gap at which tracked lips count as met
-HEARD = {"grid": 8, "facegood": 2, "aligned": 5}
-SEEN = {"grid": 6, "facegood": 3, "mead_silent": 4, "neurosync": 3}
+HEARD = {"grid": 5, "paced": 3, "voices": 3, "aligned": 5}
+TAUGHT = ("voices", "aligned")  # speech without video
+SEEN = {"grid": 7, "mead_silent": 4, "neurosync": 3}
 
 
 class Settings(BaseModel):
@@ -43,7 +46,8 @@ class Settings(BaseModel):
     conditioner: str = "label"
     seed: int = 0
     rate: float = 8e-4
-    prior_share: float = 0.12  # of the minutes
+    prior_share: float = 0.1  # of the minutes
+    speech_share: float = 0.18
     kl: float = 1e-4
     frozen: bool = False  # keep the prior's decoder as it is, as published; otherwise it learns on
     compile: bool = False
@@ -97,34 +101,37 @@ def prior_loss(model: Flint, data: Windows, measures: Measures, settings: Settin
     return frame + sequence + settings.kl * kl, {"frame": frame, "kl": kl}
 
 
+def viseme_loss(logits: Tensor, visemes: Tensor) -> Tensor:
+    return -(visemes * logits.float().log_softmax(-1)).sum(-1).mean()
+
+
+def encoder_loss(speech: SpeechEncoder, data: Windows) -> tuple[Tensor, dict]:
+    batch = data.batch()
+    spoken = viseme_loss(speech(batch.rows)[1], batch.visemes)
+    return spoken, {"visemes": spoken}
+
+
 def speech_loss(models: nn.ModuleDict, data: Windows, measures: Measures, settings: Settings) -> tuple[Tensor, dict]:
     """Half of the windows are heard neutral, half with a random emotion."""
     batch = data.batch()
-    count, emote = len(batch.motion), models["emote"]
+    read, emote = len(batch.visemes), models["emote"]
     features, logits = models["speech"](batch.rows)
-    spoken = -(batch.visemes * logits[count:].float().log_softmax(-1)).sum(-1).mean()
+    spoken = viseme_loss(logits[-read:], batch.visemes)
     weights, intensity = data.emotions(len(batch.rows))
     intensity = intensity * (torch.arange(len(intensity)) % 2)[:, None]
     vad = torch.zeros(*intensity.shape, 3)
     feeling = emote.emotion(weights=weights, vad=vad, intensity=intensity)
-    style = torch.cat((batch.style, torch.zeros(len(batch.visemes), dtype=torch.long)))
-    made = emote(features, feeling.tokens, style).float()
+    made = emote(features, feeling.tokens, batch.style).float()
     active = activity(batch.rows)
-    closed = torch.sigmoid((MET - measures.gap(batch.motion)) * 30) * (active[:count] > 0.5)
-    wanted = express(batch.motion, weights[:count], intensity[:count], active[:count], closed)
-    frame, sequence = measures.loss(made[:count], wanted)
-    # speech without video: no gap on p, b, m; rest in silence; the expression that was asked for above the mouth
-    free = made[count:]
+    closed = torch.sigmoid((MET - measures.gap(batch.motion)) * 30) * (active > 0.5)
     shut = (batch.visemes[..., CLOSED] - 0.3).clamp_min(0)
-    gap = measures.gap(free)
+    closed[-read:] = torch.maximum(closed[-read:], shut.clamp(max=1))
+    wanted = express(batch.motion, weights, intensity, active, closed)
+    frame, sequence = measures.loss(made, wanted)
+    gap = measures.gap(made[-read:])
     meet = (shut * (F.relu(gap - 0.05).square() + F.relu(-0.5 - gap).square())).mean()
-    face = express(torch.zeros_like(free), weights[count:], intensity[count:], active[count:], shut.clamp(max=1))
-    quiet = (batch.visemes[..., SILENT] > 0.9)[..., None]
-    rest = (quiet * ((free - face) @ measures.lips).square()).sum(-1).mean()
-    off = ((free - face) * ~MOUTH).mean(1)
-    exchange = (off @ measures.face).square().sum(-1).mean() + off.square().sum(-1).mean()
-    total = frame + sequence + 4 * meet + 0.5 * rest + exchange + 0.5 * spoken
-    return total, {"frame": frame, "sequence": sequence, "meet": meet, "exchange": exchange, "visemes": spoken}
+    total = frame + sequence + 4 * meet + 0.5 * spoken
+    return total, {"frame": frame, "sequence": sequence, "meet": meet, "visemes": spoken}
 
 
 class Run(training.Run):
@@ -192,10 +199,16 @@ def train(data: Path, out: Path, minutes: float | None = None, settings: dict[st
     run = Run("flint", flint, out, minutes * chosen.prior_share, chosen)
     run.train(lambda: prior_loss(flint, motions, measures, chosen))
     emote.decoder.load_state_dict(flint.decoder.state_dict())
+    read = Windows([c for c in learnt if c.source == "aligned"], speech, {"aligned": 16}, chosen.seed)
+    run = Run("speech", speech, out, minutes * chosen.speech_share, chosen)
+    run.train(lambda: encoder_loss(speech, read))
+    teacher = Teacher(speech.eval(), [c for c in learnt if c.source == "grid"][::2])
+    learnt = [teacher.taught(c) if c.source in TAUGHT else c for c in learnt]
+    speech.train()
     models = nn.ModuleDict({"speech": speech, "emote": emote})
     emote.decoder.requires_grad_(not chosen.frozen)
     windows = Windows(learnt, speech, HEARD, chosen.seed)
-    run = Run("emote", models, out, minutes * (1 - chosen.prior_share), chosen)
+    run = Run("emote", models, out, minutes * (1 - chosen.prior_share - chosen.speech_share), chosen)
     fast = {"speech": torch.compile(speech), "emote": emote} if chosen.compile else models
 
     def loss() -> tuple[Tensor, dict]:

@@ -70,20 +70,6 @@ def mel(wave: Tensor) -> Tensor:
     return (magnitudes(wave) @ filters().to(wave.device)).clamp_min(FLOOR).log()
 
 
-def over_harmonics(octave: Tensor, share: Tensor) -> Tensor:
-    """log2 Hz (b, n) -> (b, n, 80, 80): rows of bands times this are smoothed over the distance of two harmonics of
-    the pitch, by a window that has a zero at their spacing; only to the ``share`` (b, n), 0 being not at all.
-    """
-    centre = torch.as_tensor(centres(), dtype=torch.float32, device=octave.device)
-    width = (2 ** octave[..., None] / torch.gradient(centre)[0]).clamp_min(1e-3)[..., None]  # bands between two
-    at = torch.arange(BANDS, device=octave.device)
-    apart = at[:, None] - at
-    smooth = torch.where(apart.abs() < width, 1 + (torch.pi * apart / width).cos(), 0.0)
-    smooth = smooth / smooth.sum(-1, keepdim=True)
-    same = torch.eye(BANDS, device=octave.device).expand_as(smooth)
-    return torch.lerp(same, smooth, share[..., None, None]).mT
-
-
 def cut(samples: np.ndarray) -> np.ndarray:
     """The samples up to a whole number of frames, at least four."""
     samples = np.pad(samples, (0, max(0, 4 * HOP - len(samples))))

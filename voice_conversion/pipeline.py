@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from voice_conversion.average_voice import AverageVoice
-    from voice_conversion.emoreg.score import Score
+    from voice_conversion.dial import Dial
+    from voice_conversion.emoreg.score import Score, Voice
+    from voice_conversion.hifigan import HiFiGAN
     from voice_conversion.prosody import Prosody, Shift
     from voice_conversion.speaker import SpeakerEncoder
     from voice_conversion.task import VoiceTask
@@ -33,53 +35,67 @@ Progress = Callable[[float], None]
 
 
 class Plan(NamedTuple):
-    """A recording made ready: n frames, after the change of pace."""
+    """A recording made ready: n frames, after the change of pitch and pace."""
 
     samples: np.ndarray  # (n HOP,)
-    octave: np.ndarray  # (n,) log2 Hz as it is
-    target: np.ndarray  # (n,) as it shall be
+    octave: np.ndarray  # (n,) log2 Hz
     voiced: np.ndarray  # (n,) bool
     shift: Shift  # the change of prosody at each frame
     asked: Samples  # the emotion wanted at each frame
     had: Samples  # the emotion that the recording has
 
 
+class Means(NamedTuple):
+    """How a conversion is computed."""
+
+    steps: int = 10
+    solver: str = "ml"
+    guidance: float = 1.5
+    vocoder: str = "recording"  # see VoiceTask
+
+
 class VoiceGenerator:
     """The average voice's encoder, the score network, the vocoder and the speaker encoder, ready to speak."""
 
     def __init__(self, encoder: AverageVoice, decoder: Score, vocoder: Vocoder, known: SpeakerEncoder,
-                 prosody: Prosody, device: str = "cpu"):  # fmt: skip
-        self.encoder, self.decoder, self.vocoder, self.known = (
-            model.to(device).float().eval().requires_grad_(False) for model in (encoder, decoder, vocoder, known)
-        )
-        self.prosody, self.device = prosody, device
+                 prosody: Prosody, dial: Dial, published: HiFiGAN | None = None, device: str = "cpu"):  # fmt: skip
+        ready = lambda model: model.to(device).float().eval().requires_grad_(False)
+        self.encoder, self.decoder, self.vocoder, self.known = map(ready, (encoder, decoder, vocoder, known))
+        self.published = published and ready(published)
+        self.prosody, self.dial, self.device = prosody, dial, device
 
     @staticmethod
     def reading(emotion: Emotion) -> str:
         """What the voice makes of an emotion, in words."""
+        from voice_conversion.dial import Dial
         from voice_conversion.prosody import Prosody
 
-        prosody = Prosody.load(checkpoints.folder("voice-compact") / "prosody.json")
-        shift = prosody(EmotionCurve.constant(emotion).sample([0.0]))
+        place = checkpoints.folder("voice-compact")
+        shift = Prosody.load(place / "prosody.json")(Dial.load(place)(EmotionCurve.constant(emotion).sample([0.0])))
         semitones, pace = 12 * shift.height[0], 100 * (shift.pace[0] - 1)
         return f"pitch {semitones:+.1f} semitones, its range x{shift.range[0]:.2f}, pace {pace:+.0f} %"
 
     @staticmethod
     def checkpoints(task: VoiceTask) -> tuple[str, ...]:
-        return (task.model, SPEAKER, *((EMBEDDING,) if task.reference else ()))
+        published = () if task.vocoder in ("recording", "network") else (task.vocoder,)
+        return (task.model, SPEAKER, *published, *((EMBEDDING,) if task.reference else ()))
 
     @classmethod
     def load(cls, names: Sequence[str], device: str = "cpu") -> VoiceGenerator:
         from voice_conversion.average_voice import AverageVoice
+        from voice_conversion.dial import Dial
         from voice_conversion.emoreg.score import Score
+        from voice_conversion.hifigan import HiFiGAN
         from voice_conversion.prosody import Prosody
         from voice_conversion.speaker import SpeakerEncoder
         from voice_conversion.vocoder import Vocoder
 
+        place = checkpoints.folder(names[0])
         parts = ((AverageVoice, "encoder"), (Score, "decoder"), (Vocoder, "vocoder"))
         models = (checkpoints.load(names[0], kind, part) for kind, part in parts)
-        prosody = Prosody.load(checkpoints.folder(names[0]) / "prosody.json")
-        return cls(*models, checkpoints.load(SPEAKER, SpeakerEncoder), prosody, device)
+        published = [checkpoints.load(name, HiFiGAN) for name in names[2:] if name != EMBEDDING]
+        return cls(*models, checkpoints.load(SPEAKER, SpeakerEncoder), Prosody.load(place / "prosody.json"),
+                   Dial.load(place), *published, device=device)  # fmt: skip
 
     def render(self, task: VoiceTask, folder: Path, manifest: dict, progress: Callable[[float, str], None]):
         """Write ``voice.wav`` into ``folder``."""
@@ -88,7 +104,7 @@ class VoiceGenerator:
         samples, _ = media.read_audio(task.source, RATE)
         made = self.convert(
             samples, task.aim(), spoken=task.spoken, tempo=task.tempo, steps=task.steps, solver=task.solver,
-            guidance=task.guidance, seed=task.seed, progress=lambda share: progress(share, "speaking"),
+            guidance=task.guidance, vocoder=task.vocoder, seed=task.seed, progress=lambda share: progress(share, "speaking"),
         )  # fmt: skip
         path = folder / "voice.wav"
         media.write_audio(path, made, RATE, manifest)
@@ -104,9 +120,9 @@ class VoiceGenerator:
         return (made / max(1.0, float(np.abs(made).max()))).astype(np.float32)
 
     def stream(self, samples: np.ndarray, curve: EmotionCurve, *, spoken: EmotionCurve | None = None,
-               tempo: str = "auto", steps: int = 10, solver: str = "ml", guidance: float = 1.5, seed: int = 0,
-               progress: Progress = lambda share: None) -> Iterator[np.ndarray]:  # fmt: skip
-        """The converted recording phrase by phrase, at the loudness that the networks know."""
+               tempo: str = "auto", seed: int = 0, progress: Progress = lambda share: None,
+               **means) -> Iterator[np.ndarray]:  # fmt: skip
+        """The converted recording phrase by phrase, at the loudness that the networks know; ``means`` of Means."""
         import soxr
         import torch
 
@@ -120,12 +136,12 @@ class VoiceGenerator:
             raise InputError("the recording is silent: give one with a voice in it")
         plan = self.plan(levelled(samples), curve, spoken or NEUTRAL, tempo)
         vector = self.known.embed(soxr.resample(samples, features.RATE, speaker.RATE)).to(self.device)
-        cuts = quiet_cuts(plan.samples)
+        cuts, means = quiet_cuts(plan.samples), Means(**means)
         tail, phase = np.zeros(0, np.float32), 0.0
         for index, (first, last) in enumerate(pairwise(cuts)):
             generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
-            wave = self._phrase(plan, first, last, vector, phase, generator, steps, solver, guidance)
-            phase += float(np.sum(2.0 ** plan.target[first:last]) * features.HOP / features.RATE)
+            wave = self._phrase(plan, first, last, vector, phase, generator, means)
+            phase += float(np.sum(2.0 ** plan.octave[first:last]) * features.HOP / features.RATE)
             fade = np.linspace(0, 1, len(tail), dtype=np.float32)
             wave[: len(tail)] = wave[: len(tail)] * fade + tail * (1 - fade)
             size = (last - first) * features.HOP
@@ -134,24 +150,22 @@ class VoiceGenerator:
             yield wave[:size]
 
     def plan(self, samples: np.ndarray, curve: EmotionCurve, spoken: EmotionCurve, tempo: str) -> Plan:
-        """Track the pitch, find what the curves ask for, change the pace."""
+        """Track the pitch, find what the curves ask for, change pitch and pace."""
         from voice_conversion import features
         from voice_conversion.prosody import moved
-        from voice_conversion.stretch import places, stretch
+        from voice_conversion.psola import lay, places
 
         hz = features.track(samples)
         times = (np.arange(len(hz)) + 0.5) * features.HOP / features.RATE
-        asked, had = curve.sample(times), spoken.sample(times)
+        asked, had = self.dial(curve.sample(times)), self.dial(spoken.sample(times))
         shift = self.shift(asked, had)
         median = float(np.median(np.log2(hz[hz > 0]))) if (hz > 0).any() else 7.0
-        octave, target = features.filled(hz), moved(hz, median, shift)
-        if tempo == "keep" or np.allclose(shift.pace, 1):
-            return Plan(samples, octave, target, hz > 0, shift, asked, had)
-        at = places(shift.pace)
+        target = moved(hz, median, shift)
+        at = places(shift.pace if tempo == "auto" else np.ones(len(hz)))
         near = np.rint(at).astype(int).clip(0, len(hz) - 1)
         asked, had, shift = (type(one)(*(part[near] for part in one)) for one in (asked, had, shift))
-        between = lambda track: np.interp(at, np.arange(len(hz)), track).astype(np.float32)
-        return Plan(stretch(samples, at), between(octave), between(target), (hz > 0)[near], shift, asked, had)
+        octave = np.interp(at, np.arange(len(hz)), target).astype(np.float32)
+        return Plan(lay(samples, hz, target, at), octave, (hz > 0)[near], shift, asked, had)
 
     def shift(self, asked: Samples, had: Samples) -> Shift:
         """The change of prosody between two emotions."""
@@ -160,31 +174,44 @@ class VoiceGenerator:
         sums = {name: getattr(new, name) - getattr(old, name) for name in ("height", "onset", "end", "tone")}
         return type(new)(**factors, **sums)
 
-    def _phrase(self, plan: Plan, first: int, last: int, vector: Tensor, phase: float, generator, steps: int,
-                solver: str, guidance: float) -> np.ndarray:  # fmt: skip
+    def _phrase(self, plan: Plan, first: int, last: int, vector: Tensor, phase: float, generator,
+                means: Means) -> np.ndarray:  # fmt: skip
         """Frames ``first`` to ``last``, and FADE samples more where the recording goes on."""
         import torch
 
         from voice_conversion import features
-        from voice_conversion.emoreg.edit import changed, edit
+        from voice_conversion.emoreg.edit import edit
 
         low, high = max(first - CONTEXT, 0), min(last + CONTEXT, len(plan.octave))
         part = slice(low, high)
-        tensor = lambda x: torch.from_numpy(np.ascontiguousarray(x, np.float32))[None].to(self.device)
         with torch.inference_mode():
-            mel = features.mel(tensor(plan.samples[low * features.HOP : high * features.HOP]))
+            wave = self.tensor(plan.samples[low * features.HOP : high * features.HOP])
+            mel = features.mel(wave)
             here, there = self.voices(plan, part, mel, vector)
-            new = edit(self.decoder, mel, here, there, steps, solver, guidance, generators=[generator])
-            new = tensor(self._coloured(new, mel, plan, part))
-            target = tensor(plan.target[part])
-            start = phase - float(np.sum(2.0 ** plan.target[low:first]) * features.HOP / features.RATE)
-            wave = (
-                self.vocoder(new, target, here.voiced, generator=generator, start=start, moved=changed(here, there))[0]
-                .cpu()
-                .numpy()
-            )
+            new = edit(self.decoder, mel, here, there, means.steps, means.solver, means.guidance,
+                       generators=[generator])  # fmt: skip
+            new = self.tensor(self._coloured(new, mel, plan, part))
+            start = phase - float(np.sum(2.0 ** plan.octave[low:first]) * features.HOP / features.RATE)
+            wave = self.sound(means.vocoder, wave, mel, new, here, generator, start)[0].cpu().numpy()
         begin = (first - low) * features.HOP
         return wave[begin : begin + (last - first) * features.HOP + FADE]
+
+    def sound(self, vocoder: str, wave: Tensor, mel: Tensor, new: Tensor, voice: Voice, generator,
+              start: float) -> Tensor:  # fmt: skip
+        """A wave (1, s) of mel (1, n, 80) with the ``new`` mel: filtered, or made anew from the new mel alone."""
+        from voice_conversion.vocoder import filtered
+
+        if vocoder == "recording":
+            return filtered(wave, new - mel)
+        if vocoder == "network":
+            return self.vocoder(new, voice.octave, voice.voiced, generator=generator, start=start)
+        return self.published(new)
+
+    def tensor(self, x: np.ndarray) -> Tensor:
+        """(n, ...) -> (1, n, ...) on the device."""
+        import torch
+
+        return torch.from_numpy(np.ascontiguousarray(x, np.float32))[None].to(self.device)
 
     def _coloured(self, new: Tensor, mel: Tensor, plan: Plan, part: slice) -> np.ndarray:
         from voice_conversion.prosody import coloured, loud
@@ -192,18 +219,14 @@ class VoiceGenerator:
         old, shift = mel[0].cpu().numpy(), type(plan.shift)(*(value[part] for value in plan.shift))
         return coloured(new[0].cpu().numpy(), old, loud(old, plan.voiced[part]), shift)
 
-    def voices(self, plan: Plan, part: slice, mel: Tensor, vector: Tensor):
+    def voices(self, plan: Plan, part: slice, mel: Tensor, vector: Tensor) -> tuple[Voice, Voice]:
         """What the network is told of the recording, and of what it shall become."""
-        import torch
-
         from voice_conversion.emoreg.score import Voice
 
-        tensor = lambda x: torch.from_numpy(np.ascontiguousarray(x, np.float32))[None].to(self.device)
-        tokens = [self.decoder.emotion(**{name: tensor(value[part]) for name, value in one._asdict().items()}).tokens
+        tokens = [self.decoder.emotion(**{name: self.tensor(value[part]) for name, value in one._asdict().items()})
                   for one in (plan.had, plan.asked)]  # fmt: skip
-        voiced, mean = tensor(plan.voiced[part]), self.encoder(mel)
-        return tuple(Voice(mean, tensor(octave[part]), voiced, vector[None], token)
-                     for octave, token in zip((plan.octave, plan.target), tokens))  # fmt: skip
+        told = self.encoder(mel), self.tensor(plan.octave[part]), self.tensor(plan.voiced[part]), vector[None]
+        return tuple(Voice(*told, token.tokens) for token in tokens)
 
 
 def quiet_cuts(samples: np.ndarray) -> list[int]:

@@ -97,6 +97,13 @@ def minimum_phase(log_gain: Tensor) -> Tensor:
     return torch.fft.fft(cepstrum * fold).imag[..., : FFT // 2 + 1]
 
 
+def filtered(wave: Tensor, change: Tensor) -> Tensor:
+    """A wave (b, s) whose bands are moved by ``change`` (b, n, 80) nepers."""
+    hz = np.arange(FFT // 2 + 1) * RATE / FFT
+    spread = interpolation(features.slaney(features.centres()), features.slaney(hz)).to(wave.device)
+    return overlap_add(spectrum(wave, reflect=True) * (change @ spread).exp())
+
+
 class Vocoder(ModelMixin, ConfigMixin):
     """``forward(mel, octave, voiced)``: (b, n, 80), log2 Hz (b, n), 0 or 1 (b, n) -> (b, s)."""
 
@@ -135,24 +142,17 @@ class Vocoder(ModelMixin, ConfigMixin):
         filtered = source.pulses * torch.polar(pulses.clamp(-14, 6).exp(), turn)
         return filtered + source.noise * noise.clamp(-14, 6).exp() + source.swelling * swelling.clamp(-14, 6).exp()
 
-    def project(self, wave: Tensor, mel: Tensor, blur: Tensor | None = None) -> Tensor:
-        """One projection of a wave (b, s) towards a mel (b, n, 80); of its error only what ``blur`` leaves."""
+    def project(self, wave: Tensor, mel: Tensor) -> Tensor:
+        """One projection of a wave (b, s) towards a mel (b, n, 80)."""
         frames = spectrum(wave, reflect=True)
         heard = ((frames.abs().square() + 1e-9).sqrt() @ features.filters().to(wave.device)).clamp_min(features.FLOOR)
         error = (mel - heard.log()).clamp(-REACH, REACH)
-        error = error if blur is None else (error[:, :, None] @ blur)[:, :, 0]
         return overlap_add(frames * ((error @ self.from_mel) * self.taper).exp())
 
     def forward(self, mel: Tensor, octave: Tensor, voiced: Tensor, projections: int | None = None,
-                generator: torch.Generator | None = None, start: float = 0.0,
-                moved: Tensor | None = None) -> Tensor:  # fmt: skip
-        """``start`` is the phase, in periods, that the pulses begin at.
-
-        Where a pitch was ``moved`` (b, n) 0..1, the mel is followed as far as it is smooth over two harmonics: the
-        pulses know better where the new harmonics are than a mel that was made from other ones.
-        """
+                generator: torch.Generator | None = None, start: float = 0.0) -> Tensor:  # fmt: skip
+        """``start`` is the phase, in periods, that the pulses begin at."""
         wave = overlap_add(self.spectra(self.read(mel, octave, voiced), sources(octave, generator, start)))
-        blur = None if moved is None else features.over_harmonics(octave, moved)
         for _ in range(self.config.projections if projections is None else projections):
-            wave = self.project(wave, mel, blur)
+            wave = self.project(wave, mel)
         return wave

@@ -5,7 +5,8 @@ const SIZE = 400, EDGE = 24, WIDE = 400, HIGH = 92;
 const x = (v) => SIZE / 2 + v * (SIZE / 2 - EDGE), y = (a) => SIZE / 2 - a * (SIZE / 2 - EDGE);
 const clip = (value) => Math.max(-1, Math.min(1, value));
 const short = (value) => String(Math.round(value * 100) / 100);
-const BESIDE = { fear: [-8, 4, "end"], disgust: [-8, 4, "end"], anger: [8, 4, "start"], contempt: [8, 4, "start"] };
+const BESIDE = { tired: [8, 4, "start"], happy: [0, 18, "middle"], fear: [-8, 4, "end"], disgust: [-8, 4, "end"],
+  anger: [8, 4, "start"], contempt: [8, 4, "start"] };
 let drag = null;
 
 function put(parent, name, facts, words) {

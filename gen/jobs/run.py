@@ -11,7 +11,7 @@ import traceback
 from collections import defaultdict, deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from gen.errors import AffektError
 from gen.jobs import executors
 from gen.jobs.cache import Cache
 from gen.jobs.jobfile import REFERENCE, is_reference
-from gen.jobs.plan import Item, Plan
+from gen.jobs.plan import Item, Plan, plan_tasks
 from gen.jobs.schema import Task, curves, with_paths
 from gen.provenance import manifest
 
@@ -111,12 +111,21 @@ def _render(work: Work, task: Task, progress: Callable[[float, str], None]) -> N
     cache = Cache(work.cache)
     with cache.draft() as draft:
         heard = curves(task, lambda curve: curve.heard())
-        cache.commit(draft, work.key, generator.render(heard, draft, facts, progress))
+        parts = {"make": partial(_made, work)} if getattr(generator, "makes_parts", False) else {}
+        cache.commit(draft, work.key, generator.render(heard, draft, facts, progress, **parts))
 
 
-@lru_cache(maxsize=1)
+def _made(work: Work, task: Task, progress: Callable[[float, str], None]) -> list[Path]:
+    """The files of a part that a generator asks for while it renders ``work``: from the cache, or rendered now."""
+    item, cache = plan_tasks({work.id: task}).items[0], Cache(work.cache)
+    if item.key not in cache:
+        _render(replace(work, key=item.key, task=task, checkpoints=item.checkpoints), task, progress)
+    return cache.files(item.key)
+
+
+@lru_cache(maxsize=4)
 def _generator(kind: str, checkpoints: tuple[str, ...], device: str):
-    """The generator loaded last; items of one group come together, so one is enough."""
+    """The generators loaded last; items of one group come together, and a scene takes turns with its parts'."""
     return registry.get("generator", kind).load(checkpoints, device)
 
 

@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 
 TEXT = "AI-generated"
-SHARE = 0.045  # of the picture's height, at least LEAST pixels
+SHARE = 0.034  # of the picture's height, at least LEAST pixels
 LEAST = 9
 BACK, INK = 0.55, 255.0  # how much of the picture the box hides; what the letters are
 

@@ -52,9 +52,7 @@ def embedded(path: Path) -> dict | None:
     elif end in media.MIDI:
         text = _first_text(path.read_bytes())
     else:
-        import av
-
-        with av.open(str(path)) as container:
+        with media.opened(path) as container:
             text = container.metadata.get("comment", "")
     return _manifest(text)
 

@@ -49,10 +49,10 @@ CHOICES = {  # temperature and nucleus of each element, as published
 
 
 class ReleasePasses:
-    """Pieces made side by side; each passage's emotion is that of its first new bar. There is no guidance."""
+    """Pieces made side by side; a passage's emotion is that of its first new bar. No guidance, and no choice."""
 
     def __init__(self, generator: MusicGenerator, curves: Sequence[EmotionCurve], seeds: Sequence[int], bars: int,
-                 guidance: float, temperature: float):  # fmt: skip
+                 guidance: float, temperature: float, candidates: int):  # fmt: skip
         self.generator, self.curves, self.seeds, self.bars = generator, curves, seeds, bars
         self.temperature = temperature
 

@@ -1,7 +1,8 @@
 """Which movements make up which expression, and how an expression lies over speech.
 
 Facial actions per emotion follow Ekman and Friesen's EMFACS and Du, Tao and Martinez (PNAS 2014); amounts were found
-by eye. What an expression does to the lips gives way where speech needs them.
+by eye, and for sad, anger and contempt by how MEAD's actors do it while they speak: they squint more and frown less.
+What an expression does to the lips gives way where speech needs them.
 """
 
 import numpy as np
@@ -16,9 +17,9 @@ FACES = {
     # AU 6 + 12 (+ 25)
     "happy": {"mouthSmile": 0.8, "cheekSquint": 0.6, "eyeSquint": 0.35, "mouthUpperUp": 0.35, "mouthDimple": 0.2,
               "mouthLowerDown": 0.1, "jawOpen": 0.08, "browOuterUp": 0.1},
-    # AU 1 + 4 + 15 (+ 17)
-    "sad": {"browInnerUp": 1.0, "mouthFrown": 1.0, "browDown": 0.3, "eyeBlink": 0.15, "mouthShrugLower": 0.15,
-            "eyeLookDown": 0.1, "mouthLowerDown": 0.1},
+    # AU 1 + 4 + 15 (+ 7, 17)
+    "sad": {"browInnerUp": 0.9, "browOuterUp": -0.3, "mouthFrown": 0.75, "browDown": 0.2, "eyeSquint": 0.5,
+            "cheekSquint": 0.15, "eyeBlink": 0.1, "mouthShrugLower": 0.15, "eyeLookDown": 0.1, "mouthLowerDown": 0.1},
     # AU 1 + 2 + 5 + 26
     "surprise": {"browInnerUp": 0.6, "browOuterUp": 0.9, "eyeWide": 0.75, "jawOpen": 0.5, "mouthFunnel": 0.15},
     # AU 1 + 2 + 4 + 5 + 20
@@ -27,13 +28,12 @@ FACES = {
     # AU 9 + 10 + 4 + 15
     "disgust": {"noseSneer": 0.75, "mouthUpperUp": 0.55, "browDown": 0.6, "eyeSquint": 0.65, "cheekSquint": 0.7,
                 "mouthFrown": 0.6, "mouthShrugLower": 0.3, "jawOpen": 0.06},
-    # AU 4 + 5 + 7 + 23
-    "anger": {"browDown": 1.0, "noseSneer": 0.6, "eyeWide": 0.2, "eyeSquint": 0.2, "mouthFrown": 0.7,
-              "mouthUpperUp": 0.28, "mouthLowerDown": 0.4, "jawOpen": 0.12, "mouthPress": 0.2},
-    # AU 12 + 14 on one side
-    "contempt": {"mouthSmileLeft": 0.45, "mouthDimpleLeft": 0.7, "mouthUpperUpLeft": 0.35, "mouthLeft": 0.12,
-                 "mouthPressRight": 0.2, "browOuterUpRight": 0.45, "browInnerUp": 0.15, "eyeBlink": 0.14,
-                 "eyeLookDown": 0.15, "noseSneerLeft": 0.3},
+    # AU 4 + 7 + 10 (+ 23, 25)
+    "anger": {"browDown": 1.0, "browInnerUp": -0.2, "browOuterUp": -0.25, "eyeSquint": 0.7, "noseSneer": 0.2,
+              "mouthUpperUp": 0.3, "mouthFrown": 0.25, "mouthLowerDown": 0.25, "jawOpen": 0.15, "mouthPress": 0.15},
+    # AU 14 (+ 12) on one side, under raised brows and lowered lids
+    "contempt": {"browOuterUp": 0.75, "browInnerUp": 0.6, "mouthDimpleLeft": 0.9, "mouthSmileLeft": 0.4,
+                 "mouthUpperUpLeft": 0.45, "mouthLeft": 0.35, "eyeBlink": 0.15, "eyeSquint": 0.2, "eyeLookDown": 0.1},
 }  # fmt: skip
 TABLE = torch.from_numpy(np.stack([coefficients(FACES[name]) for name in CANONICAL]))  # (8, 52)
 LIVELY = torch.tensor([0.0, 0.15, -0.2, 0.15, 0.1, 0.0, 0.2, -0.1])  # how much wider the jaw moves, at intensity 1

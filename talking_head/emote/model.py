@@ -13,7 +13,7 @@ from gen.registry import build
 from talking_head.emote.flint import SQUEEZE, MotionDecoder
 from talking_head.emote.layers import BiasedLayer
 
-STYLES = ("grid", "facegood")
+STYLES = ("voices", "grid")  # learnt from many voices, and one filmed speaker's own
 
 
 class Emote(ModelMixin, ConfigMixin):

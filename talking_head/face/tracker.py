@@ -10,6 +10,7 @@ import torch
 
 from gen import checkpoints
 from gen.errors import InputError
+from talking_head.face import s3fd
 from talking_head.face.crop import cut
 from talking_head.face.detect import Box, detect
 from talking_head.face.graph import Graph
@@ -58,7 +59,8 @@ class FaceTracker:
 
     def faces(self, pixels: np.ndarray) -> list[Face]:
         """All faces in pixels (h, w, 3) uint8, largest first."""
-        found = (self._from_box(pixels, box) for box in detect(self.detector, pixels))
+        boxes = detect(self.detector, pixels) or s3fd.detect(pixels)
+        found = (self._from_box(pixels, box) for box in boxes)
         return [face for face in found if face is not None]
 
     def face(self, pixels: np.ndarray, which: int | None = None) -> Face:

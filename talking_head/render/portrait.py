@@ -21,8 +21,8 @@ from talking_head.face.points import (
 )
 from talking_head.face.pose import matrix, placed, upward
 from talking_head.face.tracker import Face
+from talking_head.render import lids, sheets
 from talking_head.render import mouth as mouths
-from talking_head.render import sheets
 from talking_head.render.eyes import eyeball
 from talking_head.render.opening import Opening, opening
 from talking_head.render.warp import enlarged, inverted, sampled
@@ -35,6 +35,7 @@ OWN = {"mouthSmile": 1.05, "jawOpen": 1.05, "mouthUpperUp": 1.0, "mouthLowerDown
        "browDown": 0.4}  # fmt: skip  # share of the photograph's own expression that is taken away first
 GAZE = 0.42  # cm that the iris moves for a look of 1
 LIDS = np.array([INDEX[n] for name in ("eyeBlink", "eyeWide") for n in (name + "Left", name + "Right")])
+LID_PULL = 0.12  # share of a closing lid's way that the skin above it goes along
 TEETH_DEPTH = 0.9  # cm behind the lips
 SHOWN = 0.28  # cm of the upper teeth below the resting lip line
 
@@ -94,6 +95,7 @@ class Portrait:
         if self.photo_teeth is not None:  # drawn teeth go on where the photograph's end
             lowest = self.points[[87, 14, 317], 1].mean()
             self.shown = float(np.clip(self.lip_line - lowest - 0.06, 0.1, 0.7))
+        self.skins = [lids.grown_over(self.box, flat[a], flat[b], self.scale) for a, b in sheets.OPENINGS[1:]]
         self.eyes = [
             eyeball(self.box, flat[upper], flat[lower], flat[iris])
             for (upper, lower), iris in zip(sheets.OPENINGS[1:], (RIGHT_IRIS, LEFT_IRIS), strict=True)
@@ -146,10 +148,12 @@ class Portrait:
         moved[LIDS] = 0
         basis_points = self.points + np.tensordot(moved, self.basis.deltas, 1)
         extra = self._corrections(coefs, basis_points, closed)
-        amounts = np.concatenate((moved, extra)).astype(np.float32)
-        points = basis_points + np.tensordot(extra, self.moves[52:], 1)
-        flat = self.project(points, turn, drift)
-        upper, lower = self._sources(amounts, turn, drift)
+        skin = np.where(UPPER_LIDS & (extra < 0), LID_PULL * extra, extra)  # what the sheets do; the lids draw the rest
+        upper, lower = self._sources(np.concatenate((moved, skin)).astype(np.float32), turn, drift)
+        flat, above = (
+            self.project(basis_points + np.tensordot(beyond, self.moves[52:], 1), turn, drift)
+            for beyond in (extra, skin)
+        )
         openings = [self._opening(flat, i, self._reach(flat, i)) for i in range(3)]
         for seen in openings:
             if seen is not None:
@@ -157,8 +161,10 @@ class Portrait:
                 part[seen.below] = lower[seen.rows, seen.columns][seen.below]
         made = sampled(self.box, upper)
         self._fill_mouth(made, openings[0], coefs, turn, drift)
-        for seen, ball, name in zip(openings[1:], self.eyes, ("Right", "Left"), strict=True):
-            self._fill_eye(made, seen, ball, coefs, name, turn, drift)
+        for i, name in enumerate(("Right", "Left")):
+            self._fill_eye(made, openings[i + 1], self.eyes[i], coefs, name, turn, drift)
+            contour = sheets.OPENINGS[i + 1][0]
+            lids.draw(made, self.skins[i], upper, above[contour], flat[contour], self.scale)
         return self._pasted(made)
 
     def moving(self) -> np.ndarray:
@@ -255,3 +261,4 @@ class Portrait:
 
 
 LIP_TAPER = np.ones(9)
+UPPER_LIDS = np.isin(np.arange(46), (*range(18, 25), *range(32, 39)))  # of the corrections

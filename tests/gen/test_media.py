@@ -319,3 +319,20 @@ def test_wrong_endings_are_refused_before_anything_is_written(tmp_path):
     with pytest.raises(InputError, match=r"must end in \.wav or \.flac"):
         media.write_audio(tmp_path / "a.xyz", tone(0.1), RATE)
     assert only(tmp_path) == []
+
+
+@pytest.mark.parametrize("end", [".mp4", ".wav", ".ts"])
+@pytest.mark.parametrize(
+    "playlist",
+    [
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nother.mp4\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile other.mp4\n",
+        "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 5004 RTP/AVP 0\n",
+    ],
+)
+def test_a_playlist_opens_no_other_file(tmp_path, playlist, end):
+    media.write_video(tmp_path / "other.mp4", pictures(5), 25, tone(0.2), RATE)
+    (tmp_path / f"list{end}").write_text(playlist)
+    for read in (media.read_audio, media.read_video):
+        with pytest.raises(InputError, match="that can be read"):
+            read(tmp_path / f"list{end}")

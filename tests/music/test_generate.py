@@ -10,6 +10,8 @@ from test_muser import CONDITIONERS, QUANTIZERS, tiny
 
 from gen.emotion.spec import EmotionCurve
 from music import pipeline
+from music.beats import Beats
+from music.corpus import tokenise
 from music.labels import Labeller, features
 from music.muser import generate
 from music.muser.generate import Choice, Prompt, draw, guided, randoms, sample_codes, spelled
@@ -21,9 +23,9 @@ WIDE = {"name": "slot_vq", "size": 144, "slots": 7, "restart": False}
 kinds = pytest.mark.parametrize("kind", ["softmax", "linear"])
 
 
-def generator(kind="softmax", conditioner=None, quantizer=None, sharp=1.0):
+def generator(kind="softmax", conditioner=None, quantizer=None, sharp=1.0, **changes):
     """A generator with random weights; ``sharp`` makes its choices more decided."""
-    models = tiny(kind, conditioner, quantizer)
+    models = tiny(kind, conditioner, quantizer, **changes)
     with torch.no_grad():
         for model in models:
             for parameter in model.parameters():
@@ -173,18 +175,44 @@ def test_more_pieces_than_a_batch_are_made_in_several(monkeypatch):
     assert told == sorted(told) and told[0] >= 0 and told[-1] <= 1
 
 
-def test_of_several_candidates_the_one_that_fits_its_emotion_stays():
-    made = generator(sharp=2.0)
+def played(quadrant, seed=0):
+    """Rows (T, 7) of four bars in the manner of a quadrant."""
+    return tokenise(song(4, 100, seed, quadrant), Beats(np.arange(17) * 0.6, 0), VOCABULARY)[0]
+
+
+def choosing():
+    """A generator whose codes are ids, and whose labeller knows the songs of tests."""
+    made = generator(quantizer=WIDE, sharp=2.0, encoder=None)
+    made.autoencoder.settle()
     x = np.array([features(song(4, 100, seed, q)) for q in (1, 2, 3, 4) for seed in range(4)])
     made.critic = Labeller(x, np.repeat([1, 2, 3, 4], 4))
-    curves = [HAPPY, SAD]
-    best = made.compose(curves, 1, [3, 4], candidates=3)
-    for i, curve in enumerate(curves):
-        drawn = [made.compose([curve], 1, [3 + i + 1_000_003 * k], candidates=1)[0] for k in range(3)]
-        told = [made.critic(features(piece.notes)[None])[0] for piece in drawn]
-        wish = made.critic.asked(pipeline.points_of(curve, np.zeros(1)))[0]
-        miss = [((point - wish) ** 2).sum() for point in told]
-        np.testing.assert_array_equal(best[i].tokens, drawn[int(np.argmin(miss))].tokens)
+    return made
+
+
+def test_of_several_candidates_the_one_that_fits_its_emotion_stays():
+    made = choosing()
+    passes = pipeline.Passes(made, [HAPPY, SAD], [0, 1], 4, 1.0, 1.0, candidates=4)
+    told = [made.autoencoder.codes(torch.from_numpy(played(q)).long()[None])[0] for q in (2, 3, 1, 4, 2, 3, 1, 4)]
+    happy, sad = passes._fittest(told, 0, 4)
+    assert happy is told[2] and sad is told[5]
+
+
+def test_candidates_are_pieces_that_other_seeds_make_and_only_one_is_decoded(monkeypatch):
+    made, heard = choosing(), []
+    monkeypatch.setattr(MusicGenerator, "miss", lambda self, rows, *_: heard.append(rows) or -len(heard))
+    (piece,) = made.compose([HAPPY], 1, [3], candidates=3)
+    assert piece.valid() and len(heard) == 3
+    monkeypatch.setattr(pipeline.Passes, "_fittest", lambda self, told, *_: told[2:])
+    (last,) = made.compose([HAPPY], 1, [3], candidates=3)
+    np.testing.assert_array_equal(piece.tokens, last.tokens)
+
+
+def test_codes_that_spell_no_rows_leave_no_choice():
+    made = choosing()
+    other = generator(sharp=2.0)
+    other.critic = made.critic
+    (piece,), (alone,) = (other.compose([HAPPY], 1, [3], candidates=n) for n in (3, 1))
+    np.testing.assert_array_equal(piece.tokens, alone.tokens)
 
 
 def test_sampling_takes_one_thread_and_gives_the_others_back():

@@ -20,7 +20,7 @@ def motion(seed: int) -> np.ndarray:
 
 
 def write(folder: Path) -> Path:
-    """GRID, FACEGOOD, other clips, MEAD, neurosync and aligned speech, a clip or two of each."""
+    """GRID, FACEGOOD, other clips, MEAD, neurosync, acted and aligned speech, a clip or two of each."""
     place = folder / "face" / "motion"
     place.mkdir(parents=True)
     many = [f"clip{i}" for i in range(30)]  # enough that some are held out
@@ -39,6 +39,10 @@ def write(folder: Path) -> Path:
             for e in ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt")
         ]
         stack(place / f"{file}.npz", names, emotion=[n[1:] for n in names], actor=[n[0] for n in names])
+    acted = folder / "speech" / "emotional" / "emodb"
+    acted.mkdir(parents=True)
+    media.write_audio(acted / "one.flac", tone(2.0), 16_000)
+    (acted / "one.flac").rename(acted / "one.opus")
     aligned(folder / "speech" / "aligned")
     return folder
 

@@ -6,6 +6,7 @@ import torch
 from faces import basis, face, picture, tracker
 
 from gen.errors import InputError
+from talking_head.face import s3fd
 from talking_head.face.convert import messages
 from talking_head.face.graph import Graph
 from talking_head.face.points import ARKIT, INDEX, MIRROR, coefficients
@@ -18,6 +19,21 @@ def test_one_face_where_it_is():
     assert 60 < found.eye_distance < 160 and abs(found.yaw) < 30
     left, right = found.landmarks[33, 0], found.landmarks[263, 0]
     assert left < found.landmarks[1, 0] < right
+
+
+def test_a_box_of_the_second_detector_leads_to_the_same_face():
+    low, high = face().landmarks[:, :2].min(0), face().landmarks[:, :2].max(0)
+    found = tracker()._from_box(picture(), s3fd.box(np.array([*low, *high, 0.9])))
+    assert np.abs(found.landmarks - face().landmarks).max() < 0.1 * face().eye_distance
+
+
+def test_the_second_detector_works_where_it_is_installed(tmp_path, monkeypatch):
+    net = pytest.importorskip("face_alignment.detection.sfd.net_s3fd")
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    assert s3fd.detect(picture()) == []  # no weights at hand
+    s3fd.weights().parent.mkdir()
+    torch.save(net.s3fd().state_dict(), s3fd.weights())
+    assert all(one.size.min() > 0 for one in s3fd.detect(picture()[:64, :64]))
 
 
 def test_a_mirrored_picture_gives_a_mirrored_face():

@@ -8,6 +8,7 @@ import torch
 
 from gen import media
 from voice_conversion.average_voice import AverageVoice
+from voice_conversion.dial import Dial
 from voice_conversion.emoreg.score import Score
 from voice_conversion.features import RATE
 from voice_conversion.pipeline import VoiceGenerator
@@ -49,7 +50,7 @@ def models():
 
 
 def generator():
-    return VoiceGenerator(*models(), Prosody(table()))
+    return VoiceGenerator(*models(), Prosody(table()), Dial.plain())
 
 
 def write_data(place, acted, voices, seconds):

@@ -57,15 +57,3 @@ def test_loudness_counts_the_loud_frames_alone():
 def test_a_track_is_filled_between_voices():
     np.testing.assert_allclose(features.filled(np.array([0, 128.0, 0, 512.0, 0])), [7, 7, 8, 9, 9])
     np.testing.assert_allclose(features.filled(np.zeros(3)), np.log2(120.0))
-
-
-def test_smoothing_over_harmonics_takes_them_out_and_leaves_the_rest():
-    hz = torch.tensor([[150.0, 150.0, 260.0]])
-    kernel = features.over_harmonics(hz.log2(), torch.tensor([[1.0, 0.0, 1.0]]))
-    at = torch.as_tensor(features.centres(), dtype=torch.float32)
-    ripple = torch.cos(2 * torch.pi * at / hz[..., None])
-    tilt = at / 2000
-    smooth = lambda rows: (rows[:, :, None] @ kernel)[0, :, 0, 8:18]  # inner bands of even spacing
-    assert smooth(ripple)[[0, 2]].abs().max() < 0.12
-    torch.testing.assert_close(smooth(ripple)[1], ripple[0, 1, 8:18])
-    torch.testing.assert_close(smooth(tilt.expand(1, 3, -1))[0], tilt[8:18], atol=0.01, rtol=0.01)

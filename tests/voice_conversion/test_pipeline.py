@@ -28,10 +28,9 @@ def recording():
 
 
 def test_nothing_asked_for_gives_the_recording_back(speaks, recording):
-    made = speaks.convert(recording, EmotionCurve.parse("happy @ 0"), steps=2)
-    mels = [features.mel(__import__("torch").from_numpy(features.cut(x))[None])[0].numpy() for x in (recording, made)]
+    made = speaks.convert(recording, EmotionCurve.parse("neutral"), steps=2)
     assert len(made) == len(features.cut(recording))
-    assert np.abs(mels[0] - mels[1])[5:-5, :60].mean() < 0.4
+    np.testing.assert_allclose(made, features.cut(recording), atol=2e-3)
 
 
 def test_pitch_and_pace_follow_the_emotion_and_loudness_stays(speaks, recording):
@@ -55,13 +54,14 @@ def test_a_seed_repeats_and_another_differs(speaks, recording):
 def test_a_curve_changes_one_end_alone(speaks, recording):
     curve = EmotionCurve.parse("0 hold: neutral, 0.6: happy @ 2")
     plan = speaks.plan(features.cut(recording), curve, EmotionCurve.parse("neutral"), "keep")
-    change = plan.target - plan.octave
+    change = plan.octave - features.filled(features.track(features.cut(recording)))
     assert np.abs(change[:40]).max() < 1e-3 and change[-30:].mean() > 0.5
 
 
 def test_what_is_spoken_already_is_taken_off(speaks, recording):
     plan = speaks.plan(features.cut(recording), EmotionCurve.parse("neutral"), HAPPY, "auto")
-    assert (plan.target - plan.octave).mean() < -0.3 and len(plan.octave) > len(recording) / features.HOP
+    before = features.filled(features.track(features.cut(recording)))
+    assert plan.octave.mean() - before.mean() < -0.3 and len(plan.octave) > len(recording) / features.HOP
 
 
 def test_long_recordings_come_in_phrases_that_fit_together(speaks, monkeypatch):

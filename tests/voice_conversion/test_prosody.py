@@ -7,7 +7,6 @@ from speech import SHIFTS, table
 from gen.emotion.spec import CANONICAL, EmotionCurve
 from voice_conversion.corpus import Clip
 from voice_conversion.prosody import SIGN, Prosody, Shift, bow, coloured, level, measure, moved
-from voice_conversion.stretch import places, stretch
 
 LEVELS = (0.75, 1.25)
 
@@ -96,23 +95,3 @@ def test_tone_and_dynamics_are_what_is_asked_for_in_all():
     wider = coloured(old, old, sounding, shift._replace(tone=0 * shift.tone, swing=np.full(60, 1.5)))
     assert level(wider).std() > 1.2 * level(old).std()
     assert coloured(old, old, ~sounding, shift) is old
-
-
-@pytest.mark.parametrize("pace", [0.8, 1.0, 1.3])
-def test_a_tone_keeps_its_pitch_at_any_pace(pace):
-    from voice_conversion.features import HOP, RATE, track
-
-    t = np.arange(100 * HOP) / RATE
-    tone = (0.3 * np.sin(2 * np.pi * 150 * t) + 0.2 * np.sin(2 * np.pi * 300 * t)).astype(np.float32)
-    at = places(np.full(100, pace))
-    assert len(at) == pytest.approx(100 / pace, abs=1)
-    made = stretch(tone, at)
-    assert len(made) == len(at) * HOP
-    found = track(made)[5:-5]
-    np.testing.assert_allclose(found, 150, rtol=0.01)
-    assert np.std(np.abs(made[1000:-1000])) == pytest.approx(np.std(np.abs(tone)), rel=0.05)
-
-
-def test_places_follow_a_pace_that_changes():
-    at = places(np.concatenate((np.full(50, 2.0), np.full(50, 0.5))))
-    assert len(at) == 125 and at[24] == pytest.approx(48.5, abs=1) and (np.diff(at) > 0).all()

@@ -1,7 +1,7 @@
 """A recording with another emotion, not another recording: what the network says of the change is added to it.
 
 Two diffusions run side by side with the same noise. One ends at the recording itself; the other takes the network's
-score under the new emotion and pitch, corrected by what the network gets wrong about the recording under its own
+score under the new emotion, corrected by what the network gets wrong about the recording under its own
 (after CycleDiffusion, "A Latent Space of Stochastic Diffusion Models", 2022). With nothing changed it gives back the
 recording, whatever the number of steps.
 """
@@ -12,10 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from gen.diffusion import MeanRevertingScheduler, draw, sample, wide
-from voice_conversion import features
 from voice_conversion.emoreg.score import Score, Voice
-
-MOVED = 0.1  # octaves: a pitch that moved by more is another one
 
 
 class Pair:
@@ -23,7 +20,7 @@ class Pair:
 
     def __init__(self, model: Score, source: Tensor, here: Voice, there: Voice, guidance: float):
         self.model, self.source, self.here, self.there = model, source, here, there
-        self.guidance, self.keep, self.sde = guidance, kept(here, there), model.sde
+        self.guidance, self.sde = guidance, model.sde
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         own, new = x.chunk(2)
@@ -35,22 +32,7 @@ class Pair:
             states, times = [own, new, new], [at, at, at]
         found = self.model(torch.cat(states), torch.cat(times), voices).split(len(own))
         aimed = found[1] if self.guidance == 1 else found[2] + self.guidance * (found[1] - found[2])
-        wrong = ((exact - found[0])[:, :, None] @ self.keep)[:, :, 0]
-        return torch.cat((exact, aimed + wrong))
-
-
-def kept(here: Voice, there: Voice) -> Tensor:
-    """(b, n, 80, 80): how what the network gets wrong about a frame's bands is taken over to the new frame.
-
-    All of it where the pitch stays. Where it moves, only what is smooth over the distance of two harmonics: the rest
-    are the harmonics of the old pitch, which a window of that width has a zero at.
-    """
-    return features.over_harmonics(here.octave, changed(here, there))
-
-
-def changed(here: Voice, there: Voice) -> Tensor:
-    """(b, n) 0..1: whether a frame's pitch is another one."""
-    return ((there.octave - here.octave).abs() / MOVED).clamp(max=1) * here.voiced
+        return torch.cat((exact, aimed + exact - found[0]))
 
 
 def edit(model: Score, source: Tensor, here: Voice, there: Voice, steps: int = 10, solver: str = "ml",

@@ -1,1 +1,1 @@
-"""Face motion by diffusion. b clips, n frames at 25 per second, f = 58: ARKit-52, head rotation and translation."""
+"""Face motion by diffusion. b clips, n frames at 25 per second, f = 55: ARKit-52 from rest, head rotation."""

@@ -1,4 +1,8 @@
-"""Clips of face motion with what is heard and felt, made once from ``DATA/face/motion``, and windows of them."""
+"""Clips of face motion with what is heard, made once from ``DATA``, and windows of them under random expressions.
+
+n frames; f = 55 features: ARKit-52 counted from the face at rest, the head's rotation vector from its mean.
+Lines that were only spoken borrow their lips from EMOTE.
+"""
 
 import json
 from pathlib import Path
@@ -8,145 +12,151 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gen import media
-from gen.emotion.features import FACE, SHAPES, face
+from gen import checkpoints
 from gen.emotion.spec import CANONICAL
-from gen.errors import InputError
-from talking_head.dice.motion.generate import AHEAD, FPS, WINDOW, sound
-from talking_head.dice.speech import RATE
+from talking_head import corpus, lips
+from talking_head.corpus import MOTION, MOUTH, clips_of
+from talking_head.data import varied
+from talking_head.dice.motion.generate import AHEAD, FEATURES, FPS, WINDOW
+from talking_head.dice.motion.hearing import whole
+from talking_head.emote.expression import express
+from talking_head.emote.model import Emote
+from talking_head.emote.speech import CLOSED, SpeechEncoder
+from talking_head.face.basis import FaceBasis
+from talking_head.train import MET, Measures, activity
+from talking_head.train import prepared as corpus_of
 
-SOURCES = {"grid_s1": 8, "facegood": 3, "mead_silent": 4, "neurosync": 1}  # of a batch of 16
-READ = {"grid_s1": "neutral"}  # emotion of sources that have but one
-NAMES = {"angry": "anger", "disgusted": "disgust", "surprised": "surprise"}
-HELD = 15  # every so manieth clip is kept for evaluation
+SHARES = {"grid": 9, "facegood": 3, "aligned": 4}  # of a batch of 16
+FILES = {"grid": "grid_s1", "facegood": "facegood", "other": "other_clips"}
+SPARED = 4  # every so manieth spoken line is taken
+VERSIONS = 2  # of a training recording: as it is, and as another throat and room would give it
 FRAMES = WINDOW + AHEAD  # of a training window
-PAINTED = 0.6  # share of the windows of speech that get an expression from silent clips
-STRONGEST = 1.6
-# what is left of an expression while the mouth speaks: half of what jaw and mouth do, but for smiles and frowns
-OVER_SPEECH = np.where((np.arange(FACE) >= 15) & (np.arange(FACE) <= 40), 0.5, 1.0).astype(np.float32)
-OVER_SPEECH[23:27] = 1.0
+FELT = 0.7  # share of the windows with an expression
+STACKS = ("motion", "active", "closed", "features")
 
 
 class Clip(NamedTuple):
-    """n frames."""
+    """n frames, v versions of the sound."""
 
     name: str
     source: str
-    motion: np.ndarray  # (n, 58)
-    measured: np.ndarray  # (58,) bool
-    rows: np.ndarray  # (n, 320), or (0, 320) without sound
-    emotion: int  # place in CANONICAL, -1 unknown
-    level: float  # intensity
+    part: str  # train or test
+    motion: np.ndarray  # (n, 55)
+    active: np.ndarray  # (n,) in [0, 1]: whether there is speech
+    closed: np.ndarray  # (n,) in [0, 1]: whether lips meet
+    features: np.ndarray  # (n, v, s)
 
 
-def clips(data: Path, source: str) -> list[Clip]:
-    """All clips of a motion file, with their sound where there is any."""
-    path = data / "face" / "motion" / f"{source}.npz"
-    if not path.is_file():
-        raise InputError(f"{path} is missing: --data must name the folder that holds face/motion")
-    with np.load(path, allow_pickle=False) as file:
-        table = {key: file[key] for key in file}
-    measured = np.ones(FACE, bool)
-    measured[:52] = table.get("valid", measured[:52])
-    measured[52:] = "pose" in table
-    made = []
-    for i, name in enumerate(table["clip_names"]):
-        part = slice(table["offsets"][i], table["offsets"][i + 1])
-        motion = face(table["coefs"][part], table["pose"][part] if "pose" in table else None)
-        heard = path.with_name(f"{source}_audio") / f"{name}.opus"
-        rows = np.zeros((0, 320), np.float32)
-        if heard.is_file():
-            rows = sound(media.read_audio(heard, RATE)[0]).numpy()
-            motion, rows = motion[: len(rows)], rows[: len(motion)]
-        felt = str(table["emotion"][i]) if "emotion" in table else READ.get(source, "")
-        felt = NAMES.get(felt, felt)
-        level = float(table["level"][i]) / 2 if "level" in table else 1.0
-        made.append(Clip(str(name), source, motion, measured, rows, CANONICAL.index(felt) if felt else -1, level))
-    return made
+def listened(clips: list[corpus.Clip], data: Path, speech: SpeechEncoder, emote: Emote | None = None) -> list[Clip]:
+    """Clips with the head's turns and what ``speech`` hears; ``emote`` says lines that nobody was seen saying."""
+    measures, random, turns = Measures(FaceBasis.load()), np.random.default_rng(0), {}
+    for source in sorted({c.source for c in clips} & FILES.keys()):
+        for name, _, facts in clips_of(data / MOTION / f"{FILES[source]}.npz"):
+            if "pose" in facts:
+                turns[source, name] = facts["pose"][:, :3] - facts["pose"][:, :3].mean(0)
+    return [_heard(c, turns.get((c.source, c.name)), speech, emote, measures, random) for c in clips]
 
 
-def prepared(data: Path, out: Path, sources: dict[str, int]) -> list[Clip]:
-    """The clips of all sources, read once and kept in ``OUT/motion.npz``."""
+def _heard(clip: corpus.Clip, turns: np.ndarray | None, speech: SpeechEncoder, emote: Emote | None, measures: Measures,
+           random: np.random.Generator) -> Clip:  # fmt: skip
+    rows = torch.from_numpy(clip.rows.astype(np.float32))
+    active = activity(rows[None])[0].numpy()
+    coefs = clip.motion.astype(np.float32)
+    if not len(coefs):
+        coefs = np.where(MOUTH, lips.predict(speech, emote, clip.rows), 0)
+    gap = measures.gap(torch.from_numpy(coefs)).numpy()
+    closed = (active > 0.5) / (1 + np.exp((gap - MET) * 30))
+    if len(clip.visemes):
+        closed = (clip.visemes[:, CLOSED] - 0.3).clip(0, 1)
+    turns = np.zeros((len(coefs), 3)) if turns is None else turns
+    others = [torch.from_numpy(np.float32(varied(clip.rows.astype(np.float32), random)))] * (clip.part == "train")
+    heard = np.stack([whole(speech, r).features.numpy() for r in (rows, *others)], 1)
+    motion = np.concatenate((coefs, turns), 1).astype(np.float32)
+    return Clip(clip.name, clip.source, clip.part, motion, active, np.float32(closed), heard[: len(motion)])
+
+
+def prepared(data: Path, out: Path, teacher: str) -> list[Clip]:
+    """The clips, read once and kept in ``OUT/motion.npz``; lips and ears of ``teacher``."""
     path = out / "motion.npz"
     if not path.exists():
-        found = [clip for source in sources for clip in clips(data, source)]
-        facts = [[c.name, c.source, len(c.motion), len(c.rows), c.emotion, c.level] for c in found]
-        np.savez(path, facts=json.dumps(facts), motion=np.concatenate([c.motion for c in found]).astype(np.float16),
-                 rows=np.concatenate([c.rows for c in found]).astype(np.float16),
-                 measured=np.stack([c.measured for c in found]))  # fmt: skip
+        speech, emote = (checkpoints.load(teacher, cls, part).float().eval()
+                         for cls, part in ((SpeechEncoder, "speech"), (Emote, "emote")))  # fmt: skip
+        known = [c for c in corpus_of(data, out) if c.part == "train" or c.source == "grid"]
+        lines = [c for c in known if c.source == "aligned" and c.part == "train"][::SPARED]
+        found = listened([c for c in known if c.source in ("grid", "facegood")] + lines, data, speech, emote)
+        facts = [[c.name, c.source, c.part, *c.features.shape[:2]] for c in found]
+        flat = {key: [getattr(c, key) for c in found] for key in STACKS}
+        flat["features"] = [x.reshape(-1, x.shape[-1]) for x in flat["features"]]
+        np.savez(path, facts=json.dumps(facts), **{k: np.concatenate(v).astype(np.float16) for k, v in flat.items()})
     with np.load(path, allow_pickle=False) as file:
-        facts, stacks = json.loads(str(file["facts"])), [file["motion"], file["rows"]]
-        measured, made, at = file["measured"], [], [0, 0]
-    for (name, source, *counts, emotion, level), valid in zip(facts, measured, strict=True):
-        motion, rows = (stack[a : a + n].astype(np.float32) for stack, a, n in zip(stacks, at, counts, strict=True))
-        made.append(Clip(name, source, motion, valid, rows, emotion, level))
-        at = [a + n for a, n in zip(at, counts, strict=True)]
+        facts, stacks = json.loads(str(file["facts"])), [file[key] for key in STACKS]
+    made, at = [], [0, 0]
+    for name, source, part, n, versions in facts:
+        own = [stack[at[0] : at[0] + n].astype(np.float32) for stack in stacks[:3]]
+        heard = stacks[3][at[1] : at[1] + n * versions].reshape(n, versions, -1).astype(np.float32)
+        made.append(Clip(name, source, part, *own, heard))
+        at = [at[0] + n, at[1] + n * versions]
     return made
+
+
+def measured(data: Path) -> dict[str, np.ndarray]:
+    """For each source, which features (55,) it tells: FACEGOOD's rig has no brows, spoken lines only lips."""
+    found = {"grid": np.ones(FEATURES, bool), "facegood": np.zeros(FEATURES, bool), "aligned": np.zeros(FEATURES, bool)}
+    with np.load(data / MOTION / "facegood.npz", allow_pickle=False) as file:
+        found["facegood"][:52] = file["valid"]
+    found["aligned"][:52] = MOUTH
+    return found
 
 
 class Batch(NamedTuple):
     """b windows of FRAMES frames."""
 
-    motion: Tensor  # (b, n, 58)
-    measured: Tensor  # (b, 1, 58) bool
-    rows: Tensor  # (b, n, 320)
-    heard: Tensor  # (b,) bool: whether there is sound
-    rest: Tensor  # (b, 58)
-    emotion: Tensor  # (b,) long, -1 unknown
-    level: Tensor  # (b,)
-
-
-def expressions(clips: list[Clip]) -> dict[int, np.ndarray]:
-    """For each emotion that silent clips show: how faces (58,) differ from neutral ones then, at intensity 1."""
-    shown = [clip for clip in clips if not len(clip.rows) and clip.emotion >= 0]
-    calm = [clip.motion.mean(0) for clip in shown if clip.emotion == 0]
-    if not calm:
-        return {}
-    kinds = sorted({clip.emotion for clip in shown} - {0})
-    off = lambda kind: [(c.motion.mean(0) - np.mean(calm, 0)) / c.level for c in shown if c.emotion == kind]
-    return {kind: np.mean(off(kind), 0).astype(np.float32) for kind in kinds}
-
-
-def painted(motion: np.ndarray, expressions: dict[int, np.ndarray],
-            random: np.random.Generator) -> tuple[np.ndarray, int, float]:  # fmt: skip
-    """Speech (n, 58) with an expression over it, which one, and its intensity."""
-    kind, level = int(random.choice(list(expressions))), float(random.uniform(0.2, STRONGEST))
-    motion = motion + level * expressions[kind] * OVER_SPEECH
-    motion[:, :SHAPES] = motion[:, :SHAPES].clip(0, 1.2)
-    return motion, kind, level
+    motion: Tensor  # (b, n, 55)
+    measured: Tensor  # (b, 1, 55) bool
+    features: Tensor  # (b, n, s)
+    rest: Tensor  # (b, 55) another frame of the clip, as a photograph would be
+    weights: Tensor  # (b, n, 8)
+    intensity: Tensor  # (b, n)
 
 
 class Windows:
-    """Endless random windows; the reference is another frame of the clip, as a photograph would be.
+    """Endless random windows. Corpora of speech are calm: most windows get an expression laid over them."""
 
-    Corpora of speech are calm: some of their windows get the expression of another corpus' people.
-    """
-
-    def __init__(self, clips: list[Clip], shares: dict[str, int], seed: int):
-        self.random, self.shares, self.expressions = np.random.default_rng(seed), shares, expressions(clips)
-        self.clips = {name: [c for c in clips if c.source == name and len(c.motion) > FRAMES] for name in shares}
+    def __init__(self, clips: list[Clip], known: dict[str, np.ndarray], seed: int):
+        self.random, self.known = np.random.default_rng(seed), known
+        self.clips = {name: [c for c in clips if c.source == name and c.part == "train" and len(c.motion) >= FRAMES]
+                      for name in SHARES}  # fmt: skip
+        self.odds = {name: np.array([len(c.motion) for c in own], float) for name, own in self.clips.items()}
 
     def __call__(self) -> Batch:
         rows = []
-        for name, count in self.shares.items():
-            own = self.clips[name]
-            weight = np.array([len(clip.motion) for clip in own], float)
-            rows += [self._one(own[i]) for i in self.random.choice(len(own), count, p=weight / weight.sum())]
-        return Batch(*(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)))
+        for name, count in SHARES.items():
+            odds = self.odds[name] / self.odds[name].sum()
+            rows += [self._one(self.clips[name][i]) for i in self.random.choice(len(odds), count, p=odds)]
+        motion, measured, features, rest, active, closed = (torch.from_numpy(np.stack(c)) for c in zip(*rows))
+        weights, intensity = self.emotions(len(rows))
+        over = express(motion[..., :52], weights, intensity, active, closed)
+        felt = (intensity > 0)[..., None]
+        motion = torch.cat((torch.where(felt, over, motion[..., :52]), motion[..., 52:]), -1)
+        return Batch(motion, measured, features, rest, weights, intensity)
 
     def _one(self, clip: Clip) -> tuple:
         start = int(self.random.integers(len(clip.motion) - FRAMES + 1))
-        part, heard = slice(start, start + FRAMES), len(clip.rows) > 0
-        rows = clip.rows[part] if heard else np.zeros((FRAMES, 320), np.float32)
+        part = slice(start, start + FRAMES)
         near = int(self.random.integers(max(0, start - 4 * FPS), min(len(clip.motion), start + 4 * FPS)))
-        motion, emotion, level = clip.motion[part], clip.emotion, clip.level
-        if heard and self.expressions and self.random.random() < PAINTED:
-            motion, emotion, level = painted(motion, self.expressions, self.random)
-        told = np.int64(emotion), np.float32(level)
-        return motion, clip.measured[None], rows, np.bool_(heard), clip.motion[near], *told
+        heard = clip.features[part, self.random.integers(clip.features.shape[1])]
+        known = self.known[clip.source][None]
+        return clip.motion[part], known, heard, clip.motion[near], clip.active[part], clip.closed[part]
 
-
-def parted(clips: list[Clip]) -> tuple[list[Clip], list[Clip]]:
-    """Clips to train on and to evaluate with: every HELD-th of a source with many."""
-    held = {c.name for source in SOURCES for c in [c for c in clips if c.source == source][HELD - 1 :: HELD]}
-    return [c for c in clips if c.name not in held], [c for c in clips if c.name in held]
+    def emotions(self, count: int) -> tuple[Tensor, Tensor]:
+        """Random mixes (count, n, 8) and intensities (count, n): some of two, some that change, and often none."""
+        random = self.random
+        one = lambda: np.eye(len(CANONICAL))[random.integers(1, len(CANONICAL), (count, 1))]
+        share = random.uniform(0, 1, (count, 1, 1)) * (random.random((count, 1, 1)) < 0.25)
+        turn = (np.arange(FRAMES) - random.integers(8, FRAMES - 8, (count, 1))) / random.integers(2, 20, (count, 1))
+        change = np.clip(turn, 0, 1)[..., None] * (random.random((count, 1, 1)) < 0.25)
+        weights = (one() * (1 - share) + one() * share) * (1 - change) + one() * change
+        intensity = random.uniform(0.1, 1.8, (count, 1)) * (random.random((count, 1)) < FELT)
+        weights = np.where(intensity[..., None] > 0, weights, np.eye(len(CANONICAL))[0])
+        as_tensor = lambda x: torch.from_numpy(np.float32(x))
+        return as_tensor(weights), as_tensor(np.repeat(intensity, FRAMES, 1))

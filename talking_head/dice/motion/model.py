@@ -10,47 +10,63 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
-from gen.emotion.features import FACE
 from gen.nn import AdaLN, Attention, FourierFeatures
 from gen.registry import build
 
+SPREAD = 0.4  # sigma_data of the differences from what is expected
+
 
 class Layer(nn.Module):
-    """Attention over the frames and a feed-forward net, both told a condition per frame."""
+    """Attention over the frames, and a feed-forward net that is told a condition per frame."""
 
     def __init__(self, dim: int, heads: int, ffn: int):
         super().__init__()
-        self.norms = nn.ModuleList(AdaLN(dim, dim) for _ in range(2))
+        self.norm1, self.norm2 = nn.LayerNorm(dim), AdaLN(dim, dim)
         self.attention = Attention(dim, heads)
         self.linear1, self.linear2 = nn.Linear(dim, ffn), nn.Linear(ffn, dim)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        y = self.norms[0](x, condition)
+        y = self.norm1(x)
         x = x + self.attention(y, self.attention.remember(y))
-        return x + self.linear2(F.gelu(self.linear1(self.norms[1](x, condition))))
+        return x + self.linear2(F.gelu(self.linear1(self.norm2(x, condition))))
 
 
 class Listen(nn.Module):
-    """Rows of sound (b, n, s) -> (b, n, d): each frame and its neighbours, up to 0.4 s away."""
+    """Speech features (b, n, s) -> (b, n, d): each frame and two on each side."""
 
     def __init__(self, size: int, dim: int):
         super().__init__()
-        self.project, self.norm = nn.Linear(size, dim), nn.LayerNorm(dim)
-        self.convs = nn.ModuleList(nn.Conv1d(dim, dim, 5, padding=2 * d, dilation=d) for d in (1, 2, 2))
+        self.norm, self.project = nn.LayerNorm(size), nn.Linear(size, dim)
+        self.conv = nn.Conv1d(dim, dim, 5, padding=2)
 
-    def forward(self, rows: Tensor) -> Tensor:
-        x = self.project(rows)
-        for conv in self.convs:
-            x = x + F.gelu(conv(x.mT)).mT
-        return self.norm(x)
+    def forward(self, features: Tensor) -> Tensor:
+        x = self.project(self.norm(features))
+        return x + F.gelu(self.conv(x.mT)).mT
+
+
+class Expected(nn.Module):
+    """What is heard and what is felt (b, n, d) -> the motion to be expected (b, n, f); its frames and two around."""
+
+    def __init__(self, dim: int, features: int):
+        super().__init__()
+        self.both, self.conv = nn.Linear(dim, dim), nn.Conv1d(dim, dim, 3, padding=1)
+        self.leave = nn.Linear(dim, features)
+
+    def forward(self, heard: Tensor, felt: Tensor) -> Tensor:
+        x = F.gelu(self.both(heard + felt))
+        return self.leave(x + F.gelu(self.conv(x.mT)).mT)
 
 
 class MotionDenoiser(ModelMixin, ConfigMixin):
-    """``conditioner`` is ``{"name": registered name, ...}``. Motion is in units of ``scale`` around ``mean``."""
+    """``conditioner`` is ``{"name": registered name, ...}``. Motion is in units of ``scale`` around ``mean``.
+
+    What to expect is learnt apart, and what is diffused is how motion differs from it, by about SPREAD: of D(x) =
+    m + D'(x - m) the network's part in EDM's preconditioning is F'(c_in (x - m)) + m (1 - c_skip) / c_out.
+    """
 
     @register_to_config
-    def __init__(self, features: int = FACE, speech: int = 320, dim: int = 160, layers: int = 6, heads: int = 4,
-                 ffn: int = 384, conditioner: dict | None = None):  # fmt: skip
+    def __init__(self, features: int = 55, speech: int = 160, dim: int = 128, layers: int = 4, heads: int = 4,
+                 ffn: int = 256, conditioner: dict | None = None):  # fmt: skip
         super().__init__()
         chosen = dict(conditioner or {"name": "bank"})
         self.emotion = build("conditioner", chosen.pop("name"), dim=dim, **chosen)
@@ -58,6 +74,7 @@ class MotionDenoiser(ModelMixin, ConfigMixin):
         self.silence, self.nobody = (nn.Parameter(0.5 * torch.randn(dim)) for _ in range(2))
         self.rest, self.time = nn.Linear(features, dim), FourierFeatures(1, dim, octaves=4)
         self.told = nn.Sequential(nn.SiLU(), nn.Linear(dim, dim), nn.SiLU())
+        self.expected = Expected(dim, features)
         self.enter = nn.Linear(2 * features + 1, dim)
         self.stack = nn.ModuleList(Layer(dim, heads, ffn) for _ in range(layers))
         self.norm, self.leave = AdaLN(dim, dim), nn.Linear(dim, features)
@@ -72,18 +89,29 @@ class MotionDenoiser(ModelMixin, ConfigMixin):
     def restore(self, x: Tensor) -> Tensor:
         return x * self.scale + self.mean
 
-    def condition(self, speech: Tensor | None, rest: Tensor | None, tokens: Tensor) -> Tensor:
-        """Sound (b, n, s), a normalised face at rest (b, f), emotion (b, n, d) -> (b, n, d); None says nothing."""
+    def condition(self, speech: Tensor | None, rest: Tensor | None, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Speech (b, n, s), a normalised face at rest (b, f), emotion (b, n, d) -> what is heard, and what is felt and
+        seen, both (b, n, d); None says nothing."""
         heard = self.silence if speech is None else self.listen(speech)
         seen = self.nobody if rest is None else self.rest(rest)[:, None]
-        return tokens + heard + seen
+        return heard.expand_as(tokens), tokens + seen
 
-    def forward(self, x: Tensor, time: Tensor, condition: Tensor, known: Tensor, given: Tensor) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, heard: Tensor, felt: Tensor, known: Tensor, given: Tensor) -> Tensor:
         """Noisy normalised motion x (b, n, f), time (b,) log(sigma) / 4, frames already ``known`` (b, n, f) where
         ``given`` (b, n) bool -> the network's part of the denoised motion, as :class:`gen.diffusion.EDM` wants it."""
-        told = self.told(condition + self.time(time[:, None].float()).to(x.dtype)[:, None])
+        return self.through(x, time, heard, felt, known, given)[0]
+
+    def through(self, x: Tensor, time: Tensor, heard: Tensor, felt: Tensor, known: Tensor,
+                given: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        """As :meth:`forward`, the features (b, n, d) in the middle, and the motion (b, n, f) that was expected."""
+        sigma = (4 * time.float()).exp()[:, None, None]
+        root, expected = (sigma**2 + SPREAD**2).sqrt(), self.expected(heard, felt)
+        mean = expected.detach()  # it learns from its own error alone
+        told = self.told(felt + heard + self.time(time[:, None].float()).to(x.dtype)[:, None])
         here = given[..., None].to(x.dtype)
-        y = self.enter(torch.cat((x * (1 - here), known * here, here), -1))
-        for layer in self.stack:
+        y = self.enter(torch.cat(((x - mean / root) * (1 - here), (known - mean) * here, here), -1)) + heard
+        for i, layer in enumerate(self.stack):
             y = layer(y, told)
-        return self.leave(self.norm(y, told))
+            if i == len(self.stack) // 2:
+                middle = y
+        return self.leave(self.norm(y, told)) + mean * (sigma / root / SPREAD), middle, expected

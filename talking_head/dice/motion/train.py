@@ -8,16 +8,19 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from gen import checkpoints
-from gen.diffusion import EDM
+from gen.diffusion import EDM, masked_mean
 from gen.emotion.spec import CANONICAL, EmotionCurve
+from talking_head import lips
 from talking_head.dice.clock import Run
-from talking_head.dice.motion.data import FRAMES, SOURCES, Batch, Clip, Windows, parted, prepared
+from talking_head.dice.motion.data import Batch, Clip, Windows, measured, prepared
 from talking_head.dice.motion.generate import PREFIX, DiceMotion, How
-from talking_head.dice.motion.model import MotionDenoiser
+from talking_head.dice.motion.model import SPREAD, MotionDenoiser
 from talking_head.dice.motion.sizes import sizes
+from talking_head.emote.speech import SpeechEncoder
 
-NOISE = EDM(sigma_data=1.0, log_mean=-0.6, log_std=1.4)
-JAW = 17  # jawOpen
+NOISE = EDM(sigma_data=SPREAD, log_mean=-0.6, log_std=1.4)
+WEIGHT = torch.cat((1 + 2 * torch.from_numpy(lips.SPEECH).float(), torch.ones(3)))  # lips in speech count thrice
+TOLD = 0.05  # weight of telling emotions from the features in the middle
 
 
 class Settings(BaseModel):
@@ -26,11 +29,12 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid")
     size: str = "compact"
     conditioner: str = "bank"
+    teacher: str = "emote-compact"  # whose ears it gets, and who shows it lips of lines without video
     seed: int = 0
-    rate: float = 1e-3
-    drop_audio: float = 0.1
+    rate: float = 2e-3
+    drop_audio: float = 0.08
     drop_rest: float = 0.15
-    drop_emotion: float = 0.15
+    drop_emotion: float = 0.15  # of the windows without expression: what is not told is calm
     begin: float = 0.4  # share of windows without known frames before them
     compile: bool = False
     spread: bool = False  # over several devices, through accelerate
@@ -43,33 +47,47 @@ class Training(nn.Module):
     def __init__(self, model: MotionDenoiser, settings: Settings):
         super().__init__()
         self.model, self.settings = model, settings
+        self.judge = nn.Linear(model.config.dim, len(CANONICAL))
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """EDM loss of the frames that are to be made, and the conditioner's."""
+        """EDM loss of the frames that are to be made, that of telling emotions, and the conditioner's."""
         model, s, b = self.model, self.settings, len(batch.motion)
         x0 = model.normalise(batch.motion)
         drop = lambda chance: torch.rand(b, device=x0.device) < chance
-        felt = self.feeling(batch, drop(s.drop_emotion))
-        listen = (batch.heard & ~drop(s.drop_audio))[:, None, None]
-        seen = ~drop(s.drop_rest)[:, None, None]
+        calm = (batch.intensity == 0).all(1)
+        felt = self.feeling(batch, drop(s.drop_emotion) & calm)
         rest = model.rest(model.normalise(batch.rest))[:, None]
-        told = felt.tokens + torch.where(listen, model.listen(batch.rows), model.silence)
-        told = told + torch.where(seen, rest, model.nobody)
+        seen = torch.where(drop(s.drop_rest)[:, None, None], model.nobody, rest)
+        heard = torch.where(drop(s.drop_audio)[:, None, None], model.silence, model.listen(batch.features))
         given = torch.zeros(b, x0.shape[1], dtype=torch.bool, device=x0.device)
         given[:, :PREFIX] = ~drop(s.begin)[:, None]
-        known = x0 * given[..., None]
-        mask = batch.measured & ~given[..., None]
-        loss = NOISE.loss(model, x0, mask, condition=told, known=known, given=given)
-        return loss + felt.loss, {"diffusion": loss.detach(), "bank": felt.loss.detach()}
+        told = {"heard": heard, "felt": felt.tokens + seen, "known": x0 * given[..., None], "given": given}
+        middle = []
+
+        def network(x: Tensor, time: Tensor) -> Tensor:
+            made, inner, mean = model.through(x, time, **told)
+            middle.append((inner, time < 0, mean))
+            return made
+
+        diffusion = NOISE.loss(network, x0, batch.measured & ~given[..., None])
+        inner, clear, mean = middle[0]
+        expected = masked_mean((mean.float() - x0).square() * WEIGHT.to(x0.device), batch.measured)
+        known = self.telling(inner, clear, batch)
+        lost = {"diffusion": diffusion, "expected": expected, "emotion": known}
+        return diffusion + expected + TOLD * known + felt.loss, {name: value.detach() for name, value in lost.items()}
+
+    def telling(self, middle: Tensor, clear: Tensor, batch: Batch) -> Tensor:
+        """Cross-entropy of the emotion, told from the middle features of windows with little noise (DICE-Talk)."""
+        amount = batch.intensity.clamp(max=1)[..., None]
+        wanted = batch.weights * amount
+        wanted[..., 0] += 1 - amount[..., 0]
+        lost = -(wanted * self.judge(middle).float().log_softmax(-1)).sum(-1).mean(1)
+        return (lost * clear).sum() / clear.sum().clamp(min=1)
 
     def feeling(self, batch: Batch, drop: Tensor):
-        """The conditioner's tokens; of unknown emotions the null."""
-        weights = torch.nn.functional.one_hot(batch.emotion.clamp(min=0), len(CANONICAL)).float()
-        points = points_of().to(weights)
-        n = FRAMES
-        every = lambda x: x[:, None].expand(-1, n, *x.shape[1:])
-        return self.model.emotion(drop=drop | (batch.emotion < 0), weights=every(weights), vad=every(weights @ points),
-                                  intensity=every(batch.level))  # fmt: skip
+        """The conditioner's tokens, and its loss."""
+        return self.model.emotion(drop=drop, weights=batch.weights, intensity=batch.intensity,
+                                  vad=batch.weights @ points_of().to(batch.weights))  # fmt: skip
 
 
 def points_of() -> Tensor:
@@ -77,41 +95,46 @@ def points_of() -> Tensor:
     return torch.from_numpy(np.concatenate([EmotionCurve.parse(name).sample([0.0]).vad for name in CANONICAL]))
 
 
-def settle(model: MotionDenoiser, clips: list[Clip]) -> None:
-    """Take mean and scale of the features from the clips that measure them."""
+def settle(model: MotionDenoiser, windows: Windows, count: int = 40) -> None:
+    """Take mean and scale of the features from windows; the scale lies between that of calm faces and that of all."""
+    batches = [windows() for _ in range(count)]
+    every = lambda name: torch.cat([getattr(b, name) for b in batches])
+    motion, known, calm = every("motion"), every("measured")[:, 0], every("intensity").amax(1) == 0
     for i in range(len(model.mean)):
-        values = np.concatenate([clip.motion[:, i] for clip in clips if clip.measured[i]] or [np.zeros(2)])
-        model.mean[i], model.scale[i] = float(values.mean()), max(float(values.std()), 0.02)
+        seen, quiet = motion[known[:, i]][..., i], motion[known[:, i] & calm][..., i]
+        model.mean[i] = seen.mean()
+        model.scale[i] = (seen.std().clamp(min=0.02) * quiet.std().clamp(min=0.02)).sqrt()
 
 
 def agreement(motion: DiceMotion, clips: list[Clip], seeds: int = 2, most: int = 8) -> dict[str, float]:
-    """How well jaws go with those of held-out clips: correlation, a mean over clips and seeds."""
-    found = []
-    for clip in [c for c in clips if len(c.rows)][:most]:
-        curve = EmotionCurve.parse("neutral")
+    """How well lips go with those of held-out clips of GRID: correlation, a mean over clips and seeds."""
+    found, curve = {"jaw": [], "pucker": []}, EmotionCurve.parse("neutral")
+    for clip in [c for c in clips if c.source == "grid" and c.part == "test"][:most]:
         for seed in range(seeds):
-            rows = torch.from_numpy(clip.rows)
-            made = np.concatenate(list(motion.stream([rows], curve, clip.motion[0], seed, How())))
-            found.append(np.corrcoef(made[:, JAW], clip.motion[: len(made), JAW])[0, 1])
-    return {"jaw": round(float(np.nanmean(found)), 3)} if found else {}
+            made = motion.whole(torch.from_numpy(clip.features[:, 0]), curve, seed, How())
+            for name, values in found.items():
+                values.append(lips.correlation(lips.part_of(made, name), lips.part_of(clip.motion, name)))
+    return {name: round(float(np.mean(values)), 3) for name, values in found.items() if values}
 
 
 def train(data: Path, out: Path, minutes: float, settings: Settings) -> None:
     """Train and write ``OUT/checkpoint`` in fp16."""
     torch.manual_seed(settings.seed)
     out.mkdir(parents=True, exist_ok=True)
-    learnt, held = parted(prepared(data, out, SOURCES))
-    model = MotionDenoiser(**sizes(settings.size, settings.conditioner))
-    settle(model, learnt)
+    clips = prepared(data, out, settings.teacher)
+    model = MotionDenoiser(**sizes(settings.size, settings.conditioner, clips[0].features.shape[-1]))
+    windows = Windows(clips, measured(data), settings.seed)
+    settle(model, windows)
     if settings.compile:
         model.compile(dynamic=True)
-    windows = Windows(learnt, SOURCES, settings.seed)
     run = Run("motion", Training(model, settings), out, minutes, settings.rate, settings.spread, settings.device)
+    ears = checkpoints.load(settings.teacher, SpeechEncoder, "speech")
 
     def check() -> dict[str, float]:
-        found = agreement(DiceMotion(model, settings.device), held)
+        found = agreement(DiceMotion(model, ears, settings.device), clips)
         model.train().requires_grad_(True)
         return found
 
     run.train(lambda: Batch(*(x.to(settings.device) for x in windows())), check, torch.bfloat16)
-    checkpoints.save(model.cpu().half(), out / "checkpoint")
+    checkpoints.save(model.cpu().half(), out / "checkpoint" / "motion")
+    checkpoints.save(ears.half(), out / "checkpoint" / "speech")

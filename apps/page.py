@@ -1,0 +1,217 @@
+"""A page that plays what was rendered into a folder: scenes first, then voice, face and piano side by side over
+emotions and intensities. One file beside the results, with relative links, that needs no network and no server."""
+
+import html
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+import numpy as np
+
+from gen import media
+from gen.emotion.picture import COLOURS, INK
+from gen.emotion.spec import CANONICAL, Emotion, EmotionCurve
+from gen.errors import InputError
+
+ASSETS = Path(__file__).parent / "assets"
+TITLES = {"talk": "Face", "voice": "Voice", "music": "Piano"}  # rows of a grid, in this order
+STEMS = (".speech", ".music")  # of a scene: beside the film, not results of their own
+LEAD = (
+    "A face, a voice and a piano were told to feel the same. Everything here was made by a machine, and each file "
+    "says so in itself: <code>affekt verify FILE</code> reads it back."
+)
+HELP = "Tab or arrow keys go from player to player, Space plays; one plays at a time."
+
+
+class Shown(NamedTuple):
+    """A result: its kind, what was felt, and its files by ending."""
+
+    kind: str
+    curve: EmotionCurve
+    name: str
+    files: dict[str, str]  # ".mp4" -> address relative to the page
+
+    @property
+    def emotion(self) -> Emotion:
+        return self.curve.keyframes[-1].emotion
+
+    @property
+    def base(self) -> str:
+        """The emotion at intensity 1."""
+        return str(self.emotion.model_copy(update={"intensity": 1.0}))
+
+    @property
+    def steady(self) -> bool:
+        return len(self.curve.keyframes) == 1
+
+
+def write(folder: Path, title: str) -> Path:
+    """Write ``index.html`` into ``folder``. Raises ``InputError`` where nothing was rendered into it."""
+    found = results(folder)
+    if not found:
+        raise InputError(f"{folder} holds nothing that was rendered: give the folder of `affekt render --out`")
+    style, script = ((ASSETS / f"page.{end}").read_text(encoding="utf-8") for end in ("css", "js"))
+    body = "".join([*_scenes(found, folder), *_grids(found, folder), *_others(found, folder)])
+    text = (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{style}</style></head>'
+        f"<body><header><h1>{html.escape(title)}</h1><p>{LEAD}</p></header><main>{body}</main>"
+        f"<footer>{HELP}</footer><script>{script}</script></body></html>\n"
+    )
+    path = folder / "index.html"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def results(folder: Path) -> list[Shown]:
+    """What lies in a folder, told by the manifests beside the files; in the order of their names."""
+    files: dict[Path, dict[str, str]] = {}
+    tasks: dict[Path, dict] = {}
+    for note in sorted(folder.rglob("*.json")):
+        path = note.with_suffix("")
+        task = json.loads(note.read_text(encoding="utf-8")).get("task") if path.is_file() else None
+        if task and Path(path.stem).suffix not in STEMS:
+            item = path.with_suffix("")
+            files.setdefault(item, {})[path.suffix] = quote(path.relative_to(folder).as_posix())
+            tasks[item] = task
+    found = []
+    for item, task in tasks.items():
+        curve = EmotionCurve.model_validate(task.get("emotion") or "neutral")
+        if curve.source is None:
+            found.append(Shown(task["kind"], curve, item.relative_to(folder).as_posix(), files[item]))
+    return found
+
+
+# ---------------------------------------------------------------- sections
+
+
+def _scenes(found: list[Shown], folder: Path) -> Iterable[str]:
+    if scenes := [one for one in found if one.kind == "scene"]:
+        cells = "".join(f'<div class="beside">{_cell(one, folder)}{_told(one, folder)}</div>' for one in scenes)
+        yield f'<section class="hero"><h2>In one film</h2>{cells}</section>'
+
+
+def _told(one: Shown, folder: Path) -> str:
+    """What a scene was told, as words and as a curve, and how it sounds."""
+    sound = wave(folder / f"{one.name}.mp4", INK)
+    return (
+        f"<div><h3>{html.escape(str(one.curve))}</h3><p>The voice was given this feeling, the face speaks it, and the "
+        "piano plays it, softer while somebody speaks.</p><h4>Feeling over time <span class='gold'>valence</span> "
+        f"<span class='blue'>arousal</span></h4>{way(one.curve)}<h4>Sound</h4>{sound}</div>"
+    )
+
+
+def _grids(found: list[Shown], folder: Path) -> Iterable[str]:
+    """Rows of kinds under emotions, then under the intensities of each emotion that has several."""
+    steady = [one for one in found if one.kind in TITLES and one.steady]
+    plain = {(one.kind, one.base): one for one in steady if one.emotion.intensity == 1}
+    if bases := list(dict.fromkeys(base for _, base in plain)):
+        heads = [_head(base, plain[next(key for key in plain if key[1] == base)].emotion) for base in sorted_by(bases)]
+        yield _grid("Side by side", "", heads, plain, sorted_by(bases), folder)
+    for base in sorted_by({one.base for one in steady}):
+        strengths = sorted({one.emotion.intensity for one in steady if one.base == base})
+        if len(strengths) > 1:
+            own = {(one.kind, one.emotion.intensity): one for one in steady if one.base == base}
+            heads = [f"<th scope='col'>{strength:g}</th>" for strength in strengths]
+            say = "0 is neutral, 1 natural, 2 as far as it goes."
+            yield _grid(f"{base.capitalize()}, by intensity", say, heads, own, strengths, folder)
+
+
+def sorted_by(bases: Iterable[str]) -> list[str]:
+    """The canonical emotions in their order, then the others."""
+    return sorted(bases, key=lambda base: (CANONICAL.index(base) if base in CANONICAL else 99, base))
+
+
+def _grid(title: str, say: str, heads: list[str], cells: dict, keys: list, folder: Path) -> str:
+    rows = []
+    for kind, name in TITLES.items():
+        if any((kind, key) in cells for key in keys):
+            inner = (_cell(cells[kind, key], folder) if (kind, key) in cells else "" for key in keys)
+            rows.append(f"<tr><th scope='row'>{name}</th>{''.join(f'<td>{one}</td>' for one in inner)}</tr>")
+    lead = f"<p>{say}</p>" if say else ""
+    table = f"<table><thead><tr><td></td>{''.join(heads)}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return f"<section><h2>{html.escape(title)}</h2>{lead}<div class='wide'>{table}</div></section>"
+
+
+def _head(base: str, emotion: Emotion) -> str:
+    return f"<th scope='col' style='--own:{_colour(emotion)}'><i></i>{html.escape(base)}</th>"
+
+
+def _others(found: list[Shown], folder: Path) -> Iterable[str]:
+    if turning := [one for one in found if one.kind in TITLES and not one.steady]:
+        cells = "".join(_cell(one, folder, f"{TITLES[one.kind]}. {one.curve}") for one in turning)
+        yield f"<section><h2>Feelings that turn</h2><div class='cells'>{cells}</div></section>"
+
+
+# ---------------------------------------------------------------- a cell
+
+
+def _cell(one: Shown, folder: Path, caption: str = "") -> str:
+    """A player, what can be seen of a sound, and links to the files."""
+    says = html.escape(f"{TITLES.get(one.kind, 'Scene')}, {one.curve}", quote=True)
+    if ".mp4" in one.files:
+        player = f'<video controls preload="metadata" src="{one.files[".mp4"]}#t=0.1" aria-label="{says}"></video>'
+    elif ".wav" in one.files:
+        path = folder / f"{one.name}.wav"
+        score = folder / f"{one.name}.mid"
+        picture = roll(score, _colour(one.emotion)) if score.is_file() else wave(path, _colour(one.emotion))
+        player = f'{picture}<audio controls preload="metadata" src="{one.files[".wav"]}" aria-label="{says}"></audio>'
+    else:
+        player = roll(folder / f"{one.name}.mid", _colour(one.emotion))
+    links = " ".join(f'<a href="{at}" download>{end[1:]}</a>' for end, at in sorted(one.files.items()))
+    text = f"<b>{html.escape(caption)}</b> " if caption else ""
+    return f'<figure class="{one.kind}">{player}<figcaption>{text}{links}</figcaption></figure>'
+
+
+def _colour(emotion: Emotion) -> str:
+    """That of the canonical emotion that it is most like."""
+    weights = emotion.weights()
+    return COLOURS.get(CANONICAL[int(weights.argmax())], INK)
+
+
+def way(curve: EmotionCurve, wide: int = 300, high: int = 84) -> str:
+    """Valence and arousal of a curve over time as SVG, up to two seconds after its last keyframe."""
+    asked = curve.sample(np.linspace(0, curve.keyframes[-1].at + 2, 61))
+    lines = []
+    for axis, colour in ((0, "#c77d0a"), (1, "#3f7cac")):
+        values = np.clip(asked.vad[:, axis] * asked.intensity, -1, 1)
+        points = " ".join(f"{i * wide / 60:.1f},{high / 2 - v * (high / 2 - 3):.1f}" for i, v in enumerate(values))
+        lines.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2.5"/>')
+    middle = f'<path d="M0 {high / 2}H{wide}" stroke="#e6dfd3"/>'
+    return _svg(middle + "".join(lines), INK, wide, high)
+
+
+def roll(score: Path, colour: str, wide: int = 300, high: int = 84) -> str:
+    """A piano roll as SVG; louder notes are darker."""
+    notes = [note for track in media.read_midi(score).to("second").tracks for note in track.notes]
+    end = max(note.start + note.duration for note in notes)
+    low, top = min(note.pitch for note in notes) - 2, max(note.pitch for note in notes) + 2
+    step = high / (top - low)
+    bars = "".join(
+        f'<rect x="{note.start / end * wide:.1f}" y="{(top - note.pitch) * step:.1f}" rx="1" '
+        f'width="{max(1.2, note.duration / end * wide - 0.6):.1f}" height="{max(1.5, step):.1f}" '
+        f'opacity="{0.25 + 0.75 * note.velocity / 127:.2f}"/>'
+        for note in notes
+    )
+    return _svg(bars, colour, wide, high)
+
+
+def wave(sound: Path, colour: str, wide: int = 300, high: int = 84, count: int = 100) -> str:
+    """The loudness of a sound over time as SVG."""
+    samples, _ = media.read_audio(sound)
+    level = np.sqrt([np.square(part).mean() for part in np.array_split(samples, count)])
+    sizes = np.maximum(level / (level.max() + 1e-9), 0.02) * (high - 8)
+    step = wide / count
+    bars = "".join(
+        f'<rect x="{i * step:.1f}" y="{(high - size) / 2:.1f}" width="{step * 0.6:.1f}" height="{size:.1f}" rx="1"/>'
+        for i, size in enumerate(sizes)
+    )
+    return _svg(bars, colour, wide, high)
+
+
+def _svg(inner: str, colour: str, wide: int, high: int) -> str:
+    return (
+        f'<svg viewBox="0 0 {wide} {high}" preserveAspectRatio="none" fill="{colour}" aria-hidden="true">{inner}</svg>'
+    )

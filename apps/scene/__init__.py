@@ -1,0 +1,1 @@
+"""A scene: one emotion through a voice, a face and a piano, in one film."""

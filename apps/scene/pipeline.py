@@ -1,0 +1,185 @@
+"""From a portrait, a recording and an emotion to a film: the voice is converted, the face speaks it, a piano plays.
+
+Each part is a task of its own kind, made or found in the cache by the job runner (``make``), so that a scene with
+another piece of music draws no face again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import chain, repeat
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from apps.scene.captions import captioned, captions, srt
+from apps.scene.sound import FRAME, RATE, Mix, mixed, spoken
+from apps.scene.task import SceneTask
+from gen import media, registry
+from gen.emotion.spec import Emotion, EmotionCurve
+from gen.jobs.schema import Task
+from music.task import MusicTask
+from talking_head.task import TalkTask
+from voice_conversion.task import VoiceTask
+
+FPS = 25
+A_BAR = 2.5  # seconds that a bar takes, about: the pieces' own tempo decides
+STRETCH = (0.8, 1.3)  # how far a piece's tempo is bent so that it ends with the scene
+TRIES = 3  # pieces of another number of bars, until one fits
+RING = 0.6  # seconds before the end of the scene at which the piece has ended
+STILL = 0.2  # seconds of silence that a face at rest is drawn from
+Progress = Callable[[float, str], None]
+Make = Callable[[Task, Progress], list[Path]]
+
+
+class SceneGenerator:
+    """Puts together what the generators of its parts make; has no weights of its own."""
+
+    makes_parts = True  # the runner hands it ``make``
+
+    @staticmethod
+    def reading(emotion: Emotion) -> str:
+        """What voice, face and piano make of an emotion, in words."""
+        kinds = (("voice", "voice"), ("face", "talk"), ("piano", "music"))
+        return "\n".join(f"{name}: {registry.get('generator', kind).reading(emotion)}" for name, kind in kinds)
+
+    @staticmethod
+    def checkpoints(task: SceneTask) -> tuple[str, ...]:
+        """Those of the parts that are made."""
+        anything = Path("_")
+        parts: list[Task] = []
+        if not task.voice:
+            parts.append(VoiceTask(source=anything, emotion=task.emotion, model=task.voice_model))
+        if task.drawn:
+            parts.append(TalkTask(portrait=anything, audio=anything, model=task.face_model))
+        if not task.music and "music" not in task.mute:
+            parts.append(MusicTask(emotion=task.emotion, model=task.music_model))
+        names = [name for part in parts for name in registry.get("generator", part.kind).checkpoints(part)]
+        return tuple(dict.fromkeys(names))
+
+    @classmethod
+    def load(cls, names: Sequence[str], device: str = "cpu") -> SceneGenerator:
+        return cls()
+
+    def render(self, task: SceneTask, folder: Path, manifest: dict, progress: Progress, make: Make) -> list[Path]:
+        """Write ``scene.mp4``, and what else is asked for, into ``folder``."""
+        with TemporaryDirectory(prefix="affekt-scene-") as place:
+            scene = Scene(task, Path(place), progress, make)
+            said, pace = scene.speech()
+            curve = moved(task.emotion, task.lead, pace)
+            total = round(np.ceil((task.lead + len(said) / RATE + task.tail) * FPS)) / FPS
+            speech = np.zeros(round(total * RATE), np.float32)
+            begin = round(task.lead * RATE)
+            speech[begin : begin + len(said)] = said
+            pictures = scene.pictures(speech, curve)
+            music = scene.music(total, curve)
+            heard = None if "voice" in task.mute else np.stack((speech, speech))
+            mix = mixed(heard, music, task.under, task.swell)
+            return self._written(scene, folder, manifest, pictures, mix, spoken(np.stack((speech, speech))))
+
+    def _written(self, scene: Scene, folder: Path, manifest: dict, pictures, mix: Mix, active) -> list[Path]:
+        task, film = scene.task, folder / "scene.mp4"
+        paths, words = [film], captions(task.text, active, FRAME) if task.captions else []
+        count = round(mix.whole.shape[1] / RATE * FPS)
+        tell = scene.stage(0.75, 1.0)
+
+        def told():
+            for number, frame in enumerate(media.exactly(captioned(pictures, words, FPS), count)):
+                tell(number / count, "editing the film")
+                yield frame
+
+        media.write_video(film, told(), FPS, mix.whole, RATE, manifest)
+        if words:
+            paths.append(folder / "scene.srt")
+            paths[-1].write_text(srt(words), encoding="utf-8")
+        for name, samples in (("speech", mix.speech), ("music", mix.music)) if task.stems else ():
+            paths.append(folder / f"scene.{name}.wav")
+            media.write_audio(paths[-1], samples, RATE, manifest)
+        return paths
+
+
+class Scene:
+    """The parts of one scene, each made when it is asked for; ``place`` is for files between them."""
+
+    def __init__(self, task: SceneTask, place: Path, progress: Progress, make: Make):
+        self.task, self.place, self.progress, self.make = task, place, progress, make
+
+    def stage(self, low: float, high: float) -> Progress:
+        """The progress of a part as that of the whole."""
+        return lambda share, text: self.progress(low + (high - low) * share, text)
+
+    def speech(self) -> tuple[np.ndarray, float]:
+        """The words (n,) at RATE, and their length over that of the recording."""
+        task = self.task
+        if task.voice:
+            return media.read_audio(task.voice, RATE)[0], 1.0
+        source = task.audio
+        if source is None:
+            from apps.scene.reading import read_aloud
+
+            source = self.place / "read.wav"
+            media.write_audio(source, *read_aloud(task.text))
+        voice = VoiceTask(source=source, emotion=task.emotion, model=task.voice_model, **task.shared)
+        said = media.read_audio(self.make(voice, self.stage(0.0, 0.2))[0], RATE)[0]
+        before, rate = media.read_audio(source)
+        return said, len(said) / RATE / (len(before) / rate)
+
+    def pictures(self, speech: np.ndarray, curve: EmotionCurve):
+        """Frames (h, w, 3) uint8 of the face, from the scene's beginning on."""
+        task = self.task
+        if not task.drawn:
+            frames, _ = media.read_video(task.portrait, FPS)
+            first = next(frames)
+            return chain(repeat(first, round(task.lead * FPS)), [first], frames)
+        heard, how = self.place / "speech.wav", {}
+        if "face" in task.mute:
+            speech, how = np.zeros(round(STILL * RATE), np.float32), {"head_motion": 0, "blinks": False}
+        media.write_audio(heard, speech / max(1.0, np.abs(speech).max()), RATE)
+        face = TalkTask(portrait=task.portrait, audio=heard, emotion=curve, size=task.size, label=False,
+                        model=task.face_model, **how, **task.shared)  # fmt: skip
+        return media.read_video(self.make(face, self.stage(0.2, 0.55))[0], FPS)[0]
+
+    def music(self, total: float, curve: EmotionCurve) -> np.ndarray | None:
+        """The music (2, n), as long as the scene, or None."""
+        from music import synth
+
+        if "music" in self.task.mute:
+            return None
+        given = self.task.music
+        if given and given.suffix.lower() not in media.MIDI:
+            sound = media.read_audio(given, RATE, mono=False)[0]
+        else:
+            self.progress(0.7, "playing the piano")
+            sound = synth.render(media.read_midi(given) if given else self.composed(total - RING, curve), RATE)
+        length = round(total * RATE)
+        sound = np.broadcast_to(sound[:2], (2, sound.shape[1]))[:, :length]
+        return np.pad(sound, ((0, 0), (0, length - sound.shape[1])))
+
+    def composed(self, seconds: float, curve: EmotionCurve):
+        """A piece for the scene, a ``symusic.Score``; its tempo is bent a little so that its last bar ends in time."""
+        bars = max(2, round(seconds / A_BAR))
+        for _ in range(TRIES):
+            piece = MusicTask(emotion=in_bars(curve, seconds / bars), bars=bars, audio=False,
+                              model=self.task.music_model, **self.task.shared)  # fmt: skip
+            score = media.read_midi(self.make(piece, self.stage(0.55, 0.7))[0])
+            ratio = seconds / score.to("second").end()
+            if STRETCH[0] <= ratio <= STRETCH[1]:
+                break
+            bars = max(2, round(bars * ratio))
+        ratio = float(np.clip(ratio, *STRETCH))
+        for tempo in score.tempos:
+            tempo.qpm /= ratio
+        return score
+
+
+def moved(curve: EmotionCurve, lead: float, pace: float) -> EmotionCurve:
+    """A curve over the recording as one over the scene: later, and stretched like the speech."""
+    keys = (key.model_copy(update={"at": lead + key.at * pace}) for key in curve.keyframes)
+    return curve.model_copy(update={"keyframes": tuple(keys)})
+
+
+def in_bars(curve: EmotionCurve, a_bar: float) -> EmotionCurve:
+    """A curve in seconds as one in bars."""
+    keys = (key.model_copy(update={"at": round(key.at / a_bar, 3)}) for key in curve.keyframes)
+    return curve.model_copy(update={"keyframes": tuple(keys), "unit": "bars"})

@@ -1,0 +1,73 @@
+"""What can be asked of a scene."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from gen.emotion.spec import EmotionCurve
+from gen.jobs.schema import Task
+from music.task import MusicTask
+from talking_head.task import TalkTask
+from voice_conversion.task import VoiceTask
+
+FILMS = (".mp4", ".mov", ".webm", ".mkv")
+
+
+def _model(cls: type[Task]) -> str:
+    return cls.model_fields["model"].default
+
+
+class SceneTask(Task):
+    """A portrait speaks in an emotion, and a piano that feels the same plays under it: one MP4.
+
+    Any part can come from elsewhere, also from another job: ``voice`` is finished speech, ``music`` a sound or a score,
+    and a film in the place of the portrait lends its pictures.
+    """
+
+    kind: Literal["scene"] = "scene"
+    portrait: Path = Field(description="a picture with a face seen from the front; or a film, whose pictures are used")
+    audio: Path | None = Field(None, description="a recording of what is said; its voice is given the emotion")
+    text: str | None = Field(
+        None, max_length=2000, description="what is said: read aloud where there is no recording, shown as captions"
+    )
+    voice: Path | None = Field(None, description="finished speech, used as it is")
+    music: Path | None = Field(None, description="a sound or a MIDI file in place of a piece composed for the scene")
+    emotion: EmotionCurve = Field(
+        default_factory=lambda: EmotionCurve.parse("neutral"),
+        description='an emotion, or a curve whose times are seconds of the speech: "0: sad, 4: happy @ 1.3"',
+    )
+    mute: tuple[Literal["voice", "face", "music"], ...] = Field((), description="parts to leave out: voice face music")
+    captions: bool = Field(False, description="show `text` in the picture as it is spoken, and write an SRT file")
+    stems: bool = Field(False, description="also write the speech and the music as they are in the mix")
+    size: int = Field(512, ge=256, le=1024, description="side of the square picture in pixels")
+    lead: float = Field(1.2, ge=0, le=20, description="seconds of music before the first word")
+    tail: float = Field(2.5, ge=0, le=20, description="seconds of music after the last word")
+    under: float = Field(14.0, ge=10, le=40, description="dB by which the music lies under the speech")
+    swell: float = Field(10.0, ge=0, le=20, description="dB by which the music rises where nobody speaks")
+    label: bool = Field(True, description="a small visible note that the film is generated")
+    voice_model: str = Field(_model(VoiceTask), description="checkpoint of the voice")
+    face_model: str = Field(_model(TalkTask), description="checkpoint of the face")
+    music_model: str = Field(_model(MusicTask), description="checkpoint of the piano")
+
+    @model_validator(mode="after")
+    def _one_speech(self):
+        if self.audio and self.voice:
+            raise ValueError("give either a recording to convert (audio) or finished speech (voice), not both")
+        if not (self.audio or self.voice or self.text):
+            raise ValueError("give a recording (audio), finished speech (voice) or a text")
+        if self.captions and not self.text:
+            raise ValueError("captions show the text that is spoken: give it as text")
+        if len({"voice", "music"} - {*self.mute}) == 0:
+            raise ValueError("voice and music cannot both be mute: nothing would be heard")
+        return self
+
+    @property
+    def shared(self) -> dict:
+        """What the parts have in common with the scene."""
+        return {"seed": self.seed, "consent": self.consent}
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the face is drawn here; otherwise the pictures are those of a film."""
+        return self.portrait.suffix.lower() not in FILMS

@@ -1,0 +1,97 @@
+"""The motion model in the place of EMOTE: the same call, the same options, for the same renderer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gen.emotion.spec import EmotionCurve
+from talking_head import life
+from talking_head.dice.motion.generate import FEATURES, FPS, SCALES, DiceMotion, How
+from talking_head.dice.motion.hearing import Heard, hear, rows_of, whole
+from talking_head.emote.expression import strength
+from talking_head.emote.speech import FRAME, ROWS, log_mel
+from talking_head.face.basis import FaceBasis
+from talking_head.lips import SPEECH
+from talking_head.speaker import BLOCK, Motion, contact, loudness, sealed, steadied
+
+USUAL = 0.6  # head_motion at which heads move as they were drawn
+
+
+def felt(scale: float, steps: int) -> Tensor:
+    """(steps, 1, 1, 55) guidance by emotion: beyond 1 the lips' part in speech stays as it is."""
+    free = torch.ones(FEATURES)
+    if scale > 1:
+        free[:52] -= torch.from_numpy(SPEECH).float()
+    return (1 + (scale - 1) * free).expand(steps, 1, 1, FEATURES)
+
+
+def how(emotion_scale: float = 1.0, steps: int = 8) -> How:
+    """A way to draw motion with a guidance by emotion."""
+    return How(steps, SCALES | {"emotion": 1.0 if emotion_scale == 1 else felt(emotion_scale, steps)})
+
+
+class DiceSpeaker:
+    """A trained motion model and the face basis that says where lips are."""
+
+    def __init__(self, motion: DiceMotion, basis: FaceBasis):
+        self.motion, self.basis = motion, basis
+
+    def speak(self, samples: np.ndarray, curve: EmotionCurve, **options) -> Motion:
+        """Mono samples at 16 kHz -> round(seconds * 25) frames of motion; ``options`` as of :meth:`from_rows`."""
+        rows = torch.cat([log_mel(samples[at : at + BLOCK]) for at in range(0, max(1, len(samples)), BLOCK)])
+        return self.from_rows(rows[: max(1, round(len(samples) / FRAME)) * ROWS], curve, **options)
+
+    def from_rows(self, rows, curve: EmotionCurve, *, seed: int = 0, head_motion: float = USUAL, blinks: bool = True,
+                  emotion_scale: float = 1.0, steps: int = 8,
+                  progress: Callable[[float], None] = lambda done: None) -> Motion:  # fmt: skip
+        """:meth:`speak` for log-mel rows (4 n, 80) of a whole recording."""
+        heard = whole(self.motion.speech, torch.as_tensor(rows, dtype=torch.float32))
+        made = self.motion.whole(heard.features, curve, seed, how(emotion_scale, steps), progress)
+        level = loudness(heard.rows)
+        coefs = self._met(made, heard, level)
+        asked = curve.sample(np.arange(len(made)) / FPS)
+        amount = strength(torch.from_numpy(asked.intensity)).numpy()[:, None] * asked.weights
+        turns = head_motion / USUAL * self._turned(made) + head_motion * carried(amount)
+        coefs = life.enliven(coefs, level, seed, blinks).clip(-0.1, 1.1)
+        return Motion(coefs, turns.astype(np.float32), self._closed(heard, level))
+
+    def stream(self, samples: Iterable[np.ndarray], curve: EmotionCurve, *, seed: int = 0, emotion_scale: float = 1.0,
+               steps: int = 8) -> Iterator[Motion]:  # fmt: skip
+        """Pieces of mono sound at 16 kHz as they come -> pieces of motion, without blinks, as soon as they are sure."""
+        waiting: list[Heard] = []
+
+        def features() -> Iterator[Tensor]:
+            for piece in hear(self.motion.speech, rows_of(samples)):
+                waiting.append(piece)
+                yield piece.features
+
+        for made in self.motion.stream(features(), curve, seed, how(emotion_scale, steps)):
+            heard = Heard(*(torch.cat(parts) for parts in zip(*waiting, strict=True)))
+            n = len(made)
+            waiting[:] = [Heard(heard.features[n:], heard.closed[n:], heard.rows[n * ROWS :])]
+            part = Heard(heard.features[:n], heard.closed[:n], heard.rows[: n * ROWS])
+            level = loudness(part.rows)
+            yield Motion(self._met(made, part, level), self._turned(made), self._closed(part, level))
+
+    def _met(self, made: np.ndarray, heard: Heard, level: np.ndarray) -> np.ndarray:
+        return sealed(steadied(made[:, :52]), self._closed(heard, level), self.basis)
+
+    def _closed(self, heard: Heard, level: np.ndarray) -> np.ndarray:
+        return contact(heard.closed.numpy()) * (level > 0.05)
+
+    def _turned(self, made: np.ndarray) -> np.ndarray:
+        """(n, 3) rotation vectors of the head, without trembling."""
+        from scipy.ndimage import gaussian_filter1d
+
+        return gaussian_filter1d(made[:, 52:55], 1.5, axis=0, mode="nearest")
+
+
+def carried(amount: np.ndarray) -> np.ndarray:
+    """(n, 8) of the canonical emotions by strength -> (n, 3) how the head is held with them."""
+    from scipy.ndimage import gaussian_filter1d
+
+    return gaussian_filter1d(amount @ life.CARRIAGE, 8, axis=0, mode="nearest")

@@ -1,0 +1,62 @@
+"""The page that plays a folder: every result is on it, every link leads to a file, nothing comes from elsewhere."""
+
+import re
+from html.parser import HTMLParser
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+import symusic
+
+from apps import page
+from gen import media
+from gen.emotion.spec import EmotionCurve
+from gen.errors import InputError
+from gen.provenance import manifest
+from music.task import MusicTask
+from talking_head.task import TalkTask
+
+
+class Links(HTMLParser):
+    def __init__(self, text: str):
+        super().__init__()
+        self.found, self.open = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found += [value for name, value in attrs if name in ("src", "href")]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two pieces and a film, as a render leaves them; one name has signs that addresses must not have."""
+    source = tmp_path / "source.wav"
+    media.write_audio(source, np.zeros(100, np.float32), 16000)
+    score = symusic.Score(480)
+    score.tracks.append(symusic.Track())
+    score.tracks[0].notes.append(symusic.Note(time=0, duration=480, pitch=60, velocity=90))
+    sound = 0.1 * np.ones(8000, np.float32)
+    for emotion, name in (("happy", "piano/happy+#1"), ("happy @ 0.5", "piano/happy-0.5")):
+        facts = manifest(MusicTask(emotion=EmotionCurve.parse(emotion)), 0, "cpu", ())
+        media.write_midi(tmp_path / "out" / f"{name}.mid", score, facts)
+        media.write_audio(tmp_path / "out" / f"{name}.wav", sound, 8000, facts)
+    facts = manifest(TalkTask(portrait=source, audio=source, emotion="0: sad, 2: happy"), 0, "cpu", ())
+    frames = [np.zeros((64, 64, 3), np.uint8)] * 5
+    media.write_video(tmp_path / "out" / "turn.mp4", frames, 25, manifest=facts)
+    return tmp_path / "out"
+
+
+def test_the_page_has_every_result_and_no_address(folder):
+    text = page.write(folder, "A & B").read_text()
+    links = Links(text).found
+    assert {unquote(link.split("#t=")[0]) for link in links} == {
+        "piano/happy+#1.mid", "piano/happy+#1.wav", "piano/happy-0.5.mid", "piano/happy-0.5.wav", "turn.mp4",
+    }  # fmt: skip
+    assert all((folder / unquote(link.split("#t=")[0])).is_file() for link in links)
+    assert "http" not in re.sub(r"http://www.w3.org", "", text) and "A &amp; B" in text
+    assert "Happy, by intensity" in text and "Feelings that turn" in text and text.count("<audio") == 3
+
+
+def test_a_folder_with_nothing(tmp_path):
+    with pytest.raises(InputError, match="nothing that was rendered"):
+        page.write(tmp_path, "x")

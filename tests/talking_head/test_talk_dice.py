@@ -1,0 +1,117 @@
+"""``affekt talk --model dice`` and ``--model dice-video``: the same task as EMOTE's."""
+
+import av
+import numpy as np
+import pytest
+import torch
+from faces import LINE, PICTURE, picture, tone, tracker
+
+from gen import media
+from gen.emotion.spec import EmotionCurve
+from gen.errors import CheckpointError, InputError
+from talking_head.dice.motion.model import MotionDenoiser
+from talking_head.dice.motion.sizes import sizes
+from talking_head.dice.talk import VideoTalk
+from talking_head.dice.video.pipeline import DiceVideo
+from talking_head.emote.sizes import sizes as emote_sizes
+from talking_head.emote.speech import SpeechEncoder
+from talking_head.feeling import feeling
+from talking_head.pipeline import TalkGenerator
+from talking_head.task import TalkTask
+
+
+def task(**fields) -> TalkTask:
+    return TalkTask(**({"portrait": PICTURE, "audio": LINE, "size": 256} | fields))
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sound") / "a.wav"
+    media.write_audio(path, tone(0.6, 22_050), 22_050)
+    return path
+
+
+@pytest.fixture(scope="module")
+def motion(tmp_path_factory):
+    """A tiny checkpoint of the motion model."""
+    torch.manual_seed(0)
+    place = tmp_path_factory.mktemp("motion")
+    MotionDenoiser(**sizes("tiny", speech=24)).save_pretrained(place / "motion")
+    SpeechEncoder(**emote_sizes("tiny")["speech"]).save_pretrained(place / "speech")
+    return place
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    """A tiny checkpoint of the video network."""
+    place = tmp_path_factory.mktemp("video")
+    DiceVideo.build("tiny").save(place)
+    return place
+
+
+def rendered(asked: TalkTask, folder) -> list[np.ndarray]:
+    generator = TalkGenerator.load(TalkGenerator.checkpoints(asked))
+    paths = generator.render(asked, folder, {"x": 1}, lambda done, text: None)
+    assert paths[0].name == "talk.mp4" and paths[0].with_name("talk.mp4.json").is_file()
+    with av.open(str(paths[0])) as file:
+        return [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
+
+
+def test_names_stand_for_checkpoints():
+    name = lambda model: TalkGenerator.checkpoints(task(model=model))[0]
+    assert [name(m) for m in ("emote", "dice", "dice-video")] == ["emote-compact", "dice-compact", "dice-talk"]
+    assert name("some/folder") == "some/folder"
+
+
+def test_a_photograph_speaks_by_diffusion(motion, sound, tmp_path):
+    asked = task(model=str(motion), audio=sound, emotion="0: sad, 0.3: happy @ 1.4", emotion_scale=2.0, steps=2,
+                 export=("arkit",))  # fmt: skip
+    frames = rendered(asked, tmp_path)
+    assert len(frames) == 15 and frames[0].shape == (256, 256, 3)
+    assert len((tmp_path / "talk.arkit.csv").read_text().splitlines()) == 16
+
+
+def test_every_frame_is_drawn_by_the_video_network(video, sound, tmp_path):
+    frames = rendered(task(model=str(video), audio=sound, steps=1), tmp_path)
+    assert len(frames) == 15 and frames[0].shape == (256, 256, 3)
+    with pytest.raises(InputError, match="leave head_motion as it is"):
+        rendered(task(model=str(video), audio=sound, head_motion=1.0), tmp_path)
+    with pytest.raises(InputError, match="8, 12, 16, 24 GB"):
+        rendered(task(model=str(video), audio=sound, vram=7), tmp_path)
+
+
+def test_the_whole_photograph_gets_its_face_back(video, tmp_path):
+    media.write_audio(tmp_path / "a.wav", tone(0.1), 16_000)
+    asked = task(model=str(video), audio=tmp_path / "a.wav", steps=1, size=0, label=False)
+    pixels, frames = media.read_image(PICTURE), rendered(asked, tmp_path)
+    h, w = (n // 2 * 2 for n in pixels.shape[:2])
+    assert frames[0].shape == (h, w, 3)
+    assert np.abs(frames[0][:8].astype(int) - pixels[:8, :w]).mean() < 6  # the border is not the face's
+
+
+def test_without_converted_weights_it_says_what_to_do():
+    with pytest.raises(CheckpointError, match="affekt checkpoints convert dice-talk --from"):
+        TalkGenerator.load(TalkGenerator.checkpoints(task(model="dice-video")))
+
+
+def test_emote_has_no_guidance(tmp_path):
+    asked = task(emotion_scale=2.0)
+    with pytest.raises(InputError, match="--model dice"):
+        TalkGenerator.load(TalkGenerator.checkpoints(asked)).render(asked, tmp_path, {}, lambda done, text: None)
+
+
+def test_the_emotion_can_come_from_a_text_or_a_clip(tmp_path):
+    (tmp_path / "letter.txt").write_text("I am so happy today, what a joyful morning!")
+    found = feeling(task(emotion_from=tmp_path / "letter.txt"), tracker())
+    assert found.keyframes[0].emotion.weights()[1] > 0.5
+    media.write_video(tmp_path / "face.mp4", [picture()[:416, :400]] * 12, 25)
+    assert len(feeling(task(emotion_from=tmp_path / "face.mp4"), tracker()).keyframes) == 1
+    media.write_video(tmp_path / "none.mp4", [np.zeros((64, 64, 3), np.uint8)] * 6, 25)
+    with pytest.raises(InputError, match="no face was found"):
+        feeling(task(emotion_from=tmp_path / "none.mp4"), tracker())
+    assert feeling(task(emotion="sad"), tracker()) == EmotionCurve.parse("sad")
+
+
+def test_memory_is_kept(video):
+    generator = TalkGenerator.load((str(video),))
+    assert isinstance(generator, VideoTalk) and generator.model.memory.offload

@@ -1,0 +1,104 @@
+"""HiFi-GAN's generator in its published layout, for published weights ("HiFi-GAN", NeurIPS 2020, sec. 2.2 and app. A).
+
+The mel front end is the same as ours, so any generator of 80 bands, 22,050 Hz and 256 samples a frame fits.
+"""
+
+from itertools import pairwise
+from math import prod
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from gen.errors import CheckpointError
+from voice_conversion.features import BANDS, HOP
+
+SLOPE = 0.1
+
+
+def _conv(wide: int, to: int, kernel: int, dilation: int = 1) -> nn.Conv1d:
+    return nn.Conv1d(wide, to, kernel, dilation=dilation, padding=(kernel - 1) * dilation // 2)
+
+
+class Residual(nn.Module):
+    """Three pairs of a dilated and a plain convolution (``resblock`` 1 of the published configurations)."""
+
+    def __init__(self, wide: int, kernel: int, dilations: tuple[int, ...]):
+        super().__init__()
+        self.convs1 = nn.ModuleList(_conv(wide, wide, kernel, d) for d in dilations)
+        self.convs2 = nn.ModuleList(_conv(wide, wide, kernel) for _ in dilations)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for first, second in zip(self.convs1, self.convs2):
+            x = x + second(F.leaky_relu(first(F.leaky_relu(x, SLOPE)), SLOPE))
+        return x
+
+
+class HiFiGAN(ModelMixin, ConfigMixin):
+    """``forward(mel (b, n, 80)) -> wave (b, 256 n)``; the defaults are V1."""
+
+    @register_to_config
+    def __init__(self, channels: int = 512, rates: tuple[int, ...] = (8, 8, 2, 2),
+                 kernels: tuple[int, ...] = (16, 16, 4, 4), residual: tuple[int, ...] = (3, 7, 11),
+                 dilations: tuple[int, ...] = (1, 3, 5)):  # fmt: skip
+        super().__init__()
+        widths = [channels // 2**i for i in range(len(rates) + 1)]
+        self.conv_pre = _conv(BANDS, channels, 7)
+        self.ups = nn.ModuleList(
+            nn.ConvTranspose1d(wide, to, kernel, rate, (kernel - rate) // 2)
+            for (wide, to), rate, kernel in zip(pairwise(widths), rates, kernels)
+        )
+        self.resblocks = nn.ModuleList(Residual(wide, k, dilations) for wide in widths[1:] for k in residual)
+        self.conv_post = _conv(widths[-1], 1, 7)
+
+    def forward(self, mel: Tensor) -> Tensor:
+        x, each = self.conv_pre(mel.transpose(1, 2)), len(self.config.residual)
+        for i, up in enumerate(self.ups):
+            x = up(F.leaky_relu(x, SLOPE))
+            x = sum(block(x) for block in self.resblocks[i * each : (i + 1) * each]) / each
+        return self.conv_post(F.leaky_relu(x)).tanh()[:, 0]
+
+
+def convert(source: Path, out: Path) -> None:
+    """A published generator (``{"generator": ...}`` or its state dict alone) -> a folder that ``--vocoder`` takes."""
+    if not source.is_file():
+        raise CheckpointError(f"{source} is not there: give the file of a HiFi-GAN generator.")
+    state = load_file(source) if source.suffix == ".safetensors" else torch.load(
+        source, map_location="cpu", weights_only=True)  # fmt: skip
+    state = folded(state.get("generator", state))
+    if "conv_pre.weight" not in state or "resblocks.0.convs1.0.weight" not in state:
+        raise CheckpointError(f"{source} is no HiFi-GAN generator with residual blocks of the first kind.")
+    model = _sized(state)
+    if unmatched := sorted(state.keys() ^ model.state_dict().keys()):
+        raise CheckpointError(f"{source} holds another network: {', '.join(unmatched[:8])} have no counterpart.")
+    model.load_state_dict(state)
+    model.save_pretrained(out)
+
+
+def folded(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weight-normalised pairs ``weight_g`` and ``weight_v`` as the weights that they stand for."""
+    made = {name: value for name, value in state.items() if not name.endswith(("weight_g", "weight_v"))}
+    for name in (name for name in state if name.endswith("weight_v")):
+        v = state[name]
+        made[name[:-2]] = v * (state[name[:-1] + "g"] / v.flatten(1).norm(dim=1).view(-1, 1, 1))
+    return made
+
+
+def _sized(state: dict[str, Tensor]) -> HiFiGAN:
+    """The network that a state dict is of; a rate is half its kernel, as in all published configurations."""
+    kernels = tuple(state[f"ups.{i}.weight"].shape[2] for i in range(_count(state, "ups.")))
+    rates = tuple(kernel // 2 for kernel in kernels)
+    if state["conv_pre.weight"].shape[1] != BANDS or prod(rates) != HOP:
+        raise CheckpointError(f"this generator is not one of {BANDS} bands and {HOP} samples a frame.")
+    each = _count(state, "resblocks.") // len(kernels)
+    residual = tuple(state[f"resblocks.{i}.convs1.0.weight"].shape[2] for i in range(each))
+    dilations = (1, 3, 5)[: _count(state, "resblocks.0.convs1.")]
+    return HiFiGAN(state["conv_pre.weight"].shape[0], rates, kernels, residual, dilations)
+
+
+def _count(state: dict[str, Tensor], root: str) -> int:
+    return len({name.removeprefix(root).split(".")[0] for name in state if name.startswith(root)})
