@@ -125,7 +125,7 @@ def _windows(path: Path) -> tuple[str, list[Window]]:
 NOTHING = {
     "voice": "it is silent, or no voice is heard in it",
     "music": "it is shorter than a second",
-    "face": "it is shorter than a fifth of a second, or the face was never found",
+    "face": "it is shorter than a fifth of a second, or no face was found (of a video's sound, give a WAV)",
 }
 
 
