@@ -1,7 +1,8 @@
 """The map from the intensity that is asked for to the strength that the networks are told.
 
-Strength 1 is how strongly acted speech has the emotion, which the networks learned; between 0, 1 and 2 the map is bent
-so that what a judge hears, in speakers that nothing converts was trained on, rises evenly.
+Strength 1 is how strongly acted speech has the emotion, as the networks learned it; more is not always heard as more.
+The map is fitted on speakers that nothing that converts was trained on: what a judge hears rises evenly up to an
+intensity of 1, and slower up to 2, where it is the most that any strength gives.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 TRIED = (0.0, 0.3, 0.6, 1.0, 1.5, 2.0)  # strengths; 0 is the recording
 INTENSITIES = tuple(np.arange(9) / 4)
-FIXED = (0.0, 1.0, 2.0)  # what stays where it is
+RISE = (0.0, 0.85, 1.0)  # how much of what can be heard is, at intensities 0, 1 and 2
 FILE = "dial.json"
 
 
@@ -39,9 +40,11 @@ class Dial:
     @classmethod
     def fit(cls, tried: np.ndarray, heard: np.ndarray) -> Dial:
         """From the judge's mean share of the emotion asked for (m,) at some strengths (m,), made to rise first."""
-        curve = rising(heard) + 1e-3 * np.asarray(tried)
-        wanted = np.interp(INTENSITIES, FIXED, np.interp(FIXED, tried, curve))
-        return cls(np.interp(wanted, curve, tried))
+        most = int(np.argmax(heard)) or len(heard) - 1
+        tried = np.array(tried[: most + 1])
+        curve = rising(heard[: most + 1]) + 1e-3 * tried
+        shares = np.interp(INTENSITIES, range(3), RISE)
+        return cls(np.interp(curve[0] + shares * (curve[-1] - curve[0]), curve, tried))
 
     def __call__(self, asked: Samples) -> Samples:
         """The same samples with strengths in place of intensities."""
