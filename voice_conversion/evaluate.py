@@ -19,6 +19,7 @@ from gen.evaluate.report import Estimate, Report
 from voice_conversion import corpus as recordings
 from voice_conversion import features, findings
 from voice_conversion.corpus import Clip, Corpus, levelled
+from voice_conversion.dial import turns
 from voice_conversion.judge import EMOTIONS, Judge
 from voice_conversion.pipeline import SPEAKER, VoiceGenerator
 from voice_conversion.speaker import RATE, SpeakerEncoder
@@ -39,7 +40,7 @@ class Settings(BaseModel):
     sweep: int = 6  # of them at every intensity
     sentences: int = 12  # of other voices, for words and quality
     steps: int = 10
-    guidance: float = 1.5
+    guidance: float = 2.5
     seed: int = 0
 
 
@@ -70,15 +71,8 @@ class Bench:
         """Neutral readings, speakers taking turns, half of them from RAVDESS."""
         neutral = [c for c in self.acted if c.emotion == "neutral"]
         halves = [[c for c in neutral if (c.group == "ravdess") == own] for own in (True, False)]
-        turns = [self._turns(half)[: count // 2 + (count % 2) * own] for own, half in zip((1, 0), halves)]
-        return [clip for half in turns for clip in half]
-
-    def _turns(self, clips: list[Clip]) -> list[Clip]:
-        speakers = sorted({c.speaker for c in clips})
-        queues = [[c for c in clips if c.speaker == s] for s in speakers]
-        queues = [[queue[i] for i in self.random.permutation(len(queue))] for queue in queues]
-        longest = max(map(len, queues), default=0)
-        return [queue[i] for i in range(longest) for queue in queues if i < len(queue)]
+        parts = [turns(half, self.random)[: count // 2 + (count % 2) * own] for own, half in zip((1, 0), halves)]
+        return [clip for part in parts for clip in part]
 
     def convert(self, clip: Clip, emotion: str, level: float = 1.0, **how) -> Made:
         curve = EmotionCurve.parse(f"{emotion} @ {level:g}")

@@ -79,7 +79,7 @@ def cut(samples: np.ndarray) -> np.ndarray:
 def loudness(samples: np.ndarray) -> float:
     """RMS of the louder frames: those within 20 dB of the 95th percentile. 0 for silence."""
     frames = cut(samples).reshape(-1, HOP)
-    power = np.square(frames, dtype=np.float64).mean(1)
+    power = np.einsum("ns,ns->n", frames, frames, dtype=np.float64) / HOP
     heard = power > 0.01 * np.quantile(power, 0.95)
     return float(np.sqrt(power[heard].mean())) if heard.any() else 0.0
 
@@ -113,6 +113,7 @@ JUMP_COST = 0.6  # for each octave a frame
 TURN_COST = 0.12  # for voice beginning or ending
 QUIET = 0.01  # of the recording's peak: nothing quieter is a voice
 LOWPASS = 3000.0  # Hz
+BLOCK = 512  # frames looked at together
 
 
 def track(samples: np.ndarray) -> np.ndarray:
@@ -126,12 +127,19 @@ def track(samples: np.ndarray) -> np.ndarray:
 
 def _candidates(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Strength and log2 Hz, both (n, CANDIDATES + 1); the first candidate is "no voice"."""
+    pad, loudest = (FFT - HOP) // 2, max(np.abs(samples).max(), 1e-6)
+    frames = np.lib.stride_tricks.sliding_window_view(np.pad(samples, pad, mode="reflect"), FFT)[::HOP]
+    blocks = [_peaks(frames[at : at + BLOCK], loudest) for at in range(0, len(frames), BLOCK)]
+    strength, octave = (np.concatenate(parts) for parts in zip(*blocks))
+    return strength, octave
+
+
+def _peaks(frames: np.ndarray, loudest: float) -> tuple[np.ndarray, np.ndarray]:
+    """The same of some frames (m, FFT) of a recording whose greatest sample is ``loudest``."""
     from scipy import fft
 
-    pad = (FFT - HOP) // 2
-    frames = np.lib.stride_tricks.sliding_window_view(np.pad(samples, pad, mode="reflect"), FFT)[::HOP]
     frames = frames - frames.mean(1, keepdims=True)
-    peak = np.abs(frames).max(1) / max(np.abs(samples).max(), 1e-6)
+    peak = np.abs(frames).max(1) / loudest
     taper = np.hanning(FFT).astype(np.float32)
     power = np.square(np.abs(fft.rfft(frames * taper, 2 * FFT)))
     hz = np.arange(FFT + 1) * RATE / (2 * FFT)

@@ -104,11 +104,12 @@ def prosody(report: Report, bench: Bench, made: list[Made]) -> None:
             moves.append(after - before)
         own = np.nanmedian(moves, 0)
         true = np.median([d for c, d in real if c.emotion == name], 0)
-        own, true = own[:3], true[:3]
-        same = np.sign(own) == np.sign(true)
-        small = np.abs(true) < np.array([0.04, 0.15, 0.08])
-        rows.append([name, *(float(v) for pair in zip(own, true) for v in pair), bool((same | small).all())])
-    columns = ["emotion", "pitch, octaves", "real", "range, log2", "real ", "length, log2", "real  ", "same direction"]
+        own, true = own[:4], true[:4]
+        same = (np.sign(own) == np.sign(true)) | (np.abs(true) < np.array([0.04, 0.15, 0.08, 0.08]))
+        numbers = (float(v) for pair in zip(own, true) for v in pair)
+        rows.append([name, *numbers, f"{same.sum()} of 4", bool(same.all())])
+    columns = ["emotion", "pitch, octaves", "real", "range, log2", "real ", "length, log2", "real  ",
+               "dynamics, log2", "real   ", "as real", "all"]  # fmt: skip
     report.section("Prosody", "Medians over recordings; the real ones are the same speakers' readings of the words.")
     report.table("Shifts from neutral", columns, rows, "A real shift near nothing has no direction to keep to.")
 
@@ -178,6 +179,7 @@ def sound(report: Report, bench: Bench) -> None:
     kinds = {"recording": lambda c: bench.corpus.samples(c), "copy": lambda c: bench.copy(bench.corpus.samples(c)),
              "intensity 0": lambda c: bench.convert(c, "happy", 0).samples}  # fmt: skip
     kinds |= {f"{name} @ 1": lambda c, n=name: bench.convert(c, n).samples for name in ("happy", "sad", "angry")}
+    kinds["happy @ 1, through the network"] = lambda c: bench.convert(c, "happy", vocoder="network").samples
     hear, score = measures.recogniser(), measures.quality()
     report.section("Words and quality", "Sentences of the aligned set; words by PocketSphinx, quality by Distill-MOS.")
     rows = []

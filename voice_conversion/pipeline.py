@@ -49,8 +49,8 @@ class Means(NamedTuple):
     """How a conversion is computed."""
 
     steps: int = 10
-    solver: str = "ml"
-    guidance: float = 1.5
+    solver: str = "pf"
+    guidance: float = 2.5
     vocoder: str = "recording"  # see VoiceTask
 
 
@@ -104,7 +104,8 @@ class VoiceGenerator:
         samples, _ = media.read_audio(task.source, RATE)
         made = self.convert(
             samples, task.aim(), spoken=task.spoken, tempo=task.tempo, steps=task.steps, solver=task.solver,
-            guidance=task.guidance, vocoder=task.vocoder, seed=task.seed, progress=lambda share: progress(share, "speaking"),
+            guidance=task.guidance, vocoder=task.vocoder, seed=task.seed,
+            progress=lambda share: progress(share, "speaking"),
         )  # fmt: skip
         path = folder / "voice.wav"
         media.write_audio(path, made, RATE, manifest)
@@ -171,7 +172,7 @@ class VoiceGenerator:
         """The change of prosody between two emotions."""
         new, old = self.prosody(asked), self.prosody(had)
         factors = {name: getattr(new, name) / getattr(old, name) for name in ("range", "pace", "life", "swing")}
-        sums = {name: getattr(new, name) - getattr(old, name) for name in ("height", "onset", "end", "tone")}
+        sums = {name: getattr(new, name) - getattr(old, name) for name in ("height", "onset", "end")}
         return type(new)(**factors, **sums)
 
     def _phrase(self, plan: Plan, first: int, last: int, vector: Tensor, phase: float, generator,
@@ -181,6 +182,7 @@ class VoiceGenerator:
 
         from voice_conversion import features
         from voice_conversion.emoreg.edit import edit
+        from voice_conversion.prosody import swung
 
         low, high = max(first - CONTEXT, 0), min(last + CONTEXT, len(plan.octave))
         part = slice(low, high)
@@ -190,7 +192,8 @@ class VoiceGenerator:
             here, there = self.voices(plan, part, mel, vector)
             new = edit(self.decoder, mel, here, there, means.steps, means.solver, means.guidance,
                        generators=[generator])  # fmt: skip
-            new = self.tensor(self._coloured(new, mel, plan, part))
+            shift = type(plan.shift)(*(value[part] for value in plan.shift))
+            new = new + self.tensor(swung(mel[0].cpu().numpy(), plan.voiced[part], shift))
             start = phase - float(np.sum(2.0 ** plan.octave[low:first]) * features.HOP / features.RATE)
             wave = self.sound(means.vocoder, wave, mel, new, here, generator, start)[0].cpu().numpy()
         begin = (first - low) * features.HOP
@@ -212,12 +215,6 @@ class VoiceGenerator:
         import torch
 
         return torch.from_numpy(np.ascontiguousarray(x, np.float32))[None].to(self.device)
-
-    def _coloured(self, new: Tensor, mel: Tensor, plan: Plan, part: slice) -> np.ndarray:
-        from voice_conversion.prosody import coloured, loud
-
-        old, shift = mel[0].cpu().numpy(), type(plan.shift)(*(value[part] for value in plan.shift))
-        return coloured(new[0].cpu().numpy(), old, loud(old, plan.voiced[part]), shift)
 
     def voices(self, plan: Plan, part: slice, mel: Tensor, vector: Tensor) -> tuple[Voice, Voice]:
         """What the network is told of the recording, and of what it shall become."""

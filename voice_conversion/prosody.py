@@ -1,7 +1,6 @@
-"""Pitch, its range, pace, dynamics and tone of an emotion, as ratios to the same person's neutral reading of the words.
+"""Pitch, its range, pace and dynamics of an emotion, as ratios to the same person's neutral reading of the words.
 
-Fitted to acted speech in which everybody says the same sentences in every emotion; t times, c = 8 canonical emotions,
-g = 20 groups of four mel bands.
+Fitted to acted speech in which everybody says the same sentences in every emotion; t times, c = 8 canonical emotions.
 """
 
 import json
@@ -14,14 +13,12 @@ import numpy as np
 from gen.emotion import lexicon
 from gen.emotion.spec import CANONICAL, Samples
 from voice_conversion.corpus import Clip, Corpus
-from voice_conversion.features import BANDS, HOP, PITCH, RATE, filled
+from voice_conversion.features import HOP, PITCH, RATE, filled
 
 MEASURES = ("height", "range", "pace", "swing", "life", "onset", "end")
-GROUPS = 20
-PLAIN = len(MEASURES)
-SIZE = PLAIN + GROUPS
+SIZE = len(MEASURES)
 SIGN = np.array([1, 1, -1, *[1] * (SIZE - 3)])  # seconds -> pace
-LOUD = 3.0  # nepers below the loudest frames: where the tone is measured
+LOUD = 3.0  # nepers below the loudest frames: where the dynamics are measured
 RIDGE = 0.1
 SPREAD = (0.5, 2.0)  # limits of the change in range, and
 PACE = (0.75, 1.35)  # in pace, and
@@ -42,7 +39,6 @@ class Shift(NamedTuple):
     onset: np.ndarray  # octaves that the first third of a phrase rises against the whole, and
     end: np.ndarray  # the last third
     swing: np.ndarray  # factor on how far the level of a voiced frame is from their mean
-    tone: np.ndarray  # (t, 80) added to the logarithms of a voiced frame's bands, of mean 0
 
 
 def level(mel: np.ndarray) -> np.ndarray:
@@ -57,9 +53,8 @@ def loud(mel: np.ndarray, hz: np.ndarray) -> np.ndarray:
 
 
 def measure(hz: np.ndarray, mel: np.ndarray) -> np.ndarray:
-    """(n,) Hz and (n, 80) -> (27,): median log2 Hz; log2 of its spread, of the seconds spoken, of the spread of levels
-    and of the pitch's movement from frame to frame; its first and last third against all; the mean of each group of
-    bands over loud frames, of mean 0.
+    """(n,) Hz and (n, 80) -> (7,): median log2 Hz; log2 of its spread, of the seconds spoken, of the spread of levels
+    and of the pitch's movement from frame to frame; its first and last third against all.
 
     All nan where there is hardly a voice.
     """
@@ -70,18 +65,17 @@ def measure(hz: np.ndarray, mel: np.ndarray) -> np.ndarray:
     low, middle, high = np.quantile(np.log2(hz[hz > 0]), [0.1, 0.5, 0.9])
     heard = np.flatnonzero(energy > np.quantile(energy, 0.95) - 3.5)
     seconds = (heard[-1] - heard[0] + 1) * HOP / RATE
-    tone = mel[sounding].mean(0).reshape(GROUPS, -1).mean(1)
     steps = np.abs(np.diff(np.log2(np.maximum(hz, 1))))
     moving = steps[(steps < 0.15) & (hz[1:] > 0) & (hz[:-1] > 0)]
     life = moving.mean() if len(moving) else 0.0
     plain = max(high - low, 0.03), seconds, energy[sounding].std() + 0.05, life + 1e-3
     octave = np.log2(hz[hz > 0])
     ends = [part.mean() - octave.mean() for part in (octave[: len(octave) // 3], octave[-(len(octave) // 3) :])]
-    return np.concatenate([[middle], np.log2(plain), ends, tone - tone.mean()])
+    return np.array([middle, *np.log2(plain), *ends])
 
 
 def measures(corpus: Corpus, clips: list[Clip]) -> np.ndarray:
-    """(len(clips), 27) of :func:`measure`."""
+    """(len(clips), 7) of :func:`measure`."""
     return np.stack([measure(corpus.hz[corpus.rows(c)], corpus.mel[corpus.rows(c)]) for c in clips])
 
 
@@ -99,7 +93,7 @@ def shifts(corpus: Corpus, clips: list[Clip]) -> list[tuple[Clip, np.ndarray]]:
 
 
 class Prosody:
-    """What each canonical emotion does at intensity 1, (8, 27): octaves, log2 of factors, nepers."""
+    """What each canonical emotion does at intensity 1, (8, 7): octaves and log2 of factors."""
 
     def __init__(self, table: np.ndarray):
         self.table = table
@@ -139,20 +133,17 @@ class Prosody:
         beyond = asked.vad - asked.weights @ self.points
         change = asked.intensity[:, None] * (asked.weights @ self.table + beyond @ self.slope)
         factors = zip((1, 2, 4, 3), (SPREAD, PACE, LIFE, SWING))
-        places = np.arange(BANDS) / (BANDS / GROUPS) - 0.5 + 0.5 * GROUPS / BANDS
-        tone = change[:, PLAIN:] @ np.stack([np.interp(places, np.arange(GROUPS), row) for row in np.eye(GROUPS)])
         spread, pace, life, swing = (np.clip(2 ** change[:, i], *ends) for i, ends in factors)
-        return Shift(change[:, 0], spread, pace, life, *np.clip(change[:, 5:7], -0.6, 0.6).T, swing, tone)
+        return Shift(change[:, 0], spread, pace, life, *np.clip(change[:, 5:7], -0.6, 0.6).T, swing)
 
     def save(self, path: Path) -> None:
-        facts = {name: dict(zip(MEASURES, row[:PLAIN].round(4).tolist())) | {"tone": row[PLAIN:].round(3).tolist()}
-                 for name, row in zip(CANONICAL, self.table)}  # fmt: skip
+        facts = {name: dict(zip(MEASURES, row.round(4).tolist())) for name, row in zip(CANONICAL, self.table)}
         path.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path) -> "Prosody":
         facts = json.loads(path.read_text(encoding="utf-8"))
-        return cls(np.array([[*(facts[name][one] for one in MEASURES), *facts[name]["tone"]] for name in CANONICAL]))
+        return cls(np.array([[facts[name][one] for one in MEASURES] for name in CANONICAL]))
 
 
 def _canonical(emotion: str) -> str:
@@ -182,18 +173,10 @@ def bow(voiced: np.ndarray, shift: Shift) -> np.ndarray:
     return found
 
 
-def coloured(new: np.ndarray, old: np.ndarray, sounding: np.ndarray, shift: Shift) -> np.ndarray:
-    """A mel (n, 80) made of ``old`` -> the same with the tone and dynamics that ``shift`` asks for.
-
-    What the change of the loud frames (n,) bool has already is counted; the rest is added, less where it is quiet.
-    """
-    if sounding.sum() < 8:
-        return new
-    energy = level(old)
-    near = 1 / (1 + np.exp(-2 * (energy - np.quantile(energy, 0.95) + LOUD + 1)))[:, None]
-    done = (new - old)[sounding].mean(0)
-    smooth = np.convolve(np.pad(done - done.mean(), 4, mode="edge"), np.ones(9) / 9, "valid")
-    strength = np.abs(shift.tone).mean(1, keepdims=True)
-    share = strength / max(float(strength[sounding].mean()), 1e-6)
-    swing = (shift.swing - 1)[:, None] * np.clip(energy - energy[sounding].mean(), -LOUD, LOUD)[:, None]
-    return (new + near * (shift.tone - smooth * np.minimum(share, 2) + swing)).astype(np.float32)
+def swung(mel: np.ndarray, voiced: np.ndarray, shift: Shift) -> np.ndarray:
+    """A mel (n, 80) with the levels of its loud voiced frames spread as ``shift`` asks for -> what to add to it."""
+    if not (sounding := loud(mel, voiced)).any():
+        return np.zeros_like(mel)
+    energy = level(mel)
+    near = 1 / (1 + np.exp(-2 * (energy - np.quantile(energy, 0.95) + LOUD + 1)))
+    return (near * (shift.swing - 1) * np.clip(energy - energy[sounding].mean(), -LOUD, LOUD))[:, None]

@@ -74,11 +74,12 @@ def lay(samples: np.ndarray, hz: np.ndarray, target: np.ndarray, at: np.ndarray)
     gaps = np.diff(centre, prepend=-PLAIN, append=len(samples) + PLAIN).clip(max=LONGEST)
     frame = np.minimum(centre // HOP, len(hz) - 1)
     closer = np.where(voiced & (hz[frame] > 0), hz[frame] / 2 ** target[frame], 1.0)
-    spots = _spots(at)
-    padded, out = np.pad(samples, LONGEST + 1), np.zeros(len(spots) + 2 * LONGEST, np.float32)
+    padded, out = np.pad(samples, LONGEST + 1), np.zeros(len(at) * HOP + 2 * LONGEST, np.float32)
+    middles, spots = (np.arange(len(at)) + 0.5) * HOP, (at + 0.5) * HOP
     place, before = 0.0, -1
-    while place < len(spots):
-        which = _nearest(centre, spots[int(place)])
+    while place < len(at) * HOP:
+        beyond = place - min(max(place, middles[0]), middles[-1])
+        which = _nearest(centre, np.interp(place, middles, spots) + beyond)
         left, right = gaps[which : which + 2]
         bell = np.concatenate((np.hanning(2 * left + 1)[:left], np.hanning(2 * right + 1)[right:]))
         grain = bell * padded[centre[which] + LONGEST + 1 - left : centre[which] + LONGEST + right + 2]
@@ -89,12 +90,6 @@ def lay(samples: np.ndarray, hz: np.ndarray, target: np.ndarray, at: np.ndarray)
         place += closer[which] * right
         before = which
     return out[LONGEST:-LONGEST]
-
-
-def _spots(at: np.ndarray) -> np.ndarray:
-    """Frames (m,) of the source -> the sample of the source (m HOP,) that each sample of the result is at."""
-    middles, samples = (np.arange(len(at)) + 0.5) * HOP, np.arange(len(at) * HOP)
-    return np.interp(samples, middles, (at + 0.5) * HOP) + samples - samples.clip(middles[0], middles[-1])
 
 
 def _nearest(centre: np.ndarray, spot: float) -> int:

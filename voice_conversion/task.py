@@ -24,8 +24,8 @@ class VoiceTask(Task):
     spoken: EmotionCurve = Field(NEUTRAL, description="the emotion that the recording has")
     tempo: Literal["auto", "keep"] = Field("auto", description="whether the emotion changes the pace")
     steps: int = Field(10, ge=1, le=200, description="of the diffusion")
-    solver: Literal["ml", "em", "pf"] = Field("ml", description="of the diffusion")
-    guidance: float = Field(1.5, ge=0, le=5, description="how strictly the network follows the emotion; 1 is unguided")
+    solver: Literal["ml", "em", "pf"] = Field("pf", description="of the diffusion")
+    guidance: float = Field(2.5, ge=0, le=5, description="how strictly the network follows the emotion; 1 is unguided")
     vocoder: str = Field(
         "recording",
         description='what sounds: the "recording", filtered; the model\'s "network"; or a checkpoint with a HiFi-GAN',

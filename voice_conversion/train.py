@@ -1,4 +1,4 @@
-"""``affekt train voice --set stage=encoder|decoder|vocoder``: each stage resumes in OUT, which keeps the features.
+"""``affekt train voice --set stage=encoder|decoder|vocoder|dial``: each stage resumes in OUT, which keeps the features.
 
 ``stage=finetune`` takes a folder of one person's recordings as ``--data`` and adapts the shipped networks to it.
 """
@@ -18,8 +18,11 @@ from voice_conversion import corpus as recordings
 from voice_conversion.average_voice import AverageVoice, SpokenCrops, dictionary, unit_labels
 from voice_conversion.clock import Clock
 from voice_conversion.corpus import Corpus
+from voice_conversion.dial import FILE, TRIED, Dial, heard, turns
 from voice_conversion.emoreg import training
 from voice_conversion.emoreg.score import Score
+from voice_conversion.judge import Judge
+from voice_conversion.pipeline import VoiceGenerator
 from voice_conversion.prosody import Prosody, shifts
 from voice_conversion.speaker import SpeakerEncoder
 from voice_conversion.vocoder import Vocoder
@@ -27,18 +30,20 @@ from voice_conversion.vocoder_training import Crops, VocoderTraining
 from voice_conversion.vocoder_training import validate as validate_vocoder
 
 log = logging.getLogger(__name__)
-MINUTES = {"encoder": 8.0, "decoder": 30.0, "vocoder": 30.0, "finetune": 5.0}
+MINUTES = {"encoder": 8.0, "decoder": 30.0, "vocoder": 30.0, "dial": 0.0, "finetune": 5.0}
 
 
 class Settings(BaseModel):
     """What ``--set`` may change."""
 
     model_config = ConfigDict(extra="forbid")
-    stage: Literal["encoder", "decoder", "vocoder", "finetune"]
+    stage: Literal["encoder", "decoder", "vocoder", "dial", "finetune"]
     seed: int = 0
     conditioner: str = "direction"
     speaker: str = "speaker-encoder"  # checkpoint
     start: str = "voice-compact"  # checkpoint that fine-tuning begins with, and that learned units are heard by
+    judge: str = "voice-judge"  # that the dial is fitted with
+    files: int = 6  # recordings that the dial is fitted on
     units: int = 0  # learned units in the place of phones, for recordings without an alignment
 
 
@@ -96,6 +101,18 @@ def vocoder(corpus: Corpus, out: Path, minutes: float, settings: Settings) -> No
     model.half().save_pretrained(out / "checkpoint" / "vocoder")
 
 
+def dial(corpus: Corpus, out: Path, minutes: float, settings: Settings) -> None:
+    """What intensity means, heard in ``files`` neutral readings of validation speakers; minutes do not matter."""
+    place = out / "checkpoint"
+    (place / FILE).unlink(missing_ok=True)
+    speaks = VoiceGenerator.load([str(place), settings.speaker])
+    judge = checkpoints.load(settings.judge, Judge).float().eval()
+    valid = [c for c in corpus.clips if c.part == "valid" and c.group != "aligned" and c.emotion == "neutral"]
+    shares = heard(corpus, turns(valid, np.random.default_rng(settings.seed))[: settings.files], speaks, judge)
+    log.info("heard at strengths %s: %s", TRIED, shares.round(3).tolist())
+    Dial.fit(TRIED, shares).save(place)
+
+
 def finetune(corpus: Corpus, out: Path, minutes: float, settings: Settings) -> None:
     """The shipped networks on one person's recordings: half the minutes each for decoder and vocoder.
 
@@ -125,5 +142,5 @@ def train(data: Path, out: Path, minutes: float | None = None, settings: dict[st
     torch.manual_seed(chosen.seed)
     read = recordings.own if chosen.stage == "finetune" else recordings.build
     corpus = read(Path(data), out / "corpus")
-    stage = {"encoder": encoder, "decoder": decoder, "vocoder": vocoder, "finetune": finetune}[chosen.stage]
-    stage(corpus, out, MINUTES[chosen.stage] if minutes is None else minutes, chosen)
+    stages = {"encoder": encoder, "decoder": decoder, "vocoder": vocoder, "dial": dial, "finetune": finetune}
+    stages[chosen.stage](corpus, out, MINUTES[chosen.stage] if minutes is None else minutes, chosen)

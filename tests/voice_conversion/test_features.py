@@ -57,3 +57,10 @@ def test_loudness_counts_the_loud_frames_alone():
 def test_a_track_is_filled_between_voices():
     np.testing.assert_allclose(features.filled(np.array([0, 128.0, 0, 512.0, 0])), [7, 7, 8, 9, 9])
     np.testing.assert_allclose(features.filled(np.zeros(3)), np.log2(120.0))
+
+
+def test_a_pitch_is_tracked_in_blocks_as_in_one(monkeypatch):
+    samples = features.cut(voice(1.5))
+    whole = features.track(samples)
+    monkeypatch.setattr(features, "BLOCK", 7)
+    assert np.array_equal(features.track(samples), whole)

@@ -17,7 +17,7 @@ SMALL = dict(channels=16, rates=(8, 8, 2, 2), kernels=(16, 16, 4, 4), residual=(
 
 def published(model: HiFiGAN) -> dict:
     """A state dict as it is published: each weight as a direction and a length."""
-    for name, layer in list(model.named_modules()):
+    for layer in list(model.modules()):
         if isinstance(layer, nn.Conv1d | nn.ConvTranspose1d):
             nn.utils.weight_norm(layer)
             layer.weight_g.data *= 1.7

@@ -75,6 +75,21 @@ def test_long_recordings_come_in_phrases_that_fit_together(speaks, monkeypatch):
     assert max(jumps[end - 3 : end + 3].max() for end in ends) <= np.quantile(jumps, 0.9999)
 
 
+@pytest.mark.slow
+def test_a_long_recording_takes_little_more_than_its_samples(speaks):
+    import tracemalloc
+
+    peaks = []
+    for seconds in (20.0, 40.0):
+        samples = voice(seconds)
+        tracemalloc.start()
+        for _ in speaks.stream(samples, HAPPY, steps=1):
+            pass
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] - peaks[0] < 48 * 20 * RATE  # bytes: a few arrays of the recording, nothing of the networks
+
+
 def test_cuts_are_made_where_it_is_quiet():
     quiet = np.concatenate([np.full(500 * 256, 0.1), np.full(20 * 256, 0.001), np.full(900 * 256, 0.1)])
     cuts = pipeline.quiet_cuts(quiet.astype(np.float32))

@@ -8,6 +8,8 @@ from speech import voice, write_data
 
 from gen import media
 from gen.emotion.spec import EmotionCurve
+from voice_conversion import dial
+from voice_conversion import train as training
 from voice_conversion.features import RATE
 from voice_conversion.pipeline import SPEAKER, VoiceGenerator
 from voice_conversion.train import train
@@ -32,6 +34,17 @@ def test_stages_make_a_checkpoint_that_speaks(made):
     log = (made / "out" / "log.jsonl").read_text()
     assert all(f'"stage": "{stage}"' in log for stage in ("encoder", "decoder", "vocoder"))
     assert "valid_untold" in log and "valid_distance" in log
+
+
+@pytest.mark.slow
+def test_a_dial_is_fitted_to_what_a_judge_hears(made, monkeypatch):
+    for module in (dial, training):
+        monkeypatch.setattr(module, "TRIED", (0.0, 1.0))
+    train(made / "data", made / "out", 0, {"stage": "dial", "files": "1"})
+    place = made / "out" / "checkpoint"
+    strengths = dial.Dial.load(place).strengths
+    assert (place / dial.FILE).is_file() and strengths[0] == 0 and (np.diff(strengths) >= -1e-9).all()
+    (place / dial.FILE).unlink()
 
 
 @pytest.mark.slow
