@@ -15,7 +15,7 @@ import gradio as gr
 from apps import explore, form, picker
 from apps.rendering import PICTURE, SOUND, VIDEO, Renderer, Result, name, said
 from gen import registry
-from gen.emotion.describe import describe
+from gen.emotion.describe import describe as told
 from gen.errors import InputError
 from gen.jobs.schema import Task, parse_task
 from gen.media import MIDI
@@ -105,18 +105,18 @@ def build(device: str = "auto") -> gr.Blocks:
                 tabs.append(Tab(kind, layout, renderer))
         with gr.Tab("Explore", id="explore") as last:
             explore.build(renderer, {tab.kind: tab for tab in tabs}, last.select)
-        gr.api(read_emotion, api_name="describe", api_description="What an emotion, a mix, a point or a curve means.")
+        gr.api(describe, api_name="describe", api_description="What an emotion, a mix, a point or a curve means.")
     return page.queue(max_size=QUEUE, default_concurrency_limit=4)
 
 
-def read_emotion(emotion: str) -> str:
+def describe(emotion: str) -> str:
     """What an emotion, a mix, a point or a curve means, as JSON: its mix, its point, and how each generator reads it.
 
     Args:
         emotion: such as "happy 0.7 + surprise 0.3 @ 1.2", "v=0.6 a=-0.3" or "0: sad, 8: happy"
     """
     with said():
-        return json.dumps(describe(picker.parse(emotion)))
+        return json.dumps(told(picker.parse(emotion)))
 
 
 class Tab:
@@ -168,10 +168,12 @@ class Tab:
 
     def _events(self) -> None:
         title = self.form.kind
-        call = self._callable(self._render, f"Render a {title} task; gives a summary and the files.", progress=True)
+        call = self._callable(
+            self._render, title, f"Render a {title} task; gives a summary and the files.", progress=True
+        )
         self.go.click(call, self.inputs, self.outputs, api_name=title, show_progress_on=self.summary, **DEVICE)
         self.halt.click(self.renderer.stop, None, self.summary, queue=False, api_visibility="private")
-        save = self._callable(self._save, f"A {title} task as a YAML job file.")
+        save = self._callable(self._save, f"{title}_job", f"A {title} task as a YAML job file.")
         self.save.click(save, self.inputs, [self.job, self.job_file], api_name=f"{title}_job", queue=False)
         loaded = [*self.picker, *self.fields, self.summary]
         self.load.upload(self._load, self.load, loaded, api_visibility="private", queue=False)
@@ -237,8 +239,8 @@ class Tab:
             task, note = form.from_yaml(path, self.kind)
             return self._filled(task, note)
 
-    def _callable(self, call: Callable, doc: str, progress: bool = False) -> Callable:
-        """``call`` with a parameter for each field, so that the API and MCP have their names."""
+    def _callable(self, call: Callable, name: str, doc: str, progress: bool = False) -> Callable:
+        """``call`` under a name and with a parameter for each field, as the API and MCP show it."""
         names = ["emotion", *(place.name for place in self.form.places)]
         plain = inspect.Parameter.POSITIONAL_OR_KEYWORD
         parameters = [inspect.Parameter(name, plain) for name in names]
@@ -251,7 +253,7 @@ class Tab:
             values = values[:-1] if progress else values
             return call(*values[:-1], request=values[-1], **given)
 
-        named.__name__ = call.__name__.strip("_")
+        named.__name__ = name
         named.__signature__ = inspect.Signature(parameters)
         named.__annotations__ = {"request": gr.Request}
         rows = [f"    {place.name}: {place.info}" for place in self.form.places]
