@@ -6,10 +6,10 @@ PIP := $(BIN)/pip --quiet --quiet --disable-pip-version-check --no-input
 .PHONY: demo pictures test lint bench clean
 
 demo: .venv/installed
-	@date +%s > out.start
+	@date +%s > .venv/started
 	@$(BIN)/affekt render examples/showcase.yaml --out out
 	@$(BIN)/affekt page out --title "Affekt: one emotion, three arts"
-	@echo "rendered in $$(( $$(date +%s) - $$(cat out.start) )) seconds"; rm out.start
+	@echo "rendered in $$(( $$(date +%s) - $$(cat .venv/started) )) seconds"
 	@echo
 	@sed '/^#/!q; s/^# \{0,1\}//' examples/showcase.yaml
 

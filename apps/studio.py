@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 MOTTO = "One emotion, three arts. What you make here says, in the file, that a machine made it."
 LARGEST = "200mb"
 QUEUE = 20  # waiting renderings; more are turned away
+HEARD = {"audio", "source", "speech"}  # fields whose recording is as long as the timeline
 ASSETS = Path(__file__).parent / "assets"
 LIGHT = "() => document.body.classList.remove('dark')"  # the plane's colours are made for paper
 DEVICE = {"concurrency_id": "device", "concurrency_limit": 1}  # one rendering at a time, whatever its tab
@@ -177,13 +178,16 @@ class Tab:
         self.save.click(save, self.inputs, [self.job, self.job_file], api_name=f"{title}_job", queue=False)
         loaded = [*self.picker, *self.fields, self.summary]
         self.load.upload(self._load, self.load, loaded, api_visibility="private", queue=False)
+        fields = dict(zip((place.name for place in self.form.places), self.fields, strict=True))
+        quiet = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
         if isinstance(self.layout.span, str):
-            slider = self.fields[[place.name for place in self.form.places].index(self.layout.span)]
-            slider.release(picker.guarded(self._spanned), [self.picker.plane, slider], list(self.picker),
-                           api_visibility="private", queue=False, show_progress="hidden")  # fmt: skip
-        for button, fields in self.examples:
-            button.click(lambda fields=fields: self._filled(fields), None, loaded, queue=False,
-                         api_visibility="private")  # fmt: skip
+            slider = fields[self.layout.span]
+            slider.release(picker.guarded(self._spanned), [self.picker.plane, slider], list(self.picker), **quiet)
+        for heard in sorted(HEARD & fields.keys()):
+            spoken = [self.picker.plane, fields[heard]]
+            fields[heard].change(picker.guarded(self._as_long_as), spoken, list(self.picker), **quiet)
+        for button, given in self.examples:
+            button.click(lambda given=given: self._filled(given), None, loaded, queue=False, api_visibility="private")
 
     def _examples(self) -> list[tuple[gr.Button, dict]]:
         """Buttons that fill the form; nothing is rendered or fetched for them."""
@@ -209,6 +213,16 @@ class Tab:
 
     def _spanned(self, plane: dict, span: float) -> tuple:
         return self.show(picker.keyframes(plane, self.layout.unit), plane.get("selected") or 0, float(span))
+
+    def _as_long_as(self, plane: dict, sound: str | None) -> tuple:
+        """The timeline becomes as long as a recording, where that can be told without decoding it."""
+        import soundfile
+
+        try:
+            seconds = soundfile.info(sound).duration if sound else 0.0
+        except soundfile.LibsndfileError:
+            seconds = 0.0
+        return self._spanned(plane, seconds) if seconds else (gr.skip(),) * len(self.picker)
 
     def _render(self, emotion: str, *values, request: gr.Request, progress: gr.Progress) -> tuple:
         with said():
