@@ -7,13 +7,16 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Any, NamedTuple
 
 import gradio as gr
 
 from apps import explore, form, picker
 from apps.rendering import PICTURE, SOUND, VIDEO, Renderer, Result, name, said
+from apps.theme import LIGHT, theme
 from gen import registry
 from gen.emotion.describe import describe as told
 from gen.errors import InputError
@@ -27,7 +30,6 @@ LARGEST = "200mb"
 QUEUE = 20  # waiting renderings; more are turned away
 HEARD = {"audio", "source", "speech"}  # fields whose recording is as long as the timeline
 ASSETS = Path(__file__).parent / "assets"
-LIGHT = "() => document.body.classList.remove('dark')"  # the plane's colours are made for paper
 DEVICE = {"concurrency_id": "device", "concurrency_limit": 1}  # one rendering at a time, whatever its tab
 
 
@@ -305,22 +307,6 @@ def drawn(score: str | None) -> str | None:
     return str(path)
 
 
-def theme() -> gr.themes.Base:
-    """Ink on paper, gold where something moves; no font is fetched from elsewhere."""
-    ink, paper, line, gold = "#22303c", "#faf8f4", "#e6dfd3", "#c77d0a"
-    fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
-    return gr.themes.Base(**fonts, primary_hue="amber", neutral_hue="stone", radius_size="md").set(
-        body_background_fill=paper, body_text_color=ink, block_background_fill="white", block_border_color=line,
-        block_border_width="1px", block_label_background_fill="white", block_label_text_color="#66727d",
-        block_label_border_width="0px", block_title_text_color=ink, block_title_text_weight="600",
-        block_info_text_color="#7a848d", input_background_fill="#fdfcfa", input_border_color=line,
-        slider_color=gold, button_primary_background_fill=ink, button_primary_background_fill_hover="#3a4f61",
-        button_primary_text_color="white", button_secondary_background_fill="white",
-        button_secondary_background_fill_hover="#f3eee4", button_secondary_border_color=line,
-        color_accent_soft="#f7ecd8", button_border_width="1px", color_accent=gold, loader_color=gold,
-    )  # fmt: skip
-
-
 def launch(
     folder: Path | None = None, *, port: int | None = None, lan: bool = False, mcp: bool = False,
     browser: bool = False, device: str = "auto", wait: bool = True, largest: str = LARGEST,
@@ -342,5 +328,11 @@ def launch(
         raise InputError(f"Port {port} is in use: give another one with --port.") from error
     log.info("the studio is at %s (stop it with Ctrl-C)", url)
     if wait:
+        Thread(target=warm_up, daemon=True).start()
         page.block_thread()
     return page, url
+
+
+def warm_up() -> None:
+    """Import what every rendering needs, while someone looks at the page."""
+    import_module("diffusers.models.modeling_utils")
