@@ -3,12 +3,18 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/pip --quiet --quiet --disable-pip-version-check --no-input
 
-.PHONY: demo test lint bench clean
+.PHONY: demo pictures test lint bench clean
 
 demo: .venv/installed
-	@start=$$(date +%s); $(BIN)/affekt render examples/showcase.yaml --out out && $(BIN)/affekt page out --title "Affekt: one emotion, three arts" && echo "rendered in $$(( $$(date +%s) - start )) seconds"
+	@date +%s > .venv/started
+	@$(BIN)/affekt render examples/showcase.yaml --out out
+	@$(BIN)/affekt page out --title "Affekt: one emotion, three arts"
+	@echo "rendered in $$(( $$(date +%s) - $$(cat .venv/started) )) seconds"
 	@echo
 	@sed '/^#/!q; s/^# \{0,1\}//' examples/showcase.yaml
+
+pictures: demo
+	$(BIN)/python benchmarks/pictures.py out examples/pictures
 
 test: .venv/developing
 	$(BIN)/python -m pytest -q

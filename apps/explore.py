@@ -40,8 +40,9 @@ def build(renderer: Renderer, tabs: Mapping[str, "Tab"], opened: Callable) -> No
     strip, state = gr.HTML(), gr.Files(label="Files of the strip", interactive=False, visible=False)
     halt.click(renderer.stop, None, strip, queue=False, api_visibility="private")
     for kind, tab in tabs.items():
-        call = tab._callable(_strip(renderer, tab), f"Render a {kind} task at five intensities.", progress=True)
-        buttons[kind].click(call, tab.inputs, [strip, state], api_name=f"{kind}_strip", concurrency_id="device")
+        title, does = f"{kind}_strip", f"Render a {kind} task at five intensities."
+        call = tab._callable(_strip(renderer, tab), title, does, progress=True)
+        buttons[kind].click(call, tab.inputs, [strip, state], api_name=title, concurrency_id="device")
 
 
 def explore(emotion: str) -> tuple:

@@ -7,15 +7,18 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Any, NamedTuple
 
 import gradio as gr
 
 from apps import explore, form, picker
 from apps.rendering import PICTURE, SOUND, VIDEO, Renderer, Result, name, said
+from apps.theme import LIGHT, theme
 from gen import registry
-from gen.emotion.describe import describe
+from gen.emotion.describe import describe as told
 from gen.errors import InputError
 from gen.jobs.schema import Task, parse_task
 from gen.media import MIDI
@@ -25,8 +28,8 @@ log = logging.getLogger(__name__)
 MOTTO = "One emotion, three arts. What you make here says, in the file, that a machine made it."
 LARGEST = "200mb"
 QUEUE = 20  # waiting renderings; more are turned away
+HEARD = {"audio", "source", "speech"}  # fields whose recording is as long as the timeline
 ASSETS = Path(__file__).parent / "assets"
-LIGHT = "() => document.body.classList.remove('dark')"  # the plane's colours are made for paper
 DEVICE = {"concurrency_id": "device", "concurrency_limit": 1}  # one rendering at a time, whatever its tab
 
 
@@ -105,18 +108,18 @@ def build(device: str = "auto") -> gr.Blocks:
                 tabs.append(Tab(kind, layout, renderer))
         with gr.Tab("Explore", id="explore") as last:
             explore.build(renderer, {tab.kind: tab for tab in tabs}, last.select)
-        gr.api(read_emotion, api_name="describe", api_description="What an emotion, a mix, a point or a curve means.")
+        gr.api(describe, api_name="describe", api_description="What an emotion, a mix, a point or a curve means.")
     return page.queue(max_size=QUEUE, default_concurrency_limit=4)
 
 
-def read_emotion(emotion: str) -> str:
+def describe(emotion: str) -> str:
     """What an emotion, a mix, a point or a curve means, as JSON: its mix, its point, and how each generator reads it.
 
     Args:
         emotion: such as "happy 0.7 + surprise 0.3 @ 1.2", "v=0.6 a=-0.3" or "0: sad, 8: happy"
     """
     with said():
-        return json.dumps(describe(picker.parse(emotion)))
+        return json.dumps(told(picker.parse(emotion)))
 
 
 class Tab:
@@ -168,20 +171,25 @@ class Tab:
 
     def _events(self) -> None:
         title = self.form.kind
-        call = self._callable(self._render, f"Render a {title} task; gives a summary and the files.", progress=True)
+        call = self._callable(
+            self._render, title, f"Render a {title} task; gives a summary and the files.", progress=True
+        )
         self.go.click(call, self.inputs, self.outputs, api_name=title, show_progress_on=self.summary, **DEVICE)
         self.halt.click(self.renderer.stop, None, self.summary, queue=False, api_visibility="private")
-        save = self._callable(self._save, f"A {title} task as a YAML job file.")
+        save = self._callable(self._save, f"{title}_job", f"A {title} task as a YAML job file.")
         self.save.click(save, self.inputs, [self.job, self.job_file], api_name=f"{title}_job", queue=False)
         loaded = [*self.picker, *self.fields, self.summary]
         self.load.upload(self._load, self.load, loaded, api_visibility="private", queue=False)
+        fields = dict(zip((place.name for place in self.form.places), self.fields, strict=True))
+        quiet = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
         if isinstance(self.layout.span, str):
-            slider = self.fields[[place.name for place in self.form.places].index(self.layout.span)]
-            slider.release(picker.guarded(self._spanned), [self.picker.plane, slider], list(self.picker),
-                           api_visibility="private", queue=False, show_progress="hidden")  # fmt: skip
-        for button, fields in self.examples:
-            button.click(lambda fields=fields: self._filled(fields), None, loaded, queue=False,
-                         api_visibility="private")  # fmt: skip
+            slider = fields[self.layout.span]
+            slider.release(picker.guarded(self._spanned), [self.picker.plane, slider], list(self.picker), **quiet)
+        for heard in sorted(HEARD & fields.keys()):
+            spoken = [self.picker.plane, fields[heard]]
+            fields[heard].change(picker.guarded(self._as_long_as), spoken, list(self.picker), **quiet)
+        for button, given in self.examples:
+            button.click(lambda given=given: self._filled(given), None, loaded, queue=False, api_visibility="private")
 
     def _examples(self) -> list[tuple[gr.Button, dict]]:
         """Buttons that fill the form; nothing is rendered or fetched for them."""
@@ -207,6 +215,16 @@ class Tab:
 
     def _spanned(self, plane: dict, span: float) -> tuple:
         return self.show(picker.keyframes(plane, self.layout.unit), plane.get("selected") or 0, float(span))
+
+    def _as_long_as(self, plane: dict, sound: str | None) -> tuple:
+        """The timeline becomes as long as a recording, where that can be told without decoding it."""
+        import soundfile
+
+        try:
+            seconds = soundfile.info(sound).duration if sound else 0.0
+        except soundfile.LibsndfileError:
+            seconds = 0.0
+        return self._spanned(plane, seconds) if seconds else (gr.skip(),) * len(self.picker)
 
     def _render(self, emotion: str, *values, request: gr.Request, progress: gr.Progress) -> tuple:
         with said():
@@ -237,8 +255,8 @@ class Tab:
             task, note = form.from_yaml(path, self.kind)
             return self._filled(task, note)
 
-    def _callable(self, call: Callable, doc: str, progress: bool = False) -> Callable:
-        """``call`` with a parameter for each field, so that the API and MCP have their names."""
+    def _callable(self, call: Callable, name: str, doc: str, progress: bool = False) -> Callable:
+        """``call`` under a name and with a parameter for each field, as the API and MCP show it."""
         names = ["emotion", *(place.name for place in self.form.places)]
         plain = inspect.Parameter.POSITIONAL_OR_KEYWORD
         parameters = [inspect.Parameter(name, plain) for name in names]
@@ -251,7 +269,7 @@ class Tab:
             values = values[:-1] if progress else values
             return call(*values[:-1], request=values[-1], **given)
 
-        named.__name__ = call.__name__.strip("_")
+        named.__name__ = name
         named.__signature__ = inspect.Signature(parameters)
         named.__annotations__ = {"request": gr.Request}
         rows = [f"    {place.name}: {place.info}" for place in self.form.places]
@@ -289,22 +307,6 @@ def drawn(score: str | None) -> str | None:
     return str(path)
 
 
-def theme() -> gr.themes.Base:
-    """Ink on paper, gold where something moves; no font is fetched from elsewhere."""
-    ink, paper, line, gold = "#22303c", "#faf8f4", "#e6dfd3", "#c77d0a"
-    fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
-    return gr.themes.Base(**fonts, primary_hue="amber", neutral_hue="stone", radius_size="md").set(
-        body_background_fill=paper, body_text_color=ink, block_background_fill="white", block_border_color=line,
-        block_border_width="1px", block_label_background_fill="white", block_label_text_color="#66727d",
-        block_label_border_width="0px", block_title_text_color=ink, block_title_text_weight="600",
-        block_info_text_color="#7a848d", input_background_fill="#fdfcfa", input_border_color=line,
-        slider_color=gold, button_primary_background_fill=ink, button_primary_background_fill_hover="#3a4f61",
-        button_primary_text_color="white", button_secondary_background_fill="white",
-        button_secondary_background_fill_hover="#f3eee4", button_secondary_border_color=line,
-        color_accent_soft="#f7ecd8", button_border_width="1px", color_accent=gold, loader_color=gold,
-    )  # fmt: skip
-
-
 def launch(
     folder: Path | None = None, *, port: int | None = None, lan: bool = False, mcp: bool = False,
     browser: bool = False, device: str = "auto", wait: bool = True, largest: str = LARGEST,
@@ -326,5 +328,11 @@ def launch(
         raise InputError(f"Port {port} is in use: give another one with --port.") from error
     log.info("the studio is at %s (stop it with Ctrl-C)", url)
     if wait:
+        Thread(target=warm_up, daemon=True).start()
         page.block_thread()
     return page, url
+
+
+def warm_up() -> None:
+    """Import what every rendering needs, while someone looks at the page."""
+    import_module("diffusers.models.modeling_utils")

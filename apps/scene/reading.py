@@ -5,6 +5,7 @@ in a process of its own, since it keeps a state that would make a second reading
 """
 
 import ctypes
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -24,7 +25,9 @@ def read_aloud(text: str, voice: str = "en") -> tuple[np.ndarray, int]:
     if find_spec("espeakng_loader") is None:
         wish = 'run `pip install -e ".[tts]"`, or give a recording (audio) in place of the text'
         raise InputError(f"a text is read aloud by an extra that is not installed: {wish}")
-    done = subprocess.run([sys.executable, "-m", "apps.scene.reading", voice], input=text.encode(), capture_output=True)
+    command = [sys.executable, "-m", "apps.scene.reading", voice]
+    here = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, input=text.encode(), capture_output=True, env=here)
     if done.returncode:
         raise InputError(f"eSpeak NG fails to read the text ({done.stderr[-200:].decode()}): give a recording (audio)")
     rate, samples = int.from_bytes(done.stdout[:4], "little"), np.frombuffer(done.stdout[4:], np.int16)

@@ -118,6 +118,7 @@ def test_an_example_of_each_art(page, kind, title, start):
     page.get_by_role("tab", name=title).click()
     page.get_by_role("button", name=start).filter(visible=True).click()
     page.locator("[role=tabpanel]:visible .waveform-container, [role=tabpanel]:visible canvas").first.wait_for()
+    page.wait_for_selector(".time:visible text:text-is('3 s')")  # the timeline is as long as the recording
     page.locator(f"#{kind}-render").click()
     page.wait_for_function(f"document.querySelector('#{kind}-result textarea').value.includes('made in')")
     if kind != "voice":
