@@ -18,7 +18,8 @@ from talking_head.face.basis import FaceBasis
 from talking_head.lips import SPEECH
 from talking_head.speaker import BLOCK, Motion, contact, loudness, sealed, steadied
 
-USUAL = 0.6  # head_motion at which heads move as they were drawn
+USUAL = 0.25  # head_motion at which heads move as drawn, which is little: who was filmed sat still for three seconds
+TREMBLE = 0.7  # frames that lips are smoothed over
 
 
 def felt(scale: float, steps: int) -> Tensor:
@@ -45,7 +46,7 @@ class DiceSpeaker:
         rows = torch.cat([log_mel(samples[at : at + BLOCK]) for at in range(0, max(1, len(samples)), BLOCK)])
         return self.from_rows(rows[: max(1, round(len(samples) / FRAME)) * ROWS], curve, **options)
 
-    def from_rows(self, rows, curve: EmotionCurve, *, seed: int = 0, head_motion: float = USUAL, blinks: bool = True,
+    def from_rows(self, rows, curve: EmotionCurve, *, seed: int = 0, head_motion: float = 0.6, blinks: bool = True,
                   emotion_scale: float = 1.0, steps: int = 8,
                   progress: Callable[[float], None] = lambda done: None) -> Motion:  # fmt: skip
         """:meth:`speak` for log-mel rows (4 n, 80) of a whole recording."""
@@ -78,7 +79,11 @@ class DiceSpeaker:
             yield Motion(self._met(made, part, level), self._turned(made), self._closed(part, level))
 
     def _met(self, made: np.ndarray, heard: Heard, level: np.ndarray) -> np.ndarray:
-        return sealed(steadied(made[:, :52]), self._closed(heard, level), self.basis)
+        """Coefficients (n, 52) without trembling, whose lips meet where they must."""
+        from scipy.ndimage import gaussian_filter1d
+
+        calm = gaussian_filter1d(made[:, :52], TREMBLE, axis=0, mode="nearest")
+        return sealed(steadied(calm), self._closed(heard, level), self.basis)
 
     def _closed(self, heard: Heard, level: np.ndarray) -> np.ndarray:
         return contact(heard.closed.numpy()) * (level > 0.05)

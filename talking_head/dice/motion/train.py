@@ -128,7 +128,11 @@ def train(data: Path, out: Path, minutes: float, settings: Settings) -> None:
     if settings.compile:
         model.compile(dynamic=True)
     run = Run("motion", Training(model, settings), out, minutes, settings.rate, settings.spread, settings.device)
-    ears = checkpoints.load(settings.teacher, SpeechEncoder, "speech")
+    known = checkpoints.load(settings.teacher, SpeechEncoder, "speech")
+    ears = SpeechEncoder(
+        **{name: v for name, v in known.config.items() if not name.startswith("_")}
+    )  # without its path
+    ears.load_state_dict(known.state_dict())
 
     def check() -> dict[str, float]:
         found = agreement(DiceMotion(model, ears, settings.device), clips)
