@@ -51,6 +51,7 @@ class Settings(BaseModel):
     speech_share: float = 0.18
     kl: float = 1e-4
     frozen: bool = False  # keep the prior's decoder as it is, as published; otherwise it learns on
+    settle: int = 300  # batches that the last layer is fitted on at the end
     compile: bool = False
 
 
@@ -151,7 +152,7 @@ def speech_loss(models: nn.ModuleDict, data: Windows, measures: Measures, settin
 
 
 @torch.inference_mode()
-def settle(models: nn.ModuleDict, data: Windows, measures: Measures, batches: int = 300, pull: float = 1e-3) -> None:
+def settle(models: nn.ModuleDict, data: Windows, measures: Measures, batches: int, pull: float = 1e-3) -> None:
     """The last layer in closed form: least squares over what is to be learnt, pulled towards what it was.
 
     It is linear in what the decoder has found, so a change of expressions or of teachers needs no other training.
@@ -258,7 +259,7 @@ def train(data: Path, out: Path, minutes: float | None = None, settings: dict[st
     watched = [c for c in clips if c.part == "test"][::6]
     run.train(loss, lambda: agreement(speech, emote, watched))
     models.eval()
-    settle(models, windows, measures)
+    settle(models, windows, measures, chosen.settle)
     calibrate(speech, emote, learnt)
     export(flint, speech, emote, out / "checkpoint")
 
