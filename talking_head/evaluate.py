@@ -180,8 +180,8 @@ def evaluate(out: Path, settings: dict[str, str]) -> None:
     report = Report("Talking portraits", "Predicted motion against tracked truth, and rendered videos tracked again.")
     report.section(
         "Lips",
-        "Nothing here was trained on. `late` is the lag in frames at a clip's best agreement; `synced` the correlation at "
-        f"the best lag of at most {DRIFT} frames, since picture and sound of web clips are seldom exactly in step.",
+        "Nothing here was trained on. `late` is the lag in frames at a clip's best agreement; `synced` the correlation "
+        f"at the best lag of at most {DRIFT} frames: picture and sound of web clips are seldom exactly in step.",
     )
     report.table("Speech to motion", ["material", "part", "correlation", "synced", "late", "amplitude", "clips"],
                  lip_rows(generator, clips))  # fmt: skip

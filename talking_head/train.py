@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from gen import training
 from talking_head import corpus
-from talking_head.data import Windows
+from talking_head.data import Batch, Windows
 from talking_head.emote.expression import express
 from talking_head.emote.flint import Flint
 from talking_head.emote.model import Emote
@@ -50,6 +51,7 @@ class Settings(BaseModel):
     speech_share: float = 0.18
     kl: float = 1e-4
     frozen: bool = False  # keep the prior's decoder as it is, as published; otherwise it learns on
+    settle: int = 300  # batches that the last layer is fitted on at the end
     compile: bool = False
 
 
@@ -111,27 +113,66 @@ def encoder_loss(speech: SpeechEncoder, data: Windows) -> tuple[Tensor, dict]:
     return spoken, {"visemes": spoken}
 
 
-def speech_loss(models: nn.ModuleDict, data: Windows, measures: Measures, settings: Settings) -> tuple[Tensor, dict]:
-    """Half of the windows are heard neutral, half with a random emotion."""
+class Asked(NamedTuple):
+    """Windows, and what EMOTE is to make of them: half neutral, half with a random emotion."""
+
+    batch: Batch
+    given: dict[str, Tensor]  # of the conditioner
+    wanted: Tensor  # (b, t, 52)
+
+
+def asked(data: Windows, measures: Measures) -> Asked:
     batch = data.batch()
+    weights, intensity = data.emotions(len(batch.rows))
+    intensity = intensity * (torch.arange(len(intensity)) % 2)[:, None]
+    active = activity(batch.rows)
+    closed = torch.sigmoid((MET - measures.gap(batch.motion)) * 30) * (active > 0.5)
+    read = slice(len(closed) - len(batch.visemes), None)
+    closed[read] = torch.maximum(closed[read], shut(batch).clamp(max=1))
+    given = {"weights": weights, "vad": torch.zeros(*intensity.shape, 3), "intensity": intensity}
+    return Asked(batch, given, express(batch.motion, weights, intensity, active, closed))
+
+
+def shut(batch: Batch) -> Tensor:
+    """(v, t): how surely lips must meet where visemes are known."""
+    return (batch.visemes[..., CLOSED] - 0.3).clamp_min(0)
+
+
+def speech_loss(models: nn.ModuleDict, data: Windows, measures: Measures, settings: Settings) -> tuple[Tensor, dict]:
+    batch, given, wanted = asked(data, measures)
     read, emote = len(batch.visemes), models["emote"]
     features, logits = models["speech"](batch.rows)
     spoken = viseme_loss(logits[-read:], batch.visemes)
-    weights, intensity = data.emotions(len(batch.rows))
-    intensity = intensity * (torch.arange(len(intensity)) % 2)[:, None]
-    vad = torch.zeros(*intensity.shape, 3)
-    feeling = emote.emotion(weights=weights, vad=vad, intensity=intensity)
-    made = emote(features, feeling.tokens, batch.style).float()
-    active = activity(batch.rows)
-    closed = torch.sigmoid((MET - measures.gap(batch.motion)) * 30) * (active > 0.5)
-    shut = (batch.visemes[..., CLOSED] - 0.3).clamp_min(0)
-    closed[-read:] = torch.maximum(closed[-read:], shut.clamp(max=1))
-    wanted = express(batch.motion, weights, intensity, active, closed)
+    made = emote(features, emote.emotion(**given).tokens, batch.style).float()
     frame, sequence = measures.loss(made, wanted)
     gap = measures.gap(made[-read:])
-    meet = (shut * (F.relu(gap - 0.05).square() + F.relu(-0.5 - gap).square())).mean()
+    meet = (shut(batch) * (F.relu(gap - 0.05).square() + F.relu(-0.5 - gap).square())).mean()
     total = frame + sequence + 4 * meet + 0.5 * spoken
     return total, {"frame": frame, "sequence": sequence, "meet": meet, "visemes": spoken}
+
+
+@torch.inference_mode()
+def settle(models: nn.ModuleDict, data: Windows, measures: Measures, batches: int, pull: float = 1e-3) -> None:
+    """The last layer in closed form: least squares over what is to be learnt, pulled towards what it was.
+
+    It is linear in what the decoder has found, so a change of expressions or of teachers needs no other training.
+    """
+    emote, last, found = models["emote"], models["emote"].decoder.smooth, []
+    watch = last.register_forward_pre_hook(lambda module, given: found.append(given[0]))
+    size = last.weight[0].numel() + 1
+    gram, cross = torch.zeros(size, size, dtype=torch.float64), torch.zeros(size, 52, dtype=torch.float64)
+    for _ in range(batches):
+        batch, given, wanted = asked(data, measures)
+        made = emote(models["speech"](batch.rows)[0], emote.emotion(**given).tokens, batch.style)
+        near = F.pad(found.pop(), (2, 2)).unfold(2, 5, 1).transpose(1, 2).flatten(2)[:, : made.shape[1]]
+        near = torch.cat((near, torch.ones_like(near[..., :1])), -1).flatten(0, 1)
+        gram += (near.T @ near).double()
+        cross += (near.T @ (wanted - made).flatten(0, 1)).double()
+    watch.remove()
+    even = pull * gram.diagonal().mean() * torch.eye(size, dtype=torch.float64)
+    change = torch.linalg.solve(gram + even, cross).T.float() / emote.gain[:, None]
+    last.weight += change[:, :-1].view_as(last.weight)
+    last.bias += change[:, -1]
 
 
 class Run(training.Run):
@@ -218,6 +259,7 @@ def train(data: Path, out: Path, minutes: float | None = None, settings: dict[st
     watched = [c for c in clips if c.part == "test"][::6]
     run.train(loss, lambda: agreement(speech, emote, watched))
     models.eval()
+    settle(models, windows, measures, chosen.settle)
     calibrate(speech, emote, learnt)
     export(flint, speech, emote, out / "checkpoint")
 

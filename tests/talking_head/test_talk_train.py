@@ -31,7 +31,7 @@ def material(tmp_path_factory):
 def trained(material, tmp_path_factory):
     out = tmp_path_factory.mktemp("run")
     torch.manual_seed(0)
-    train(material, out, 0.12, {"size": "tiny"})
+    train(material, out, 0.12, {"size": "tiny", "settle": "4"})
     return out
 
 
@@ -91,7 +91,7 @@ def test_training_learns_and_its_checkpoint_speaks(trained):
 @pytest.mark.slow
 def test_training_goes_on_where_it_stopped(trained, material):
     before = torch.load(trained / "emote.pt", weights_only=True)["step"]
-    train(material, trained, 0.15, {"size": "tiny"})
+    train(material, trained, 0.15, {"size": "tiny", "settle": "4"})
     assert torch.load(trained / "emote.pt", weights_only=True)["step"] > before
 
 
