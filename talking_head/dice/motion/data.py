@@ -26,7 +26,7 @@ from talking_head.face.basis import FaceBasis
 from talking_head.train import MET, Measures, activity
 from talking_head.train import prepared as corpus_of
 
-SHARES = {"grid": 9, "facegood": 3, "aligned": 4}  # of a batch of 16
+SHARES = {"grid": 12, "aligned": 4}  # of a batch of 16
 FILES = {"grid": "grid_s1", "facegood": "facegood", "other": "other_clips"}
 SPARED = 4  # every so manieth spoken line is taken
 VERSIONS = 2  # of a training recording: as it is, and as another throat and room would give it
@@ -83,7 +83,7 @@ def prepared(data: Path, out: Path, teacher: str) -> list[Clip]:
                          for cls, part in ((SpeechEncoder, "speech"), (Emote, "emote")))  # fmt: skip
         known = [c for c in corpus_of(data, out) if c.part == "train" or c.source == "grid"]
         lines = [c for c in known if c.source == "aligned" and c.part == "train"][::SPARED]
-        found = listened([c for c in known if c.source in ("grid", "facegood")] + lines, data, speech, emote)
+        found = listened([c for c in known if c.source == "grid"] + lines, data, speech, emote)
         facts = [[c.name, c.source, c.part, *c.features.shape[:2]] for c in found]
         flat = {key: [getattr(c, key) for c in found] for key in STACKS}
         flat["features"] = [x.reshape(-1, x.shape[-1]) for x in flat["features"]]
@@ -99,13 +99,11 @@ def prepared(data: Path, out: Path, teacher: str) -> list[Clip]:
     return made
 
 
-def measured(data: Path) -> dict[str, np.ndarray]:
-    """For each source, which features (55,) it tells: FACEGOOD's rig has no brows, spoken lines only lips."""
-    found = {"grid": np.ones(FEATURES, bool), "facegood": np.zeros(FEATURES, bool), "aligned": np.zeros(FEATURES, bool)}
-    with np.load(data / MOTION / "facegood.npz", allow_pickle=False) as file:
-        found["facegood"][:52] = file["valid"]
-    found["aligned"][:52] = MOUTH
-    return found
+def measured() -> dict[str, np.ndarray]:
+    """For each source, which features (55,) it tells: spoken lines only lips."""
+    lips_alone = np.zeros(FEATURES, bool)
+    lips_alone[:52] = MOUTH
+    return {"grid": np.ones(FEATURES, bool), "aligned": lips_alone}
 
 
 class Batch(NamedTuple):

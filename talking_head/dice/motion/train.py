@@ -123,7 +123,7 @@ def train(data: Path, out: Path, minutes: float, settings: Settings) -> None:
     out.mkdir(parents=True, exist_ok=True)
     clips = prepared(data, out, settings.teacher)
     model = MotionDenoiser(**sizes(settings.size, settings.conditioner, clips[0].features.shape[-1]))
-    windows = Windows(clips, measured(data), settings.seed)
+    windows = Windows(clips, measured(), settings.seed)
     settle(model, windows)
     if settings.compile:
         model.compile(dynamic=True)

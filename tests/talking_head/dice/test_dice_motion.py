@@ -241,13 +241,13 @@ def clips(folder, teacher, tmp_path_factory):
 
 def test_clips_are_read_with_what_is_known_of_them(folder, clips):
     by = {clip.source: clip for clip in clips}
-    assert by.keys() == {"grid", "facegood", "aligned"}
+    assert by.keys() == {"grid", "aligned"}
     grid = [c for c in clips if c.source == "grid"]
     assert len(grid) == 40 and {c.part for c in grid} == {"train", "test"}
     assert {c.features.shape for c in grid} == {(75, 1, HEARS), (75, 2, HEARS)}  # held-out ones as they are
     assert np.abs(grid[0].motion[:, 52:].mean(0)).max() < 1e-3 and grid[0].motion[:, 52:].std() > 0.02
-    known = data.measured(folder)
-    assert not known["facegood"][:14].any() and known["grid"].all() and not known["aligned"][52:].any()
+    known = data.measured()
+    assert known["grid"].all() and not known["aligned"][52:].any()
     batch = data.Windows(clips, known, 0)()
     assert batch.motion.shape == (16, 64, 55) and batch.features.shape == (16, 64, HEARS)
     assert torch.allclose(batch.weights.sum(-1), torch.ones(16, 64))
@@ -259,7 +259,7 @@ def test_clips_are_read_with_what_is_known_of_them(folder, clips):
 def test_motion_is_learnt(folder, clips):
     torch.manual_seed(0)
     model = MotionDenoiser(**sizes("tiny", "label", HEARS))
-    windows = data.Windows(clips, data.measured(folder), 0)
+    windows = data.Windows(clips, data.measured(), 0)
     settle(model, windows, 10)
     training = Training(model, Settings(size="tiny"))
     optimiser = torch.optim.AdamW(training.parameters(), 5e-3)
