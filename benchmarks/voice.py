@@ -20,9 +20,9 @@ from voice_conversion.pipeline import SPEAKER, VoiceGenerator
 from voice_conversion.task import NEUTRAL
 
 SECONDS = 3.0
-ABOUT = """Processor seconds for a second of speech, one thread, median of three runs after a first. A buzz with syllables
-stands for speech. The whole path is pitch tracking, laying out the periods, encoder, decoder with guidance and filter;
-the decoder alone also with eight recordings in one batch."""
+ABOUT = """Processor seconds for a second of speech, one thread, median of three runs after a first. A buzz stands for
+speech. The whole path is pitch tracking, laying out the periods, encoder, decoder with guidance and filter; the decoder
+alone also with eight recordings in one batch."""
 
 
 def buzz() -> np.ndarray:
