@@ -32,6 +32,11 @@ class Shown(NamedTuple):
     curve: EmotionCurve
     name: str
     files: dict[str, str]  # ".mp4" -> address relative to the page
+    borrowed: bool = False  # the emotion is that of a file, which is not here
+
+    @property
+    def asked(self) -> str:
+        return "as in a file" if self.borrowed else str(self.curve)
 
     @property
     def emotion(self) -> Emotion:
@@ -44,7 +49,7 @@ class Shown(NamedTuple):
 
     @property
     def steady(self) -> bool:
-        return len(self.curve.keyframes) == 1
+        return len(self.curve.keyframes) == 1 and not self.borrowed
 
 
 def write(folder: Path, title: str) -> Path:
@@ -78,9 +83,10 @@ def results(folder: Path) -> list[Shown]:
             tasks[item] = task
     found = []
     for item, task in tasks.items():
-        curve = EmotionCurve.model_validate(task.get("emotion") or "neutral")
-        if curve.source is None:
-            found.append(Shown(task["kind"], curve, item.relative_to(folder).as_posix(), files[item]))
+        told = task.get("emotion") or {}
+        known = {name: told[name] for name in ("keyframes", "unit") if told.get("keyframes")}
+        curve, name = EmotionCurve.model_validate(known or "neutral"), item.relative_to(folder).as_posix()
+        found.append(Shown(task["kind"], curve, name, files[item], borrowed=not known))
     return found
 
 
@@ -97,7 +103,7 @@ def _told(one: Shown, folder: Path) -> str:
     """What a scene was told, as words and as a curve, and how it sounds."""
     sound = wave(folder / f"{one.name}.mp4", INK)
     return (
-        f"<div><h3>{html.escape(str(one.curve))}</h3><p>The voice was given this feeling, the face speaks it, and the "
+        f"<div><h3>{html.escape(one.asked)}</h3><p>The voice was given this feeling, the face speaks it, and the "
         "piano plays it, softer while somebody speaks.</p><h4>Feeling over time <span class='gold'>valence</span> "
         f"<span class='blue'>arousal</span></h4>{way(one.curve)}<h4>Sound</h4>{sound}</div>"
     )
@@ -141,8 +147,8 @@ def _head(base: str, emotion: Emotion) -> str:
 
 def _others(found: list[Shown], folder: Path) -> Iterable[str]:
     if turning := [one for one in found if one.kind in TITLES and not one.steady]:
-        cells = "".join(_cell(one, folder, f"{TITLES[one.kind]}. {one.curve}") for one in turning)
-        yield f"<section><h2>Feelings that turn</h2><div class='cells'>{cells}</div></section>"
+        cells = "".join(_cell(one, folder, f"{TITLES[one.kind]}, {one.asked}") for one in turning)
+        yield f"<section><h2>More</h2><div class='cells'>{cells}</div></section>"
 
 
 # ---------------------------------------------------------------- a cell
@@ -150,7 +156,7 @@ def _others(found: list[Shown], folder: Path) -> Iterable[str]:
 
 def _cell(one: Shown, folder: Path, caption: str = "") -> str:
     """A player, what can be seen of a sound, and links to the files."""
-    says = html.escape(f"{TITLES.get(one.kind, 'Scene')}, {one.curve}", quote=True)
+    says = html.escape(f"{TITLES.get(one.kind, 'Scene')}, {one.asked}", quote=True)
     if ".mp4" in one.files:
         player = f'<video controls preload="metadata" src="{one.files[".mp4"]}#t=0.1" aria-label="{says}"></video>'
     elif ".wav" in one.files:

@@ -128,7 +128,8 @@ def reading(curve: EmotionCurve, kind: str | None) -> str:
         valence, arousal, dominance = key.emotion.scaled()
         mix = sorted(zip(key.emotion.weights(), CANONICAL), reverse=True)
         most = ", ".join(f"{name} {weight:.0%}" for weight, name in mix[:3] if weight > 0.01)
-        when = "" if len(curve.keyframes) == 1 else f"<b>{key.at:g} {'bar' if curve.unit == 'bars' else 's'}</b> "
+        at = f"bar {key.at:g}" if curve.unit == "bars" else f"{key.at:g} s"
+        when = "" if len(curve.keyframes) == 1 else f"<b>{at}</b> "
         head = f"{when}<i>{html.escape(str(key.emotion))}</i>: {most}; valence {valence:+.2f}, arousal {arousal:+.2f}, "
         told = [("" if kind else f"{name}: ") + account(name, key.emotion) for name in kinds]
         says = "".join(f"<span>{html.escape(line)}</span>" for text in told for line in text.splitlines())

@@ -151,7 +151,8 @@ class Scene:
             sound = media.read_audio(given, RATE, mono=False)[0]
         else:
             self.progress(0.7, "playing the piano")
-            sound = synth.render(media.read_midi(given) if given else self.composed(total - RING, curve), RATE)
+            score = media.read_midi(given) if given else self.composed(total - RING, curve)
+            sound = synth.render(score, RATE)[:, round(sounding(score)[0] * RATE) :]
         length = round(total * RATE)
         sound = np.broadcast_to(sound[:2], (2, sound.shape[1]))[:, :length]
         return np.pad(sound, ((0, 0), (0, length - sound.shape[1])))
@@ -163,7 +164,8 @@ class Scene:
             piece = MusicTask(emotion=in_bars(curve, seconds / bars), bars=bars, audio=False,
                               model=self.task.music_model, **self.task.shared)  # fmt: skip
             score = media.read_midi(self.make(piece, self.stage(0.55, 0.7))[0])
-            ratio = seconds / score.to("second").end()
+            begin, end = sounding(score)
+            ratio = seconds / (end - begin)
             if STRETCH[0] <= ratio <= STRETCH[1]:
                 break
             bars = max(2, round(bars * ratio))
@@ -171,6 +173,12 @@ class Scene:
         for tempo in score.tempos:
             tempo.qpm /= ratio
         return score
+
+
+def sounding(score) -> tuple[float, float]:
+    """Seconds at which a score's first note begins and its last one ends."""
+    notes = [note for track in score.to("second").tracks for note in track.notes]
+    return min(note.start for note in notes), max(note.start + note.duration for note in notes)
 
 
 def moved(curve: EmotionCurve, lead: float, pace: float) -> EmotionCurve:

@@ -87,6 +87,42 @@ def test_music_from_an_example(page):
     page.locator("text=emotion: happy @ 1.2").filter(visible=True).first.wait_for()
 
 
+def test_a_job_is_loaded(page, tmp_path):
+    (tmp_path / "job.yaml").write_text("jobs: [{id: a, kind: music, emotion: '0: angry @ 0.8, 4: calm', bars: 9}]")
+    page.get_by_role("button", name="As a YAML job").filter(visible=True).click()
+    page.locator("[role=tabpanel]:visible input[type=file][accept*=yaml]").set_input_files(tmp_path / "job.yaml")
+    tells(page, "bar 0: anger @ 0.8, bar 4: calm")
+    assert page.get_by_label("number input for Bars").input_value() == "9"
+    time = page.locator(".time svg:visible")
+    box = time.bounding_box()
+    page.mouse.dblclick(box["x"] + box["width"] * 0.75, box["y"] + box["height"] * 0.3)
+    page.wait_for_function("document.querySelectorAll('[data-time]').length >= 3")
+    page.locator("[data-word=happy]:visible").first.click()
+    tells(page, ": happy")
+
+
+def test_the_page_of_a_folder(browser, tmp_path):
+    from apps.page import write
+    from gen.jobs.cache import Cache
+    from gen.jobs.plan import plan_tasks
+    from gen.jobs.run import run
+    from music.task import MusicTask
+
+    tasks = {name: MusicTask(emotion=name, bars=1, candidates=1) for name in ("happy", "sad")}
+    run(plan_tasks(tasks), tmp_path / "out", Cache(tmp_path / "cache"), lambda event: None, device="cpu")
+    view = browser.new_page()
+    view.goto(write(tmp_path / "out", "Two pieces").as_uri())
+    first, second = view.locator("audio").all()
+    first.evaluate("one => one.play()")
+    second.evaluate("one => one.play()")
+    view.wait_for_function("document.querySelectorAll('.playing').length === 1")
+    assert first.evaluate("one => one.paused") and not second.evaluate("one => one.paused")
+    second.focus()
+    second.press("ArrowLeft")
+    assert first.evaluate("one => one === document.activeElement")
+    view.close()
+
+
 def test_a_bad_file_shows_its_message(page, tmp_path):
     (tmp_path / "broken.txt").write_text("qwertz uiop")
     page.get_by_role("button", name="From a file").first.click()

@@ -54,7 +54,14 @@ def test_the_page_has_every_result_and_no_address(folder):
     }  # fmt: skip
     assert all((folder / unquote(link.split("#t=")[0])).is_file() for link in links)
     assert "http" not in re.sub(r"http://www.w3.org", "", text) and "A &amp; B" in text
-    assert "Happy, by intensity" in text and "Feelings that turn" in text and text.count("<audio") == 3
+    assert "Happy, by intensity" in text and "More" in text and text.count("<audio") == 3
+
+
+def test_an_emotion_of_a_file_is_shown_as_such(folder):
+    source = folder.parent / "source.wav"
+    facts = manifest(MusicTask(emotion={"from": source}), 0, "cpu", ())
+    media.write_audio(folder / "borrowed.wav", np.ones(800, np.float32), 8000, facts)
+    assert "Piano, as in a file" in page.write(folder, "x").read_text()
 
 
 def test_a_folder_with_nothing(tmp_path):

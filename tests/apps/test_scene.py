@@ -95,6 +95,8 @@ def test_a_scene(tmp_path):
     assert set(files) == {"mp4", "mp4.json", "srt", "speech.wav", "speech.wav.json", "music.wav", "music.wav.json"}
     levels = measures.levels(files["mp4"], files["speech.wav"], files["music.wav"])
     assert levels.whole == pytest.approx(-16, abs=1) and levels.over >= 10 and levels.peak < 0
+    music, rate = media.read_audio(files["music.wav"])
+    assert np.abs(music[: round(0.2 * rate)]).max() > 0.005  # a rest at the piece's beginning is not waited for
     manifest = json.loads(files["mp4.json"].read_text())
     assert manifest["ai_generated"] and manifest["label"] and "muser-compact" in manifest["checkpoints"]
     assert "Hello there." in files["srt"].read_text()
