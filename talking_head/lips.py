@@ -79,7 +79,7 @@ def calibrate(speech: SpeechEncoder, emote: Emote, clips: list[Clip], most: floa
     held = pairs(speech, emote, [c for c in clips if c.source == "grid"][::8])
     real = np.concatenate([c.motion.astype(np.float32) for c, _ in held]).std(0)
     made = np.concatenate([m for _, m in held]).std(0)
-    moving = SPEECH & (real > 0.02) & (made > 1e-3)
-    gain = np.where(moving, np.clip(real / np.maximum(made, 1e-3), 1.0, most), 1.0)
+    moving = SPEECH & (real > 0.008) & (made > 1e-3)
+    gain = np.where(moving, np.clip(real / np.maximum(made, 1e-3), 0.8, most), 1.0)
     gain = (gain + gain[MIRROR]) / 2
     emote.gain.copy_(torch.from_numpy(gain.astype(np.float32)))
