@@ -107,7 +107,9 @@ class Speaker:
 
 def nearby(loud: np.ndarray, frames: int = 8) -> np.ndarray:
     """(t,) whether it is loud within so many frames: lips that meet make silence."""
-    return np.convolve(loud, np.ones(2 * frames + 1), "same") > 0.5
+    from scipy.ndimage import maximum_filter1d
+
+    return maximum_filter1d(loud.astype(np.uint8), 2 * frames + 1, mode="nearest") > 0
 
 
 def contact(probability: np.ndarray) -> np.ndarray:
