@@ -257,10 +257,12 @@ class Tab:
 
     def _callable(self, call: Callable, name: str, doc: str, progress: bool = False) -> Callable:
         """``call`` under a name and with a parameter for each field, as the API and MCP show it."""
-        names = ["emotion", *(place.name for place in self.form.places)]
-        plain = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        parameters = [inspect.Parameter(name, plain) for name in names]
-        parameters.append(inspect.Parameter("request", plain, annotation=gr.Request))
+        plain, places = inspect.Parameter.POSITIONAL_OR_KEYWORD, self.form.places
+        last = max((i for i, place in enumerate(places) if place.field.is_required()), default=-1)
+        spare = [inspect.Parameter.empty] * (last + 1) + [None] * (len(places) - last - 1)  # MCP demands what has none
+        parameters = [inspect.Parameter("emotion", plain)]
+        parameters += [inspect.Parameter(p.name, plain, default=d) for p, d in zip(places, spare, strict=True)]
+        parameters.append(inspect.Parameter("request", plain, default=None, annotation=gr.Request))
         if progress:
             parameters.append(inspect.Parameter("progress", plain, default=gr.Progress()))
 
