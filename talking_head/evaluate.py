@@ -62,8 +62,8 @@ def lip_rows(generator: TalkGenerator, clips: list[corpus.Clip]) -> list[list]:
     amplitude."""
     rows = []
     for source, title in SOURCES.items():
-        held = lips.pairs(generator.speaker.speech, generator.speaker.emote,
-                          [c for c in clips if c.source == source and (c.part == "test" or source not in HEARD)])  # fmt: skip
+        new = [c for c in clips if c.source == source and (c.part == "test" or source not in HEARD)]
+        held = lips.pairs(generator.speaker.speech, generator.speaker.emote, new)
         for part in lips.PARTS:
             pairs = [(lips.part_of(made, part), lips.part_of(c.motion.astype(np.float32), part)) for c, made in held]
             if np.mean([real.std() for _, real in pairs]) < 0.01:
