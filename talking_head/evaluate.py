@@ -14,6 +14,7 @@ from talking_head import beside, corpus, judge, lips
 from talking_head.emote.speech import CLOSED, RATE
 from talking_head.face.points import coefficients, side
 from talking_head.pipeline import TalkGenerator
+from talking_head.train import HEARD
 
 MET = 0.15  # cm of lip gap beyond rest at which lips count as closed
 INTENSITIES = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
@@ -61,8 +62,8 @@ def lip_rows(generator: TalkGenerator, clips: list[corpus.Clip]) -> list[list]:
     amplitude."""
     rows = []
     for source, title in SOURCES.items():
-        held = lips.pairs(generator.speaker.speech, generator.speaker.emote,
-                          [c for c in clips if c.part == "test" and c.source == source])  # fmt: skip
+        new = [c for c in clips if c.source == source and (c.part == "test" or source not in HEARD)]
+        held = lips.pairs(generator.speaker.speech, generator.speaker.emote, new)
         for part in lips.PARTS:
             pairs = [(lips.part_of(made, part), lips.part_of(c.motion.astype(np.float32), part)) for c, made in held]
             if np.mean([real.std() for _, real in pairs]) < 0.01:
