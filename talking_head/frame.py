@@ -1,4 +1,4 @@
-"""The part of a picture that becomes the frame, and the visible note on it."""
+"""The part of a picture that becomes the frame."""
 
 import numpy as np
 
@@ -6,7 +6,6 @@ from talking_head.face.points import OVAL
 from talking_head.face.tracker import Face
 
 ROOM = 2.05  # side of the frame, in heights of the face
-NOTE = "AI-generated"
 
 
 def head_square(pixels: np.ndarray, face: Face, size: int) -> tuple[np.ndarray, Face]:
@@ -28,22 +27,3 @@ def head_square(pixels: np.ndarray, face: Face, size: int) -> tuple[np.ndarray, 
 def even(pixels: np.ndarray) -> np.ndarray:
     """The picture less an odd last row or column, which H.264 cannot hold."""
     return np.ascontiguousarray(pixels[: pixels.shape[0] // 2 * 2, : pixels.shape[1] // 2 * 2])
-
-
-class Note:
-    """A small line of text in the lower left corner, drawn once and laid over each frame."""
-
-    def __init__(self, height: int):
-        from PIL import Image, ImageDraw, ImageFont
-
-        font = ImageFont.load_default(max(10, height // 36))
-        left, top, right, bottom = font.getbbox(NOTE)
-        image = Image.new("L", (right - left + 8, bottom - top + 8))
-        ImageDraw.Draw(image).text((4 - left, 4 - top), NOTE, fill=255, font=font)
-        self.ink = np.asarray(image, np.float32)[..., None] / 255
-
-    def over(self, frame: np.ndarray) -> np.ndarray:
-        h, w = self.ink.shape[:2]
-        part = frame[-h - 4 : -4, 4 : 4 + w].astype(np.float32) * 0.72
-        frame[-h - 4 : -4, 4 : 4 + w] = part + (235 - part) * self.ink * 0.85
-        return frame

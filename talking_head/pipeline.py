@@ -80,7 +80,6 @@ class TalkGenerator:
         """Write ``talk.mp4`` and the exports asked for into ``folder``."""
         from talking_head import export
         from talking_head.dice.motion.speaker import DiceSpeaker
-        from talking_head.feeling import feeling
 
         progress(0.0, "listening")
         samples, rate = media.read_audio(task.audio)
@@ -89,11 +88,11 @@ class TalkGenerator:
         if drawn and not isinstance(self.speaker, DiceSpeaker):
             raise InputError("EMOTE has no emotion_scale and no steps: use `emotion @ intensity`, or --model dice")
         motion = self.speak(
-            samples, rate, feeling(task, self.tracker), seed=task.seed, head_motion=task.head_motion,
+            samples, rate, task.felt(), seed=task.seed, head_motion=task.head_motion,
             blinks=task.blinks, progress=lambda done: progress(0.1 * done, "listening"), **drawn,
         )  # fmt: skip
         frames = self.frames(
-            media.read_image(task.portrait), motion, size=task.size, which=task.face, label=False,  # gen.marks does
+            media.read_image(task.portrait), motion, size=task.size, which=task.face,
             progress=lambda done: progress(0.1 + 0.9 * done, "drawing"),
         )  # fmt: skip
         paths = [folder / "talk.mp4"]
@@ -118,19 +117,17 @@ class TalkGenerator:
         return type(motion)(*(_counted(part, count) for part in motion))
 
     def frames(self, pixels: np.ndarray, motion: Motion, *, size: int = 512, which: int | None = None,
-               label: bool = True,
                progress: Callable[[float], None] = lambda done: None) -> Iterator[np.ndarray]:  # fmt: skip
-        """The video's frames (h, w, 3) uint8, one by one."""
-        from talking_head.frame import Note
+        """The video's frames (h, w, 3) uint8, one by one, without the visible label that a written file gets."""
         from talking_head.render.portrait import Portrait
 
         pixels, face = self.prepare(pixels, size, which)
-        portrait, note = Portrait(pixels, face, self.basis), Note(pixels.shape[0])
+        portrait = Portrait(pixels, face, self.basis)
         count = len(motion.coefs)
         for i, (coefs, turn, closed) in enumerate(zip(*motion, strict=True)):
             frame = portrait.frame(coefs, turn, float(closed))
             progress((i + 1) / count)
-            yield note.over(frame) if label else frame
+            yield frame
 
     def prepare(self, pixels: np.ndarray, size: int, which: int | None = None) -> tuple[np.ndarray, Face]:
         """The frame's picture and the face in it."""

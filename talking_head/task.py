@@ -43,3 +43,9 @@ class TalkTask(Task):
     model: str = Field("emote-compact", description="emote, dice, dice-video, or a checkpoint")
     steps: int = Field(0, ge=0, le=100, description="of sampling, for the dice models; 0 for the usual 8 or 25")
     vram: int = Field(24, description="GB of the GPU that dice-video has to fit into: 8, 12, 16 or 24")
+
+    def felt(self) -> EmotionCurve:
+        """The emotion over seconds, read from the file that it is taken from."""
+        if self.emotion_from is None:
+            return self.emotion
+        return EmotionCurve.parse({"from": self.emotion_from}).heard()

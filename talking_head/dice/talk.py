@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from gen import checkpoints, media
 from gen.errors import InputError
 from talking_head.pipeline import FPS, HEAR, Progress, TalkGenerator
@@ -54,8 +52,6 @@ class VideoTalk:
 
         from talking_head.dice.video.pipeline import DiceVideo, Memory
         from talking_head.dice.video.sampler import Plan
-        from talking_head.feeling import feeling
-        from talking_head.frame import Note
 
         if wrong := [name for name, usual in OWN.items() if getattr(task, name) != usual]:
             raise InputError(f"the video model draws head and eyes by itself: leave {', '.join(wrong)} as it is")
@@ -67,11 +63,9 @@ class VideoTalk:
         plan = Plan(task.steps or Plan.steps)
         plan = replace(plan, scales=plan.scales | {"emotion": plan.scales["emotion"] * task.emotion_scale})
         model = DiceVideo(self.model.parts, self.model.priors, str(self.model.device), Memory.of(task.vram))
-        frames = model.talk(pixels, (*low, *(high - low)), heard, feeling(task, self.tracker),
+        frames = model.talk(pixels, (*low, *(high - low)), heard, task.felt(),
                             side=min(512, task.size or 512), crop=not task.size, seed=task.seed, plan=plan,
                             progress=lambda done: progress(0.9 * done, "drawing"))  # fmt: skip
-        note = Note(pixels.shape[0])
-        marked = (note.over(np.ascontiguousarray(f)) for f in frames) if task.label else frames
         path = folder / "talk.mp4"
-        media.write_video(path, marked, FPS, samples, rate, manifest)
+        media.write_video(path, frames, FPS, samples, rate, manifest)
         return [path]

@@ -45,13 +45,10 @@ def test_progress_goes_to_the_end(tmp_path):
     assert seen == sorted(seen) and seen[-1] == 1.0
 
 
-def test_the_whole_picture_keeps_its_size_and_the_note_can_go():
+def test_the_whole_picture_keeps_its_size():
     motion = generator().speak(tone(0.2), 16_000, EmotionCurve.parse("happy"))
     pixels = media.read_image(PICTURE)
-    plain, noted = (list(generator().frames(pixels, motion, size=0, label=label)) for label in (False, True))
-    assert plain[0].shape == pixels.shape
-    off = np.abs(plain[0].astype(int) - noted[0])
-    assert off[:300].max() == 0 and off.max() > 30
+    assert next(generator().frames(pixels, motion, size=0)).shape == pixels.shape
 
 
 def test_sound_that_is_no_frame_long_is_refused():

@@ -4,7 +4,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from faces import LINE, PICTURE, picture, tone, tracker
+from faces import LINE, PICTURE, picture, tone
 
 from gen import media
 from gen.emotion.spec import EmotionCurve
@@ -15,7 +15,6 @@ from talking_head.dice.talk import VideoTalk
 from talking_head.dice.video.pipeline import DiceVideo
 from talking_head.emote.sizes import sizes as emote_sizes
 from talking_head.emote.speech import SpeechEncoder
-from talking_head.feeling import feeling
 from talking_head.pipeline import TalkGenerator
 from talking_head.task import TalkTask
 
@@ -102,14 +101,14 @@ def test_emote_has_no_guidance(tmp_path):
 
 def test_the_emotion_can_come_from_a_text_or_a_clip(tmp_path):
     (tmp_path / "letter.txt").write_text("I am so happy today, what a joyful morning!")
-    found = feeling(task(emotion_from=tmp_path / "letter.txt"), tracker())
+    found = task(emotion_from=tmp_path / "letter.txt").felt()
     assert found.keyframes[0].emotion.weights()[1] > 0.5
     media.write_video(tmp_path / "face.mp4", [picture()[:416, :400]] * 12, 25)
-    assert len(feeling(task(emotion_from=tmp_path / "face.mp4"), tracker()).keyframes) == 1
+    assert len(task(emotion_from=tmp_path / "face.mp4").felt().keyframes) == 1
     media.write_video(tmp_path / "none.mp4", [np.zeros((64, 64, 3), np.uint8)] * 6, 25)
     with pytest.raises(InputError, match="no face was found"):
-        feeling(task(emotion_from=tmp_path / "none.mp4"), tracker())
-    assert feeling(task(emotion="sad"), tracker()) == EmotionCurve.parse("sad")
+        task(emotion_from=tmp_path / "none.mp4").felt()
+    assert task(emotion="sad").felt() == EmotionCurve.parse("sad")
 
 
 def test_memory_is_kept(video):
