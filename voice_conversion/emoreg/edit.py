@@ -1,6 +1,6 @@
 """A recording with another emotion, not another recording: what the network says of the change is added to it.
 
-Two diffusions run side by side with the same noise. One ends at the recording itself; the other takes the network's
+Two diffusions run side by side with the same noise. One ends at the recording itself, nearly; the other takes the network's
 score under the new emotion, corrected by what the network gets wrong about the recording under its own
 (after CycleDiffusion, "A Latent Space of Stochastic Diffusion Models", 2022). With nothing changed it gives back the
 recording, whatever the number of steps.
@@ -46,7 +46,9 @@ def edit(model: Score, source: Tensor, here: Voice, there: Voice, steps: int = 1
     scheduler = MeanRevertingScheduler(model.sde, torch.cat((here.mean, there.mean)), solver)
     pair = Pair(model, source, here, there, guidance)
     both = [*generators, *map(twin, generators)]
-    return sample(pair, scheduler, torch.cat((start, start)), steps, generator=both, progress=progress).chunk(2)[1]
+    ends = sample(pair, scheduler, torch.cat((start, start)), steps, generator=both, progress=progress)
+    own, new = ends.chunk(2)
+    return source + new - own  # what a solver of few steps misses of the recording, it misses of both
 
 
 def twin(generator: Generator) -> Generator:
