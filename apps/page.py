@@ -52,13 +52,26 @@ class Shown(NamedTuple):
         return len(self.curve.keyframes) == 1 and not self.borrowed
 
 
+class Grid(NamedTuple):
+    """Results under what was asked of them: a row for each kind, a column for each of ``keys``."""
+
+    title: str
+    lead: str
+    heads: list[str]
+    keys: list
+    cells: dict[tuple, Shown]  # (kind, key): the first result of that kind
+
+
 def write(folder: Path, title: str) -> Path:
     """Write ``index.html`` into ``folder``. Raises ``InputError`` where nothing was rendered into it."""
     found = results(folder)
     if not found:
         raise InputError(f"{folder} holds nothing that was rendered: give the folder of `affekt render --out`")
     style, script = ((ASSETS / f"page.{end}").read_text(encoding="utf-8") for end in ("css", "js"))
-    body = "".join([*_scenes(found, folder), *_grids(found, folder), *_others(found, folder)])
+    grids = list(_grids(found))
+    placed = {one.name for grid in grids for one in grid.cells.values()}
+    left = [one for one in found if one.kind in TITLES and one.name not in placed]
+    body = "".join([*_scenes(found, folder), *(_grid(grid, folder) for grid in grids), *_others(left, folder)])
     text = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{style}</style></head>'
@@ -109,20 +122,20 @@ def _told(one: Shown, folder: Path) -> str:
     )
 
 
-def _grids(found: list[Shown], folder: Path) -> Iterable[str]:
+def _grids(found: list[Shown]) -> Iterable[Grid]:
     """Rows of kinds under emotions, then under the intensities of each emotion that has several."""
-    steady = [one for one in found if one.kind in TITLES and one.steady]
+    steady = [one for one in reversed(found) if one.kind in TITLES and one.steady]
     plain = {(one.kind, one.base): one for one in steady if one.emotion.intensity == 1}
-    if bases := list(dict.fromkeys(base for _, base in plain)):
-        heads = [_head(base, plain[next(key for key in plain if key[1] == base)].emotion) for base in sorted_by(bases)]
-        yield _grid("Side by side", "", heads, plain, sorted_by(bases), folder)
+    if bases := sorted_by({base for _, base in plain}):
+        heads = [_head(base, next(one for (_, own), one in plain.items() if own == base).emotion) for base in bases]
+        yield Grid("Side by side", "", heads, bases, plain)
     for base in sorted_by({one.base for one in steady}):
-        strengths = sorted({one.emotion.intensity for one in steady if one.base == base})
+        own = {(one.kind, one.emotion.intensity): one for one in steady if one.base == base}
+        strengths = sorted({strength for _, strength in own})
         if len(strengths) > 1:
-            own = {(one.kind, one.emotion.intensity): one for one in steady if one.base == base}
             heads = [f"<th scope='col'>{strength:g}</th>" for strength in strengths]
-            say = "0 is neutral, 1 natural, 2 as far as it goes."
-            yield _grid(f"{base.capitalize()}, by intensity", say, heads, own, strengths, folder)
+            say = "<p>0 is neutral, 1 natural, 2 as far as it goes.</p>"
+            yield Grid(f"{base.capitalize()}, by intensity", say, heads, strengths, own)
 
 
 def sorted_by(bases: Iterable[str]) -> list[str]:
@@ -130,24 +143,25 @@ def sorted_by(bases: Iterable[str]) -> list[str]:
     return sorted(bases, key=lambda base: (CANONICAL.index(base) if base in CANONICAL else 99, base))
 
 
-def _grid(title: str, say: str, heads: list[str], cells: dict, keys: list, folder: Path) -> str:
+def _grid(grid: Grid, folder: Path) -> str:
     rows = []
     for kind, name in TITLES.items():
-        if any((kind, key) in cells for key in keys):
-            inner = (_cell(cells[kind, key], folder) if (kind, key) in cells else "" for key in keys)
-            rows.append(f"<tr><th scope='row'>{name}</th>{''.join(f'<td>{one}</td>' for one in inner)}</tr>")
-    lead = f"<p>{say}</p>" if say else ""
-    table = f"<table><thead><tr><td></td>{''.join(heads)}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-    return f"<section><h2>{html.escape(title)}</h2>{lead}<div class='wide'>{table}</div></section>"
+        own = [grid.cells.get((kind, key)) for key in grid.keys]
+        if any(own):
+            inner = "".join(f"<td>{_cell(one, folder) if one else ''}</td>" for one in own)
+            rows.append(f"<tr><th scope='row'>{name}</th>{inner}</tr>")
+    table = f"<table><thead><tr><td></td>{''.join(grid.heads)}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return f"<section><h2>{html.escape(grid.title)}</h2>{grid.lead}<div class='wide'>{table}</div></section>"
 
 
 def _head(base: str, emotion: Emotion) -> str:
     return f"<th scope='col' style='--own:{_colour(emotion)}'><i></i>{html.escape(base)}</th>"
 
 
-def _others(found: list[Shown], folder: Path) -> Iterable[str]:
-    if turning := [one for one in found if one.kind in TITLES and not one.steady]:
-        cells = "".join(_cell(one, folder, f"{TITLES[one.kind]}, {one.asked}") for one in turning)
+def _others(left: list[Shown], folder: Path) -> Iterable[str]:
+    """What turns, what is alone with its intensity, and what has a twin in a grid: another seed."""
+    if left:
+        cells = "".join(_cell(one, folder, f"{TITLES[one.kind]}, {one.asked}") for one in left)
         yield f"<section><h2>More</h2><div class='cells'>{cells}</div></section>"
 
 

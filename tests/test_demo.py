@@ -51,4 +51,4 @@ def test_showcase_in_short(tmp_path, monkeypatch):
             assert len(notes) > 1 and soundfile.info(found).duration > notes[-1].end
     assert main(["page", "out"]) == 0
     page = Path("out", "index.html").read_text(encoding="utf-8")
-    assert all(f"{folder}/happy" in page for folder in ("face", "voice", "piano")) and "scene/sad-to-happy.mp4" in page
+    assert all(f"{name}.{FIRST[name.partition('/')[0]]}" in page for name in names)

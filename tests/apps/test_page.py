@@ -29,14 +29,14 @@ class Links(HTMLParser):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two pieces and a film, as a render leaves them; one name has signs that addresses must not have."""
+    """Three pieces, two of one emotion, and a film, as a render leaves them; one name has signs that addresses must not have."""
     source = tmp_path / "source.wav"
     media.write_audio(source, np.zeros(100, np.float32), 16000)
     score = symusic.Score(480)
     score.tracks.append(symusic.Track())
     score.tracks[0].notes.append(symusic.Note(time=0, duration=480, pitch=60, velocity=90))
     sound = 0.1 * np.ones(8000, np.float32)
-    for emotion, name in (("happy", "piano/happy+#1"), ("happy @ 0.5", "piano/happy-0.5")):
+    for emotion, name in (("happy", "piano/happy+#1"), ("happy", "piano/twin"), ("happy @ 0.5", "piano/happy-0.5")):
         facts = manifest(MusicTask(emotion=EmotionCurve.parse(emotion)), 0, "cpu", ())
         media.write_midi(tmp_path / "out" / f"{name}.mid", score, facts)
         media.write_audio(tmp_path / "out" / f"{name}.wav", sound, 8000, facts)
@@ -50,11 +50,12 @@ def test_the_page_has_every_result_and_no_address(folder):
     text = page.write(folder, "A & B").read_text()
     links = Links(text).found
     assert {unquote(link.split("#t=")[0]) for link in links} == {
-        "piano/happy+#1.mid", "piano/happy+#1.wav", "piano/happy-0.5.mid", "piano/happy-0.5.wav", "turn.mp4",
+        "piano/happy+#1.mid", "piano/happy+#1.wav", "piano/happy-0.5.mid", "piano/happy-0.5.wav", "piano/twin.mid",
+        "piano/twin.wav", "turn.mp4",
     }  # fmt: skip
     assert all((folder / unquote(link.split("#t=")[0])).is_file() for link in links)
     assert "http" not in re.sub(r"http://www.w3.org", "", text) and "A &amp; B" in text
-    assert "Happy, by intensity" in text and "More" in text and text.count("<audio") == 3
+    assert "Happy, by intensity" in text and "More" in text and text.count("<audio") == 4
 
 
 def test_an_emotion_of_a_file_is_shown_as_such(folder):
