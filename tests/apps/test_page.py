@@ -29,7 +29,7 @@ class Links(HTMLParser):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Three pieces, two of one emotion, and a film, as a render leaves them; one name has signs that addresses must not have."""
+    """Three pieces, two of one emotion, and a film, as a render leaves them; a name has signs that no address has."""
     source = tmp_path / "source.wav"
     media.write_audio(source, np.zeros(100, np.float32), 16000)
     score = symusic.Score(480)
