@@ -1,9 +1,9 @@
 """A recording with another emotion, not another recording: what the network says of the change is added to it.
 
-Two diffusions run side by side with the same noise. One ends at the recording itself, nearly; the other takes the network's
-score under the new emotion, corrected by what the network gets wrong about the recording under its own
-(after CycleDiffusion, "A Latent Space of Stochastic Diffusion Models", 2022). With nothing changed it gives back the
-recording, whatever the number of steps.
+Two diffusions run side by side with the same noise. One ends at the recording itself, nearly; the other takes the
+network's score under the new emotion, corrected by what the network gets wrong about the recording under its own
+(after CycleDiffusion, "A Latent Space of Stochastic Diffusion Models", 2022). Their difference is added, so that with
+nothing changed the recording comes back, whatever the number of steps.
 """
 
 from collections.abc import Callable, Sequence
