@@ -36,7 +36,8 @@ def marks(samples: np.ndarray, hz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         own = [mark for mark in _stretch(slow, hz, first, last) if mark > 0] if last else [len(samples) - 1]
         at += [*plain, *own]
         voiced += [False] * len(plain) + [last > 0] * len(own)
-    return np.array(at), np.array(voiced)
+    at, kept = np.unique(at, return_index=True)  # two stretches may end on one sample, which would hold up time
+    return at, np.array(voiced)[kept]
 
 
 def _stretch(slow: np.ndarray, hz: np.ndarray, first: int, last: int) -> list[int]:

@@ -66,3 +66,11 @@ def test_what_has_no_voice_and_hardly_a_length_passes():
 def test_places_follow_a_pace_that_changes():
     at = psola.places(np.concatenate((np.full(50, 2.0), np.full(50, 0.5))))
     assert len(at) == 125 and at[24] == pytest.approx(48.5, abs=1) and (np.diff(at) > 0).all()
+
+
+@pytest.mark.parametrize("hz", [90.0, 140.0, 200.0, 333.0])
+def test_marks_rise_also_where_a_voice_lasts_to_the_end(hz):
+    for frames in range(40, 60):
+        samples = np.sin(2 * np.pi * hz * np.arange(frames * HOP) / features.RATE).astype(np.float32)
+        at, voiced = psola.marks(samples, np.full(frames, hz, np.float32))
+        assert (np.diff(at) > 0).all() and len(at) == len(voiced)
