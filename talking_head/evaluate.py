@@ -10,6 +10,7 @@ from gen import media
 from gen.emotion.spec import EmotionCurve
 from gen.errors import InputError
 from gen.evaluate.report import Estimate, Report
+from gen.training import settings_of
 from talking_head import beside, corpus, judge, lips
 from talking_head.emote.speech import CLOSED, RATE
 from talking_head.face.points import coefficients, side
@@ -42,12 +43,10 @@ class Settings(NamedTuple):
 
 def parse(settings: dict[str, str]) -> Settings:
     """Raises InputError for an unknown name, or without ``data``."""
-    if unknown := settings.keys() - set(Settings._fields):
-        names = ", ".join(Settings._fields)
-        raise InputError(f"evaluate talk has no setting {', '.join(sorted(unknown))}: use {names}")
+    chosen = settings_of(Settings, "evaluate talk", settings)
     if "data" not in settings:
         raise InputError("Name the folder that holds face/ and speech/ with --set data=DIR")
-    return Settings(**{name: Settings.__annotations__[name](value) for name, value in settings.items()})
+    return chosen
 
 
 def estimate(values: list[float], seed: int = 0) -> Estimate:

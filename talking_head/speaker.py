@@ -31,6 +31,12 @@ class Motion(NamedTuple):
     closed: np.ndarray  # (t,) in [0, 1]: whether lips must meet
 
 
+def recorded(samples: np.ndarray) -> torch.Tensor:
+    """Mono samples at 16 kHz -> log-mel rows (4 t, 80) of a whole number t of frames, at least one."""
+    rows = torch.cat([log_mel(samples[at : at + BLOCK]) for at in range(0, max(1, len(samples)), BLOCK)])
+    return rows[: max(1, round(len(samples) / FRAME)) * ROWS]
+
+
 class Speaker:
     """A trained encoder and EMOTE."""
 
@@ -42,9 +48,7 @@ class Speaker:
               blinks: bool = True, style: str = STYLES[0],
               progress: Callable[[float], None] = lambda done: None) -> Motion:  # fmt: skip
         """Mono samples at 16 kHz -> round(seconds * 25) frames of motion."""
-        rows = torch.cat([log_mel(samples[at : at + BLOCK]) for at in range(0, max(1, len(samples)), BLOCK)])
-        count = max(1, round(len(samples) / FRAME))
-        return self.from_rows(rows[: count * ROWS], curve, seed=seed, head_motion=head_motion, blinks=blinks,
+        return self.from_rows(recorded(samples), curve, seed=seed, head_motion=head_motion, blinks=blinks,
                               style=style, progress=progress, samples=samples)  # fmt: skip
 
     @torch.inference_mode()

@@ -40,9 +40,13 @@ class Dial:
     @classmethod
     def fit(cls, tried: np.ndarray, heard: np.ndarray) -> Dial:
         """From the judge's mean share of the emotion asked for (m,) at some strengths (m,), made to rise first."""
+        import torch
+
+        from gen.emotion.mixture import isotonic
+
         most = int(np.argmax(heard)) or len(heard) - 1
         tried = np.array(tried[: most + 1])
-        curve = rising(heard[: most + 1]) + 1e-3 * tried
+        curve = isotonic(torch.as_tensor(heard[: most + 1])).numpy() + 1e-3 * tried
         shares = np.interp(INTENSITIES, range(3), RISE)
         return cls(np.interp(curve[0] + shares * (curve[-1] - curve[0]), curve, tried))
 
@@ -60,18 +64,6 @@ class Dial:
         if not (folder / FILE).is_file():
             return cls.plain()
         return cls(np.array(json.loads((folder / FILE).read_text(encoding="utf-8"))["strength"]))
-
-
-def rising(values: np.ndarray) -> np.ndarray:
-    """The nearest values (m,) that never fall (pool adjacent violators)."""
-    blocks: list[list[float]] = []
-    for value in values:
-        blocks.append([float(value), 1])
-        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
-            mean, count = blocks.pop()
-            before, size = blocks.pop()
-            blocks.append([(mean * count + before * size) / (count + size), count + size])
-    return np.repeat([mean for mean, _ in blocks], [size for _, size in blocks])
 
 
 def turns(clips: list[Clip], random: np.random.Generator) -> list[Clip]:

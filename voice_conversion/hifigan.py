@@ -7,14 +7,13 @@ from itertools import pairwise
 from math import prod
 from pathlib import Path
 
-import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from gen.errors import CheckpointError
+from voice_conversion.emoreg.convert import read
 from voice_conversion.features import BANDS, HOP
 
 SLOPE = 0.1
@@ -65,10 +64,7 @@ class HiFiGAN(ModelMixin, ConfigMixin):
 
 def convert(source: Path, out: Path) -> None:
     """A published generator (``{"generator": ...}`` or its state dict alone) -> a folder that ``--vocoder`` takes."""
-    if not source.is_file():
-        raise CheckpointError(f"{source} is not there: give the file of a HiFi-GAN generator.")
-    state = load_file(source) if source.suffix == ".safetensors" else torch.load(
-        source, map_location="cpu", weights_only=True)  # fmt: skip
+    state = read(source, "the file of a HiFi-GAN generator")
     state = folded(state.get("generator", state))
     if "conv_pre.weight" not in state or "resblocks.0.convs1.0.weight" not in state:
         raise CheckpointError(f"{source} is no HiFi-GAN generator with residual blocks of the first kind.")

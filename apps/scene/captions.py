@@ -55,9 +55,13 @@ def phrased(text: str) -> list[str]:
 def _halved(clause: str) -> list[str]:
     if len(clause) <= LINE * LINES or " " not in clause:
         return [clause]
-    gaps = [match.start() for match in re.finditer(" ", clause)]
-    middle = min(gaps, key=lambda gap: abs(gap - len(clause) / 2))
-    return [*_halved(clause[:middle]), *_halved(clause[middle + 1 :])]
+    return [part for half in _middle(clause) for part in _halved(half)]
+
+
+def _middle(text: str) -> tuple[str, str]:
+    """A text cut at the space nearest to its middle."""
+    gap = min((match.start() for match in re.finditer(" ", text)), key=lambda gap: abs(gap - len(text) / 2))
+    return text[:gap], text[gap + 1 :]
 
 
 def srt(found: Iterable[Caption]) -> str:
@@ -105,8 +109,4 @@ def _drawn(text: str, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _lines(text: str) -> list[str]:
     """One line, or two of about the same length."""
-    gaps = [match.start() for match in re.finditer(" ", text)]
-    if len(text) <= LINE or not gaps:
-        return [text]
-    middle = min(gaps, key=lambda gap: abs(gap - len(text) / 2))
-    return [text[:middle], text[middle + 1 :]]
+    return [text] if len(text) <= LINE or " " not in text else [*_middle(text)]

@@ -18,8 +18,8 @@ from gen.emotion.leaks import identity, modality
 from gen.emotion.measures import calibration_error, chance, interval, precision, recall
 from gen.emotion.settle import REFERENCE, embed, references, temperature
 from gen.emotion.spec import EMBEDDING, QUADRANTS
-from gen.errors import InputError
 from gen.evaluate.report import Estimate, Report, Spread
+from gen.training import settings_of
 
 SEVEN = [TERMS.index(name) for name in ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger")]
 EIGHT = list(range(len(CANONICAL)))
@@ -55,9 +55,7 @@ class Held(NamedTuple):
 
 def evaluate(out: Path, settings: dict[str, str]) -> None:
     """Write ``report.json`` and ``report.html`` to ``out``."""
-    if unknown := settings.keys() - Settings._fields:
-        raise InputError(f"emotion has no setting {', '.join(sorted(unknown))}: use {', '.join(Settings._fields)}")
-    chosen = Settings(**settings)
+    chosen = settings_of(Settings, "emotion", settings)
     clips = corpus.load(Path(chosen.data), Path(chosen.cache or out / "cache"))
     out.mkdir(parents=True, exist_ok=True)
     model, held = measure(chosen.model, clips)

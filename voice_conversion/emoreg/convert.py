@@ -12,10 +12,7 @@ from voice_conversion.emoreg.published import PublishedEncoder, PublishedScore
 
 def convert(source: Path, out: Path) -> None:
     """A file with an encoder, an estimator or both, under whatever prefixes -> ``out/encoder`` and ``out/decoder``."""
-    if not source.is_file():
-        raise CheckpointError(f"{source} is not there: give a state dict of DiffVC's layout.")
-    state = load_file(source) if source.suffix == ".safetensors" else torch.load(
-        source, map_location="cpu", weights_only=True)  # fmt: skip
+    state = read(source, "a state dict of DiffVC's layout")
     score, encoder = _below(state, "cond_block.0.weight"), _below(state, "encoder.init_proj.weight")
     if not score and not encoder:
         raise CheckpointError(f"{source} has neither an encoder nor an estimator of DiffVC's layout.")
@@ -24,6 +21,15 @@ def convert(source: Path, out: Path) -> None:
         _write(_sized_encoder(encoder), encoder, out / "encoder", source)
     if score:
         _write(_sized_score(score), score, out / "decoder", source)
+
+
+def read(source: Path, wanted: str) -> dict:
+    """What a file of tensors holds, safetensors or torch's own. Raises CheckpointError where there is none."""
+    if not source.is_file():
+        raise CheckpointError(f"{source} is not there: give {wanted}.")
+    if source.suffix == ".safetensors":
+        return load_file(source)
+    return torch.load(source, map_location="cpu", weights_only=True)
 
 
 def _below(state: dict[str, Tensor], known: str) -> dict[str, Tensor]:

@@ -13,10 +13,10 @@ from talking_head import life
 from talking_head.dice.motion.generate import FEATURES, FPS, SCALES, DiceMotion, How
 from talking_head.dice.motion.hearing import Heard, hear, rows_of, whole
 from talking_head.emote.expression import strength
-from talking_head.emote.speech import FRAME, ROWS, log_mel
+from talking_head.emote.speech import ROWS
 from talking_head.face.basis import FaceBasis
 from talking_head.lips import SPEECH
-from talking_head.speaker import BLOCK, Motion, contact, loudness, sealed, steadied
+from talking_head.speaker import Motion, contact, loudness, recorded, sealed, steadied
 
 USUAL = 0.25  # head_motion at which heads move as drawn, which is little: who was filmed sat still for three seconds
 TREMBLE = 0.7  # frames that lips are smoothed over
@@ -43,8 +43,7 @@ class DiceSpeaker:
 
     def speak(self, samples: np.ndarray, curve: EmotionCurve, **options) -> Motion:
         """Mono samples at 16 kHz -> round(seconds * 25) frames of motion; ``options`` as of :meth:`from_rows`."""
-        rows = torch.cat([log_mel(samples[at : at + BLOCK]) for at in range(0, max(1, len(samples)), BLOCK)])
-        return self.from_rows(rows[: max(1, round(len(samples) / FRAME)) * ROWS], curve, **options)
+        return self.from_rows(recorded(samples), curve, **options)
 
     def from_rows(self, rows, curve: EmotionCurve, *, seed: int = 0, head_motion: float = 0.6, blinks: bool = True,
                   emotion_scale: float = 1.0, steps: int = 8,
