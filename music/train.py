@@ -4,8 +4,6 @@ Time is the budget, so the learning rate follows the clock: the same command tra
 State goes to ``OUT/*.pt`` every two minutes; the same command goes on from there.
 """
 
-import math
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +12,8 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from gen import training
 from gen.nn import lengths_to_mask
+from gen.training import Run
 from music import corpus
 from music.corpus import GROUPS, Batch, Passages, Piece
 from music.labels import curve_of
@@ -28,7 +26,6 @@ from music.tokens import ELEMENTS, Vocabulary
 PRETRAIN = {"pop909": 0.6, "giantmidi": 0.1, "emopia": 0.3}
 FINETUNE = {"pop909": 0.3, "emopia": 0.7}
 RENAMED = 0.1  # share of passages that pass for EMOPIA's
-SAVE_EVERY = 120  # seconds
 
 
 class Settings(BaseModel):
@@ -120,46 +117,22 @@ def with_end(model: Prior, codes: Tensor, lengths: Tensor, bar: Tensor, left: Te
     return codes, mask, torch.cat((bar[:, :1], bar), 1), torch.cat((left[:, :1] + 1, left), 1)
 
 
-class Run(training.Run):
-    """One model's training: warm-up, cosine decay, phases of data."""
+def at(phases: list[tuple[float, Data]], done: float) -> Data:
+    """The data of the phase that ``done`` (0..1) falls into; ``phases`` are (share of the time, data)."""
+    ends = np.cumsum([share for share, _ in phases])
+    return phases[min(int(np.searchsorted(ends, done, side="right")), len(phases) - 1)][1]
 
-    def __init__(self, name: str, model: nn.Module, out: Path, minutes: float, settings: Settings):
-        super().__init__(name, model.to(settings.device), out, minutes, settings.rate)
-        self.settings = settings
 
-    def train(self, loss: Callable, phases: list[tuple[float, Data]], valid: Data, drop: float) -> None:
-        """``loss(model, data, drop) -> (scalar, values)``; ``phases`` are (share of the time, data)."""
-        kind = torch.device(self.settings.device).type
-        ends = np.cumsum([share for share, _ in phases])
-        saved = self.elapsed
-        while self.elapsed < self.seconds:
-            began, done = time.perf_counter(), self.elapsed / self.seconds
-            data = phases[min(int(np.searchsorted(ends, done, side="right")), len(phases) - 1)][1]
-            rate = self.settings.rate * min(1, (self.step + 1) / 200) * (0.51 + 0.49 * math.cos(math.pi * done))
-            for group in self.optimiser.param_groups:
-                group["lr"] = rate
-            with torch.autocast(kind, torch.bfloat16):
-                value, values = loss(self.model, data, drop)
-            value.backward()
-            nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-            self.optimiser.step()
-            self.optimiser.zero_grad(set_to_none=True)
-            self.step += 1
-            self.elapsed += time.perf_counter() - began
-            if self.step % 50 == 0:
-                self.record(**values)
-            if self.elapsed - saved > SAVE_EVERY or self.elapsed >= self.seconds:
-                self.validate(loss, valid)
-                self.save()
-                saved = self.elapsed
+def fit(run: Run, loss: Callable, phases: list[tuple[float, Data]], valid: Data, drop: float) -> None:
+    """``loss(model, data, drop) -> (scalar, values)`` down, through the phases."""
 
-    def validate(self, loss: Callable, valid: Data, batches: int = 4) -> None:
-        self.model.eval()
+    def validate(batches: int = 4) -> dict:
         valid.passages.random = np.random.default_rng(1)
         with torch.no_grad():
-            values = [loss(self.model, valid, 0.0)[1]["nll"] for _ in range(batches)]
-        self.model.train()
-        self.record(valid_nll=round(float(np.mean(values)), 4))
+            values = [loss(run.model, valid, 0.0)[1]["nll"] for _ in range(batches)]
+        return {"valid_nll": round(float(np.mean(values)), 4)}
+
+    run.train(lambda: loss(run.model, at(phases, run.done), drop), validate)
 
 
 def prepared(data: Path, out: Path) -> list[Piece]:
@@ -195,14 +168,14 @@ def train(data: Path, out: Path, minutes: float | None = None, settings: dict[st
     minutes = 80.0 if minutes is None else minutes
     phases, valid = phases_of(prepared(Path(data), out), chosen)
     autoencoder, prior = build(chosen)
-    run = Run("autoencoder", autoencoder, out, minutes * chosen.autoencoder_share, chosen)
-    run.train(lambda m, d, drop: autoencoder_loss(m, d, chosen, drop), phases, valid, chosen.drop)
+    run = Run("autoencoder", autoencoder.to(chosen.device), out, minutes * chosen.autoencoder_share, chosen.rate)
+    fit(run, lambda m, d, drop: autoencoder_loss(m, d, chosen, drop), phases, valid, chosen.drop)
     autoencoder.settle()
     autoencoder.eval().requires_grad_(False)
     if chosen.compile:
         prior.compile(dynamic=True)
-    run = Run("prior", prior, out, minutes * (1 - chosen.autoencoder_share), chosen)
-    run.train(lambda m, d, drop: prior_loss(m, autoencoder, d, chosen, drop), phases, valid, chosen.drop)
+    run = Run("prior", prior.to(chosen.device), out, minutes * (1 - chosen.autoencoder_share), chosen.rate)
+    fit(run, lambda m, d, drop: prior_loss(m, autoencoder, d, chosen, drop), phases, valid, chosen.drop)
     export(autoencoder, prior, out / "checkpoint")
     corpus.labeller_of(Path(data)).save(out / "checkpoint" / "labeller.json")
 

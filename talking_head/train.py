@@ -6,9 +6,6 @@ is given; the emotion is judged by the expression over the sequence. Speech with
 budget; state goes to ``OUT/*.pt`` every two minutes.
 """
 
-import math
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +15,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from gen import training
+from gen.training import Run
 from talking_head import corpus
 from talking_head.data import Batch, Windows
 from talking_head.emote.expression import express
@@ -31,7 +28,7 @@ from talking_head.face.points import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOW
 from talking_head.lips import SPEECH, agreement, calibrate
 from talking_head.teacher import Teacher
 
-SAVE_EVERY = 120  # seconds
+CLIP = 0.5  # norm of gradients
 LIPS = np.concatenate((INNER_UPPER_LIP, INNER_LOWER_LIP, OUTER_UPPER_LIP, OUTER_LOWER_LIP))
 MET = 0.12  # centimetres of gap at which tracked lips count as met
 HEARD = {"grid": 5, "paced": 3, "voices": 3, "aligned": 5}
@@ -175,39 +172,6 @@ def settle(models: nn.ModuleDict, data: Windows, measures: Measures, batches: in
     last.bias += change[:, -1]
 
 
-class Run(training.Run):
-    """One training: warm-up, cosine decay."""
-
-    def __init__(self, name: str, model: nn.Module, out: Path, minutes: float, settings: Settings):
-        super().__init__(name, model, out, minutes, settings.rate)
-        self.settings = settings
-
-    def train(self, loss: Callable, check: Callable[[], dict] = dict) -> None:
-        """``loss() -> (scalar, values)`` until the time is over; ``check() -> values`` at each save."""
-        saved = self.elapsed
-        while self.elapsed < self.seconds:
-            began, done = time.perf_counter(), self.elapsed / self.seconds
-            rate = self.settings.rate * min(1, (self.step + 1) / 200) * (0.505 + 0.495 * math.cos(math.pi * done))
-            for group in self.optimiser.param_groups:
-                group["lr"] = rate
-            with torch.autocast("cpu", torch.bfloat16):
-                value, values = loss()
-            value.backward()
-            nn.utils.clip_grad_norm_(self.model.parameters(), 0.5)
-            self.optimiser.step()
-            self.optimiser.zero_grad(set_to_none=True)
-            self.step += 1
-            self.elapsed += time.perf_counter() - began
-            if self.step % 50 == 0:
-                self.record(**{name: round(float(v.detach()), 4) for name, v in values.items()})
-            if self.elapsed - saved > SAVE_EVERY or self.elapsed >= self.seconds:
-                self.model.eval()
-                self.record(**check())
-                self.model.train()
-                self.save()
-                saved = self.elapsed
-
-
 def prepared(data: Path, out: Path) -> list[corpus.Clip]:
     """The material as rows, made once and kept in ``OUT/features.npz``."""
     path = out / "features.npz"
@@ -237,11 +201,11 @@ def train(data: Path, out: Path, minutes: float | None = None, settings: dict[st
     familiarise(speech, clips)
 
     motions = Windows(learnt, speech, SEEN, chosen.seed)
-    run = Run("flint", flint, out, minutes * chosen.prior_share, chosen)
+    run = Run("flint", flint, out, minutes * chosen.prior_share, chosen.rate, clip=CLIP)
     run.train(lambda: prior_loss(flint, motions, measures, chosen))
     emote.decoder.load_state_dict(flint.decoder.state_dict())
     read = Windows([c for c in learnt if c.source == "aligned"], speech, {"aligned": 16}, chosen.seed)
-    run = Run("speech", speech, out, minutes * chosen.speech_share, chosen)
+    run = Run("speech", speech, out, minutes * chosen.speech_share, chosen.rate, clip=CLIP)
     run.train(lambda: encoder_loss(speech, read))
     teacher = Teacher(speech.eval(), [c for c in learnt if c.source == "grid"][::2])
     learnt = [teacher.taught(c) if c.source in TAUGHT else c for c in learnt]
@@ -249,7 +213,8 @@ def train(data: Path, out: Path, minutes: float | None = None, settings: dict[st
     models = nn.ModuleDict({"speech": speech, "emote": emote})
     emote.decoder.requires_grad_(not chosen.frozen)
     windows = Windows(learnt, speech, HEARD, chosen.seed)
-    run = Run("emote", models, out, minutes * (1 - chosen.prior_share - chosen.speech_share), chosen)
+    rest = 1 - chosen.prior_share - chosen.speech_share
+    run = Run("emote", models, out, minutes * rest, chosen.rate, clip=CLIP)
     fast = {"speech": torch.compile(speech), "emote": emote} if chosen.compile else models
 
     def loss() -> tuple[Tensor, dict]:

@@ -106,7 +106,7 @@ class Killed(BaseException):
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_from_its_step_and_ends_with_a_checkpoint(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(subject, "SAVE_EVERY", 0.2)
+    monkeypatch.setattr("gen.training.SAVE_EVERY", 0.2)
     record, lines = subject.Run.record, []
 
     def dies(self, **values):

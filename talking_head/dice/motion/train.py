@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from gen import checkpoints
 from gen.diffusion import EDM, masked_mean
 from gen.emotion.spec import CANONICAL, EmotionCurve
+from gen.training import Run
 from talking_head import lips
-from talking_head.dice.clock import Run
 from talking_head.dice.motion.data import Batch, Clip, Windows, measured, prepared
 from talking_head.dice.motion.generate import PREFIX, DiceMotion, How
 from talking_head.dice.motion.model import SPREAD, MotionDenoiser
@@ -127,7 +127,8 @@ def train(data: Path, out: Path, minutes: float, settings: Settings) -> None:
     settle(model, windows)
     if settings.compile:
         model.compile(dynamic=True)
-    run = Run("motion", Training(model, settings), out, minutes, settings.rate, settings.spread, settings.device)
+    training = Training(model, settings).to(settings.device)
+    run = Run("motion", training, out, minutes, settings.rate, spread=settings.spread)
     known = checkpoints.load(settings.teacher, SpeechEncoder, "speech")
     ears = SpeechEncoder(
         **{name: v for name, v in known.config.items() if not name.startswith("_")}
@@ -136,9 +137,9 @@ def train(data: Path, out: Path, minutes: float, settings: Settings) -> None:
 
     def check() -> dict[str, float]:
         found = agreement(DiceMotion(model, ears, settings.device), clips)
-        model.train().requires_grad_(True)
+        model.requires_grad_(True)
         return found
 
-    run.train(lambda: Batch(*(x.to(settings.device) for x in windows())), check, torch.bfloat16)
+    run.train(lambda: run.model(Batch(*(x.to(settings.device) for x in windows()))), check)
     checkpoints.save(model.cpu().half(), out / "checkpoint" / "motion")
     checkpoints.save(ears.half(), out / "checkpoint" / "speech")

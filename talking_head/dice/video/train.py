@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from gen.errors import InputError
-from talking_head.dice.clock import Run
+from gen.training import Run
 from talking_head.dice.video import lora
 from talking_head.dice.video.data import Batch, Windows, examples
 from talking_head.dice.video.pipeline import DiceVideo
@@ -138,9 +138,10 @@ def train(data: Path, out: Path, minutes: float, settings: Settings) -> None:
         model.feel()
     windows = Windows(examples(model, data, out, settings.side), settings.batch, settings.seed)
     training = Training(model, settings)
-    run = Run(settings.stage, training, out, minutes, settings.rate, settings.spread, settings.device)
     precision = torch.bfloat16 if settings.device != "cpu" else None
-    run.train(lambda: Batch(*(x.to(settings.device) for x in windows())), precision=precision)
+    run = Run(settings.stage, training.to(settings.device), out, minutes, settings.rate, precision=precision,
+              spread=settings.spread)  # fmt: skip
+    run.train(lambda: run.model(Batch(*(x.to(settings.device) for x in windows()))))
     training.cpu().eval()
     if settings.stage == "lora":
         lora.save(model.parts["unet"], out / "lora.safetensors")

@@ -8,7 +8,7 @@ import torch
 
 from gen import media
 from gen.errors import InputError
-from talking_head.dice.clock import Run
+from gen.training import Run
 from talking_head.dice.video import lora
 from talking_head.dice.video.data import Batch, Example, Windows, example
 from talking_head.dice.video.pipeline import DiceVideo
@@ -181,6 +181,6 @@ def test_accelerate_trains_the_same(tmp_path):
     pytest.importorskip("accelerate")
     windows = Windows(clips(), 2, 0)
     training = Training(DiceVideo.build("tiny"), Settings(size="tiny"))
-    run = Run("d1", training, tmp_path, 0.0001, 1e-3, spread=True)
-    run.train(lambda: Batch(*windows()))
+    run = Run("d1", training, tmp_path, 0.0001, 1e-3, precision=None, spread=True)
+    run.train(lambda: run.model(Batch(*windows())))
     assert run.step >= 1 and run.path.exists()
