@@ -4,7 +4,7 @@ Fitted to acted speech in which everybody says the same sentences in every emoti
 """
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +24,6 @@ SPREAD = (0.5, 2.0)  # limits of the change in range, and
 PACE = (0.75, 1.35)  # in pace, and
 SWING = (0.6, 1.6)  # in dynamics, and
 LIFE = (0.5, 2.5)  # in quick movements of the pitch
-CONTRAST = 0.35
 BREATH = 26  # frames without a voice that end a phrase
 QUICK = 17  # frames: movements within fewer are quick
 
@@ -102,25 +101,25 @@ class Prosody:
         self.points, self.slope = points, np.linalg.solve(gram, points.T @ table)
 
     @classmethod
-    def fit(cls, found: list[tuple[Clip, np.ndarray]], contrast: float = CONTRAST) -> "Prosody":
-        """From :func:`shifts`: lines through zero, each corpus counting alike; what has no clips follows from VAD.
+    def fit(cls, found: list[tuple[Clip, np.ndarray]]) -> "Prosody":
+        """From :func:`shifts`: a line through zero for each speaker, each corpus counting alike; what has no clips
+        follows from VAD.
 
-        Actors differ, so their mean is paler than any of them: each emotion is moved ``contrast`` times further from
-        the mean of all emotions, as a caricature is.
+        What speakers do not agree on is done less: their mean m is taken times m^2 / (m^2 + s^2), s their deviation.
         """
         table, known = np.zeros((len(CANONICAL), SIZE)), [0]
         for index, name in enumerate(CANONICAL):
-            slopes = []
-            for group in sorted({clip.group for clip, _ in found}):
-                own = [(c.level, d) for c, d in found if c.group == group and _canonical(c.emotion) == name]
-                if own:
-                    level, change = np.array([o[0] for o in own]), np.stack([o[1] for o in own])
-                    slopes.append(level @ change / (level @ level))
-            if slopes:
-                table[index] = np.mean(slopes, 0) * SIGN
+            own = defaultdict(list)
+            for clip, change in found:
+                if _canonical(clip.emotion) == name:
+                    own[clip.group, clip.speaker].append((clip.level, change))
+            if own:
+                slopes = np.stack([_slope(rows) for rows in own.values()])
+                size = Counter(group for group, _ in own)
+                share = np.array([1 / size[group] for group, _ in own]) / len(size)
+                mean = share @ slopes
+                table[index] = SIGN * mean**3 / (mean**2 + share @ (slopes - mean) ** 2 + 1e-12)
                 known.append(index)
-        own = np.array(known[1:])
-        table[own] += contrast * (table[own] - table[own].mean(0))
         points = lexicon.canonical()[0]
         gram = points[known].T @ points[known] + RIDGE * np.eye(3)
         slope = np.linalg.solve(gram, points[known].T @ table[known])
@@ -144,6 +143,12 @@ class Prosody:
     def load(cls, path: Path) -> "Prosody":
         facts = json.loads(path.read_text(encoding="utf-8"))
         return cls(np.array([[facts[name][one] for one in MEASURES] for name in CANONICAL]))
+
+
+def _slope(rows: list[tuple[float, np.ndarray]]) -> np.ndarray:
+    """(7,) change a level, of levels and changes."""
+    level, change = np.array([level for level, _ in rows]), np.stack([change for _, change in rows])
+    return level @ change / (level @ level)
 
 
 def _canonical(emotion: str) -> str:

@@ -13,7 +13,7 @@ from gen.evaluate.report import Report
 
 def identity(report: Report, clips: dict[str, list[Clip]], models: dict[str, EmotionEmbedder]) -> None:
     report.section("Identity", "A linear probe learns who speaks from other takes of the same held-out speakers.")
-    chosen = [c for c in clips["voice"] if c.part in ("test", "valid")]
+    chosen = [c for c in clips["voice"] if c.part == "test"]
     group, people, texts = (np.array([getattr(c, f) for c in chosen]) for f in ("group", "person", "key"))
     rows, others = [], references(chosen)
     for how, model in models.items():

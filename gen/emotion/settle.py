@@ -6,6 +6,7 @@ reads, along the emotion's own. A generator that measures its effect better cali
 """
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from gen.emotion.batches import POINTS, middles
 from gen.emotion.corpus import CANONICAL, TERMS, Clip
 from gen.emotion.direction import DirectionSpace
 from gen.emotion.embedding import EmotionEmbedder, Reference, collate
+from gen.emotion.measures import calibration_error
 
 AXES = 10  # dimensions of the space that are kept
 DISTINCT = 0.99  # of the variance between emotions is kept by the directions' filter: the rest of the space is gone
@@ -54,11 +56,46 @@ def references(clips: list[Clip], count: int = REFERENCE, neutral: bool = False,
     return Reference(torch.from_numpy(np.stack(means)), torch.tensor(counts))
 
 
-@torch.no_grad()
-def settle(model: EmotionEmbedder, clips: dict[str, list[Clip]], out: Path) -> None:
-    """Whiten, round to half precision, calibrate on the validation clips, and write model, priors and directions."""
+class Strangers(NamedTuple):
+    """What a model that has not learnt from their speakers says of voices."""
+
+    alone: np.ndarray  # (n, 10) logits of TERMS
+    referred: np.ndarray  # (n, 10) the same against other recordings of the speaker
+    term: np.ndarray  # (n,) what they are
+    person: np.ndarray  # (n,) who speaks
+
+    @classmethod
+    def hear(cls, model: EmotionEmbedder, clips: list[Clip]) -> "Strangers":
+        alone, referred = (model.read(embed(model, "voice", clips, reference=own)).terms.detach().numpy()
+                           for own in (None, references(clips)))  # fmt: skip
+        return cls(alone, referred, np.array([c.term for c in clips]), np.array([c.person for c in clips]))
+
+    @classmethod
+    def all(cls, parts: list["Strangers"]) -> "Strangers":
+        return cls(*(np.concatenate(own) for own in zip(*parts)))
+
+    def save(self, path: Path) -> None:
+        np.savez(path, **self._asdict())
+
+    @classmethod
+    def load(cls, path: Path) -> "Strangers":
+        with np.load(path, allow_pickle=False) as file:
+            return cls(**file)
+
+
+def learnt_from(clips: dict[str, list[Clip]]) -> dict[str, list[Clip]]:
+    """The clips that the space rests on: of painted faces only those of contempt, which nothing else shows."""
     learnt = {n: [c for c in own if c.part == "train"] for n, own in clips.items()}
     learnt["face"] = [c for c in learnt["face"] if c.group != "painted" or c.term == TERMS.index("contempt")]
+    return learnt
+
+
+@torch.no_grad()
+def whiten(model: EmotionEmbedder, clips: dict[str, list[Clip]]) -> None:
+    """Keep the axes along which emotions differ, even out how the clips of one emotion vary, and round to half
+    precision.
+    """
+    learnt = learnt_from(clips)
     spoken = [*learnt["voice"], *learnt["face"]]
     means = {n: embed(model, n, own) for n, own in learnt.items()}
     mu, term = torch.cat((means["voice"], means["face"])), torch.tensor([c.term for c in spoken])
@@ -68,7 +105,16 @@ def settle(model: EmotionEmbedder, clips: dict[str, list[Clip]], out: Path) -> N
     middle, kept = spoken_at.mean(0), between(spoken_at, played_at)
     model.whiten(middle, within(mu @ kept, term, 1 + (level > 1) - 1 * (level < 1)) @ kept)
     model.half().float()
-    calibrate(model, *([c for c in clips[n] if c.part == "valid"] for n in ("voice", "music")))
+
+
+@torch.no_grad()
+def settle(model: EmotionEmbedder, clips: dict[str, list[Clip]], strangers: Strangers, out: Path) -> None:
+    """Whiten, calibrate by ``strangers`` and the validation songs, and write model, priors and directions."""
+    whiten(model, clips)
+    calibrate(model, strangers, [c for c in clips["music"] if c.part == "valid"])
+    learnt = learnt_from(clips)
+    spoken = [*learnt["voice"], *learnt["face"]]
+    term, level = (torch.tensor([getattr(c, field) for c in spoken]) for field in ("term", "level"))
     means = {n: embed(model, n, own) for n, own in learnt.items()}
     mu = torch.cat((means["voice"], means["face"]))
     full = (level >= 1) | (term == 0)  # an emotion at intensity 1 is not what was played weakly
@@ -84,13 +130,10 @@ def settle(model: EmotionEmbedder, clips: dict[str, list[Clip]], out: Path) -> N
     model.float()
 
 
-def calibrate(model: EmotionEmbedder, voices: list[Clip], pieces: list[Clip]) -> None:
-    """Set the three temperatures by clips of people and songs that the model has not learnt from."""
-    true = torch.tensor([c.term for c in voices])
-    for index, reference in enumerate((None, references(voices))):
-        model.temperature[index] = temperature(
-            model.read(embed(model, "voice", voices, reference=reference)).terms, true
-        )
+def calibrate(model: EmotionEmbedder, strangers: Strangers, pieces: list[Clip]) -> None:
+    """Set the three temperatures by people and songs that were not learnt from."""
+    for index, logits in enumerate((strangers.alone, strangers.referred)):
+        model.temperature[index] = temperature(torch.from_numpy(logits), torch.from_numpy(strangers.term))
     logits = model.read(embed(model, "music", pieces)).quadrants
     model.temperature[2] = temperature(logits, torch.tensor([c.quadrant for c in pieces]))
 
@@ -129,6 +172,15 @@ def temperature(logits: Tensor, target: Tensor) -> float:
     """The temperature that makes the logits (n k) say least wrong (Guo et al., ICML 2017, sec. 4.2)."""
     grid = torch.linspace(0.3, 4, 149)
     return float(grid[torch.stack([F.cross_entropy(logits / t, target) for t in grid]).argmin()])
+
+
+def crossed(logits: np.ndarray, true: np.ndarray, people: np.ndarray) -> float:
+    """The calibration error of logits (n, k), each person's with the temperature that suits the others."""
+    logits, target, shares = torch.from_numpy(logits), torch.from_numpy(true), np.empty(logits.shape)
+    for name in np.unique(people):
+        own = torch.from_numpy(people == name)
+        shares[people == name] = (logits[own] / temperature(logits[~own], target[~own])).softmax(1)
+    return calibration_error(shares, true)
 
 
 def priors(mu: Tensor, clips: list[Clip], tunes: Tensor, pieces: list[Clip]) -> dict[str, Tensor]:

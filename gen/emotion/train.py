@@ -9,6 +9,8 @@ import json
 import logging
 import math
 import time
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +23,7 @@ from gen.emotion import corpus, losses
 from gen.emotion.batches import Batches, Part, targets
 from gen.emotion.corpus import MODALITIES
 from gen.emotion.embedding import EmotionEmbedder, Gaussian
-from gen.emotion.settle import settle
+from gen.emotion.settle import Strangers, crossed, settle, whiten
 from gen.errors import InputError
 from gen.training import settings_of
 
@@ -38,6 +40,8 @@ class Settings(NamedTuple):
     decay: float = 0.05
     neck: int = 16
     seed: int = 0
+    folds: int = 5  # networks that each leave out some speakers, to learn how sure one may be of strangers
+    calibrated: str = ""  # another training of this recipe whose folds serve this one
     cache: str = ""
     classes: float = 1.0
     quadrants: float = 0.7
@@ -52,17 +56,50 @@ class Settings(NamedTuple):
 
 
 def train(data: Path, out: Path, minutes: float | None, settings: dict[str, str]) -> None:
-    """Train for ``steps`` steps, or ``minutes`` if they end first, and write model, priors and directions to ``out``.
+    """Train each network for ``steps`` steps, or ``minutes`` if they end first; write model, priors and directions.
 
-    The features of the recordings are kept in ``cache``, by default ``cache`` in ``out``.
+    What is written learns from all speakers but those for testing; how sure it may be is learnt from networks in
+    ``OUT/fold0`` and on. The features of the recordings are kept in ``cache``, by default ``OUT/cache``.
     """
     chosen = settings_of(Settings, "emotion", settings)
     clips = corpus.load(data, Path(chosen.cache or out / "cache"))
+    path = Path(chosen.calibrated or out) / "strangers.npz"
+    if not path.is_file():
+        Strangers.all([apart(clips, k, chosen, out / f"fold{k}", minutes) for k in range(chosen.folds)]).save(path)
+    strangers = Strangers.load(path)
+    clips = clips | {"voice": split(clips["voice"], chosen.folds, chosen.folds)}
     run = Run(clips, chosen, out, minutes)
     run.train()
-    settle(run.model, clips, out)
-    facts = {"minutes": run.elapsed / 60, "steps": run.step, "settings": chosen._asdict() | {"cache": ""}}
+    settle(run.model, clips, strangers, out)
+    foretold = {kind: crossed(getattr(strangers, kind), strangers.term, strangers.person)
+                for kind in ("alone", "referred")}  # fmt: skip
+    facts = {"minutes": run.elapsed / 60, "steps": run.step, "settings": named(chosen), "foretold": foretold}
     (out / "training.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def apart(clips: dict[str, list[corpus.Clip]], fold: int, chosen: Settings, out: Path,
+          minutes: float | None) -> Strangers:  # fmt: skip
+    """What a network that has never heard the speakers of a fold says of them."""
+    clips = clips | {"voice": split(clips["voice"], fold, chosen.folds)}
+    run = Run(clips, chosen, out, minutes)
+    run.train()
+    whiten(run.model, clips)
+    return Strangers.hear(run.model, [c for c in clips["voice"] if c.part == "valid"])
+
+
+def split(voices: list[corpus.Clip], fold: int, folds: int) -> list[corpus.Clip]:
+    """The clips with every ``folds``-th speaker of each corpus put aside as "valid", from ``fold`` on; where it is
+    ``folds``, nobody. Those for testing stay so.
+    """
+    people = sorted({(c.group, c.person) for c in voices if c.part != "test"})
+    place = {person: i for _, own in groupby(people, itemgetter(0)) for i, (_, person) in enumerate(own)}
+    part = {person: "valid" if fold < folds and i % folds == fold else "train" for person, i in place.items()}
+    return [c if c.part == "test" else c._replace(part=part[c.person]) for c in voices]
+
+
+def named(chosen: Settings) -> dict:
+    """The settings without where things are."""
+    return chosen._asdict() | {"cache": "", "calibrated": ""}
 
 
 class Run:
@@ -96,7 +133,7 @@ class Run:
 
     def save(self) -> None:
         state = {
-            "settings": self._named(),
+            "settings": named(self.chosen),
             "step": self.step,
             "elapsed": self.elapsed,
             "average": self.average,
@@ -109,16 +146,13 @@ class Run:
         draft.replace(self.path)
 
     def resume(self, state: dict) -> None:
-        if state["settings"] != self._named():
+        if state["settings"] != named(self.chosen):
             raise InputError(f"{self.path} is of a training with other settings: give another --out, or the same ones")
         for name in ("model", "judges", "optimizer"):
             getattr(self, name).load_state_dict(state[name])
         self.step, self.elapsed, self.average = state["step"], state["elapsed"], state["average"]
         torch.set_rng_state(state["torch"])
         self.batches.random.bit_generator.state = json.loads(state["numpy"])
-
-    def _named(self) -> dict:
-        return self.chosen._asdict() | {"cache": ""}
 
     def train(self) -> None:
         """To the end of the steps or of the time; the model's weights end as their moving average."""

@@ -12,7 +12,7 @@ from gen.emotion.corpus import MODALITIES, TERMS, Clip
 from gen.emotion.direction import DirectionSpace
 from gen.emotion.embedding import EmotionEmbedder, Reference, collate
 from gen.emotion.measures import calibration_error, chance, interval, precision, probe, recall
-from gen.emotion.settle import between, embed, references, settle, within
+from gen.emotion.settle import Strangers, between, crossed, embed, references, settle, within
 from gen.emotion.spec import EmotionCurve
 from gen.errors import InputError
 
@@ -169,7 +169,8 @@ def test_training_learns_and_its_files_serve_the_conditioners(tmp_path):
     run = train.Run(clips, train.Settings(steps=30), tmp_path, None)
     run.train()
     model = run.model
-    settle(model, clips, tmp_path)
+    settle(model, clips, Strangers.hear(model, [c for c in clips["voice"] if c.part == "valid"]), tmp_path)
+    assert (model.temperature != 1).all()
     held = [c for c in clips["voice"] if c.part == "test"]
     told = model.read(embed(model, "voice", held)).terms.argmax(1)
     assert (told == torch.tensor([c.term for c in held])).float().mean() > 0.5
@@ -181,6 +182,29 @@ def test_training_learns_and_its_files_serve_the_conditioners(tmp_path):
         assert tokens.shape == (1, 1, 8) and tokens.isfinite().all()
     assert set(DirectionSpace.load(tmp_path).regions) <= set(TERMS)
     assert model.config.space == 256 and len(MODALITIES) == 3
+
+
+def test_every_speaker_is_put_aside_once_and_none_in_the_end():
+    voices = [c._replace(part="test" if c.person == "nemo:1" else "train") for c in corpus_of(4)["voice"]]
+    people = {c.person for c in voices}
+    aside = []
+    for fold in range(3):
+        made = train.split(voices, fold, 3)
+        own = {part: {c.person for c in made if c.part == part} for part in ("train", "valid", "test")}
+        assert not own["train"] & own["valid"] and own["test"] == {"nemo:1"}
+        assert own["train"] | own["valid"] | own["test"] == people
+        aside += own["valid"]
+    assert sorted(aside) == sorted(people - {"nemo:1"})
+    assert {c.part for c in train.split(voices, 3, 3)} == {"train", "test"}
+
+
+def test_what_is_foretold_knows_too_sure_from_right():
+    random = np.random.default_rng(0)
+    true, people = random.integers(0, 4, 4000), np.arange(4000) % 4
+    told = np.where(random.random(4000) < 0.6, true, random.integers(0, 4, 4000))
+    logits = 5 * np.eye(4)[told]
+    assert calibration_error(np.exp(logits) / np.exp(logits).sum(1, keepdims=True), true) > 0.25
+    assert crossed(logits, true, people) < 0.05  # mended by what the others show
 
 
 def test_unknown_settings_are_named():
