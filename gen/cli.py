@@ -304,7 +304,10 @@ def _convert(options) -> None:
 def _add_research(commands) -> None:
     train = commands.add_parser("train", help="train a generator's networks; resumes in --out")
     train.add_argument("kind", choices=registry.names("trainer"))
-    train.add_argument("--data", type=path, required=True, help="folder of the training data")
+    source = train.add_mutually_exclusive_group(required=True)
+    source.add_argument("--data", type=path, help="folder of the training data")
+    source.add_argument("--finetune", type=path, metavar="DIR", help="recordings of your own, which a voice adapts to")
+    train.add_argument("--stage", type=text, help="which part, where a generator is trained in parts")
     train.add_argument("--minutes", type=float, help="stop after so many minutes")
     train.set_defaults(command=_train)
     evaluate = commands.add_parser("evaluate", help="measure a generator; writes report.json and report.html")
@@ -331,7 +334,9 @@ def _setting(argument: str) -> tuple[str, str]:
 
 
 def _train(options) -> None:
-    registry.get("trainer", options.kind)(options.data, options.out, options.minutes, dict(options.set))
+    stage = "finetune" if options.finetune else options.stage
+    settings = dict(options.set) | ({"stage": stage} if stage else {})
+    registry.get("trainer", options.kind)(options.finetune or options.data, options.out, options.minutes, settings)
 
 
 def _evaluate(options) -> None:

@@ -33,14 +33,17 @@ class Run:
 
     ``model`` stands on its device already; what requires no gradient is neither trained nor kept in the state. With
     ``spread`` it goes over several devices, through accelerate: ``run.model`` is what the loss then has to call.
+    With ``average`` (of 0..1, how much is kept at a step) the model ends with the moving average of its weights.
     Raises InputError where the state is of another model.
     """
 
     def __init__(self, name: str, model: nn.Module, out: Path, minutes: float, rate: float, *, clip: float = 1.0,
-                 precision: torch.dtype | None = torch.bfloat16, spread: bool = False):  # fmt: skip
+                 precision: torch.dtype | None = torch.bfloat16, average: float = 0.0,
+                 spread: bool = False):  # fmt: skip
         self.name, self.out, self.seconds, self.rate = name, out, minutes * 60, rate
         self.model = self.bare = model
-        self.clip, self.precision = clip, precision
+        self.clip, self.precision, self.average = clip, precision, average
+        self.averaged = {k: v.detach().clone() for k, v in model.state_dict().items()} if average else {}
         self.trained = [p for p in model.parameters() if p.requires_grad]
         self.frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
         self.kind = self.trained[0].device.type
@@ -73,13 +76,16 @@ class Run:
             values = self._advance(loss)
             self.elapsed += time.perf_counter() - began
             if self.step % 50 == 0:
-                self.record(**{name: round(float(value), 4) for name, value in values.items()})
+                numbers = {n: v.item() if isinstance(v, Tensor) else v for n, v in values.items()}
+                self.record(**{name: round(value, 4) for name, value in numbers.items()})
             if self.elapsed - saved > SAVE_EVERY or self.elapsed >= self.seconds:
                 self.bare.eval()
                 self.record(**check())
                 self.bare.train()
                 self.save()
                 saved = self.elapsed
+        if self.averaged:
+            self.bare.load_state_dict(self.averaged)
 
     def _advance(self, loss: Callable[[], tuple[Tensor, dict]]) -> dict:
         """One step; returns the values of its loss."""
@@ -93,20 +99,31 @@ class Run:
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         self.step += 1
+        self._follow()
         return values
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """The average moves, faster in the beginning."""
+        keep = min(self.average, (1 + self.step) / (10 + self.step))
+        for name, value in self.bare.state_dict().items() if self.averaged else ():
+            held = self.averaged[name]
+            held.lerp_(value, 1 - keep) if held.is_floating_point() else held.copy_(value)
 
     def _resume(self, state: dict) -> None:
         missing, surplus = self.bare.load_state_dict(state["model"], strict=False)
         if surplus or set(missing) - self.frozen:
             raise InputError(f"{self.path} is of a training of another model: give another --out")
         self.optimiser.load_state_dict(state["optimiser"])
+        self.averaged = state["averaged"]
         self.step, self.elapsed = state["step"], state["elapsed"]
 
     def save(self) -> None:
         if self.accelerator is not None and not self.accelerator.is_main_process:
             return
         kept = {name: value for name, value in self.bare.state_dict().items() if name not in self.frozen}
-        state = {"model": kept, "optimiser": self.optimiser.state_dict(), "step": self.step, "elapsed": self.elapsed}
+        state = {"model": kept, "averaged": self.averaged, "optimiser": self.optimiser.state_dict(),
+                 "step": self.step, "elapsed": self.elapsed}  # fmt: skip
         partial = self.path.with_suffix(".part")
         torch.save(state, partial)
         os.replace(partial, self.path)

@@ -1,6 +1,6 @@
-"""``affekt train voice --set stage=encoder|decoder|vocoder|dial``: each stage resumes in OUT, which keeps the features.
+"""``affekt train voice --stage encoder|decoder|vocoder|dial``: each stage resumes in OUT, which keeps the features.
 
-``stage=finetune`` takes a folder of one person's recordings as ``--data`` and adapts the shipped networks to it.
+``--finetune DIR`` takes a folder of one person's recordings and adapts the shipped networks to it.
 """
 
 import logging
@@ -14,9 +14,10 @@ from pydantic import BaseModel, ConfigDict
 
 from gen import checkpoints
 from gen.emotion.spec import EMBEDDING
+from gen.training import Run
 from voice_conversion import corpus as recordings
+from voice_conversion import vocoder_training
 from voice_conversion.average_voice import AverageVoice, SpokenCrops, dictionary, unit_labels
-from voice_conversion.clock import Clock
 from voice_conversion.corpus import Corpus
 from voice_conversion.dial import FILE, TRIED, Dial, heard, turns
 from voice_conversion.emoreg import training
@@ -26,10 +27,10 @@ from voice_conversion.pipeline import VoiceGenerator
 from voice_conversion.prosody import Prosody, shifts
 from voice_conversion.speaker import SpeakerEncoder
 from voice_conversion.vocoder import Vocoder
-from voice_conversion.vocoder_training import Crops, VocoderTraining
-from voice_conversion.vocoder_training import validate as validate_vocoder
+from voice_conversion.vocoder_training import Crops
 
 log = logging.getLogger(__name__)
+AVERAGE = 0.999  # of the moving average of weights that is kept at a step
 MINUTES = {"encoder": 8.0, "decoder": 30.0, "vocoder": 30.0, "dial": 0.0, "finetune": 5.0}
 
 
@@ -59,19 +60,14 @@ def encoder(corpus: Corpus, out: Path, minutes: float, settings: Settings) -> No
     model.table.copy_(torch.from_numpy(dictionary(corpus.mel[train], phone[train], count)))
     crops = SpokenCrops(corpus, phone, "train", seed=settings.seed)
 
-    def step(clock: Clock) -> dict:
-        mel, phone = crops.batch(32)
-        with torch.autocast("cpu", torch.bfloat16):
-            loss, values = model.loss(mel, phone)
-        clock.update(0, loss)
-        return values
-
     def validate(model: AverageVoice) -> dict:
         with torch.no_grad():
             values = model.loss(*SpokenCrops(corpus, phone, "valid", vary=False).batch(64))[1]
         return {f"valid_{name}": round(float(value), 4) for name, value in values.items()}
 
-    Clock("encoder", model, out, minutes, {model: 2e-3}).run(step, validate)
+    run = Run("encoder", model, out, minutes, 2e-3, average=AVERAGE)
+    run.train(lambda: model.loss(*crops.batch(32)))
+    run.record(**validate(model.eval()))
     model.half().save_pretrained(out / "checkpoint" / "encoder")
 
 
@@ -86,18 +82,19 @@ def decoder(corpus: Corpus, out: Path, minutes: float, settings: Settings) -> No
     model = Score(conditioner=settings.conditioner, conditioner_config=priors)
     crops = training.EmotionalCrops(corpus, means, vectors, "train", seed=settings.seed)
     valid = training.EmotionalCrops(corpus, means, vectors, "valid")
-    clock = Clock("decoder", model, out, minutes, {model: 1e-3})
-    clock.run(training.steps(model, crops), lambda m: training.validate(m, valid))
+    run = Run("decoder", model, out, minutes, 1e-3, average=AVERAGE)
+    run.train(lambda: training.loss(model, crops))
+    run.record(**training.validate(model.eval(), valid))
     model.half().save_pretrained(place / "decoder")
     acted = [clip for clip in corpus.clips if clip.part == "train" and clip.group != "aligned"]
     Prosody.fit(shifts(corpus, acted)).save(place / "prosody.json")
 
 
 def vocoder(corpus: Corpus, out: Path, minutes: float, settings: Settings) -> None:
-    model = Vocoder()
-    training = VocoderTraining(model, Crops(corpus, "train", settings.seed))
-    clock = Clock("vocoder", model, out, minutes, training.rates(1.5e-3))
-    clock.run(training, lambda m: validate_vocoder(m, Crops(corpus, "valid")))
+    model, crops = Vocoder(), Crops(corpus, "train", settings.seed)
+    run = Run("vocoder", model, out, minutes, 1.5e-3, precision=None, average=AVERAGE)
+    run.train(lambda: vocoder_training.loss(model, crops))
+    run.record(**vocoder_training.validate(model.eval(), Crops(corpus, "valid")))
     model.half().save_pretrained(out / "checkpoint" / "vocoder")
 
 
@@ -128,11 +125,12 @@ def finetune(corpus: Corpus, out: Path, minutes: float, settings: Settings) -> N
     for part in (model.emotion, model.modulate):
         part.requires_grad_(False)
     crops = training.EmotionalCrops(corpus, means, vectors, "train", seed=settings.seed)
-    Clock("decoder", model, out, minutes / 2, {model: 1e-4}).run(training.steps(model, crops, 8))
+    Run("decoder", model, out, minutes / 2, 1e-4, average=AVERAGE).train(lambda: training.loss(model, crops, 8))
     model.half().save_pretrained(place / "decoder")
     model = checkpoints.load(settings.start, Vocoder, "vocoder").float()
-    steps = VocoderTraining(model, Crops(corpus, "train", settings.seed), 4)
-    Clock("vocoder", model, out, minutes / 2, steps.rates(2e-4)).run(steps)
+    own = Crops(corpus, "train", settings.seed)
+    run = Run("vocoder", model, out, minutes / 2, 2e-4, precision=None, average=AVERAGE)
+    run.train(lambda: vocoder_training.loss(model, own, 4))
     model.half().save_pretrained(place / "vocoder")
 
 

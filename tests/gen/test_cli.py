@@ -120,6 +120,10 @@ def test_training_and_evaluation_reach_the_registered_functions(affekt, monkeypa
     assert affekt("train", "music", "--data", "d", "--out", "o", "--minutes", "2", "--set", "a=1", "b=x=y")[0] == 0
     assert affekt("evaluate", "music", "--out", "o", "--set", "a=1", "--set", "b=2")[0] == 0
     assert calls == [(Path("d"), Path("o"), 2.0, {"a": "1", "b": "x=y"}), (Path("o"), {"a": "1", "b": "2"})]
+    assert affekt("train", "music", "--data", "d", "--out", "o", "--stage", "first")[0] == 0
+    assert affekt("train", "music", "--finetune", "mine", "--out", "o")[0] == 0
+    assert [call[3] for call in calls[2:]] == [{"stage": "first"}, {"stage": "finetune"}]
+    assert affekt("train", "music", "--out", "o")[0] == 2
 
 
 def test_emotion_describe(affekt, tmp_path):

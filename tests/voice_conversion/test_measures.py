@@ -1,4 +1,4 @@
-"""Measures against cases whose answer is known; the judge's features; the corpus; the clock."""
+"""Measures against cases whose answer is known; the judge's features; the corpus."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,6 @@ from voice_conversion.average_voice import (
     unit_labels,
     unit_of,
 )
-from voice_conversion.clock import Clock
 from voice_conversion.features import HOP, RATE
 from voice_conversion.judge import EMOTIONS, FEATURES, Judge, describe
 
@@ -127,24 +126,3 @@ def test_the_average_voice_is_learned():
     assert losses[-1] < 0.3 * losses[0]
     unknown = torch.where(torch.arange(12) < 6, phone, -1)
     assert model.loss(mel, unknown)[0].isfinite()
-
-
-def test_a_training_goes_on_where_it_stopped(tmp_path):
-    def start(minutes):
-        torch.manual_seed(0)
-        model = torch.nn.Linear(2, 1)
-        return Clock("stage", model, tmp_path, minutes, {model: 1e-2})
-
-    def step(clock):
-        loss = (clock.model(torch.ones(1, 2)) - 3).square().mean()
-        clock.update(0, loss)
-        return {"loss": loss.detach()}
-
-    first = start(0.002)
-    first.run(step)
-    assert first.elapsed >= 0.12 and first.path.exists() and not first.model.training
-    again = start(0.004)
-    assert again.step == first.step and again.elapsed == first.elapsed
-    torch.testing.assert_close(again.averaged, first.averaged)
-    again.run(step)
-    assert again.step > first.step

@@ -105,8 +105,8 @@ def test_it_is_kept(model, spoken, tmp_path):
 
 
 def test_it_learns_a_sound(tmp_path, spoken):
-    from voice_conversion.clock import Clock
-    from voice_conversion.vocoder_training import VocoderTraining
+    from gen.training import Run
+    from voice_conversion.vocoder_training import loss
 
     class One:
         random = np.random.default_rng(0)
@@ -115,10 +115,10 @@ def test_it_learns_a_sound(tmp_path, spoken):
             return spoken[0][:, : 32 * HOP], *(x[:, :32] for x in spoken[1:])
 
     torch.manual_seed(0)
-    training = VocoderTraining(Vocoder(16, 1), One(), 1)
-    clock = Clock("vocoder", training.model, tmp_path, 1.0, training.rates(1e-2))
+    model = Vocoder(16, 1)
+    run = Run("vocoder", model, tmp_path, 1.0, 1e-2, precision=None)
     losses = []
     for _ in range(12):
-        losses.append(float(training(clock)["energy"]))
-        clock.step += 20
+        losses.append(float(run._advance(lambda: loss(model, One(), 1))["energy"].detach()))
+        run.step += 20
     assert np.mean(losses[-4:]) < np.mean(losses[:4])

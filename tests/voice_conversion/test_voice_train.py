@@ -32,7 +32,7 @@ def test_stages_make_a_checkpoint_that_speaks(made):
     said = speaker.convert(voice(0.6), EmotionCurve.parse("angry"), steps=1)
     assert np.isfinite(said).all() and np.abs(said).max() > 0.01
     log = (made / "out" / "log.jsonl").read_text()
-    assert all(f'"stage": "{stage}"' in log for stage in ("encoder", "decoder", "vocoder"))
+    assert all(f'"model": "{stage}"' in log for stage in ("encoder", "decoder", "vocoder"))
     assert "valid_untold" in log and "valid_distance" in log
 
 

@@ -122,13 +122,7 @@ def validate(model: Score, crops: EmotionalCrops, batches: int = 8) -> dict:
     return found
 
 
-def steps(model: Score, crops: EmotionalCrops, batch: int = 24):
-    """One step of the training, for :class:`voice_conversion.clock.Clock`."""
-
-    def step(clock) -> dict:
-        with torch.autocast("cpu", torch.bfloat16):
-            loss = model.loss(*crops.voice(model, batch))
-        clock.update(0, loss)
-        return {"velocity": loss.detach()}
-
-    return step
+def loss(model: Score, crops: EmotionalCrops, batch: int = 24) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss of the score on random crops."""
+    velocity = model.loss(*crops.voice(model, batch))
+    return velocity, {"velocity": velocity}

@@ -1,0 +1,77 @@
+"""A training under a clock: it goes on where it stopped, keeps what it trains, and can end with its average."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from gen.errors import InputError
+from gen.training import LOW, WARM, Run
+
+
+def start(folder, minutes=0.002, **options):
+    torch.manual_seed(0)
+    return Run("line", nn.Linear(2, 1), folder, minutes, 1e-2, precision=None, **options)
+
+
+def loss(run):
+    value = (run.model(torch.ones(1, 2)) - 3).square().mean()
+    return value, {"loss": value}
+
+
+def test_it_learns_and_goes_on_where_it_stopped(tmp_path):
+    first = start(tmp_path, average=0.9)
+    before = float(loss(first)[0])
+    first.train(lambda: loss(first))
+    assert first.elapsed >= 0.12 and float(loss(first)[0]) < before
+    again = start(tmp_path, 0.004, average=0.9)
+    assert again.step == first.step and again.elapsed == first.elapsed
+    torch.testing.assert_close(again.averaged, first.averaged)
+    again.train(lambda: loss(again))
+    assert again.step > first.step
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == sorted(line["step"] for line in lines) and lines[-1]["model"] == "line"
+
+
+def test_a_finished_training_ends_with_its_average_again(tmp_path):
+    first = start(tmp_path, average=0.9)
+    first.train(lambda: loss(first))
+    last = torch.load(first.path, weights_only=True)["model"]
+    assert not torch.equal(first.model.weight, last["weight"])
+    again = start(tmp_path, average=0.9)
+    again.train(lambda: loss(again))
+    assert torch.equal(again.model.weight, first.model.weight)
+
+
+def test_without_an_average_the_last_weights_stay(tmp_path):
+    run = start(tmp_path)
+    run.train(lambda: loss(run))
+    assert torch.equal(run.model.weight, torch.load(run.path, weights_only=True)["model"]["weight"])
+
+
+def test_what_is_frozen_stays_and_is_not_kept(tmp_path):
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    model[0].requires_grad_(False)
+    before = model[0].weight.clone()
+    run = Run("part", model, tmp_path, 0.001, 1e-2, precision=None)
+    run.train(lambda: loss(run))
+    assert torch.equal(model[0].weight, before)
+    assert set(torch.load(run.path, weights_only=True)["model"]) == {"1.weight", "1.bias"}
+    Run("part", model, tmp_path, 0.001, 1e-2)
+
+
+def test_the_state_of_another_model_is_refused(tmp_path):
+    run = start(tmp_path)
+    run.save()
+    with pytest.raises(InputError, match=r"line\.pt is of a training of another model"):
+        Run("line", nn.Sequential(nn.Linear(2, 1)), tmp_path, 1, 1e-2)
+
+
+def test_the_rate_rises_then_falls(tmp_path):
+    run, rates = start(tmp_path, 1.0), []
+    for run.elapsed in (0.0, 0.0, 30.0, 60.0):
+        run.step = 0 if not rates else WARM
+        run._advance(lambda: loss(run))
+        rates.append(run.optimiser.param_groups[0]["lr"])
+    assert rates == pytest.approx([1e-2 / WARM, 1e-2, 1e-2 * (LOW + 1) / 2, 1e-2 * LOW])
