@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from gen import checkpoints
+from gen.emotion.corpus import vary
 from gen.training import settings_of
 from music import metrics, score, tokens
 from music.beats import track
@@ -189,28 +190,6 @@ def on_bars(notes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rows = tokens.encode(tokens.quantise(notes, beats, estimate(notes, beats)), vocabulary)
     grid = tokens.decode(rows, vocabulary)
     return score.to_notes(grid), score.bar_lines(grid)
-
-
-def snap(notes: np.ndarray, step: float) -> np.ndarray:
-    """Notes on a grid of ``step`` seconds, at most 16 steps long, velocities in threes, as tokens have them."""
-    start = np.rint(notes[:, 0] / step)
-    length = np.clip(np.rint((notes[:, 1] - notes[:, 0]) / step), 1, 16)
-    loud = np.rint(notes[:, 3] / 3) * 3
-    snapped = np.stack([start * step, (start + length) * step, notes[:, 2], loud], axis=1)
-    return snapped[np.lexsort((-snapped[:, 2], snapped[:, 0]))]
-
-
-def vary(notes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Another piece of the same emotion: transposed, a little faster, louder, only a part, perhaps on a grid."""
-    moved = notes.copy()
-    moved[:, 2] = np.clip(moved[:, 2] + rng.integers(-5, 6), 21, 108)
-    moved[:, :2] *= np.exp(rng.uniform(-0.08, 0.08))
-    moved[:, 3] = np.clip(moved[:, 3] + rng.normal(0, 3), 1, 127)
-    length, first, last = rng.uniform(15, 45), moved[0, 0], moved[-1, 0]
-    begin = rng.uniform(first - 5, max(first + 1, last - length + 5))
-    part = moved[(moved[:, 0] >= begin) & (moved[:, 0] < begin + length)]
-    part = part if len(part) >= 24 else moved
-    return snap(part, 15 / rng.uniform(70, 160)) if rng.random() < 0.5 else part
 
 
 def loss(logits: Tensor, quadrant: Tensor) -> Tensor:

@@ -157,13 +157,17 @@ def vary(notes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     length, first, last = rng.uniform(15, 45), moved[0, 0], moved[-1, 0]
     begin = rng.uniform(first - 5, max(first + 1, last - length + 5))
     part = moved[(moved[:, 0] >= begin) & (moved[:, 0] < begin + length)]
-    moved = part if len(part) >= 24 else moved[:1200]
-    if rng.random() < 0.5:
-        step = 15 / rng.uniform(70, 160)  # sixteenths
-        start = np.rint(moved[:, 0] / step)
-        stop = start + np.clip(np.rint((moved[:, 1] - moved[:, 0]) / step), 1, 16)
-        moved = np.column_stack((start * step, stop * step, moved[:, 2], np.rint(moved[:, 3] / 3) * 3))
-    return moved[np.lexsort((-moved[:, 2], moved[:, 0]))]
+    part = part if len(part) >= 24 else moved[:1200]
+    return snap(part, 15 / rng.uniform(70, 160)) if rng.random() < 0.5 else part
+
+
+def snap(notes: np.ndarray, step: float) -> np.ndarray:
+    """Notes on a grid of ``step`` seconds, at most 16 steps long, velocities in threes, as tokens have them."""
+    start = np.rint(notes[:, 0] / step)
+    length = np.clip(np.rint((notes[:, 1] - notes[:, 0]) / step), 1, 16)
+    loud = np.rint(notes[:, 3] / 3) * 3
+    snapped = np.stack([start * step, (start + length) * step, notes[:, 2], loud], axis=1)
+    return snapped[np.lexsort((-snapped[:, 2], snapped[:, 0]))]
 
 
 def load(data: Path, cache: Path) -> dict[str, list[Clip]]:

@@ -6,6 +6,7 @@ import torch
 from clips import write_clips
 
 from gen import checkpoints
+from gen.emotion.corpus import snap
 from gen.errors import InputError
 from music import judge as subject
 from music.judge import Judge, note_features, piece_features
@@ -72,7 +73,7 @@ def test_transposing_changes_nothing_but_height():
 
 
 def test_snapping_puts_notes_on_the_grid_and_keeps_their_order():
-    snapped = subject.snap(piece(1, 2), 0.125)
+    snapped = snap(piece(1, 2), 0.125)
     steps = snapped[:, :2] / 0.125
     np.testing.assert_allclose(steps, np.rint(steps), atol=1e-9)
     assert (np.diff(snapped[:, 0]) >= 0).all()
