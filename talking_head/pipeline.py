@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,9 +41,13 @@ class TalkGenerator:
         from talking_head.face.points import ARKIT
 
         face = (torch.from_numpy(emotion.weights().astype(np.float32)) @ TABLE).numpy() * emotion.intensity
-        most = [i for i in np.argsort(-np.abs(face))[:6] if abs(face[i]) > 0.1]
-        said = ", ".join(f"{ARKIT[i]} {face[i]:.2f}" for i in most)
-        return said or "a face at rest"
+        both = {}
+        for name, value in zip(ARKIT, face):
+            both.setdefault(name.removesuffix("Left").removesuffix("Right"), []).append(value)
+        both = {name: max(values, key=abs) for name, values in both.items()}
+        most = sorted((name for name in both if abs(both[name]) > 0.1), key=lambda name: -abs(both[name]))[:5]
+        plain = lambda name: re.sub("([A-Z])", r" \1", name).lower()
+        return ", ".join(f"{plain(name)} {100 * both[name]:+.0f} %" for name in most) or "a face at rest"
 
     @staticmethod
     def checkpoints(task: TalkTask) -> tuple[str, ...]:

@@ -65,7 +65,7 @@ def test_task_checks_its_fields():
 
 
 def test_reading_says_what_moves():
-    assert "mouthSmile" in TalkGenerator.reading(Emotion.parse("happy"))
+    assert "mouth smile +" in TalkGenerator.reading(Emotion.parse("happy"))
     assert TalkGenerator.reading(Emotion.parse("neutral")) == "a face at rest"
 
 
