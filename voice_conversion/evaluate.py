@@ -23,6 +23,7 @@ from voice_conversion.dial import turns
 from voice_conversion.judge import EMOTIONS, Judge
 from voice_conversion.pipeline import SPEAKER, VoiceGenerator
 from voice_conversion.speaker import RATE, SpeakerEncoder
+from voice_conversion.task import GUIDANCE
 
 JUDGE = "voice-judge"
 TARGETS = EMOTIONS[1:]
@@ -40,7 +41,7 @@ class Settings(BaseModel):
     sweep: int = 6  # of them at every intensity
     sentences: int = 12  # of other voices, for words and quality
     steps: int = 10
-    guidance: float = 2.5
+    guidance: float = GUIDANCE
     seed: int = 0
 
 

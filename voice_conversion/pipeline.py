@@ -12,6 +12,7 @@ import numpy as np
 from gen import checkpoints, media
 from gen.emotion.spec import EMBEDDING, Emotion, EmotionCurve, Samples
 from gen.errors import InputError
+from voice_conversion.task import GUIDANCE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,7 +51,7 @@ class Means(NamedTuple):
 
     steps: int = 10
     solver: str = "pf"
-    guidance: float = 2.5
+    guidance: float = GUIDANCE
     vocoder: str = "recording"  # see VoiceTask
 
 
