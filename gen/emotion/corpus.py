@@ -19,6 +19,7 @@ from gen.emotion.lexicon import CANONICAL
 log = logging.getLogger(__name__)
 
 TERMS = (*CANONICAL, "calm", "bored")  # what the classifier tells apart; the last two are in some speech only
+SEVEN = [TERMS.index(name) for name in ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger")]
 SPOKEN = {"angry": "anger"}  # the corpora's names, where ours differ
 LEVELS = {"normal": 0.75, "strong": 1.25}  # RAVDESS; what has no level counts as 1
 TEST = {

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from gen import checkpoints
 from gen.emotion import corpus, features, projection
 from gen.emotion.batches import CORNERS, HOME, POINTS
-from gen.emotion.corpus import CANONICAL, MODALITIES, TERMS, Clip
+from gen.emotion.corpus import CANONICAL, MODALITIES, SEVEN, TERMS, Clip
 from gen.emotion.direction import DirectionSpace
 from gen.emotion.embedding import EmotionEmbedder, collate
 from gen.emotion.leaks import identity, modality
@@ -22,7 +22,6 @@ from gen.emotion.spec import EMBEDDING, QUADRANTS
 from gen.evaluate.report import Estimate, Report, Spread
 from gen.training import settings_of
 
-SEVEN = [TERMS.index(name) for name in ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger")]
 EIGHT = list(range(len(CANONICAL)))
 
 
@@ -277,7 +276,7 @@ CALIBRATED = ("voice", "terms", "term"), ("referred", "terms", "term"), ("music"
 
 
 def calibration(report: Report, held: dict[str, Held], place: Path) -> None:
-    """What was foretold: the error over the speakers of the folds, each with the temperature that suits the others."""
+    """Beside the error that the folds foretold: of their speakers, each with the temperature that suits the others."""
     foretold = json.loads((place / "training.json").read_text(encoding="utf-8"))["foretold"]
     report.section("Confidence", "Temperatures of voices, of voices with a reference and of music.")
     rows = []
@@ -286,10 +285,15 @@ def calibration(report: Report, held: dict[str, Held], place: Path) -> None:
         true = own.of(field)
         before = interval(calibration_error, own.of("person"), own.raw, true)
         value = interval(calibration_error, own.of("person"), getattr(own, after), true)
-        rows.append([WAYS.get(kind, kind), before, value, value.value <= 0.05, foretold.get(FORETOLD.get(kind), "-")])
+        rows.append([WAYS.get(kind, kind), before, value, value.value <= 0.05,
+                     foretold[FORETOLD[kind]]["calibration error"] if kind in FORETOLD else "-"])  # fmt: skip
     columns = ["what", "before", "after", "<= 0.05", "foretold by the folds"]
     report.table("Expected calibration error", columns, rows,
                  "Faces have no held-out clips to calibrate on: perceive gives them no confidence.")  # fmt: skip
+    rows = [[f"{WAYS[kind]}, {name}", Estimate(*value)] for kind, own in FORETOLD.items()
+            for name, value in foretold[own]["recall"].items()]  # fmt: skip
+    report.table("Recall of the folds", ["what", "mean recall of seven classes"], rows,
+                 f"{foretold['alone']['speakers']} speakers, heard by networks that had never heard them.")  # fmt: skip
 
 
 def seeds(report: Report, runs: dict[str, dict[str, Held]]) -> None:

@@ -14,6 +14,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -21,8 +22,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gen.emotion import corpus, losses
 from gen.emotion.batches import Batches, Part, targets
-from gen.emotion.corpus import MODALITIES
+from gen.emotion.corpus import MODALITIES, SEVEN
 from gen.emotion.embedding import EmotionEmbedder, Gaussian
+from gen.emotion.measures import interval, recall
 from gen.emotion.settle import Strangers, crossed, settle, whiten
 from gen.errors import InputError
 from gen.training import settings_of
@@ -71,8 +73,7 @@ def train(data: Path, out: Path, minutes: float | None, settings: dict[str, str]
     run = Run(clips, chosen, out, minutes)
     run.train()
     settle(run.model, clips, strangers, out)
-    foretold = {kind: crossed(getattr(strangers, kind), strangers.term, strangers.person)
-                for kind in ("alone", "referred")}  # fmt: skip
+    foretold = {kind: heard(getattr(strangers, kind), strangers) for kind in ("alone", "referred")}
     facts = {"minutes": run.elapsed / 60, "steps": run.step, "settings": named(chosen), "foretold": foretold}
     (out / "training.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
@@ -85,6 +86,18 @@ def apart(clips: dict[str, list[corpus.Clip]], fold: int, chosen: Settings, out:
     run.train()
     whiten(run.model, clips)
     return Strangers.hear(run.model, [c for c in clips["voice"] if c.part == "valid"])
+
+
+def heard(logits: np.ndarray, strangers: Strangers) -> dict:
+    """The calibration error of the folds, and mean recall of seven classes with its interval, in all and by corpus."""
+    seven = np.isin(strangers.term, SEVEN)
+    true, person = strangers.term[seven], strangers.person[seven]
+    told = np.array(SEVEN)[logits[seven][:, SEVEN].argmax(1)]
+    group = np.array([name.split(":")[0] for name in person])
+    sets = {"all sets": np.ones(len(group), bool)} | {name: group == name for name in np.unique(group)}
+    rows = {name: interval(recall, person[own], told[own], true[own]) for name, own in sets.items()}
+    return {"calibration error": crossed(logits, strangers.term, strangers.person), "speakers": len(np.unique(person)),
+            "recall": {name: list(value) for name, value in rows.items()}}  # fmt: skip
 
 
 def split(voices: list[corpus.Clip], fold: int, folds: int) -> list[corpus.Clip]:

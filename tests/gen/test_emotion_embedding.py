@@ -198,6 +198,16 @@ def test_every_speaker_is_put_aside_once_and_none_in_the_end():
     assert {c.part for c in train.split(voices, 3, 3)} == {"train", "test"}
 
 
+def test_the_folds_tell_recall_and_confidence_of_strangers():
+    term = np.tile(np.arange(7), 40)
+    person = np.array(["ravdess:a", "ravdess:b", "nemo:c", "nemo:d"])[np.arange(280) % 4]
+    right = np.where(np.char.startswith(person, "nemo"), (term + 1) % 7, term)
+    logits = 4 * np.eye(10)[right]
+    found = train.heard(logits, Strangers(logits, logits, term, person))
+    assert [found["recall"][name][0] for name in ("all sets", "ravdess", "nemo")] == [0.5, 1, 0]
+    assert found["speakers"] == 4 and found["calibration error"] > 0.1
+
+
 def test_what_is_foretold_knows_too_sure_from_right():
     random = np.random.default_rng(0)
     true, people = random.integers(0, 4, 4000), np.arange(4000) % 4
