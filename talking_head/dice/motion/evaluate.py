@@ -2,6 +2,7 @@
 
 import time
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,8 @@ from talking_head.speaker import Speaker
 from talking_head.train import prepared
 
 BROWS = np.array([name.startswith("brow") for name in ARKIT])
-SCALES = (1.0, 1.5, 2.0, 3.0)  # of the guidance by emotion
+SCALES = (1.0, 2.0, 3.0)  # of the guidance by emotion
+LEVELS = (0.5, 1.0)  # of intensity
 JAW, LIPS = 0.75, 0.85  # the least jaw correlation, and share of p, b, m with lips that meet
 
 
@@ -116,25 +118,24 @@ def seeds(report: Report, e: Evaluation, drawn: dict[str, list[np.ndarray]]) -> 
 def emotion(report: Report, e: Evaluation) -> None:
     """Does a stronger guidance by emotion show more of it, and leave the lips alone?"""
     verdict, real = judge.trained(Path(e.s.data))
-    clips, rows, first = e.of("grid")[: max(2, e.s.clips // 4)], [], None
+    clips, rows, first = e.of("grid")[: max(2, e.s.clips // 4)], [], {}
     calm = {c.name: e.draw(c)[:, :52].mean(0) for c in clips}
-    for scale in SCALES:
+    for level, scale in product(LEVELS, SCALES):
         right, sure, jaws, each = [], [], [], []
         for i, name in enumerate(judge.EMOTIONS):
-            made = {c.name: e.draw(c, name, 1, scale) for c in clips}
+            made = {c.name: e.draw(c, f"{name} @ {level}", 1, scale) for c in clips}
             told = verdict(np.stack([made[c.name][:, :52].clip(-0.1, 1.1).mean(0) - calm[c.name] for c in clips]))
             right.append((told.argmax(1) == i).mean())
             sure.append(told[:, i].mean())
             jaws += [agreed(made[c.name], c) for c in clips]
             each.append(round(float(sure[-1]), 2))
         jaw = float(np.mean(jaws))
-        first = first or jaw
-        rows.append([f"{scale:g}", float(np.mean(right)), float(np.mean(sure)), jaw,
-                     round(100 * (jaw / first - 1), 1), *each])  # fmt: skip
+        change = round(100 * (jaw / first.setdefault(level, jaw) - 1), 1)
+        rows.append([f"{level:g}", f"{scale:g}", float(np.mean(right)), float(np.mean(sure)), jaw, change, *each])
     report.section("Emotion", "A judge that learnt from real actors alone (that of `affekt evaluate talk`) sees the "
                    "motion itself; right in so many cases, and how probable it finds what was asked for.")  # fmt: skip
-    report.table("Guidance by emotion", ["scale", "right", "probability", "jaw", "jaw, change in %", *judge.EMOTIONS],
-                 rows, f"on real windows of an actor it has not seen {real:.2f}; chance 0.14")  # fmt: skip
+    report.table("Guidance by emotion", ["intensity", "scale", "right", "probability", "jaw", "jaw, change in %",
+                 *judge.EMOTIONS], rows, f"on real windows of an actor it has not seen {real:.2f}; chance 0.14")  # fmt: skip
     if e.s.portraits:
         shown(report, e, verdict)
 

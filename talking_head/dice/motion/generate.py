@@ -16,16 +16,21 @@ from gen.emotion.spec import EmotionCurve
 from gen.errors import CheckpointError
 from talking_head.dice.motion.model import SPREAD, MotionDenoiser
 from talking_head.emote.speech import SpeechEncoder
+from talking_head.lips import SPEECH
 
 FPS = 25
 WINDOW, PREFIX, AHEAD = 54, 16, 10  # frames: of a window, of those the one before gave, heard past its end
 SCALES = {"reference": 1.0, "audio": 1.3, "emotion": 1.0}
 FEATURES = 55
+SPOKEN = torch.cat((torch.from_numpy(SPEECH), torch.zeros(FEATURES - len(SPEECH), dtype=torch.bool)))
 
 
 @dataclass(frozen=True)
 class How:
-    """How motion is drawn. A scale is a number or a function of the share of sampling that is done."""
+    """How motion is drawn. A scale is a number or a function of the share of sampling that is done.
+
+    Beyond an emotion scale of 1 the lips' part in speech stays that of scale 1: both are drawn, from the same noise.
+    """
 
     steps: int = 8
     scales: Mapping[str, Scale] = field(default_factory=lambda: dict(SCALES))
@@ -79,28 +84,32 @@ class DiceMotion:
 
     def _window(self, heard: Tensor, count: int, start: int, past: Tensor | None, curve: EmotionCurve,
                 seed: int, how: How) -> tuple[Tensor, np.ndarray]:  # fmt: skip
-        """Features from the known frames on, ``count`` frames to make -> the last PREFIX frames, normalised, and the
-        new ones as motion. ``start`` is the place of the first new frame; the noise belongs to it and to the seed.
+        """Features from the known frames on, ``count`` frames to make -> the last PREFIX frames (b, k, 55), normalised,
+        and the new ones as motion. ``start`` is the first new frame's place; the noise belongs to it and to the seed.
         """
         model, behind = self.model, 0 if past is None else PREFIX
-        device, n = model.mean.device, len(heard)
-        known, given = torch.zeros(1, n, FEATURES, device=device), torch.zeros(1, n, dtype=torch.bool, device=device)
+        device, n, scales, b = model.mean.device, len(heard), dict(how.scales), 1
+        if isinstance(scales["emotion"], (int, float)) and scales["emotion"] > 1:
+            both, b = torch.tensor([1.0, scales["emotion"]], device=device), 2
+            scales["emotion"] = both.view(1, 2, 1, 1).expand(how.steps, 2, 1, 1)
+        known, given = torch.zeros(b, n, FEATURES, device=device), torch.zeros(b, n, dtype=torch.bool, device=device)
         if past is not None:
-            known[0, :behind], given[0, :behind] = past, True
+            known[:, :behind], given[:, :behind] = past, True
         at = (np.arange(n) + start - behind) / FPS
         prepared = {k: v.to(device) for k, v in model.emotion.prepare([curve], at).items()}
-        tokens = model.emotion(**prepared).tokens
+        tokens = model.emotion(**prepared).tokens.expand(b, -1, -1)
         null = model.emotion.null.expand_as(tokens)
-        face = model.normalise(torch.zeros(1, FEATURES, device=device))  # the photograph shows the face at rest
-        speech = heard[None].to(device)
+        face = model.normalise(torch.zeros(b, FEATURES, device=device))  # the photograph shows the face at rest
+        speech = heard.to(device).expand(b, -1, -1)
         told = {"null": (None, None, null), "reference": (None, face, null), "audio": (speech, face, null),
                 "emotion": (speech, face, tokens)}  # fmt: skip
         branches = {name: dict(zip(("heard", "felt"), model.condition(*parts)), known=known, given=given)
                     for name, parts in told.items()}  # fmt: skip
         draw = torch.Generator().manual_seed(seed * 1_000_003 + start)
-        noise = torch.randn(1, n, FEATURES, generator=draw).to(device)
-        x = sample(model, scheduler(), noise, how.steps, branches, how.scales, generator=draw)[0, behind:count]
-        return x[-PREFIX:], model.restore(x).cpu().numpy()
+        noise = torch.randn(1, n, FEATURES, generator=draw).to(device).expand(b, -1, -1)
+        x = sample(model, scheduler(), noise, how.steps, branches, scales, generator=draw)[:, behind:count]
+        drawn = torch.where(SPOKEN.to(device), x[0], x[-1])
+        return x[:, -PREFIX:], model.restore(drawn).cpu().numpy()
 
 
 def scheduler() -> EDMDPMSolverMultistepScheduler:

@@ -10,29 +10,20 @@ from torch import Tensor
 
 from gen.emotion.spec import EmotionCurve
 from talking_head import life
-from talking_head.dice.motion.generate import FEATURES, FPS, SCALES, DiceMotion, How
+from talking_head.dice.motion.generate import FPS, SCALES, DiceMotion, How
 from talking_head.dice.motion.hearing import Heard, hear, rows_of, whole
 from talking_head.emote.expression import strength
 from talking_head.emote.speech import ROWS
 from talking_head.face.basis import FaceBasis
-from talking_head.lips import SPEECH
 from talking_head.speaker import Motion, contact, loudness, recorded, sealed, steadied
 
 USUAL = 0.25  # head_motion at which heads move as drawn, which is little: who was filmed sat still for three seconds
 TREMBLE = 0.7  # frames that lips are smoothed over
 
 
-def felt(scale: float, steps: int) -> Tensor:
-    """(steps, 1, 1, 55) guidance by emotion: beyond 1 the lips' part in speech stays as it is."""
-    free = torch.ones(FEATURES)
-    if scale > 1:
-        free[:52] -= torch.from_numpy(SPEECH).float()
-    return (1 + (scale - 1) * free).expand(steps, 1, 1, FEATURES)
-
-
 def how(emotion_scale: float = 1.0, steps: int = 8) -> How:
     """A way to draw motion with a guidance by emotion."""
-    return How(steps, SCALES | {"emotion": 1.0 if emotion_scale == 1 else felt(emotion_scale, steps)})
+    return How(steps, SCALES | {"emotion": emotion_scale})
 
 
 class DiceSpeaker:

@@ -16,7 +16,7 @@ from talking_head.dice.motion.generate import PREFIX, WINDOW, DiceMotion, How
 from talking_head.dice.motion.hearing import AFTER, BLOCK, hear, rows_of, whole
 from talking_head.dice.motion.model import MotionDenoiser
 from talking_head.dice.motion.sizes import sizes
-from talking_head.dice.motion.speaker import DiceSpeaker, felt
+from talking_head.dice.motion.speaker import DiceSpeaker, how
 from talking_head.dice.motion.train import Settings, Training, settle
 from talking_head.dice.train import train
 from talking_head.emote.model import Emote
@@ -138,7 +138,7 @@ def test_the_future_beyond_what_is_heard_ahead_changes_nothing(motion):
 def test_a_window_is_told_the_end_of_the_one_before(motion):
     rows, how = features(6), How(steps=2)
     run = lambda past: motion._window(rows[:60], 60, 112, past, CURVE, 3, how)[1]
-    one, other = run(torch.zeros(PREFIX, 55)), run(torch.ones(PREFIX, 55))
+    one, other = run(torch.zeros(1, PREFIX, 55)), run(torch.ones(1, PREFIX, 55))
     assert one.shape == (60 - PREFIX, 55) and np.abs(one - other).max() > 1e-3
 
 
@@ -169,10 +169,13 @@ def test_without_emotion_scale_the_emotion_is_not_heard(motion):
     np.testing.assert_array_equal(run("happy"), run("anger @ 1.5"))
 
 
-def test_a_stronger_emotion_leaves_the_lips_their_part_in_speech():
-    strong, weak = felt(3.0, 8), felt(0.5, 8)
-    assert strong.shape == (8, 1, 1, 55) and (strong[..., :52][..., lips.SPEECH] == 1).all()
-    assert (strong[..., :52][..., ~lips.SPEECH] == 3).all() and (weak == 0.5).all()
+def test_a_stronger_emotion_leaves_the_lips_their_part_in_speech(motion):
+    run = lambda scale: motion.whole(features(6), EmotionCurve.parse("anger"), 1, how(scale, 2))
+    usual, strong, weak = run(1.0), run(3.0), run(0.5)
+    assert len(usual) > WINDOW
+    np.testing.assert_allclose(strong[:, :52][:, lips.SPEECH], usual[:, :52][:, lips.SPEECH], atol=1e-5)
+    assert np.abs((strong - usual)[:, :52][:, ~lips.SPEECH]).max() > 1e-3
+    assert np.abs((weak - usual)[:, :52][:, lips.SPEECH]).max() > 1e-4
 
 
 def test_missing_weights_say_how_to_train_them():
