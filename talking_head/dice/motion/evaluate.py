@@ -134,8 +134,9 @@ def emotion(report: Report, e: Evaluation) -> None:
         rows.append([f"{level:g}", f"{scale:g}", float(np.mean(right)), float(np.mean(sure)), jaw, change, *each])
     report.section("Emotion", "A judge that learnt from real actors alone (that of `affekt evaluate talk`) sees the "
                    "motion itself; right in so many cases, and how probable it finds what was asked for.")  # fmt: skip
-    report.table("Guidance by emotion", ["intensity", "scale", "right", "probability", "jaw", "jaw, change in %",
-                 *judge.EMOTIONS], rows, f"on real windows of an actor it has not seen {real:.2f}; chance 0.14")  # fmt: skip
+    columns = ["intensity", "scale", "right", "probability", "jaw", "jaw, change in %", *judge.EMOTIONS]
+    note = f"on real windows of an actor it has not seen {real:.2f}; chance 0.14"
+    report.table("Guidance by emotion", columns, rows, note)
     if e.s.portraits:
         shown(report, e, verdict)
 
