@@ -138,7 +138,7 @@ def calibrate(model: EmotionEmbedder, strangers: Strangers, pieces: list[Clip]) 
     model.temperature[2] = temperature(logits, torch.tensor([c.quadrant for c in pieces]))
 
 
-def within(mu: Tensor, term: Tensor, level: Tensor, shrink: float = 0.15) -> Tensor:
+def within(mu: Tensor, term: Tensor, level: Tensor, shrink: float = 0.1) -> Tensor:
     """The map (e e) after which clips mu (n e) of one class at one level vary alike in every direction (within-class
     covariance normalisation, Hatch et al., Interspeech 2006), shrunk towards a sphere.
     """

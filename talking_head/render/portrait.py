@@ -21,7 +21,7 @@ from talking_head.face.points import (
 )
 from talking_head.face.pose import matrix, placed, upward
 from talking_head.face.tracker import Face
-from talking_head.render import lids, sheets
+from talking_head.render import glasses, lids, sheets
 from talking_head.render import mouth as mouths
 from talking_head.render.eyes import eyeball
 from talking_head.render.opening import Opening, opening
@@ -44,6 +44,7 @@ class Portrait:
     """``picture`` (h, w, 3) uint8 and its tracked face, drawn at that size."""
 
     def __init__(self, picture: np.ndarray, face: Face, basis: FaceBasis):
+        basis = glasses.stiff(basis, glasses.seen(picture, face.landmarks))
         self.basis, self.picture = basis, picture
         landmarks = face.landmarks * (1, 1, FLAT)
         self.place = placed(landmarks, basis.canonical)

@@ -5,7 +5,7 @@ import pytest
 from faces import basis, face, picture, portrait, tracker
 
 from talking_head.face.points import INDEX, coefficients
-from talking_head.render import mesh
+from talking_head.render import glasses, mesh
 from talking_head.render.sheets import OPENINGS
 from talking_head.render.warp import inverted
 
@@ -68,3 +68,24 @@ def test_mesh_is_a_head_that_opens_its_mouth():
     still, wide = (mesh.frame(basis(), coefficients({"jawOpen": v}), np.zeros(3), 128) for v in (0.0, 0.7))
     assert still.shape == (128, 128, 3) and np.abs(still.astype(int) - wide)[60:].mean() > 1
     assert face().rotation.shape == (3, 3)
+
+
+def test_glasses_are_seen_by_their_bridge():
+    landmarks = face().landmarks
+    assert glasses.seen(picture(), landmarks) == 1
+    small = picture()[::2, ::2]
+    assert glasses.seen(small, landmarks / 2) > 0.8
+    bare, (x, y) = picture().copy(), landmarks[[168, 6], :2].mean(0).astype(int)
+    bare[y - 60 : y + 60, x - 50 : x + 50] = bare[y + 60, x]
+    assert glasses.seen(bare, landmarks) == 0
+    assert glasses.seen(np.full((64, 64, 3), 128, np.uint8), landmarks / 8) == 0
+
+
+def test_what_is_under_glasses_stays_while_lids_and_lips_move():
+    free, worn = basis(), glasses.stiff(basis(), 1.0)
+    way = lambda shapes, name, points: np.linalg.norm(shapes.deltas[INDEX[name]][points], axis=-1).mean()
+    under, lid, lips = [52, 282, 168, 230], OPENINGS[1][0], OPENINGS[0][0]
+    assert way(worn, "browInnerUp", under) < 0.2 * way(free, "browInnerUp", under)
+    for name, points in (("eyeBlinkRight", lid), ("jawOpen", lips), ("mouthSmileLeft", lips)):
+        assert way(worn, name, points) == way(free, name, points) > 0
+    assert np.array_equal(glasses.stiff(basis(), 0.0).deltas, free.deltas)

@@ -1,0 +1,54 @@
+"""Glasses in a photograph stay stiff: the skin around and behind them hardly goes along with brows and cheeks.
+
+Their bridge is what is looked for: between the eyes a nose alone is smooth, and glasses cross it with an edge.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from talking_head.face.basis import FaceBasis
+from talking_head.face.points import LEFT_EYE_LOWER, LEFT_EYE_UPPER, RIGHT_EYE_LOWER, RIGHT_EYE_UPPER
+
+ROWS, COLUMNS = (-0.55, 0.9), (-0.28, 0.28)  # of the nose that is looked at, in distances of the inner eye corners
+EDGE = (0.17, 0.27)  # of the skin's level: no glasses, and glasses for certain
+STIFF = 0.9  # share of the skin's way that glasses take away
+REACH = np.array([3.0, 2.8])  # cm from an eye's middle, sideways and upwards, that a rim may be
+SOFT = 0.35  # of REACH, over which the skin beyond gets free
+BRIDGE = 1.1  # cm above and below the eyes' middles
+
+
+def seen(picture: np.ndarray, landmarks: np.ndarray) -> float:
+    """How surely (0..1) glasses are on a face with landmarks (478, 2 or more), in pixels of ``picture`` (h, w, 3)."""
+    from scipy.ndimage import gaussian_filter, map_coordinates
+
+    right, left = landmarks[133, :2], landmarks[362, :2]
+    across = left - right
+    down = np.array([-across[1], across[0]])
+    rows, columns = (np.linspace(*ends, count) for ends, count in ((ROWS, 64), (COLUMNS, 17)))
+    place = (right + left) / 2 + rows[:, None, None] * down + columns[None, :, None] * across
+    low = np.floor(place.min((0, 1))).astype(int).clip(0) - 4
+    low, high = low.clip(0), np.ceil(place.max((0, 1))).astype(int) + 5
+    part = picture[low[1] : high[1], low[0] : high[0]].mean(2)
+    if min(part.shape) < 8:
+        return 0.0
+    part = gaussian_filter(part, np.hypot(*across) / 80)
+    nose = map_coordinates(part, (place - low).transpose(2, 0, 1)[::-1], order=1, mode="nearest")
+    edge = np.median(np.abs(nose[4:] - nose[:-4]).max(0)) / (np.median(nose) + 20)
+    return float(np.clip((edge - EDGE[0]) / (EDGE[1] - EDGE[0]), 0, 1))
+
+
+def stiff(basis: FaceBasis, worn: float) -> FaceBasis:
+    """The basis of a face that wears glasses: what is under them stays with the head, eyelids do as they did."""
+    eyes = [np.concatenate(pair) for pair in ((RIGHT_EYE_UPPER, RIGHT_EYE_LOWER), (LEFT_EYE_UPPER, LEFT_EYE_LOWER))]
+    points, held = basis.neutral[:, :2], np.zeros(len(basis.neutral))
+    for own in eyes:
+        middle = points[own].mean(0)
+        far = np.linalg.norm((points - middle) / REACH, axis=1)
+        held = np.maximum(held, np.clip((1 + SOFT - far) / SOFT, 0, 1))
+    height = np.abs(points[:, 1] - points[np.concatenate(eyes), 1].mean())
+    between = np.abs(points[:, 0]) < np.abs(points[eyes[0], 0]).min()
+    held = np.maximum(held, between * np.clip((BRIDGE * (1 + SOFT) - height) / (BRIDGE * SOFT), 0, 1))
+    held[np.concatenate(eyes)] = 0
+    held[468:] = 0
+    return replace(basis, deltas=basis.deltas * (1 - STIFF * worn * held[:, None]).astype(np.float32))
