@@ -97,6 +97,7 @@ class DiceMotion:
             known[:, :behind], given[:, :behind] = past, True
         at = (np.arange(n) + start - behind) / FPS
         prepared = {k: v.to(device) for k, v in model.emotion.prepare([curve], at).items()}
+        prepared["intensity"] = prepared["intensity"] * model.gain
         tokens = model.emotion(**prepared).tokens.expand(b, -1, -1)
         null = model.emotion.null.expand_as(tokens)
         face = model.normalise(torch.zeros(b, FEATURES, device=device))  # the photograph shows the face at rest

@@ -82,6 +82,7 @@ class MotionDenoiser(ModelMixin, ConfigMixin):
         nn.init.zeros_(self.leave.bias)
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("scale", torch.ones(features))
+        self.register_buffer("gain", torch.ones(()))  # of intensity, with which expressions go as far as asked
 
     def normalise(self, motion: Tensor) -> Tensor:
         return (motion - self.mean) / self.scale

@@ -16,6 +16,7 @@ from talking_head.dice.motion.data import Batch, Clip, Windows, measured, prepar
 from talking_head.dice.motion.generate import PREFIX, DiceMotion, How
 from talking_head.dice.motion.model import SPREAD, MotionDenoiser
 from talking_head.dice.motion.sizes import sizes
+from talking_head.emote.expression import TABLE
 from talking_head.emote.speech import SpeechEncoder
 
 NOISE = EDM(sigma_data=SPREAD, log_mean=-0.6, log_std=1.4)
@@ -106,6 +107,18 @@ def settle(model: MotionDenoiser, windows: Windows, count: int = 40) -> None:
         model.scale[i] = (seen.std().clamp(min=0.02) * quiet.std().clamp(min=0.02)).sqrt()
 
 
+def calibrate(motion: DiceMotion, clips: list[Clip], most: int = 4) -> None:
+    """Set the model's gain so that at intensity 1 expressions go about as far as the table says: means are tame."""
+    shares, beside = [], ~lips.SPEECH
+    own = [c for c in clips if c.source == "grid" and c.part == "train"]
+    for clip in own[:: max(1, len(own) // most)][:most]:
+        draw = lambda text, clip=clip: motion.whole(torch.from_numpy(clip.features[:, 0]), EmotionCurve.parse(text))
+        calm = draw("neutral")[:, :52].mean(0)
+        for name, row in zip(CANONICAL[1:], TABLE[1:, beside].numpy()):
+            shares.append((draw(name)[:, :52].mean(0) - calm)[beside] @ row / (row @ row))
+    motion.model.gain.fill_(min(max(1 / float(np.mean(shares)), 1.0), 1.5))
+
+
 def agreement(motion: DiceMotion, clips: list[Clip], seeds: int = 2, most: int = 8) -> dict[str, float]:
     """How well lips go with those of held-out clips of GRID: correlation, a mean over clips and seeds."""
     found, curve = {"jaw": [], "pucker": []}, EmotionCurve.parse("neutral")
@@ -141,5 +154,6 @@ def train(data: Path, out: Path, minutes: float, settings: Settings) -> None:
         return found
 
     run.train(lambda: run.model(Batch(*(x.to(settings.device) for x in windows()))), check)
+    calibrate(DiceMotion(model, ears, settings.device), clips)
     checkpoints.save(model.cpu().half(), out / "checkpoint" / "motion")
     checkpoints.save(ears.half(), out / "checkpoint" / "speech")
