@@ -28,7 +28,7 @@ from talking_head.train import prepared
 
 BROWS = np.array([name.startswith("brow") for name in ARKIT])
 SCALES = (1.0, 2.0, 3.0)  # of the guidance by emotion
-LEVELS = (0.5, 1.0)  # of intensity
+LEVELS = (0.25, 1.0)  # of intensity
 JAW, LIPS = 0.75, 0.85  # the least jaw correlation, and share of p, b, m with lips that meet
 
 
