@@ -17,8 +17,9 @@ from talking_head.dice.motion.hearing import AFTER, BLOCK, hear, rows_of, whole
 from talking_head.dice.motion.model import MotionDenoiser
 from talking_head.dice.motion.sizes import sizes
 from talking_head.dice.motion.speaker import DiceSpeaker, how
-from talking_head.dice.motion.train import Settings, Training, settle
+from talking_head.dice.motion.train import Settings, Training, calibrate, settle
 from talking_head.dice.train import train
+from talking_head.emote.expression import TABLE
 from talking_head.emote.model import Emote
 from talking_head.emote.sizes import sizes as emote_sizes
 from talking_head.emote.speech import SpeechEncoder, log_mel, spectrum
@@ -295,6 +296,22 @@ def test_training_goes_on_and_its_checkpoint_speaks(folder, teacher, tmp_path):
     heard = whole(motion.speech, log_mel(noise(0.5)))
     assert motion.whole(heard.features, CURVE, how=How(steps=1)).shape == (12, 55)
     assert motion.model.scale.min() > 0.01
+
+
+def test_expressions_are_made_to_go_as_far_as_asked(motion, clips):
+    class Tame:
+        """Draws what the table says, at some share of the intensity times the gain."""
+
+        model = motion.model
+
+        def whole(self, heard, curve):
+            asked = curve.sample([0.0])
+            row = asked.weights[0] @ TABLE.numpy() * asked.intensity[0]
+            return np.tile(np.pad(0.8 * float(self.model.gain) * row, (0, 3)), (len(heard), 1))
+
+    calibrate(Tame(), clips)
+    assert float(motion.model.gain) == pytest.approx(1.25, rel=0.02)
+    motion.model.gain.fill_(1.0)
 
 
 def test_unknown_sizes_are_named(tmp_path):
