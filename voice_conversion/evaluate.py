@@ -14,16 +14,18 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from gen import checkpoints, registry
+from gen.diffusion import MeanRevertingScheduler, draw, sample
 from gen.emotion.spec import EmotionCurve
 from gen.evaluate.report import Estimate, Report
 from voice_conversion import corpus as recordings
 from voice_conversion import features, findings
 from voice_conversion.corpus import Clip, Corpus, levelled
 from voice_conversion.dial import turns
+from voice_conversion.emoreg.score import Voice
 from voice_conversion.judge import EMOTIONS, Judge
 from voice_conversion.pipeline import SPEAKER, VoiceGenerator
 from voice_conversion.speaker import RATE, SpeakerEncoder
-from voice_conversion.task import GUIDANCE
+from voice_conversion.task import GUIDANCE, NEUTRAL
 
 JUDGE = "voice-judge"
 TARGETS = EMOTIONS[1:]
@@ -82,14 +84,23 @@ class Bench:
         return Made(clip, emotion, level, made, self.judge.hear(made))
 
     @torch.inference_mode()
-    def copy(self, samples: np.ndarray) -> np.ndarray:
-        """Through the vocoder and back, nothing else."""
-        samples = levelled(samples)
+    def copy(self, samples: np.ndarray, drawn: bool = False) -> np.ndarray:
+        """Through the network vocoder and back: the recording's mel, or one that the decoder has ``drawn`` from its
+        average voice, pitch and speaker, as neutral.
+        """
+        samples, speaks = levelled(samples), self.generator
         hz = features.track(samples)
-        tensor = lambda x: torch.from_numpy(np.asarray(x, np.float32))[None]
         noise = torch.Generator().manual_seed(self.settings.seed)
-        mel = features.mel(tensor(samples))
-        return self.generator.vocoder(mel, tensor(features.filled(hz)), tensor(hz > 0), generator=noise)[0].numpy()
+        mel, octave, voiced = features.mel(speaks.tensor(samples)), features.filled(hz), hz > 0
+        told = speaks.tensor(octave), speaks.tensor(voiced)
+        if drawn:
+            decoder, mean = speaks.decoder, speaks.encoder(mel)
+            tokens = decoder.emotion(**decoder.emotion.prepare([NEUTRAL], np.zeros(len(hz)))).tokens
+            voice = Voice(mean, *told, torch.from_numpy(self.vector(samples))[None], tokens)
+            start = decoder.sde.start(draw(mean, noise), mean)
+            scheduler = MeanRevertingScheduler(decoder.sde, mean, "pf")
+            mel = sample(lambda x, t: decoder(x, t, voice), scheduler, start, self.settings.steps, generator=noise)
+        return speaks.vocoder(mel, *told, generator=noise)[0].numpy()
 
     def vector(self, samples: np.ndarray) -> np.ndarray:
         import soxr

@@ -177,6 +177,7 @@ def sound(report: Report, bench: Bench) -> None:
     sentences = [sentences[i] for i in bench.random.permutation(len(sentences))[: bench.settings.sentences]]
     acted = bench.sources(bench.settings.sentences)
     kinds = {"recording": lambda c: bench.corpus.samples(c), "copy": lambda c: bench.copy(bench.corpus.samples(c)),
+             "copy of the decoder's own mel": lambda c: bench.copy(bench.corpus.samples(c), drawn=True),
              "intensity 0": lambda c: bench.convert(c, "happy", 0).samples}  # fmt: skip
     kinds |= {f"{name} @ 1": lambda c, n=name: bench.convert(c, n).samples for name in ("happy", "sad", "angry")}
     kinds["happy @ 1, through the network"] = lambda c: bench.convert(c, "happy", vocoder="network").samples
