@@ -13,8 +13,8 @@ from talking_head.face.points import LEFT_EYE_LOWER, LEFT_EYE_UPPER, RIGHT_EYE_L
 ROWS, COLUMNS = (-0.55, 0.9), (-0.28, 0.28)  # of the nose that is looked at, in distances of the inner eye corners
 EDGE = (0.17, 0.27)  # of the skin's level: no glasses, and glasses for certain
 STIFF = 0.9  # share of the skin's way that glasses take away
-REACH = np.array([3.0, 2.8])  # cm from an eye's middle, sideways and upwards, that a rim may be
-SOFT = 0.35  # of REACH, over which the skin beyond gets free
+ACROSS, ABOVE, BELOW = 3.0, 2.1, 2.8  # cm from an eye's middle that a rim may be
+SOFT = 0.3  # of these, over which the skin beyond gets free
 BRIDGE = 1.1  # cm above and below the eyes' middles
 
 
@@ -43,8 +43,8 @@ def stiff(basis: FaceBasis, worn: float) -> FaceBasis:
     eyes = [np.concatenate(pair) for pair in ((RIGHT_EYE_UPPER, RIGHT_EYE_LOWER), (LEFT_EYE_UPPER, LEFT_EYE_LOWER))]
     points, held = basis.neutral[:, :2], np.zeros(len(basis.neutral))
     for own in eyes:
-        middle = points[own].mean(0)
-        far = np.linalg.norm((points - middle) / REACH, axis=1)
+        across, up = (points - points[own].mean(0)).T
+        far = np.hypot(across / ACROSS, up / np.where(up > 0, ABOVE, BELOW))
         held = np.maximum(held, np.clip((1 + SOFT - far) / SOFT, 0, 1))
     height = np.abs(points[:, 1] - points[np.concatenate(eyes), 1].mean())
     between = np.abs(points[:, 0]) < np.abs(points[eyes[0], 0]).min()
