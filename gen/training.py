@@ -115,7 +115,7 @@ class Run:
         if surplus or set(missing) - self.frozen:
             raise InputError(f"{self.path} is of a training of another model: give another --out")
         self.optimiser.load_state_dict(state["optimiser"])
-        self.averaged = state["averaged"]
+        self.averaged = state.get("averaged", self.averaged)
         self.step, self.elapsed = state["step"], state["elapsed"]
 
     def save(self) -> None:
