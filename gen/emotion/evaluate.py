@@ -16,7 +16,7 @@ from gen.emotion.corpus import CANONICAL, MODALITIES, SEVEN, TERMS, Clip
 from gen.emotion.direction import DirectionSpace
 from gen.emotion.embedding import EmotionEmbedder, collate
 from gen.emotion.leaks import identity, modality
-from gen.emotion.measures import calibration_error, chance, interval, precision, recall
+from gen.emotion.measures import calibration_error, chance, interval, likeliest, precision, recall
 from gen.emotion.settle import REFERENCE, embed, references
 from gen.emotion.spec import EMBEDDING, QUADRANTS
 from gen.evaluate.report import Estimate, Report, Spread
@@ -113,7 +113,7 @@ def hear(model: EmotionEmbedder, kind: str, clips: list[Clip], reference: torch.
 def seven(voice: Held) -> tuple[np.ndarray, np.ndarray, Held]:
     """Told and true class of the clips of the seven emotions; calm and bored stay out."""
     voice = voice.only(np.isin(voice.of("term"), SEVEN))
-    return np.array(SEVEN)[voice.terms[:, SEVEN].argmax(1)], voice.of("term"), voice
+    return likeliest(voice.terms, SEVEN), voice.of("term"), voice
 
 
 def tune(music: Held) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -128,7 +128,7 @@ def tune(music: Held) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def expression(face: Held) -> tuple[np.ndarray, np.ndarray]:
-    return np.array(EIGHT)[face.terms[:, EIGHT].argmax(1)], face.of("term")
+    return likeliest(face.terms, EIGHT), face.of("term")
 
 
 def scores(held: dict[str, Held]) -> dict[str, Estimate]:

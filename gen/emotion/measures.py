@@ -9,6 +9,11 @@ from gen.evaluate.report import Estimate
 DRAWS = 500
 
 
+def likeliest(scores: np.ndarray, classes: list[int]) -> np.ndarray:
+    """(n,) of some ``classes`` the one that scores (n k) favour."""
+    return np.array(classes)[scores[:, classes].argmax(1)]
+
+
 def recall(told: np.ndarray, true: np.ndarray) -> float:
     """Unweighted average recall: each class that occurs counts alike."""
     return float(np.mean([(told[true == k] == k).mean() for k in np.unique(true)]))

@@ -24,7 +24,7 @@ from gen.emotion import corpus, losses
 from gen.emotion.batches import Batches, Part, targets
 from gen.emotion.corpus import MODALITIES, SEVEN
 from gen.emotion.embedding import EmotionEmbedder, Gaussian
-from gen.emotion.measures import interval, recall
+from gen.emotion.measures import interval, likeliest, recall
 from gen.emotion.settle import Strangers, crossed, settle, whiten
 from gen.errors import InputError
 from gen.training import settings_of
@@ -91,8 +91,7 @@ def apart(clips: dict[str, list[corpus.Clip]], fold: int, chosen: Settings, out:
 def heard(logits: np.ndarray, strangers: Strangers) -> dict:
     """The calibration error of the folds, and mean recall of seven classes with its interval, in all and by corpus."""
     seven = np.isin(strangers.term, SEVEN)
-    true, person = strangers.term[seven], strangers.person[seven]
-    told = np.array(SEVEN)[logits[seven][:, SEVEN].argmax(1)]
+    told, true, person = likeliest(logits[seven], SEVEN), strangers.term[seven], strangers.person[seven]
     group = np.array([name.split(":")[0] for name in person])
     sets = {"all sets": np.ones(len(group), bool)} | {name: group == name for name in np.unique(group)}
     rows = {name: interval(recall, person[own], told[own], true[own]) for name, own in sets.items()}

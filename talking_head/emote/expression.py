@@ -50,7 +50,6 @@ PARTING = torch.tensor([
 ])  # fmt: skip
 MOUTH = torch.tensor([name.startswith(("jaw", "mouth")) for name in ARKIT])
 JAW, PUCKER, FUNNEL = INDEX["jawOpen"], INDEX["mouthPucker"], INDEX["mouthFunnel"]
-SMILE = [INDEX["mouthSmileLeft"], INDEX["mouthSmileRight"]]
 
 
 def strength(intensity: Tensor) -> Tensor:

@@ -53,7 +53,6 @@ RIGHT_EYE_LOWER = np.array([33, 7, 163, 144, 145, 153, 154, 155, 133])
 LEFT_EYE_UPPER = np.array([362, 398, 384, 385, 386, 387, 388, 466, 263])
 LEFT_EYE_LOWER = np.array([362, 382, 381, 380, 374, 373, 390, 249, 263])
 RIGHT_IRIS, LEFT_IRIS = np.arange(468, 473), np.arange(473, 478)
-EYE_CORNERS = np.array([33, 133, 362, 263])
 
 
 def side(name: str) -> list[int]:

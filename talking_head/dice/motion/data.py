@@ -27,9 +27,8 @@ from talking_head.train import MET, Measures, activity
 from talking_head.train import prepared as corpus_of
 
 SHARES = {"grid": 12, "aligned": 4}  # of a batch of 16
-FILES = {"grid": "grid_s1", "facegood": "facegood", "other": "other_clips"}
+FILES = {"grid": "grid_s1", "other": "other_clips"}
 SPARED = 4  # every so manieth spoken line is taken
-VERSIONS = 2  # of a training recording: as it is, and as another throat and room would give it
 FRAMES = WINDOW + AHEAD  # of a training window
 FELT = 0.7  # share of the windows with an expression
 STACKS = ("motion", "active", "closed", "features")
