@@ -71,7 +71,7 @@ class Renderer:
                 tell(event.fraction, f"{event.message}{left(time.monotonic() - start, event.fraction)}")
             elif event.state in ("failed", "blocked"):
                 failed.append(event.message)
-            else:
+            elif event.state != "note":  # the event that ends an item has its notes
                 found.append(event)
 
         tell(0.0, "loading the model")
@@ -105,7 +105,8 @@ def result(task: Task, event: Event, seconds: float) -> Result:
     how = "from the cache" if event.state == "cached" else f"made in {seconds:.0f} s on {facts.get('device', '?')}"
     models = ", ".join(facts.get("checkpoints", {}))
     count = f"{len(files)} file{'s' * (len(files) > 1)}"
-    return Result(files, facts, f"{count}, {how}. Seed {task.seed}. Model: {models}. {licences(facts)}")
+    said = "".join(f"\n{without_folders(sentence)}" for sentence in event.notes)
+    return Result(files, facts, f"{count}, {how}. Seed {task.seed}. Model: {models}. {licences(facts)}{said}")
 
 
 def licences(facts: dict) -> str:

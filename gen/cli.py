@@ -20,6 +20,7 @@ from gen import registry
 from gen.emotion import commands as emotion_commands
 from gen.errors import AffektError, InputError, RenderError
 from gen.marks import commands as mark_commands
+from gen.notes import collect, note
 
 TEXT = "\0"  # put before an argument such as "-sad", so that argparse does not take it for an option
 METAVARS = {int: "N", float: "X", Path: "FILE", Path | None: "FILE"}
@@ -43,9 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     given = [TEXT + argument if re.match(r"-[^-]", argument) and argument != "-h" else argument for argument in given]
     try:
-        options = build_parser(given).parse_args(given)
-        options.command(options)
-        sys.stdout.flush()
+        with collect(_say):
+            options = build_parser(given).parse_args(given)
+            options.command(options)
+            sys.stdout.flush()
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -58,6 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write("affekt: stopped; what is finished is kept, and the same command goes on from there\n")
         return 130
     return 0
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"affekt: {' '.join(sentence.split())}\n")
 
 
 def text(argument: str) -> str:
@@ -145,6 +151,7 @@ def _plan(options) -> None:
         for item in items:
             facts = {"id": item.id, "kind": item.task.kind, "name": item.name, "key": item.key}
             facts |= {"needs": item.needs, "checkpoints": item.checkpoints, "cached": cached[item.id]}
+            facts |= {"notes": item.notes}
             print(json.dumps(facts))
         return
     owner = {item.id: item.job for item in plan.items}
@@ -156,6 +163,9 @@ def _plan(options) -> None:
         counts = str(len(own)), str(sum(cached[item.id] for item in own))
         rows.append((job, own[0].task.kind, *counts, ", ".join(models) or "-", ", ".join(needs) or "-"))
     _table(rows)
+    for item in items:
+        for sentence in item.notes:
+            note(sentence)
     print(f"{len(items)} items, {sum(cached.values())} cached, {len(items) - sum(cached.values())} to render")
 
 

@@ -5,13 +5,19 @@ records them in the manifest. Outside a collection a note goes to standard error
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 __all__ = ["UserNote", "collect", "note"]
 
-_collected: ContextVar[list[str] | None] = ContextVar("collected", default=None)
+class _Collection(list):
+    """Sentences, and who is told each when it is new."""
+
+    tell: Callable[[str], None] | None = None
+
+
+_collected: ContextVar[_Collection | None] = ContextVar("collected", default=None)
 
 
 class UserNote(UserWarning):
@@ -25,13 +31,17 @@ def note(sentence: str) -> None:
         warnings.warn(sentence, UserNote, stacklevel=2)
     elif sentence not in notes:
         notes.append(sentence)
+        if notes.tell:
+            notes.tell(sentence)
 
 
 @contextmanager
-def collect() -> Iterator[list[str]]:
-    """The notes of the block, in order; the list fills while the block runs. Collections do not nest: the inner one
-    takes the notes."""
-    notes: list[str] = []
+def collect(tell: Callable[[str], None] | None = None) -> Iterator[list[str]]:
+    """The notes of the block, in order; the list fills while the block runs, and ``tell`` is called with each new one.
+    Collections do not nest: the inner one takes the notes. A thread started in the block is outside it, unless it runs
+    in a copy of the context (:func:`contextvars.copy_context`)."""
+    notes = _Collection()
+    notes.tell = tell
     token = _collected.set(notes)
     try:
         yield notes

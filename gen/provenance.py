@@ -9,11 +9,12 @@ from gen.checkpoints import digest, sha256
 from gen.jobs.schema import Task, canonical
 
 
-def manifest(task: Task, seed: int, device: str, checkpoints: Sequence[str]) -> dict:
+def manifest(task: Task, seed: int, device: str, checkpoints: Sequence[str], notes: Sequence[str] = ()) -> dict:
     """The facts about one result; input files by digest alone, since a name may be private and changes nothing.
 
     ``device`` is the kind of device ("cpu", "cuda"): results repeat on the same kind. ``consent`` is part of the task;
-    one with a true ``label`` has it burned into its pictures (:mod:`gen.marks`).
+    one with a true ``label`` has it burned into its pictures (:mod:`gen.marks`). ``notes`` is kept as it is: a list
+    that fills while a generator renders has in each file what was noted until that file was written.
     """
     facts = {
         "ai_generated": True,
@@ -22,6 +23,7 @@ def manifest(task: Task, seed: int, device: str, checkpoints: Sequence[str]) -> 
         "seed": seed,
         "device": device,
         "checkpoints": {Path(name).name: digest(name) for name in checkpoints},
+        "notes": notes if isinstance(notes, list) else list(notes),
     }
     return facts | ({"label": True} if getattr(task, "label", False) else {})
 

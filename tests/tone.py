@@ -7,17 +7,24 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from gen.emotion.spec import EmotionCurve
 from gen.errors import AffektError
 from gen.jobs.schema import Task
 from gen.media import read_audio, write_audio
+from gen.notes import note
 
 RATE = 8000
+
+
+def noted(text: str) -> str:
+    if text.startswith("read: "):
+        note(text)
+    return text
 
 
 class Tone(Task):
@@ -30,6 +37,7 @@ class Tone(Task):
     voice: str | None = None
     before: Path | None = Field(None, alias="continue")
     pause: float = 0.0
+    remark: Annotated[str, AfterValidator(noted)] = Field("", description='noted while rendering; "read: ..." before')
     fault: Literal["none", "raise", "mistake", "once", "memory", "die", "die once"] = "none"
 
     def smaller(self):
@@ -49,6 +57,8 @@ class ToneGenerator:
         return cls()
 
     def render(self, task: Tone, folder: Path, manifest: dict, progress) -> list[Path]:
+        if task.remark and not task.remark.startswith("read: "):
+            note(task.remark)
         misbehave(task, folder.parent)
         times = np.arange(round(task.seconds * RATE)) / RATE
         loudness = task.emotion.sample(times).intensity * (0.1 if task.soft else 0.4)

@@ -3,7 +3,8 @@
 import os
 
 TONE = {"emotion": "happy", "seed": 0, "frequency": 440, "seconds": 0.05, "count": 1, "soft": False, "voice": "",
-        "before": None, "pause": 0, "fault": "none"}  # fmt: skip
+        "before": None, "pause": 0, "remark": "",
+        "fault": "none"}  # fmt: skip
 
 
 def know_tone(folder, monkeypatch):

@@ -1,6 +1,7 @@
 """The content-addressed store of finished items, and how they reach the output folder.
 
-``<root>/<first two of key>/<key>/`` holds the files of one item and ``item.json``, which lists them. A folder appears
+``<root>/<first two of key>/<key>/`` holds the files of one item and ``item.json``, which lists them and
+what was noted. A folder appears
 there by one rename, after its files were read back and synced, so that being there means being complete.
 """
 
@@ -37,8 +38,14 @@ class Cache:
 
     def files(self, key: str) -> list[Path]:
         """All files of an item, the first output of the generator first."""
-        entry = self.entry(key)
-        return [entry / name for name in json.loads((entry / RECORD).read_text(encoding="utf-8"))]
+        return [self.entry(key) / name for name in self._record(key)["files"]]
+
+    def notes(self, key: str) -> tuple[str, ...]:
+        """What was noted while an item was made."""
+        return tuple(self._record(key)["notes"])
+
+    def _record(self, key: str) -> dict:
+        return json.loads((self.entry(key) / RECORD).read_text(encoding="utf-8"))
 
     @contextmanager
     def draft(self) -> Iterator[Path]:
@@ -50,7 +57,7 @@ class Cache:
         finally:
             shutil.rmtree(folder, ignore_errors=True)  # a committed one is no longer here
 
-    def commit(self, draft: Path, key: str, outputs: Sequence[Path]) -> None:
+    def commit(self, draft: Path, key: str, outputs: Sequence[Path], notes: Sequence[str] = ()) -> None:
         """Make a draft the finished item ``key``; ``outputs`` are the generator's files, the main one first."""
         from gen.media import check
 
@@ -60,7 +67,7 @@ class Cache:
             check(path)
         others = sorted(path for path in draft.iterdir() if path not in outputs)
         names = [path.relative_to(draft).as_posix() for path in (*outputs, *others)]
-        (draft / RECORD).write_text(json.dumps(names), encoding="utf-8")
+        (draft / RECORD).write_text(json.dumps({"files": names, "notes": [*notes]}), encoding="utf-8")
         for path in (*draft.iterdir(), draft):
             _sync(path)
         entry = self.entry(key)

@@ -14,6 +14,7 @@ from gen.emotion.spec import EMBEDDING, EmotionCurve
 from gen.errors import InputError
 from gen.jobs.jobfile import REFERENCE, JobFile, is_reference
 from gen.jobs.schema import Task, canonical, curves, with_paths
+from gen.notes import collect
 
 SCHEMA = 1  # part of every key: raise it when the same task is meant to give another result
 
@@ -29,6 +30,7 @@ class Item:
     key: str
     needs: tuple[str, ...]
     checkpoints: tuple[str, ...]
+    notes: tuple[str, ...] = ()  # said while it was planned
 
     @property
     def group(self) -> tuple[str, ...]:
@@ -87,11 +89,13 @@ def _references(task: Task) -> tuple[str, ...]:
 
 def _item(id: str, job: str, task: Task, name: str, others: Mapping[str, Item]) -> Item:
     """Work out an item's key; ``others`` holds every item that it needs."""
-    checkpoints = tuple(registry.get("generator", task.kind).checkpoints(task))
+    with collect() as notes:
+        checkpoints = tuple(registry.get("generator", task.kind).checkpoints(task))
+    notes = (*dict.fromkeys((*task.notes, *notes)),)
     facts = [SCHEMA, canonical(task, lambda path: _content(path, others)), [digest(c) for c in checkpoints]]
-    facts += _feelings(task)
+    facts += [*_feelings(task), *notes]
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-    return Item(id, job, task, name, key, _references(task), checkpoints)
+    return Item(id, job, task, name, key, _references(task), checkpoints, notes)
 
 
 def _feelings(task: Task) -> list[str]:

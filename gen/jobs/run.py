@@ -9,7 +9,7 @@ import logging
 import time
 import traceback
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -22,6 +22,7 @@ from gen.jobs.cache import Cache
 from gen.jobs.jobfile import REFERENCE, is_reference
 from gen.jobs.plan import Item, Plan, plan_tasks
 from gen.jobs.schema import Task, curves, with_paths
+from gen.notes import collect, note
 from gen.provenance import manifest
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened to an item: ``state`` is progress, cached, rendered, failed or blocked."""
+    """One thing that happened to an item: ``state`` is progress, note, cached, rendered, failed or blocked.
+
+    A note's sentence is its ``message``; the event that ends an item has all its ``notes``.
+    """
 
     id: str
     state: str
@@ -38,6 +42,7 @@ class Event:
     message: str = ""
     seconds: float = 0.0
     files: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ class Work:
     checkpoints: tuple[str, ...]
     device: str
     cache: Path
+    notes: tuple[str, ...] = ()  # said while it was planned
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,7 @@ class Outcome:
     seconds: float = 0.0
     error: str = ""
     details: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def run(
@@ -81,18 +88,20 @@ def run(
 def attempt(work: Work, progress: Callable[[float, str], None]) -> Outcome:
     """Render one item in this process; again, once, after a failure that may pass."""
     start = time.perf_counter()
-    try:
+    with collect() as notes:
         try:
-            _render(work, work.task, progress)
-        except (OSError, MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and not _out_of_memory(error):
-                raise
-            log.warning("%s: %s; trying once more", work.id, error)
-            _render(work, work.task.smaller() or work.task, progress)
-    except Exception as error:  # noqa: BLE001 - whatever a generator raises, the other items go on
-        message = str(error) if isinstance(error, AffektError) else f"{type(error).__name__}: {error}"
-        return Outcome(time.perf_counter() - start, message, traceback.format_exc())
-    return Outcome(time.perf_counter() - start)
+            try:
+                _render(work, work.task, progress, notes)
+            except (OSError, MemoryError, RuntimeError) as error:
+                if isinstance(error, RuntimeError) and not _out_of_memory(error):
+                    raise
+                log.warning("%s: %s; trying once more", work.id, error)
+                notes.clear()
+                _render(work, work.task.smaller() or work.task, progress, notes)
+        except Exception as error:  # noqa: BLE001 - whatever a generator raises, the other items go on
+            message = str(error) if isinstance(error, AffektError) else f"{type(error).__name__}: {error}"
+            return Outcome(time.perf_counter() - start, message, traceback.format_exc(), tuple(notes))
+    return Outcome(time.perf_counter() - start, notes=tuple(notes))
 
 
 def silent(fraction: float, message: str) -> None:
@@ -104,22 +113,29 @@ def _out_of_memory(error: RuntimeError) -> bool:
     return type(error).__name__ == "OutOfMemoryError"
 
 
-def _render(work: Work, task: Task, progress: Callable[[float, str], None]) -> None:
+def _render(work: Work, task: Task, progress: Callable[[float, str], None], notes: list[str]) -> None:
+    """Render into the cache; ``notes``, the list that is being collected, goes into the manifests as it fills."""
+    for sentence in work.notes:
+        note(sentence)
     device = executors.pick_device(work.device)
     generator = _generator(task.kind, work.checkpoints, device)
-    facts = manifest(work.task, task.seed, device.split(":")[0], work.checkpoints)
+    facts = manifest(work.task, task.seed, device.split(":")[0], work.checkpoints, notes)
     cache = Cache(work.cache)
     with cache.draft() as draft:
         heard = curves(task, lambda curve: curve.heard())
         parts = {"make": partial(_made, work)} if getattr(generator, "makes_parts", False) else {}
-        cache.commit(draft, work.key, generator.render(heard, draft, facts, progress, **parts))
+        cache.commit(draft, work.key, generator.render(heard, draft, facts, progress, **parts), notes)
 
 
 def _made(work: Work, task: Task, progress: Callable[[float, str], None]) -> list[Path]:
     """The files of a part that a generator asks for while it renders ``work``: from the cache, or rendered now."""
     item, cache = plan_tasks({work.id: task}).items[0], Cache(work.cache)
     if item.key not in cache:
-        _render(replace(work, key=item.key, task=task, checkpoints=item.checkpoints), task, progress)
+        part = replace(work, key=item.key, task=task, checkpoints=item.checkpoints, notes=item.notes)
+        with collect() as notes:
+            _render(part, task, progress, notes)
+    for sentence in cache.notes(item.key):
+        note(sentence)
     return cache.files(item.key)
 
 
@@ -198,7 +214,7 @@ class _Run:
             return self.cache.files(self.items[str(path).removeprefix(REFERENCE)].key)[0]
 
         task = with_paths(item.task, made)
-        work = Work(item.id, item.key, task, item.checkpoints, self.device, self.cache.root)
+        work = Work(item.id, item.key, task, item.checkpoints, self.device, self.cache.root, item.notes)
         progress = partial(self._progress, item) if isinstance(pool, executors.InProcess) else silent
         try:
             return pool.submit(attempt, work, progress)
@@ -227,6 +243,7 @@ class _Run:
 
     def _settle(self, item: Item, outcome: Outcome) -> None:
         if outcome.error:
+            self._note(item, outcome.notes)
             self._fail(item, outcome.error, outcome.details, outcome.seconds)
         else:
             self._finish(item, "rendered", outcome.seconds)
@@ -237,7 +254,9 @@ class _Run:
             files = self.cache.publish(item.key, self.out, item.name)
             self._error_file(item).unlink(missing_ok=True)
         self.states[item.id] = state
-        self.report(Event(item.id, state, item.name, seconds=seconds, files=tuple(files)))
+        notes = self.cache.notes(item.key)
+        self._note(item, notes)
+        self.report(Event(item.id, state, item.name, seconds=seconds, files=tuple(files), notes=notes))
         for id in self.followers[item.id]:
             self.waits[id].discard(item.id)
             if not self.waits[id] and id not in self.states:
@@ -257,6 +276,10 @@ class _Run:
 
     def _error_file(self, item: Item) -> Path:
         return self.out / f"{item.name}.error.json"
+
+    def _note(self, item: Item, notes: Sequence[str]) -> None:
+        for sentence in notes:
+            self.report(Event(item.id, "note", item.name, message=sentence))
 
     def _progress(self, item: Item, fraction: float, message: str) -> None:
         self.report(Event(item.id, "progress", item.name, fraction, message))

@@ -10,12 +10,13 @@ from functools import cache
 from pathlib import Path
 from typing import Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import to_jsonable_python
 
 from gen import registry
 from gen.emotion.spec import EmotionCurve
 from gen.errors import InputError
+from gen.notes import collect
 
 Location = tuple[str | int, ...]
 
@@ -33,6 +34,21 @@ class Task(BaseModel):
     kind: str
     seed: int = Field(0, description="the same seed gives the same result")
     consent: str | None = Field(None, max_length=500, description="who agreed to the use of a real face or voice")
+    _notes: tuple[str, ...] = PrivateAttr(())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _noted(cls, data, handler):
+        with collect() as notes:
+            task = handler(data)
+        if notes:
+            task._notes = tuple(notes)
+        return task
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was noted while the task was read, such as words of an emotion that were not understood."""
+        return self._notes
 
     def smaller(self) -> Self | None:
         """A task with the same result that needs less memory, tried once when memory runs out."""

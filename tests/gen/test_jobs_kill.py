@@ -42,7 +42,7 @@ def finished(cache: Path) -> dict[str, bytes]:
     """Files of the finished items, each checked against its record."""
     found = {}
     for entry in cache.glob("??/*"):
-        names = json.loads((entry / RECORD).read_text())
+        names = json.loads((entry / RECORD).read_text())["files"]
         assert sorted([*names, RECORD]) == sorted(path.name for path in entry.iterdir())
         found |= {f"{entry.name}/{name}": (entry / name).read_bytes() for name in (*names, RECORD)}
     return found
