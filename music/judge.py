@@ -19,12 +19,11 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from gen import checkpoints
-from gen.emotion.corpus import vary
 from gen.training import settings_of
 from music import metrics, score, tokens
 from music.beats import track
 from music.chords import estimate
-from music.data import emopia, read_notes
+from music.data import emopia, read_notes, vary
 
 NOTE_FEATURES = 44
 PIECE_FEATURES = 25

@@ -17,9 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gen.emotion import features
-from gen.emotion.corpus import MODALITIES, TERMS
+from gen.emotion.features import MODALITIES
+from gen.emotion.lexicon import CANONICAL
 from gen.nn import Attention, Block
 
+TERMS = (*CANONICAL, "calm", "bored")  # what the classifier tells apart; the last two are in some speech only
 LOG_VAR = (-6.0, 2.0)
 WELL_KNOWN = 4.0  # log of 55: so many recordings of a speaker count as 1
 

@@ -36,6 +36,7 @@ MUSIC = 2 * PLAIN + 36 + 1 + HARMONY
 MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)  # how well pitch classes fit a key:
 MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)  # Krumhansl 1990, table 2.1
 
+MODALITIES = ("voice", "face", "music")
 STEP = {"voice": 5, "face": 5, "music": 1}  # rows in a step: 0.1 s, 0.2 s and 1 s
 SIZES = {"voice": 2 * VOICE, "face": 2 * FACE, "music": MUSIC}
 SECONDS = {"voice": 5 / VOICE_RATE, "face": 5 / FACE_RATE, "music": 1.0}

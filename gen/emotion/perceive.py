@@ -169,7 +169,7 @@ def _means(kind: str, windows: list[Window], reference: tuple[np.ndarray, int] |
 
 def _judge(kind: str, shares: np.ndarray, vad: np.ndarray, along: np.ndarray) -> tuple:
     """Emotion, point and confidence from the shares of the terms or quadrants."""
-    from gen.emotion.corpus import TERMS
+    from gen.emotion.embedding import TERMS
 
     names = lexicon.QUADRANTS if kind == "music" else TERMS
     vad = vad.astype(float)

@@ -6,9 +6,9 @@ import torch
 from clips import write_clips
 
 from gen import checkpoints
-from gen.emotion.corpus import snap
 from gen.errors import InputError
 from music import judge as subject
+from music.data import snap
 from music.judge import Judge, note_features, piece_features
 
 

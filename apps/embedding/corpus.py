@@ -5,7 +5,6 @@ once and kept in ``<cache>/{voice,face,music}.npz``.
 """
 
 import csv
-import hashlib
 import json
 import logging
 from pathlib import Path
@@ -14,22 +13,18 @@ from typing import NamedTuple
 import numpy as np
 
 from gen.emotion import features
-from gen.emotion.lexicon import CANONICAL
+from gen.emotion.embedding import TERMS
+from gen.emotion.features import MODALITIES
+from music.data import part_of_song, vary
+from voice_conversion.corpus import LEVELS, part_of
 
 log = logging.getLogger(__name__)
 
-TERMS = (*CANONICAL, "calm", "bored")  # what the classifier tells apart; the last two are in some speech only
 SEVEN = [TERMS.index(name) for name in ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger")]
 SPOKEN = {"angry": "anger"}  # the corpora's names, where ours differ
-LEVELS = {"normal": 0.75, "strong": 1.25}  # RAVDESS; what has no level counts as 1
-TEST = {
-    *("ravdess:Actor_17", "ravdess:Actor_18", "ravdess:Actor_19", "ravdess:Actor_20"),
-    *("emodb:12", "emodb:13", "nemo:MK0", "nemo:WR0", "mead:W011"),
-}
-VALID = {"ravdess:Actor_15", "ravdess:Actor_16", "emodb:09", "nemo:TP0"}
+HELD = {"mead:W011"}  # the actor whose face tests
 COPIES = 6  # of each piece of music, the first as it is
 CARRIERS = 3  # painted faces of each emotion on each stretch of unlabelled motion
-MODALITIES = ("voice", "face", "music")
 
 
 class Clip(NamedTuple):
@@ -43,16 +38,6 @@ class Clip(NamedTuple):
     group: str  # the corpus
     part: str  # train, valid or test
     key: str  # what pairs share: a sentence and its repetition; for music the clip
-
-
-def part_of_song(song: str) -> str:
-    """The split by song: 15 % test, 8 % valid, the rest train; a pure function of the song's name."""
-    bucket = int(hashlib.sha256(song.encode()).hexdigest(), 16) % 100
-    return "test" if bucket < 15 else "valid" if bucket < 23 else "train"
-
-
-def part_of(person: str) -> str:
-    return "test" if person in TEST else "valid" if person in VALID else "train"
 
 
 def voices(data: Path) -> list[Clip]:
@@ -81,9 +66,10 @@ def faces(data: Path) -> list[Clip]:
     for (coefs, pose), emotion, actor, level in zip(mead.clips, mead.file["emotion"], mead.file["actor"],
                                                     mead.file["level"]):  # fmt: skip
         term, person = TERMS.index(SPOKEN.get(str(emotion), str(emotion))), f"mead:{actor}"
+        part = "test" if person in HELD else "train"
         strength = LEVELS["strong"] if level == 3 else 1.0
         rows = features.face(coefs, pose).astype(np.float16)
-        clips.append(Clip(rows, term, -1, strength, person, "mead", part_of(person), ""))
+        clips.append(Clip(rows, term, -1, strength, person, "mead", part, ""))
     captured = _motion(place / "neurosync.npz")
     for (coefs, _), label in zip(captured.clips, captured.file["label"]):
         if label in TERMS:
@@ -147,28 +133,6 @@ def music(data: Path, seed: int = 0) -> list[Clip]:
             rows = features.music(vary(notes, rng) if copy else notes[:1200]).astype(np.float16)
             clips.append(Clip(rows, -1, int(row["quadrant"][1]) - 1, 1.0, row["song"], "emopia", part, row["file"]))
     return clips
-
-
-def vary(notes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The same emotion played otherwise: transposed, faster, louder, only a part, every second time on a grid."""
-    moved = notes.copy()
-    moved[:, 2] = np.clip(moved[:, 2] + rng.integers(-5, 6), 21, 108)
-    moved[:, :2] *= np.exp(rng.uniform(-0.08, 0.08))
-    moved[:, 3] = np.clip(moved[:, 3] + rng.normal(0, 4), 1, 127)
-    length, first, last = rng.uniform(15, 45), moved[0, 0], moved[-1, 0]
-    begin = rng.uniform(first - 5, max(first + 1, last - length + 5))
-    part = moved[(moved[:, 0] >= begin) & (moved[:, 0] < begin + length)]
-    part = part if len(part) >= 24 else moved[:1200]
-    return snap(part, 15 / rng.uniform(70, 160)) if rng.random() < 0.5 else part
-
-
-def snap(notes: np.ndarray, step: float) -> np.ndarray:
-    """Notes on a grid of ``step`` seconds, at most 16 steps long, velocities in threes, as tokens have them."""
-    start = np.rint(notes[:, 0] / step)
-    length = np.clip(np.rint((notes[:, 1] - notes[:, 0]) / step), 1, 16)
-    loud = np.rint(notes[:, 3] / 3) * 3
-    snapped = np.stack([start * step, (start + length) * step, notes[:, 2], loud], axis=1)
-    return snapped[np.lexsort((-snapped[:, 2], snapped[:, 0]))]
 
 
 def load(data: Path, cache: Path) -> dict[str, list[Clip]]:

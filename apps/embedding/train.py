@@ -20,12 +20,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from gen.emotion import corpus, losses
-from gen.emotion.batches import Batches, Part, targets
-from gen.emotion.corpus import MODALITIES, SEVEN
+from apps.embedding import corpus, losses
+from apps.embedding.batches import Batches, Part, targets
+from apps.embedding.corpus import SEVEN
+from apps.embedding.measures import interval, likeliest, recall
+from apps.embedding.settle import Strangers, crossed, settle, whiten
 from gen.emotion.embedding import EmotionEmbedder, Gaussian
-from gen.emotion.measures import interval, likeliest, recall
-from gen.emotion.settle import Strangers, crossed, settle, whiten
+from gen.emotion.features import MODALITIES
 from gen.errors import InputError
 from gen.training import settings_of
 

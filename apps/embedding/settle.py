@@ -14,13 +14,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from apps.embedding.batches import POINTS, middles
+from apps.embedding.corpus import Clip
+from apps.embedding.measures import calibration_error
 from gen import checkpoints
 from gen.emotion import features
-from gen.emotion.batches import POINTS, middles
-from gen.emotion.corpus import CANONICAL, TERMS, Clip
 from gen.emotion.direction import DirectionSpace
-from gen.emotion.embedding import EmotionEmbedder, Reference, collate
-from gen.emotion.measures import calibration_error
+from gen.emotion.embedding import TERMS, EmotionEmbedder, Reference, collate
+from gen.emotion.lexicon import CANONICAL
 
 AXES = 10  # dimensions of the space that are kept
 DISTINCT = 0.99  # of the variance between emotions is kept by the directions' filter: the rest of the space is gone

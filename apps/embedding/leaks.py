@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from gen.emotion.batches import HOME
-from gen.emotion.corpus import Clip
+from apps.embedding.batches import HOME
+from apps.embedding.corpus import Clip
+from apps.embedding.measures import interval, probe
+from apps.embedding.settle import REFERENCE, embed, references
 from gen.emotion.embedding import EmotionEmbedder
-from gen.emotion.measures import interval, probe
-from gen.emotion.settle import REFERENCE, embed, references
 from gen.emotion.spec import QUADRANTS
 from gen.evaluate.report import Report
 

@@ -9,15 +9,18 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
+from apps.embedding import corpus, projection
+from apps.embedding.batches import CORNERS, HOME, POINTS
+from apps.embedding.corpus import SEVEN, Clip
+from apps.embedding.leaks import identity, modality
+from apps.embedding.measures import calibration_error, chance, interval, likeliest, precision, recall
+from apps.embedding.settle import REFERENCE, embed, references
 from gen import checkpoints
-from gen.emotion import corpus, features, projection
-from gen.emotion.batches import CORNERS, HOME, POINTS
-from gen.emotion.corpus import CANONICAL, MODALITIES, SEVEN, TERMS, Clip
+from gen.emotion import features
 from gen.emotion.direction import DirectionSpace
-from gen.emotion.embedding import EmotionEmbedder, collate
-from gen.emotion.leaks import identity, modality
-from gen.emotion.measures import calibration_error, chance, interval, likeliest, precision, recall
-from gen.emotion.settle import REFERENCE, embed, references
+from gen.emotion.embedding import TERMS, EmotionEmbedder, collate
+from gen.emotion.features import MODALITIES
+from gen.emotion.lexicon import CANONICAL
 from gen.emotion.spec import EMBEDDING, QUADRANTS
 from gen.evaluate.report import Estimate, Report, Spread
 from gen.training import settings_of
