@@ -169,7 +169,7 @@ def _say_once(text: str) -> None:
 
 
 def _mend(name: str) -> str:
-    if "repo" in index().get(name, {}):
+    if index().get(name, {}).keys() & {"repo", "packages"}:
         return f"`affekt checkpoints pull {name}` fetches it"
     if "converter" in index().get(name, {}):
         return f"`affekt checkpoints convert {name} --from FOLDER` makes it from its publisher's files"
@@ -189,11 +189,19 @@ def _toml(name: str, entry: dict) -> str:
     """One entry as TOML; JSON writes strings, numbers and booleans the same way."""
     lines = [f"[{json.dumps(name)}]"]
     lines += [f"{key} = {json.dumps(value)}" for key, value in entry.items() if not isinstance(value, dict)]
-    for table in ("downloads", "files"):
+    for table in ("downloads", "packages", "files"):
         if table in entry:
             lines.append(f"[{json.dumps(name)}.{table}]")
-            lines += [
-                f"{json.dumps(part)} = {{ sha256 = {json.dumps(facts['sha256'])}, bytes = {facts['bytes']} }}"
-                for part, facts in entry[table].items()
-            ]
+            lines += [f"{json.dumps(part)} = {_inline(facts)}" for part, facts in entry[table].items()]
     return "\n".join(lines) + "\n"
+
+
+def _inline(value) -> str:
+    """A string, a number, or an inline table of them."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{_key(key)} = {_inline(part)}" for key, part in value.items()) + " }"
+    return json.dumps(value)
+
+
+def _key(name: str) -> str:
+    return name if name.isidentifier() else json.dumps(name)

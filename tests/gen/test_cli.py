@@ -79,7 +79,7 @@ def test_help_of_a_kind_shows_its_fields(tone_kind, capsys):
         (["render", "none.yaml", "--workers", "0"], 2, "a number from 1"),
         (["train", "nothing", "--data", ".", "--out", "."], 2, "affekt train --help"),
         (["train", "music", "--data", ".", "--out", ".", "--set", "width"], 2, "width=256"),
-        (["checkpoints", "pull", "none"], 3, "not on a model hub"),
+        (["checkpoints", "pull", "none"], 3, "cannot be pulled"),
         (["checkpoints", "verify", "none"], 3, "no checkpoint"),
         (["checkpoints", "convert", "none", "--from", "none"], 2, "none does not exist"),
         (["unknown"], 2, "affekt --help"),
