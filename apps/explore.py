@@ -138,8 +138,8 @@ def _likeness(emotion: Emotion) -> tuple[list[str], list[float]]:
     """The embedding's emotions, and the cosine of each one's direction with this one's."""
     import torch
 
-    from gen.emotion.direction import DirectionSpace
-    from gen.emotion.priors import Priors, read
+    from gen.emotion.embedding.direction import DirectionSpace
+    from gen.emotion.embedding.priors import Priors, read
 
     space = DirectionSpace.load(checkpoints.folder(EMBEDDING))
     names = [name for name in space.regions if name != space.neutral]

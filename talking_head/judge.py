@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gen.emotion.features import UNMEASURED
+from gen.emotion.embedding.features import UNMEASURED
 from talking_head.corpus import LIFE, MOTION, clips_of
 
 EMOTIONS = ("happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")

@@ -42,7 +42,7 @@ class Dial:
         """From the judge's mean share of the emotion asked for (m,) at some strengths (m,), made to rise first."""
         import torch
 
-        from gen.emotion.mixture import isotonic
+        from gen.emotion.embedding.mixture import isotonic
 
         most = int(np.argmax(heard)) or len(heard) - 1
         tried = np.array(tried[: most + 1])

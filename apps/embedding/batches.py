@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from apps.embedding.corpus import Clip
-from gen.emotion import features
-from gen.emotion.embedding import TERMS, Reference, collate
+from gen.emotion.embedding import features
+from gen.emotion.embedding.network import TERMS, Reference, collate
 from gen.emotion.lexicon import terms
 
 AS_IT_IS = 0.2  # share of voices with their own throat and pace

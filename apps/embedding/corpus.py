@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gen.emotion import features
-from gen.emotion.embedding import TERMS
-from gen.emotion.features import MODALITIES
+from gen.emotion.embedding import features
+from gen.emotion.embedding.features import MODALITIES
+from gen.emotion.embedding.network import TERMS
 from music.data import part_of_song, vary
 from voice_conversion.corpus import LEVELS, part_of
 

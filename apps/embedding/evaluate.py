@@ -16,10 +16,10 @@ from apps.embedding.leaks import identity, modality
 from apps.embedding.measures import calibration_error, chance, interval, likeliest, precision, recall
 from apps.embedding.settle import REFERENCE, embed, references
 from gen import checkpoints
-from gen.emotion import features
-from gen.emotion.direction import DirectionSpace
-from gen.emotion.embedding import TERMS, EmotionEmbedder, collate
-from gen.emotion.features import MODALITIES
+from gen.emotion.embedding import features
+from gen.emotion.embedding.direction import DirectionSpace
+from gen.emotion.embedding.features import MODALITIES
+from gen.emotion.embedding.network import TERMS, EmotionEmbedder, collate
 from gen.emotion.lexicon import CANONICAL
 from gen.emotion.spec import EMBEDDING, QUADRANTS
 from gen.evaluate.report import Estimate, Report, Spread

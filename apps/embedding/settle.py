@@ -2,7 +2,7 @@
 
 The directions are calibrated too: equal steps of intensity are equal steps of the point that the embedding itself
 reads, along the emotion's own. A generator that measures its effect better calibrates anew
-(:meth:`gen.emotion.direction.DirectionSpace.calibrate`).
+(:meth:`gen.emotion.embedding.direction.DirectionSpace.calibrate`).
 """
 
 from pathlib import Path
@@ -18,9 +18,9 @@ from apps.embedding.batches import POINTS, middles
 from apps.embedding.corpus import Clip
 from apps.embedding.measures import calibration_error
 from gen import checkpoints
-from gen.emotion import features
-from gen.emotion.direction import DirectionSpace
-from gen.emotion.embedding import TERMS, EmotionEmbedder, Reference, collate
+from gen.emotion.embedding import features
+from gen.emotion.embedding.direction import DirectionSpace
+from gen.emotion.embedding.network import TERMS, EmotionEmbedder, Reference, collate
 from gen.emotion.lexicon import CANONICAL
 
 AXES = 10  # dimensions of the space that are kept

@@ -25,8 +25,8 @@ from apps.embedding.batches import Batches, Part, targets
 from apps.embedding.corpus import SEVEN
 from apps.embedding.measures import interval, likeliest, recall
 from apps.embedding.settle import Strangers, crossed, settle, whiten
-from gen.emotion.embedding import EmotionEmbedder, Gaussian
-from gen.emotion.features import MODALITIES
+from gen.emotion.embedding.features import MODALITIES
+from gen.emotion.embedding.network import EmotionEmbedder, Gaussian
 from gen.errors import InputError
 from gen.training import settings_of
 

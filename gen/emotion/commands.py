@@ -34,7 +34,7 @@ def _make(options) -> None:
 
 
 def _perceive(options) -> None:
-    from gen.emotion.perceive import perceive, report
+    from gen.emotion.embedding.perceive import perceive, report
 
     found = perceive(options.file, options.reference)
     facts = found.facts(options.curve)

@@ -14,11 +14,11 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
-from gen.emotion import priors as prior_files
-from gen.emotion.bank import EmotionBank
 from gen.emotion.contract import check_conditioner
-from gen.emotion.direction import STRONGEST, DirectionSpace
-from gen.emotion.priors import Priors, scale_weights
+from gen.emotion.embedding import priors as prior_files
+from gen.emotion.embedding.bank import EmotionBank
+from gen.emotion.embedding.direction import STRONGEST, DirectionSpace
+from gen.emotion.embedding.priors import Priors, scale_weights
 from gen.emotion.spec import CANONICAL, EmotionCurve
 from gen.nn import FourierFeatures
 from gen.registry import register

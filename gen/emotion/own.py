@@ -39,7 +39,7 @@ def make(name: str, clips: Sequence[Path]) -> Path:
     from safetensors.torch import save_file
 
     from gen.emotion import lexicon
-    from gen.emotion.perceive import embed, perceive
+    from gen.emotion.embedding.perceive import embed, perceive
 
     if not re.fullmatch(NAME, name):
         raise InputError(f"an emotion's name is a word in small letters, perhaps with hyphens, unlike {name!r}")

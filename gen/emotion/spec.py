@@ -209,7 +209,7 @@ class EmotionCurve(Value):
         """The curve with what its file says, if it is one of a file. Raises :class:`InputError`."""
         if self.source is None:
             return self
-        from gen.emotion.perceive import perceive
+        from gen.emotion.embedding.perceive import perceive
 
         found = perceive(self.source, self.reference)
         if not self.follow:

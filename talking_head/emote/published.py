@@ -5,7 +5,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import nn
 
 from gen.emotion.conditioner import EmotionConditioner
-from gen.emotion.priors import scale_weights
+from gen.emotion.embedding.priors import scale_weights
 from gen.emotion.spec import CANONICAL
 from gen.registry import register
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from gen.emotion.bank import EmotionBank
+from gen.emotion.embedding.bank import EmotionBank
 
 
 def queries(seed=0, b=4, n=8, dim=16):

@@ -11,8 +11,8 @@ from torch import nn
 
 from gen import registry
 from gen.emotion.conditioner import EmotionConditioner, LabelConditioner, check_conditioner
-from gen.emotion.direction import DirectionSpace
-from gen.emotion.priors import Priors
+from gen.emotion.embedding.direction import DirectionSpace
+from gen.emotion.embedding.priors import Priors
 from gen.emotion.spec import CANONICAL, EmotionCurve
 from gen.errors import CheckpointError
 

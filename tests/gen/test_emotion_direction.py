@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gen.emotion.direction import KNOTS, DirectionSpace
-from gen.emotion.mixture import Mixture, fit, isotonic
+from gen.emotion.embedding.direction import KNOTS, DirectionSpace
+from gen.emotion.embedding.mixture import Mixture, fit, isotonic
 from gen.errors import CheckpointError, InputError
 
 LABELS = ("neutral", "happy", "sad", "anger")

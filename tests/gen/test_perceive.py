@@ -10,7 +10,7 @@ import torch
 
 from gen.cli import main
 from gen.emotion import lexicon, own
-from gen.emotion.perceive import perceive
+from gen.emotion.embedding.perceive import perceive
 from gen.emotion.spec import Emotion, EmotionCurve
 from gen.errors import InputError
 from gen.jobs.plan import plan_file, plan_tasks
@@ -215,7 +215,7 @@ def test_a_name_must_be_new_and_a_word(own_folder, tune, name):
 
 
 def test_the_map_from_emotions_to_the_space_is_continuous():
-    from gen.emotion import priors
+    from gen.emotion.embedding import priors
 
     prior = priors.Priors(*priors.read("emotion-embedding"))
 

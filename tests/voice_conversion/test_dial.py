@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gen.emotion.mixture import isotonic
+from gen.emotion.embedding.mixture import isotonic
 from gen.emotion.spec import EmotionCurve
 from voice_conversion.dial import INTENSITIES, TRIED, Dial
 

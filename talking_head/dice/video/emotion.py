@@ -12,7 +12,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from einops import rearrange
 from torch import Tensor, nn
 
-from gen.emotion.priors import Priors
+from gen.emotion.embedding.priors import Priors
 from gen.emotion.spec import CANONICAL, EmotionCurve
 
 HEADS = 8

@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gen import checkpoints
-from gen.emotion import priors as prior_files
-from gen.emotion.priors import Priors
+from gen.emotion.embedding import priors as prior_files
+from gen.emotion.embedding.priors import Priors
 from gen.emotion.spec import CANONICAL, EmotionCurve
 from gen.errors import CheckpointError, InputError
 from gen.media import exactly

@@ -10,11 +10,11 @@ from apps.embedding.corpus import Clip
 from apps.embedding.measures import calibration_error, chance, interval, precision, probe, recall
 from apps.embedding.settle import Strangers, between, crossed, embed, references, settle, within
 from gen import checkpoints
-from gen.emotion import features
 from gen.emotion.conditioner import BankConditioner, DirectionConditioner, GaussianConditioner
-from gen.emotion.direction import DirectionSpace
-from gen.emotion.embedding import TERMS, EmotionEmbedder, Reference, collate
-from gen.emotion.features import MODALITIES
+from gen.emotion.embedding import features
+from gen.emotion.embedding.direction import DirectionSpace
+from gen.emotion.embedding.features import MODALITIES
+from gen.emotion.embedding.network import TERMS, EmotionEmbedder, Reference, collate
 from gen.emotion.spec import EmotionCurve
 from gen.errors import InputError
 from voice_conversion.corpus import TEST, VALID

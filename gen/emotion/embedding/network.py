@@ -1,8 +1,8 @@
 """One Gaussian space for voices, faces and music (after the embedder of DICE-Talk, ACM MM 2025, sec. 3.2).
 
-b batch, n steps, f features of a step (:mod:`gen.emotion.features`), d width, e = 256 width of the space. An encoder
-per modality reads steps into one vector; a head that all share makes of it the mean and the spread of an emotion,
-through a neck of a few dimensions: what tells emotions apart passes, little of who speaks does.
+b batch, n steps, f features of a step (:mod:`gen.emotion.embedding.features`), d width, e = 256 width of the
+space. An encoder per modality reads steps into one vector; a head that all share makes of it the mean and the spread of
+an emotion, through a neck of a few dimensions: what tells emotions apart passes, little of who speaks does.
 
 A voice is read twice over: as it is, and against a reference. That is the mean step of other recordings of the same
 speaker where there are any, else of the clip itself; how many they are is told, too.
@@ -16,8 +16,8 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gen.emotion import features
-from gen.emotion.features import MODALITIES
+from gen.emotion.embedding import features
+from gen.emotion.embedding.features import MODALITIES
 from gen.emotion.lexicon import CANONICAL
 from gen.nn import Attention, Block
 

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gen.emotion.mixture import Mixture, fit, isotonic
+from gen.emotion.embedding.mixture import Mixture, fit, isotonic
 from gen.errors import CheckpointError, InputError
 
 VARIANCE = 0.95  # share of the differences' variance that the filter keeps by default

@@ -18,7 +18,8 @@ from typing import NamedTuple
 import numpy as np
 
 from gen import registry
-from gen.emotion import features, lexicon
+from gen.emotion import lexicon
+from gen.emotion.embedding import features
 from gen.emotion.spec import EMBEDDING, Emotion, EmotionCurve, Keyframe
 from gen.errors import InputError
 
@@ -152,7 +153,7 @@ def _means(kind: str, windows: list[Window], reference: tuple[np.ndarray, int] |
     """(w, e) means of windows in the embedding."""
     import torch
 
-    from gen.emotion.embedding import Reference, collate
+    from gen.emotion.embedding.network import Reference, collate
 
     model, _, _ = _model()
     steps = [torch.from_numpy(features.steps(kind, rows)) for _, rows in windows]
@@ -169,7 +170,7 @@ def _means(kind: str, windows: list[Window], reference: tuple[np.ndarray, int] |
 
 def _judge(kind: str, shares: np.ndarray, vad: np.ndarray, along: np.ndarray) -> tuple:
     """Emotion, point and confidence from the shares of the terms or quadrants."""
-    from gen.emotion.embedding import TERMS
+    from gen.emotion.embedding.network import TERMS
 
     names = lexicon.QUADRANTS if kind == "music" else TERMS
     vad = vad.astype(float)
@@ -201,7 +202,7 @@ def _model():
     from safetensors.torch import load_file
 
     from gen import checkpoints
-    from gen.emotion.embedding import EmotionEmbedder
+    from gen.emotion.embedding.network import EmotionEmbedder
 
     model = checkpoints.load(EMBEDDING, EmotionEmbedder).float().eval()
     mean = load_file(checkpoints.folder(EMBEDDING) / "priors.safetensors")["terms.mean"].float()
