@@ -2,7 +2,8 @@
 
 A checkpoint is a folder of ``config.json`` and safetensors, in parts for a model of several networks. ``index.toml``
 beside the folders gives origin, licence and the sha256 of each file. A name is looked for in the checkout's
-``checkpoints/``, in ``$AFFEKT_CHECKPOINTS`` and in the user's cache, in this order; an existing path stands for itself.
+``checkpoints/``, in ``$AFFEKT_CHECKPOINTS`` and in the user's cache, in this order. A path, which has a separator in it
+(``./mine``, ``out/checkpoint``), stands for itself: a folder in the working directory is never taken for a name.
 """
 
 import hashlib
@@ -40,12 +41,20 @@ def index() -> dict[str, dict]:
 
 
 def folder(name: str | Path) -> Path:
-    """The folder of a checkpoint; raises :class:`CheckpointError` where there is none."""
-    for place in (Path(name), *(root / name for root in roots())):
+    """The folder of a checkpoint, by name or by path; raises :class:`CheckpointError` where there is none."""
+    places = [Path(name)] if is_path(name) else [root / name for root in roots()]
+    for place in places:
         if place.is_dir():
             return place
     mend = _mend(str(name)) if str(name) in index() else "`affekt checkpoints list` shows what there is"
+    if Path(name).is_dir():
+        mend = f"the folder of that name in the working directory is ./{name}"
     raise CheckpointError(f"There is no checkpoint {str(name)!r}: {mend}.")
+
+
+def is_path(name: str | Path) -> bool:
+    """Whether a checkpoint is given by its path, not by its name."""
+    return isinstance(name, Path) or any(sign in name for sign in (os.sep, os.altsep) if sign) or name in (".", "..")
 
 
 def sha256(path: Path) -> str:
@@ -72,24 +81,30 @@ def files(place: Path) -> dict[str, Path]:
 
 @cache
 def digest(name: str) -> str:
-    """One sha256 for the whole checkpoint, after its files were verified; once per process."""
-    verify(name)
+    """One sha256 for the whole checkpoint, after its files were compared with its index, if there is one; once per
+    process."""
+    _compared(folder(name))
     listed = {part: sha256(path) for part, path in files(folder(name)).items()}
     return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()
 
 
 def verify(name: str) -> None:
-    """Compare every file with the index; raises :class:`CheckpointError` naming the first wrong one.
-
-    A folder that no index names, such as the output of a training, has nothing to be compared with.
-    """
+    """Compare every file with the index; raises :class:`CheckpointError` naming the first wrong one, and where no index
+    names the checkpoint."""
     place = folder(name)
+    if not _compared(place):
+        raise CheckpointError(f"No index lists the files of {place}, so there is nothing to compare them with.")
+
+
+def _compared(place: Path) -> bool:
+    """Compare the files of a folder with its index entry; False where it has none, as the output of a training."""
     entry = entry_of(place)
     if "files" not in entry:
-        return
+        return False
     compare(place, entry["files"], _mend(place.name))
     if unknown := files(place).keys() - entry["files"].keys():
         raise CheckpointError(f"{place / min(unknown)} is not in the index: remove it, or add the folder again.")
+    return True
 
 
 def status() -> list[dict]:

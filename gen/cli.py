@@ -21,6 +21,7 @@ from gen.emotion import commands as emotion_commands
 from gen.errors import AffektError, InputError, RenderError
 from gen.marks import commands as mark_commands
 from gen.notes import collect, note
+from gen.settings import settings_for
 
 TEXT = "\0"  # put before an argument such as "-sad", so that argparse does not take it for an option
 METAVARS = {int: "N", float: "X", Path: "FILE", Path | None: "FILE"}
@@ -346,11 +347,21 @@ def _setting(argument: str) -> tuple[str, str]:
 def _train(options) -> None:
     stage = "finetune" if options.finetune else options.stage
     settings = dict(options.set) | ({"stage": stage} if stage else {})
-    registry.get("trainer", options.kind)(options.finetune or options.data, options.out, options.minutes, settings)
+    trainer = registry.get("trainer", options.kind)
+    chosen = settings_for(trainer, f"train {options.kind}", settings)
+    trainer(_folder(options.finetune or options.data), options.out, options.minutes, chosen)
+
+
+def _folder(path: Path) -> Path:
+    if not path.is_dir():
+        raise InputError(f"{path} is not a folder: give the one that holds the data")
+    return path
 
 
 def _evaluate(options) -> None:
-    registry.get("evaluator", options.kind)(options.out, dict(options.set))
+    from gen.evaluate.run import evaluate
+
+    evaluate(options.kind, options.out, dict(options.set))
 
 
 def _ablate(options) -> None:
@@ -358,7 +369,7 @@ def _ablate(options) -> None:
 
     names = [name.strip() for name in options.conditioners.split(",")]
     settings = dict(options.set), dict(options.measure)
-    print(ablate(options.kind, names, options.data, options.out, options.minutes, *settings))
+    print(ablate(options.kind, names, _folder(options.data), options.out, options.minutes, *settings))
 
 
 def _table(rows: Sequence[Sequence[str]]) -> None:

@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,17 +14,9 @@ from torch import Tensor, nn
 from gen.errors import InputError
 
 log = logging.getLogger(__name__)
-S = TypeVar("S", bound=NamedTuple)
 SAVE_EVERY = 120  # seconds
 WARM = 100  # steps in which the rate rises
 LOW = 0.02  # share of the rate that is left at the end
-
-
-def settings_of(cls: type[S], kind: str, given: dict[str, str]) -> S:
-    """Settings from ``--set name=value``. Raises InputError for a name that does not exist."""
-    if unknown := given.keys() - cls._fields:
-        raise InputError(f"{kind} has no setting {', '.join(sorted(unknown))}: use {', '.join(cls._fields)}")
-    return cls(**{name: cls.__annotations__[name](value) for name, value in given.items()})
 
 
 class Run:

@@ -1,14 +1,17 @@
 """``affekt evaluate music``: generated pieces against real ones that no model has heard, on the same measures."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, DirectoryPath, model_validator
 from scipy.stats import spearmanr
 
 from gen.emotion.spec import EmotionCurve
-from gen.errors import InputError
+from gen.evaluate.report import Report
+from gen.generator import Bar
 from music import corpus, metrics
 from music.data import emopia, read_notes
 from music.judge import Judge, Verdict, on_bars
@@ -21,10 +24,15 @@ AROUSAL = ("judge: high arousal", "notes per second", "onsets per second", "velo
 VALENCE = ("judge: positive valence", "mode", "consonance", "register")
 
 
-class Settings(NamedTuple):
-    """What ``--set`` may change; ``full`` takes the sizes of :data:`FULL` for all that is not set."""
+FULL = {"pieces": 50, "sweep": 8, "curves": 24, "valid": 200}
 
-    data: str = ""  # the folder that holds emopia/
+
+class Settings(BaseModel):
+    """What ``--set`` may change; ``full`` takes the sizes of :data:`FULL` for all that is not set: two hours."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    data: DirectoryPath  # the folder that holds emopia/
+    full: bool = False
     tokens: str = ""  # tokens.npz of the training: then shared runs are looked for in all that was trained on
     model: str = "muser-compact"
     device: str = "cpu"
@@ -39,8 +47,11 @@ class Settings(NamedTuple):
     candidates: int = CANDIDATES
     listen: int = 1  # pieces per quadrant to hear
 
-
-FULL = {"pieces": 50, "sweep": 8, "curves": 24, "valid": 200}
+    @model_validator(mode="wrap")
+    @classmethod
+    def _sizes(cls, given: dict, read: Callable[[dict], Self]) -> Self:
+        chosen = read(given)
+        return chosen.model_copy(update={n: v for n, v in FULL.items() if chosen.full and n not in given})
 
 
 class Music(NamedTuple):
@@ -56,17 +67,6 @@ class Pieces(NamedTuple):
     music: list[Music]
     quadrant: np.ndarray
     song: np.ndarray
-
-
-def parse(settings: dict[str, str]) -> Settings:
-    """Settings from ``--set name=value``. Raises InputError for an unknown name, or without ``data``."""
-    names = ("full", *Settings._fields)
-    if unknown := settings.keys() - set(names):
-        raise InputError(f"evaluate music has no setting {', '.join(sorted(unknown))}: use {', '.join(names)}")
-    if "data" not in settings:
-        raise InputError("Name the folder that holds emopia/ with --set data=DIR")
-    given = {name: Settings.__annotations__[name](value) for name, value in settings.items() if name != "full"}
-    return Settings(**((FULL if settings.get("full", "0") != "0" else {}) | given))
 
 
 def with_end(notes: np.ndarray, bars: np.ndarray) -> Music:
@@ -86,7 +86,7 @@ class Real(NamedTuple):
 
 def real(chosen: Settings) -> Real:
     """The real music: from EMOPIA's files or, where given, from the training's own ``tokens``, which is quicker."""
-    clips = emopia(Path(chosen.data))
+    clips = emopia(chosen.data)
     if chosen.tokens:
         kept = corpus.load(Path(chosen.tokens))
         music = [from_rows(piece.rows) for piece in kept if piece.group == "emopia"]
@@ -264,10 +264,19 @@ def measure(generator, judge: Judge, chosen: Settings) -> Findings:
     return Findings(chosen, pieces, told, judge(performed), sweeps, following, copies, corpora, *facts)
 
 
-def evaluate(out: Path, settings: dict[str, str]) -> None:
-    """Write ``report.json`` and ``report.html`` into ``out``; ``data=DIR`` is needed, ``full=1`` takes two hours."""
-    from music.findings import write
-    from music.pipeline import MusicGenerator
+class MusicEvaluator:
+    """``affekt evaluate music``."""
 
-    chosen = parse(settings)
-    write(measure(MusicGenerator.load((chosen.model,), chosen.device), Judge.load(), chosen), out)
+    def __init__(self, settings: Settings, out: Path):
+        self.settings = settings
+
+    def run(self) -> Report:
+        from music.findings import report_of
+        from music.pipeline import MusicGenerator
+
+        generator = MusicGenerator.load((self.settings.model,), self.settings.device)
+        self.report = report_of(measure(generator, Judge.load(), self.settings))
+        return self.report
+
+    def summary(self) -> list[Bar]:
+        return self.report.bars

@@ -1,7 +1,6 @@
-"""What an evaluation of music found, as a report: first what was promised and is held, then each measure."""
+"""What an evaluation of music found, as a report."""
 
 import io
-from pathlib import Path
 
 import numpy as np
 from matplotlib import rc_context
@@ -15,54 +14,45 @@ from music.roll import draw
 
 SONG = ("PR", "NPC", "POLY", "BPR", "BNPC", "BPOLY")
 AXES = {"a": ("arousal", AROUSAL, 0.9), "v": ("valence", VALENCE, 0.7)}
-PATHS = ("data", "tokens")  # of this machine
+UNTOLD = ("data", "tokens", "full")  # paths of this machine, and what the sizes say already
 RATE = 32000
 PER_NOTE = ("pitch", "length", "velocity", "onset step", "position")
 
 
-def write(found: Findings, out: Path) -> None:
-    """Compose the report of ``found`` into the folder ``out``."""
-    sizes = " ".join(f"{name}={value}" for name, value in found.chosen._asdict().items() if name not in PATHS)
+def report_of(found: Findings) -> Report:
+    """The report of what was found."""
+    sizes = " ".join(f"{name}={value}" for name, value in found.chosen.model_dump().items() if name not in UNTOLD)
     report = Report("Emotional piano: evaluation", f"Made by `affekt evaluate music --set data=DIR {sizes}`.")
     with rc_context(STYLE):
-        promises(report, found)
+        bars(report, found)
         emotion(report, found)
         control(report, found)
         change(report, found)
         likeness(report, found)
         originality(report, found)
         listening(report, found)
-    report.write(out)
+    return report
 
 
-def promises(report: Report, found: Findings) -> None:
-    """The bars that the project set for itself."""
+def bars(report: Report, found: Findings) -> None:
+    """What is aimed at, and the speed."""
     real, made = (accuracy(found.told[o], *found.pieces[o][1:])["quadrant"] for o in ("held out", "generated"))
     table = {origin: song_table(found.pieces[origin]) for origin in ("held out", "generated")}
     mean, spread = table["held out"].mean(axis=0), table["held out"].std(axis=0)
     off = np.abs(table["generated"].mean(axis=0) - mean) / spread
-    rows = [
-        ["valid pieces", f"{found.valid} of {found.made}", "all", found.valid == found.made],
-        [
-            "judge's accuracy (4 quadrants), generated",
-            Estimate(*made),
-            f"at least {real[0]:.3f}, real",
-            made[0] >= real[0],
-        ],
-    ]
+    report.bar(f"share of valid pieces, of {found.made}", found.valid / found.made, at_least=1.0)
+    report.bar("judge's accuracy (4 quadrants), generated; the bar is that on real clips", Estimate(*made), real[0])
     for axis, (name, measures, bar) in AXES.items():
         rho = found.sweeps[axis].correlations(measures[0])[0]
-        rows.append([f"requested {name} against {measures[0]}, Spearman", rho, f"at least {bar}", rho >= bar])
-    worst = int(off.argmax())
-    rows.append([f"song and bar measures; farthest: {SONG[worst]}", f"{off[worst]:.2f} sd", "1 sd", off[worst] <= 1])
+        report.bar(f"requested {name} against {measures[0]}, Spearman", rho, at_least=bar)
+    report.bar(f"song and bar measures, standard deviations off; farthest: {SONG[int(off.argmax())]}", off.max(),
+               at_most=1.0)  # fmt: skip
     for name, runs in found.copies.items():
         own, other = (float(np.quantile(runs[origin], 0.95)) for origin in ("generated", "held out"))
-        rows.append([f"notes in a row shared with training songs, {name}, 95th percentile", own, other, own <= other])
-    report.section(
-        "What was promised", "Each line is measured below; the bar of a comparison is the real music's own value."
-    )
-    report.table("Promises", ["what", "measured", "bar", ""], rows)
+        report.bar(f"notes in a row shared with training songs, {name}, 95th percentile; the bar is real songs' own",
+                   own, at_most=other)  # fmt: skip
     pace = found.seconds / found.made
+    report.section("Speed")
     report.table(
         "Speed",
         ["pieces", "seconds each", "bars", "batch"],

@@ -19,7 +19,6 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from gen import checkpoints
-from gen.training import settings_of
 from music import metrics, score, tokens
 from music.beats import track
 from music.chords import estimate
@@ -242,23 +241,23 @@ def accuracy(told: Verdict, quadrant: np.ndarray, songs: np.ndarray) -> dict[str
     return {name: (float(hit.mean()), *metrics.interval(hit, songs)) for name, hit in right.items()}
 
 
-def train(data: Path, out: Path, minutes: float | None, settings: dict[str, str]) -> None:
+def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> None:
     """Fit the judge on EMOPIA's training songs, calibrate it on the validation songs, save it to ``out``.
 
     ``data`` holds ``emopia/``; no further voter is begun after ``minutes``. Accuracies on validation and test songs
     go into ``report.json``.
     """
-    chosen, begun = settings_of(Settings, "music-judge", settings), time.monotonic()
-    torch.manual_seed(chosen.seed)
+    begun = time.monotonic()
+    torch.manual_seed(settings.seed)
     clips = emopia(data)
     quadrant, songs, part = (
         np.array(column) for column in zip(*((c.quadrant - 1, c.song, c.part) for c in clips), strict=True)
     )
     pieces = [read_notes(clip.path) for clip in clips]
-    judge, copies = prepare([pieces[i] for i in np.flatnonzero(part == "train")], chosen)
+    judge, copies = prepare([pieces[i] for i in np.flatnonzero(part == "train")], settings)
     target = torch.from_numpy(quadrant[part == "train"])
     for index, member in enumerate(judge.voters):
-        fit(member, judge, copies, target, chosen._replace(seed=chosen.seed + index))
+        fit(member, judge, copies, target, settings._replace(seed=settings.seed + index))
         if minutes is not None and time.monotonic() - begun > 60 * minutes:
             break
     judge.register_to_config(members=index + 1)

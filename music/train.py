@@ -161,21 +161,20 @@ def build(settings: Settings) -> tuple[MusER, Prior]:
     return autoencoder, Prior(size=codebook.size, slots=codebook.slots, manners=len(GROUPS), **prior_config)
 
 
-def train(data: Path, out: Path, minutes: float | None = None, settings: dict[str, str] | None = None) -> None:
+def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> None:
     """Train both models for ``minutes`` together (80 by default) and write the checkpoint to ``OUT/checkpoint``."""
-    chosen = Settings(**(settings or {}))
     out.mkdir(parents=True, exist_ok=True)
     minutes = 80.0 if minutes is None else minutes
-    phases, valid = phases_of(prepared(Path(data), out), chosen)
-    autoencoder, prior = build(chosen)
-    run = Run("autoencoder", autoencoder.to(chosen.device), out, minutes * chosen.autoencoder_share, chosen.rate)
-    fit(run, lambda m, d, drop: autoencoder_loss(m, d, chosen, drop), phases, valid, chosen.drop)
+    phases, valid = phases_of(prepared(Path(data), out), settings)
+    autoencoder, prior = build(settings)
+    run = Run("autoencoder", autoencoder.to(settings.device), out, minutes * settings.autoencoder_share, settings.rate)
+    fit(run, lambda m, d, drop: autoencoder_loss(m, d, settings, drop), phases, valid, settings.drop)
     autoencoder.settle()
     autoencoder.eval().requires_grad_(False)
-    if chosen.compile:
+    if settings.compile:
         prior.compile(dynamic=True)
-    run = Run("prior", prior.to(chosen.device), out, minutes * (1 - chosen.autoencoder_share), chosen.rate)
-    fit(run, lambda m, d, drop: prior_loss(m, autoencoder, d, chosen, drop), phases, valid, chosen.drop)
+    run = Run("prior", prior.to(settings.device), out, minutes * (1 - settings.autoencoder_share), settings.rate)
+    fit(run, lambda m, d, drop: prior_loss(m, autoencoder, d, settings, drop), phases, valid, settings.drop)
     export(autoencoder, prior, out / "checkpoint")
     corpus.labeller_of(Path(data)).save(out / "checkpoint" / "labeller.json")
 

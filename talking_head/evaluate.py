@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from pydantic import DirectoryPath
 
 from gen import media
 from gen.emotion.spec import EmotionCurve
-from gen.errors import InputError
 from gen.evaluate.report import Estimate, Report
-from gen.training import settings_of
+from gen.generator import Bar
 from talking_head import beside, corpus, judge, lips
 from talking_head.emote.speech import CLOSED, RATE
 from talking_head.face.points import coefficients, side
@@ -32,21 +32,13 @@ DRIFT = 3  # frames that picture and sound of a web clip may lie apart
 class Settings(NamedTuple):
     """What ``--set`` may change."""
 
-    data: str = ""  # the folder that holds face/ and speech/
+    data: DirectoryPath  # the folder that holds face/ and speech/
     model: str = "emote-compact"
     features: str = ""  # features.npz of a training, which saves reading the sounds again
     portraits: int = 4
     lines: int = 40  # of aligned speech, for closed lips
     frames: int = 16  # of each rendered video that are tracked again
     clips: int = 6  # real ones beside which rendered ones are measured
-
-
-def parse(settings: dict[str, str]) -> Settings:
-    """Raises InputError for an unknown name, or without ``data``."""
-    chosen = settings_of(Settings, "evaluate talk", settings)
-    if "data" not in settings:
-        raise InputError("Name the folder that holds face/ and speech/ with --set data=DIR")
-    return chosen
 
 
 def estimate(values: list[float], seed: int = 0) -> Estimate:
@@ -169,22 +161,41 @@ def emotion_rows(found: Rendered) -> tuple[list[list], float, float]:
     return rows, float(np.mean([r[1] for r in rows])), float(np.mean([r[2] for r in rows]))
 
 
-def evaluate(out: Path, settings: dict[str, str]) -> None:
-    """Write ``report.json`` and ``report.html`` into ``out``; ``data=DIR`` is needed."""
-    chosen = parse(settings)
+class TalkEvaluator:
+    """``affekt evaluate talk``."""
+
+    def __init__(self, settings: Settings, out: Path):
+        self.settings = settings
+        self.report = Report(
+            "Talking portraits", "Predicted motion against tracked truth, and rendered videos tracked again."
+        )
+
+    def run(self) -> Report:
+        measure(self.report, self.settings)
+        return self.report
+
+    def summary(self) -> list[Bar]:
+        return self.report.bars
+
+
+def measure(report: Report, chosen: Settings) -> None:
+    """All sections of the report."""
     generator = TalkGenerator.load((chosen.model,))
     clips = corpus.load(Path(chosen.features)) if chosen.features else corpus.build(Path(chosen.data))
     verdict, real = judge.trained(Path(chosen.data))
     found = rendered(generator, chosen, verdict)
     rows, right, order = emotion_rows(found)
-    report = Report("Talking portraits", "Predicted motion against tracked truth, and rendered videos tracked again.")
     report.section(
         "Lips",
         "Nothing here was trained on. `late` is the lag in frames at a clip's best agreement; `synced` the correlation "
         f"at the best lag of at most {DRIFT} frames: picture and sound of web clips are seldom exactly in step.",
     )
-    report.table("Speech to motion", ["material", "part", "correlation", "synced", "late", "amplitude", "clips"],
-                 lip_rows(generator, clips))  # fmt: skip
+    lip = lip_rows(generator, clips)
+    report.table("Speech to motion", ["material", "part", "correlation", "synced", "late", "amplitude", "clips"], lip)
+    for title, part, agreed, *_ in lip:
+        report.bar(f"lips, {title}, {part}: correlation with the tracked ones", agreed)
+    report.bar("emotion told by a judge of real actors, of that on real windows", right / real)
+    report.bar("rank correlation of its probability with intensity", order)
     report.table("Lips that meet on p, b, m", ["emotion", "share", "sounds"],
                  closure_rows(generator, clips, chosen.lines), "voices that no training heard")  # fmt: skip
     report.section("Rendered", "Portraits that nothing was trained on, rendered and tracked again.")
@@ -202,4 +213,3 @@ def evaluate(out: Path, settings: dict[str, str]) -> None:
         ["largest change of a pixel outside the moving part (of 255)", max(found.outside)],
         ["frames a second, 384 pixels, this machine", round(found.drawn / found.seconds, 1)],
     ])  # fmt: skip
-    report.write(out)

@@ -188,43 +188,42 @@ def familiarise(encoder: SpeechEncoder, clips: list[corpus.Clip]) -> None:
     encoder.scale.copy_(torch.cat(heard).std(0))
 
 
-def train(data: Path, out: Path, minutes: float | None = None, settings: dict[str, str] | None = None) -> None:
+def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> None:
     """Train for ``minutes`` (40 by default) and write the checkpoint to ``OUT/checkpoint``."""
-    chosen = Settings(**(settings or {}))
     out.mkdir(parents=True, exist_ok=True)
     minutes = 40.0 if minutes is None else minutes
-    torch.manual_seed(chosen.seed)
+    torch.manual_seed(settings.seed)
     clips, measures = prepared(Path(data), out), Measures(FaceBasis.load())
     learnt = [c for c in clips if c.part == "train"]
-    size = sizes(chosen.size, chosen.conditioner)
+    size = sizes(settings.size, settings.conditioner)
     flint, speech, emote = Flint(**size["flint"]), SpeechEncoder(**size["speech"]), Emote(**size["emote"])
     familiarise(speech, clips)
 
-    motions = Windows(learnt, speech, SEEN, chosen.seed)
-    run = Run("flint", flint, out, minutes * chosen.prior_share, chosen.rate, clip=CLIP)
-    run.train(lambda: prior_loss(flint, motions, measures, chosen))
+    motions = Windows(learnt, speech, SEEN, settings.seed)
+    run = Run("flint", flint, out, minutes * settings.prior_share, settings.rate, clip=CLIP)
+    run.train(lambda: prior_loss(flint, motions, measures, settings))
     emote.decoder.load_state_dict(flint.decoder.state_dict())
-    read = Windows([c for c in learnt if c.source == "aligned"], speech, {"aligned": 16}, chosen.seed)
-    run = Run("speech", speech, out, minutes * chosen.speech_share, chosen.rate, clip=CLIP)
+    read = Windows([c for c in learnt if c.source == "aligned"], speech, {"aligned": 16}, settings.seed)
+    run = Run("speech", speech, out, minutes * settings.speech_share, settings.rate, clip=CLIP)
     run.train(lambda: encoder_loss(speech, read))
     teacher = Teacher(speech.eval(), [c for c in learnt if c.source == "grid"][::2])
     learnt = [teacher.taught(c) if c.source in TAUGHT else c for c in learnt]
     speech.train()
     models = nn.ModuleDict({"speech": speech, "emote": emote})
-    emote.decoder.requires_grad_(not chosen.frozen)
-    windows = Windows(learnt, speech, HEARD, chosen.seed)
-    rest = 1 - chosen.prior_share - chosen.speech_share
-    run = Run("emote", models, out, minutes * rest, chosen.rate, clip=CLIP)
-    fast = {"speech": torch.compile(speech), "emote": emote} if chosen.compile else models
+    emote.decoder.requires_grad_(not settings.frozen)
+    windows = Windows(learnt, speech, HEARD, settings.seed)
+    rest = 1 - settings.prior_share - settings.speech_share
+    run = Run("emote", models, out, minutes * rest, settings.rate, clip=CLIP)
+    fast = {"speech": torch.compile(speech), "emote": emote} if settings.compile else models
 
     def loss() -> tuple[Tensor, dict]:
         emote.decoder.eval()  # its batch norms stay as they are
-        return speech_loss(fast, windows, measures, chosen)
+        return speech_loss(fast, windows, measures, settings)
 
     watched = [c for c in clips if c.part == "test"][::6]
     run.train(loss, lambda: agreement(speech, emote, watched))
     models.eval()
-    settle(models, windows, measures, chosen.settle)
+    settle(models, windows, measures, settings.settle)
     calibrate(speech, emote, learnt)
     export(flint, speech, emote, out / "checkpoint")
 

@@ -11,12 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, DirectoryPath
 
 from gen import checkpoints, registry
 from gen.diffusion import MeanRevertingScheduler, draw, sample
 from gen.emotion.spec import EmotionCurve
 from gen.evaluate.report import Estimate, Report
+from gen.generator import Bar
 from voice_conversion import corpus as recordings
 from voice_conversion import features, findings
 from voice_conversion.corpus import Clip, Corpus, levelled
@@ -36,7 +37,7 @@ class Settings(BaseModel):
     """What ``--set`` may change."""
 
     model_config = ConfigDict(extra="forbid")
-    data: Path
+    data: DirectoryPath
     model: str = "voice-compact"
     judge: str = JUDGE
     files: int = 30  # recordings converted to each emotion
@@ -115,15 +116,28 @@ def estimate(values, random: np.random.Generator, of: Callable = np.mean) -> Est
     return Estimate(float(of(values)), *map(float, np.quantile(draws, [0.025, 0.975])))
 
 
-def evaluate(out: Path, settings: dict[str, str] | None = None) -> None:
-    """Write ``report.json`` and ``report.html`` into ``out``."""
-    chosen = Settings(**(settings or {}))
-    bench = Bench(chosen, out)
-    report = Report(
-        "Emotional voice conversion",
-        f"`{chosen.model}`, {chosen.steps} steps, guidance {chosen.guidance:g}; recordings of speakers never trained "
-        f"on, judged by `{chosen.judge}`, which learned from other speakers.",
-    )
+class VoiceEvaluator:
+    """``affekt evaluate voice``."""
+
+    def __init__(self, settings: Settings, out: Path):
+        self.settings, self.out = settings, out
+        self.report = Report(
+            "Emotional voice conversion",
+            f"`{settings.model}`, {settings.steps} steps, guidance {settings.guidance:g}; recordings of speakers never "
+            f"trained on, judged by `{settings.judge}`, which learned from other speakers.",
+        )
+
+    def run(self) -> Report:
+        measure(self.report, Bench(self.settings, self.out))
+        return self.report
+
+    def summary(self) -> list[Bar]:
+        return self.report.bars
+
+
+def measure(report: Report, bench: Bench) -> None:
+    """All sections of the report."""
+    chosen = bench.settings
     sources = bench.sources(chosen.files)
     began = time.perf_counter()
     made = [bench.convert(clip, emotion) for emotion in TARGETS for clip in sources]
@@ -138,5 +152,5 @@ def evaluate(out: Path, settings: dict[str, str] | None = None) -> None:
     findings.sound(report, bench)
     report.section("Speed", "Pitch tracking, networks, vocoder and the judge, on this machine.")
     report.table("Seconds a second", ["what", "seconds", "< 0.5"], [["conversion", speed, speed < 0.5]])
+    report.bar("conversion, seconds a second of sound", speed, at_most=0.5)
     findings.players(report, bench, made)
-    report.write(out)

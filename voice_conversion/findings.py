@@ -42,6 +42,7 @@ def emotion(report: Report, bench: Bench, made: list[Made]) -> None:
     report.table("Against real speech", ["what", "share", "of real", ">= 0.6"],
                  [["mean recall, converted", all_made, all_made / all_true, bool(all_made >= 0.6 * all_true)],
                   ["mean recall, real speech", all_true, 1.0, True]])  # fmt: skip
+    report.bar("mean recall of the judge, converted, of that on real speech", all_made / all_true, at_least=0.6)
     grid = np.zeros((len(TARGETS), len(EMOTIONS)))
     for m in made:
         grid[TARGETS.index(m.emotion), m.heard.argmax()] += 1
@@ -82,6 +83,7 @@ def intensity(report: Report, bench: Bench, sources: list[Clip], made: list[Made
     report.table("Probability of the target", ["emotion", *(f"{level:g}" for level in LEVELS[::2]), "range 0 to 1",
                  "range 0 to 2", "tau of means", "tau of files"], rows)  # fmt: skip
     report.table("Bar", ["what", "range 0 to 1", ">= 0.3"], [["all emotions", rows[-1][6], bool(rows[-1][6] >= 0.3)]])
+    report.bar("range of the probability of the target, intensity 0 to 1", rows[-1][6], at_least=0.3)
     figure = Figure(figsize=(6, 3.2))
     axes = figure.add_subplot()
     for name, curve in curves.items():
@@ -165,6 +167,7 @@ def speaker(report: Report, bench: Bench, made: list[Made], halves: list[Made]) 
             ["same actor, neutral and neutral", estimate(plain, bench.random), "real"],
             ["same actor, neutral and strong emotion", estimate(strong, bench.random), "real"],
             ["another actor", estimate(others, bench.random), "real"]]  # fmt: skip
+    report.bar("speaker's cosine, converted at 1, to its source", np.mean(full), at_least=bar)
     report.section("Speaker", "Resemblyzer's vectors, which the decoder is also told the speaker by.")
     report.table("Cosine", ["what", "cosine", "bar"], rows)
 

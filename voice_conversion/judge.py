@@ -6,6 +6,7 @@ pace. The speakers that evaluations use are not among those it learned from. f f
 
 import logging
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -89,9 +90,16 @@ def _index(emotion: str) -> int:
     return EMOTIONS.index(name) if name in EMOTIONS else -1
 
 
-def train(data: Path, out: Path, minutes: float | None = None, settings: dict[str, str] | None = None) -> None:
-    """A few hundred passes over the training and validation speakers; writes ``OUT/checkpoint``."""
-    torch.manual_seed(0)
+class Settings(NamedTuple):
+    """What ``--set`` may change."""
+
+    seed: int = 0
+    steps: int = 1500  # some hundred passes
+
+
+def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> None:
+    """Train on the training and validation speakers, always all steps; writes ``OUT/checkpoint``."""
+    torch.manual_seed(settings.seed)
     corpus = recordings.build(Path(data), out / "corpus")
     x, y, clips = material(corpus, {"train", "valid"})
     model = Judge()
@@ -99,9 +107,8 @@ def train(data: Path, out: Path, minutes: float | None = None, settings: dict[st
     model.scale.copy_(1 / x.std(0).clamp_min(1e-4))
     weight = _weights(clips)
     optimiser = torch.optim.AdamW(model.parameters(), 2e-3, weight_decay=0.05)
-    steps = 1500
-    rates = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    for _ in range(steps):
+    rates = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
+    for _ in range(settings.steps):
         picked = torch.multinomial(weight, 256, replacement=True)
         seen = ((x[picked] - model.centre) * model.scale).clamp(-4, 4) + 0.15 * torch.randn(256, FEATURES)
         loss = sum(F.cross_entropy(head(seen), y[picked], label_smoothing=0.05) for head in model.heads)

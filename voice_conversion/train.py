@@ -134,11 +134,10 @@ def finetune(corpus: Corpus, out: Path, minutes: float, settings: Settings) -> N
     model.half().save_pretrained(place / "vocoder")
 
 
-def train(data: Path, out: Path, minutes: float | None = None, settings: dict[str, str] | None = None) -> None:
+def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> None:
     """Train one stage for ``minutes`` and write its part of the checkpoint to ``OUT/checkpoint``."""
-    chosen = Settings(**(settings or {}))
-    torch.manual_seed(chosen.seed)
-    read = recordings.own if chosen.stage == "finetune" else recordings.build
+    torch.manual_seed(settings.seed)
+    read = recordings.own if settings.stage == "finetune" else recordings.build
     corpus = read(Path(data), out / "corpus")
     stages = {"encoder": encoder, "decoder": decoder, "vocoder": vocoder, "dial": dial, "finetune": finetune}
-    stages[chosen.stage](corpus, out, MINUTES[chosen.stage] if minutes is None else minutes, chosen)
+    stages[settings.stage](corpus, out, MINUTES[settings.stage] if minutes is None else minutes, settings)

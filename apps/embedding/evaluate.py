@@ -23,7 +23,7 @@ from gen.emotion.embedding.network import TERMS, EmotionEmbedder, collate
 from gen.emotion.lexicon import CANONICAL
 from gen.emotion.spec import EMBEDDING, QUADRANTS
 from gen.evaluate.report import Estimate, Report, Spread
-from gen.training import settings_of
+from gen.generator import Bar
 
 EIGHT = list(range(len(CANONICAL)))
 
@@ -56,26 +56,34 @@ class Held(NamedTuple):
         return Held([self.clips[i] for i in rows], *(part[rows] for part in self[1:]))
 
 
-def evaluate(out: Path, settings: dict[str, str]) -> None:
-    """Write ``report.json`` and ``report.html`` to ``out``."""
-    chosen = settings_of(Settings, "emotion", settings)
-    clips = corpus.load(Path(chosen.data), Path(chosen.cache or out / "cache"))
-    out.mkdir(parents=True, exist_ok=True)
-    model, held = measure(chosen.model, clips)
-    report = Report("One emotion embedding for voices, faces and music", LEAD)
-    others = {name: measure(name, clips)[1] for name in chosen.seeds.split(",") if name}
-    classes(report, held, [held, *others.values()])
-    retrieval(report, held)
-    free = {"without the identity loss": load(chosen.free)} if chosen.free else {}
-    identity(report, clips, {"with the identity loss": model} | free)
-    modality(report, model, held)
-    shape(report, out, checkpoints.folder(chosen.model), held)
-    calibration(report, held, checkpoints.folder(chosen.model))
-    if others:
-        seeds(report, {chosen.model: held} | others)
-    report.section("Speed")
-    report.table("10 s of speech, warm, one thread", ["what", "processor seconds", "< 0.3"], speed(model))
-    report.write(out)
+class EmbeddingEvaluator:
+    """``affekt evaluate emotion``."""
+
+    def __init__(self, settings: Settings, out: Path):
+        self.chosen, self.out = settings, out
+        self.report = Report("One emotion embedding for voices, faces and music", LEAD)
+
+    def run(self) -> Report:
+        chosen, out, report = self.chosen, self.out, self.report
+        clips = corpus.load(Path(chosen.data), Path(chosen.cache or out / "cache"))
+        out.mkdir(parents=True, exist_ok=True)
+        model, held = measure(chosen.model, clips)
+        others = {name: measure(name, clips)[1] for name in chosen.seeds.split(",") if name}
+        classes(report, held, [held, *others.values()])
+        retrieval(report, held)
+        free = {"without the identity loss": load(chosen.free)} if chosen.free else {}
+        identity(report, clips, {"with the identity loss": model} | free)
+        modality(report, model, held)
+        shape(report, out, checkpoints.folder(chosen.model), held)
+        calibration(report, held, checkpoints.folder(chosen.model))
+        if others:
+            seeds(report, {chosen.model: held} | others)
+        report.section("Speed")
+        report.table("10 s of speech, warm, one thread", ["what", "processor seconds", "< 0.3"], speed(model))
+        return report
+
+    def summary(self) -> list[Bar]:
+        return self.report.bars
 
 
 LEAD = (
@@ -171,6 +179,8 @@ def classes(report: Report, held: dict[str, Held], seeds: list[dict[str, Held]])
         spread = Spread(*(f([run[name].value for run in runs]) for f in (np.mean, np.std)))
         bar = BARS.get(name, "")
         rows.append([name, value, spread if len(runs) > 1 else "-", bar, value.value >= bar if bar else "-"])
+        if bar:
+            report.bar(name, value, at_least=bar)
     report.table("Accuracy", ["what", "shipped", f"{len(runs)} seeds", "aim", "reached"], rows)
     told, true, voice = seven(held["voice"])
     tables = {"voices": (_counts(told, true, SEVEN), [TERMS[i] for i in SEVEN])}

@@ -28,7 +28,6 @@ from apps.embedding.settle import Strangers, crossed, settle, whiten
 from gen.emotion.embedding.features import MODALITIES
 from gen.emotion.embedding.network import EmotionEmbedder, Gaussian
 from gen.errors import InputError
-from gen.training import settings_of
 
 log = logging.getLogger(__name__)
 EVEN = 0.999  # of the moving average of the weights, which is what is kept
@@ -58,24 +57,23 @@ class Settings(NamedTuple):
     together: float = 0.5
 
 
-def train(data: Path, out: Path, minutes: float | None, settings: dict[str, str]) -> None:
+def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> None:
     """Train each network for ``steps`` steps, or ``minutes`` if they end first; write model, priors and directions.
 
     What is written learns from all speakers but those for testing; how sure it may be is learnt from networks in
     ``OUT/fold0`` and on. The features of the recordings are kept in ``cache``, by default ``OUT/cache``.
     """
-    chosen = settings_of(Settings, "emotion", settings)
-    clips = corpus.load(data, Path(chosen.cache or out / "cache"))
-    path = Path(chosen.calibrated or out) / "strangers.npz"
+    clips = corpus.load(data, Path(settings.cache or out / "cache"))
+    path = Path(settings.calibrated or out) / "strangers.npz"
     if not path.is_file():
-        Strangers.all([apart(clips, k, chosen, out / f"fold{k}", minutes) for k in range(chosen.folds)]).save(path)
+        Strangers.all([apart(clips, k, settings, out / f"fold{k}", minutes) for k in range(settings.folds)]).save(path)
     strangers = Strangers.load(path)
-    clips = clips | {"voice": split(clips["voice"], chosen.folds, chosen.folds)}
-    run = Run(clips, chosen, out, minutes)
+    clips = clips | {"voice": split(clips["voice"], settings.folds, settings.folds)}
+    run = Run(clips, settings, out, minutes)
     run.train()
     settle(run.model, clips, strangers, out)
     foretold = {kind: heard(getattr(strangers, kind), strangers) for kind in ("alone", "referred")}
-    facts = {"minutes": run.elapsed / 60, "steps": run.step, "settings": named(chosen), "foretold": foretold}
+    facts = {"minutes": run.elapsed / 60, "steps": run.step, "settings": named(settings), "foretold": foretold}
     (out / "training.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 

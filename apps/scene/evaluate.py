@@ -13,10 +13,10 @@ from gen import media
 from gen.emotion.spec import EmotionCurve
 from gen.errors import RenderError
 from gen.evaluate.report import COLOURS, STYLE, Report
+from gen.generator import Bar
 from gen.jobs.cache import Cache
 from gen.jobs.plan import plan_tasks
 from gen.jobs.run import run
-from gen.training import settings_of
 
 CLAPS = (0.4, 1.28, 2.0, 3.16)  # seconds of the speech at which the clapper claps
 FRAME = 1 / 25  # seconds
@@ -45,15 +45,33 @@ class Made(NamedTuple):
         return self.film.with_suffix(f".{name}.wav")
 
 
-def evaluate(out: Path, settings: dict[str, str]) -> None:
-    """Write ``report.json`` and ``report.html`` into ``out``, the films beside them."""
-    chosen = settings_of(Settings, "scene", settings)
-    report = Report("Scenes", "A voice in an emotion, a face that speaks it, a piano under it: is the film one?")
+class SceneEvaluator:
+    """``affekt evaluate scene``; the films lie beside the report."""
+
+    def __init__(self, settings: Settings, out: Path):
+        self.settings, self.out = settings, out
+        self.report = Report(
+            "Scenes", "A voice in an emotion, a face that speaks it, a piano under it: is the film one?"
+        )
+
+    def run(self) -> Report:
+        measure(self.report, self.settings, self.out)
+        return self.report
+
+    def summary(self) -> list[Bar]:
+        return self.report.bars
+
+
+def measure(report: Report, chosen: Settings, out: Path) -> None:
+    """All sections of the report."""
     made = [_scene(chosen, emotion.strip(), out) for emotion in chosen.emotions.split(";")]
     found = [measures.levels(one.film, one.stem("speech"), one.stem("music")) for one in made]
     with TemporaryDirectory() as place:
         offsets = [_clap(Path(place), at, chosen) for at in CLAPS]
     worst = max(abs(one.whole - sound.TARGET) for one in found)
+    report.bar("loudness, LU off the target", worst, at_most=BARS["loudness"])
+    report.bar("speech over the music, LU, least of all scenes", min(o.over for o in found), at_least=BARS["over"])
+    report.bar("picture and sound, seconds apart", max(map(abs, offsets)), at_most=BARS["offset"])
     report.section("Bars")
     report.table(
         "What a scene must be", ["bar", "measured", ""],
@@ -74,7 +92,6 @@ def evaluate(out: Path, settings: dict[str, str]) -> None:
     for one in made:
         report.figure(curves(one), f"{one.emotion}: loudness of 0.4 s each; grey is where somebody speaks.")
         report.picture(_png(sheet(one.film)), f"{one.emotion}: twelve frames, from the first to the last.")
-    report.write(out)
 
 
 def _scene(chosen: Settings, emotion: str, out: Path) -> Made:

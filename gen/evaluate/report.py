@@ -1,5 +1,7 @@
 """One evaluation as two files: ``report.json`` for programs, ``report.html`` for people, self-contained.
 
+Both begin with the bars: what was aimed at, what was measured, and whether it is met.
+
 A cell of a table is text, a number, an :class:`Estimate` with its interval, a :class:`Spread`, or a bool, which
 reads as met or missed.
 """
@@ -12,6 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from gen.generator import Bar
 
 COLOURS = ("#e8833a", "#c8324b", "#4063a8", "#3f9a78", "#8a63b8", "#8f8f8f")
 STYLE = {
@@ -73,29 +77,40 @@ Cell = str | int | float | bool | Estimate | Spread
 
 
 class Report:
-    """Collects sections in reading order; :meth:`write` makes the two files."""
+    """Collects bars, and sections in reading order; :meth:`write` makes the two files."""
 
     def __init__(self, title: str, lead: str):
         self.title, self.lead = title, lead
+        self.bars: list[Bar] = []
         self.sections: list[dict] = []
         self._body: list[str] = []
+
+    def bar(self, what: str, measured: float | Estimate, at_least: float | None = None, at_most: float | None = None,
+            ) -> None:  # fmt: skip
+        """Add a measure to the bars; one without a limit is only stated."""
+        value, *interval = measured if isinstance(measured, Estimate) else (measured,)
+        met = None if at_least is None and at_most is None else bool(
+            (at_least is None or value >= at_least) and (at_most is None or value <= at_most))  # fmt: skip
+        limits = [f"{sign} {limit:.3g}" for sign, limit in ((">=", at_least), ("<=", at_most)) if limit is not None]
+        self.bars.append(Bar(what, float(value), tuple(map(float, interval)) or None, " and ".join(limits), met))
 
     def section(self, title: str, text: str = "") -> None:
         """Begin a section; what follows belongs to it. Backticks in ``text`` mark code."""
         self.sections.append({"title": title, "text": text, "tables": [], "figures": []})
         self._body.append(f"<h2>{_prose(title)}</h2>" + (f"<p>{_prose(text)}</p>" if text else ""))
 
+    def _bars(self) -> str:
+        """The bars as a table."""
+        rows = [
+            [bar.what, Estimate(bar.measured, *bar.interval) if bar.interval else bar.measured, bar.bar,
+             "" if bar.met is None else bar.met] for bar in self.bars]  # fmt: skip
+        return _table("Bars", ["what", "measured", "bar", ""], rows) if rows else ""
+
     def table(self, name: str, columns: list[str], rows: list[list[Cell]], note: str = "") -> None:
         """Rows of cells under ``columns``; the first column names the row."""
         kept = [dict(zip(columns, map(_plain, row), strict=True)) for row in rows]
         self.sections[-1]["tables"].append({"name": name, "note": note, "rows": kept})
-        head = "".join(f"<th>{_prose(column)}</th>" for column in columns)
-        body = "".join("<tr>" + "".join(f"<td>{show(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-        caption = f"<figcaption>{_prose(note)}</figcaption>" if note else ""
-        self._body.append(
-            f"<figure><table><caption>{_prose(name)}</caption><thead><tr>{head}</tr></thead>"
-            f"<tbody>{body}</tbody></table>{caption}</figure>"
-        )
+        self._body.append(_table(name, columns, rows, note))
 
     def figure(self, figure, caption: str) -> None:
         """A matplotlib figure (better not of pyplot, which keeps it alive)."""
@@ -126,15 +141,27 @@ class Report:
     def write(self, out: Path) -> None:
         """Write ``report.json`` and ``report.html`` into the folder ``out``."""
         out.mkdir(parents=True, exist_ok=True)
-        facts = {"title": self.title, "lead": self.lead, "sections": self.sections}
+        bars = [bar._asdict() for bar in self.bars]
+        facts = {"title": self.title, "lead": self.lead, "bars": bars, "sections": self.sections}
         (out / "report.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         page = (
             '<!doctype html><html lang="en"><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
             f"<title>{html.escape(self.title)}</title><style>{CSS}</style>"
-            f'<h1>{_prose(self.title)}</h1><p class="lead">{_prose(self.lead)}</p>{"".join(self._body)}</html>\n'
+            f'<h1>{_prose(self.title)}</h1><p class="lead">{_prose(self.lead)}</p>'
+            f"{self._bars()}{''.join(self._body)}</html>\n"
         )
         (out / "report.html").write_text(page, encoding="utf-8")
+
+
+def _table(name: str, columns: list[str], rows: list[list[Cell]], note: str = "") -> str:
+    head = "".join(f"<th>{_prose(column)}</th>" for column in columns)
+    body = "".join("<tr>" + "".join(f"<td>{show(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    caption = f"<figcaption>{_prose(note)}</figcaption>" if note else ""
+    return (
+        f"<figure><table><caption>{_prose(name)}</caption><thead><tr>{head}</tr></thead>"
+        f"<tbody>{body}</tbody></table>{caption}</figure>"
+    )
 
 
 def show(cell: Cell) -> str:

@@ -1,6 +1,5 @@
 """The sizes of MusER: ``tiny`` for tests, ``compact`` as shipped, ``paper`` as published (AAAI 2024, sec. 4.1)."""
 
-from music.muser import condition  # noqa: F401  registers "quadrant"
 from music.tokens import Vocabulary
 
 SOFTMAX = {"kind": "softmax", "norm_first": True, "dropout": 0.0}

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from gen.errors import InputError
+from gen.settings import settings_of
 
 
-def train(data: Path, out: Path, minutes: float | None = None, settings: dict[str, str] | None = None) -> None:
+def train(data: Path, out: Path, minutes: float | None, settings: dict[str, str]) -> None:
     """Train for ``minutes`` (30 by default); the setting ``size`` says which model, the others are that model's."""
-    given = dict(settings or {})
+    given = dict(settings)
     size = given.setdefault("size", "compact")
     if size in ("tiny", "compact"):
         from talking_head.dice.motion.train import Settings
@@ -19,4 +20,4 @@ def train(data: Path, out: Path, minutes: float | None = None, settings: dict[st
         given["size"] = size.removesuffix("-video")
     else:
         raise InputError(f"there is no size {size!r}: choose among tiny, compact, tiny-video, full")
-    learn(Path(data), Path(out), 30.0 if minutes is None else minutes, Settings(**given))
+    learn(Path(data), Path(out), 30.0 if minutes is None else minutes, settings_of(Settings, "train dice", given))

@@ -1,41 +1,76 @@
+"""Ablations: every conditioner trained and measured alike, mistakes found before anything is trained."""
+
+import json
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from gen import registry
 from gen.ablate import ablate
+from gen.errors import InputError
 from gen.evaluate.report import Estimate, Report
+from gen.generator import Bar
 from gen.registry import UnknownName, register
+from gen.settings import has_setting
 
 trained: list[tuple[str, float]] = []
 
 
+class Training(NamedTuple):
+    conditioner: str = "vad"
+    copies: int = 1
+
+
+class Measuring(NamedTuple):
+    data: str
+    model: str
+    bars: int = 1
+
+
 @register("trainer", "echo")
-def train(data: Path, out: Path, minutes: float, settings: dict[str, str]) -> None:
-    trained.append((settings["conditioner"], minutes))
+def train(data: Path, out: Path, minutes: float | None, settings: Training) -> None:
+    trained.append((settings.conditioner, minutes))
     (out / "checkpoint").mkdir(parents=True)
-    (out / "checkpoint" / "name").write_text(settings["conditioner"] * int(settings["copies"]))
+    (out / "checkpoint" / "name").write_text(settings.conditioner * settings.copies)
 
 
 @register("evaluator", "echo")
-def evaluate(out: Path, settings: dict[str, str]) -> None:
-    size = len((Path(settings["model"]) / "name").read_text())
-    report = Report("echo", f"{settings['bars']} bars")
-    report.section("Promises")
-    rows = [["letters", Estimate(float(size), 0.0, 99.0)], ["bars", settings["bars"]]]
-    report.table("Promises", ["what", "measured"], rows)
-    report.write(out)
+class Letters:
+    """Counts the letters of what was trained."""
+
+    def __init__(self, settings: Measuring, out: Path):
+        self.settings, self.report = settings, Report("echo", "letters")
+
+    def run(self) -> Report:
+        size = len((Path(self.settings.model) / "name").read_text())
+        self.report.section("Anything", "tables of a report may have any columns")
+        self.report.table("Letters", ["letters", "share"], [["all", 1.0]])
+        self.report.bar("letters", Estimate(float(size), 0.0, 99.0), at_least=8)
+        self.report.bar("bars", self.settings.bars)
+        return self.report
+
+    def summary(self) -> list[Bar]:
+        return self.report.bars
 
 
-def run(out: Path, *names: str) -> str:
-    return ablate("echo", names, Path("data"), out, 2.0, {"copies": "2"}, {"bars": "8"}).read_text()
+@register("trainer", "alone")
+def train_alone(data: Path, out: Path, minutes: float | None, settings: Training) -> None:
+    trained.append((settings.conditioner, minutes))
+
+
+def run(out: Path, *names: str, kind: str = "echo", copies: str = "2", bars: str = "8") -> str:
+    return ablate(kind, names, Path("data"), out, 2.0, {"copies": copies}, {"bars": bars}).read_text()
 
 
 def test_every_conditioner_is_trained_alike_and_stands_in_one_table(tmp_path):
     trained.clear()
     table = run(tmp_path, "label", "vad")
     assert trained == [("label", 2.0), ("vad", 2.0)]
-    assert "| letters | 10 | 6 |" in table
-    assert "| bars | 8 | 8 |" in table
+    assert "| letters | 10 (0 to 99) | 6 (0 to 99) | >= 8 |" in table
+    assert "| bars | 8 | 8 |  |" in table
+    kept = json.loads((tmp_path / "ablation.json").read_text())
+    assert [bar["met"] for name in ("label", "vad") for bar in kept[name]] == [True, None, False, None]
 
 
 def test_what_is_finished_is_not_done_again(tmp_path):
@@ -43,7 +78,7 @@ def test_what_is_finished_is_not_done_again(tmp_path):
     trained.clear()
     table = run(tmp_path, "label", "none")
     assert trained == [("none", 2.0)]
-    assert "| letters | 10 | 8 |" in table
+    assert "| letters | 10 (0 to 99) | 8 (0 to 99) | >= 8 |" in table
 
 
 def test_an_unknown_conditioner_stops_it_before_any_training(tmp_path):
@@ -51,3 +86,25 @@ def test_an_unknown_conditioner_stops_it_before_any_training(tmp_path):
     with pytest.raises(UnknownName, match="label"):
         run(tmp_path, "none", "lable")
     assert not trained
+
+
+@pytest.mark.parametrize(
+    ("mistake", "told"),
+    [
+        ({"copies": "many"}, "train echo cannot use copies=many"),
+        ({"bars": "few"}, "evaluate echo cannot use bars=few"),
+        ({"kind": "alone"}, "There is no evaluator 'alone'"),
+    ],
+)
+def test_mistakes_stop_it_before_any_training(tmp_path, mistake, told):
+    trained.clear()
+    with pytest.raises(InputError, match=told):
+        run(tmp_path, "none", "vad", **mistake)
+    assert not trained
+
+
+@pytest.mark.parametrize("kind", ["music", "voice", "talk", "dice"])
+def test_every_conditioned_generator_can_be_ablated(kind):
+    for what, names in (("trainer", ["conditioner"]), ("evaluator", ["data", "model"])):
+        part = registry.get(what, kind)
+        assert all(has_setting(part, name) for name in names)

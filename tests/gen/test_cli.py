@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 import gen
-from gen import registry
+from gen import checkpoints, registry
 from gen.cli import main
+from gen.evaluate.report import Report
+from gen.generator import Bar
 from gen.media import read_audio
 
 
@@ -115,15 +117,54 @@ def test_plan_and_render_and_json(affekt, tone_kind, tmp_path):
 
 def test_training_and_evaluation_reach_the_registered_functions(affekt, monkeypatch, tmp_path):
     calls = []
-    monkeypatch.setitem(registry._registered["trainer"], "music", lambda *given: calls.append(given))
-    monkeypatch.setitem(registry._registered["evaluator"], "music", lambda *given: calls.append(given))
+
+    class Measuring:
+        def __init__(self, settings: dict[str, str], out: Path):
+            calls.append((out, settings))
+
+        def run(self) -> Report:
+            return Report("a title", "a lead")
+
+        def summary(self) -> list[Bar]:
+            return [Bar("a measure", 0.5)]
+
+    def train(data: Path, out: Path, minutes: float | None, settings: dict[str, str]) -> None:
+        calls.append((data, out, minutes, settings))
+
+    (tmp_path / "d").mkdir()
+    monkeypatch.setitem(registry._registered["trainer"], "music", train)
+    monkeypatch.setitem(registry._registered["evaluator"], "music", Measuring)
     assert affekt("train", "music", "--data", "d", "--out", "o", "--minutes", "2", "--set", "a=1", "b=x=y")[0] == 0
     assert affekt("evaluate", "music", "--out", "o", "--set", "a=1", "--set", "b=2")[0] == 0
     assert calls == [(Path("d"), Path("o"), 2.0, {"a": "1", "b": "x=y"}), (Path("o"), {"a": "1", "b": "2"})]
+    assert json.loads((tmp_path / "o" / "report.json").read_text())["bars"][0]["measured"] == 0.5
     assert affekt("train", "music", "--data", "d", "--out", "o", "--stage", "first")[0] == 0
-    assert affekt("train", "music", "--finetune", "mine", "--out", "o")[0] == 0
+    assert affekt("train", "music", "--finetune", "d", "--out", "o")[0] == 0
     assert [call[3] for call in calls[2:]] == [{"stage": "first"}, {"stage": "finetune"}]
     assert affekt("train", "music", "--out", "o")[0] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("asked", "told"), [
+    ("train voice --data .", "train voice needs stage: give it with --set stage=encoder|"),
+    ("evaluate voice", "evaluate voice needs data: give it with --set data=VALUE"),
+    ("evaluate talk --set data=nowhere", "evaluate talk cannot use data=nowhere: path does not point to a directory"),
+    ("train music --data . --set nonsense=1", "train music has no setting nonsense: use size, conditioner, "),
+    ("train emotion --data . --set steps=abc", "train emotion cannot use steps=abc: it should be a valid integer"),
+    ("train music --data nowhere", "nowhere is not a folder"),
+    ("train voice-judge --data . --set colour=blue", "train voice-judge has no setting colour: use seed, steps"),
+    ("train dice --data . --set size=tiny compile=maybe", "train dice cannot use compile=maybe: it should be a valid"),
+    ("ablate scene --data . --minutes 1 --conditioners vad", "argument kind: invalid choice: 'scene'"),
+    ("ablate voice --data . --minutes 1 --conditioners vad --set stage=decoder --measure nonsense=1",
+     "evaluate voice has no setting nonsense: use data, model, "),
+    ("ablate talk --data . --minutes 1 --conditioners vad,lable", "no conditioner 'lable'; the nearest are label"),
+    ("ablate music --data . --minutes 1 --conditioners quadrant --set batch=x", "train music cannot use batch=x"),
+    ("ablate emotion --data . --minutes 1 --conditioners vad", "`affekt train emotion` has no setting conditioner"),
+])  # fmt: skip
+def test_mistakes_in_research_are_one_line_before_anything_is_done(affekt, tmp_path, asked, told):
+    code, _, err = affekt(*asked.split(), "--out", "o")
+    assert code == 2 and err.count("\n") == 1 and told in err, err
+    assert not (tmp_path / "o").exists()
 
 
 def test_emotion_describe(affekt, tmp_path):
@@ -141,6 +182,18 @@ def test_checkpoints_list_and_verify(affekt):
     assert affekt("checkpoints", "verify") == (
         0, "".join(f"{row['name']}: every file is as the index says\n" for row in rows), "",
     )  # fmt: skip
+
+
+def test_a_folder_in_the_working_directory_is_no_checkpoint(affekt, tmp_path):
+    (tmp_path / "muser-compact").mkdir()
+    (tmp_path / "muser-compact" / "junk.txt").write_text("junk")
+    code, _, err = affekt("checkpoints", "verify", "./muser-compact")
+    assert code == 3 and "nothing to compare" in err
+    assert affekt("checkpoints", "verify", "muser-compact")[0] == 0
+    assert checkpoints.folder("muser-compact") == checkpoints.roots()[0] / "muser-compact"
+    (tmp_path / "mine").mkdir()
+    code, _, err = affekt("checkpoints", "verify", "mine")
+    assert code == 3 and "There is no checkpoint 'mine': the folder of that name" in err and "./mine" in err
 
 
 def test_help_is_quick_and_leaves_torch_alone():

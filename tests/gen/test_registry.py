@@ -78,6 +78,18 @@ def test_the_table_of_shipped_parts_is_true(kind):
         assert callable(registry.get(kind, name))
 
 
+@pytest.mark.slow
+def test_a_fresh_process_knows_every_conditioner():
+    code = (
+        "from gen import registry\n"
+        "names = registry.names('conditioner')\n"
+        "for name in names: registry.get('conditioner', name)\n"
+        "print(*names)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert {"none", "label", "vad", "gaussian", "bank", "direction", "quadrant", "emote"} <= set(done.stdout.split())
+
+
 def test_names_import_nothing_heavy():
     code = "import sys; from gen import registry; registry.names('conditioner'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

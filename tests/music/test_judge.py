@@ -6,7 +6,6 @@ import torch
 from clips import write_clips
 
 from gen import checkpoints
-from gen.errors import InputError
 from music import judge as subject
 from music.data import snap
 from music.judge import Judge, note_features, piece_features
@@ -127,14 +126,9 @@ def test_saved_judge_is_half_precision_and_loads_as_single(trained):
 
 @pytest.mark.slow
 def test_no_voter_begins_after_the_time_is_up(corpus, tmp_path):
-    sizes = {"members": "3", "width": "8", "epochs": "1", "copies": "1", "batch": "8"}
+    sizes = subject.Settings(members=3, width=8, epochs=1, copies=1, batch=8)
     subject.train(corpus, tmp_path / "out", 0.0, sizes)
     assert len(Judge.load(tmp_path / "out").voters) == 1
-
-
-def test_an_unknown_setting_is_named():
-    with pytest.raises(InputError, match="colour"):
-        subject.settings_of(subject.Settings, "music-judge", {"colour": "blue"})
 
 
 def test_the_shipped_judge_is_small_and_hears_arousal():

@@ -117,13 +117,13 @@ def test_a_killed_run_goes_on_from_its_step_and_ends_with_a_checkpoint(data, tmp
 
     monkeypatch.setattr(subject.Run, "record", dies)
     with pytest.raises(Killed):
-        subject.train(data, tmp_path, 0.08, TINY | {"autoencoder_share": "0.2"})
+        subject.train(data, tmp_path, 0.08, Settings(**TINY | {"autoencoder_share": "0.2"}))
     monkeypatch.setattr(subject.Run, "record", record)
     saved = torch.load(tmp_path / "autoencoder.pt", weights_only=True)
     assert 0 < saved["step"] <= lines[-1] and not (tmp_path / "prior.pt").exists()
     (tmp_path / "autoencoder.part").write_bytes(b"half a state")
     before = len(log(tmp_path))
-    subject.train(data, tmp_path, 0.08, TINY | {"autoencoder_share": "0.2"})
+    subject.train(data, tmp_path, 0.08, Settings(**TINY | {"autoencoder_share": "0.2"}))
     after = log(tmp_path)[before:]
     assert min(line["step"] for line in after if line["model"] == "autoencoder") > saved["step"]
     done = {name: torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("autoencoder", "prior")}

@@ -14,12 +14,12 @@ from talking_head.data import FRAMES as WINDOW
 from talking_head.data import Windows, varied
 from talking_head.emote.model import Emote
 from talking_head.emote.speech import SpeechEncoder
-from talking_head.evaluate import Rendered, closure_rows, emotion_rows, estimate, exercise, lip_rows, parse
+from talking_head.evaluate import Rendered, closure_rows, emotion_rows, estimate, exercise, lip_rows
 from talking_head.face.points import coefficients
 from talking_head.pipeline import TalkGenerator
 from talking_head.speaker import Speaker
 from talking_head.teacher import Teacher
-from talking_head.train import HEARD, TAUGHT, Measures, train
+from talking_head.train import HEARD, TAUGHT, Measures, Settings, train
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def material(tmp_path_factory):
 def trained(material, tmp_path_factory):
     out = tmp_path_factory.mktemp("run")
     torch.manual_seed(0)
-    train(material, out, 0.12, {"size": "tiny", "settle": "4"})
+    train(material, out, 0.12, Settings(size="tiny", settle=4))
     return out
 
 
@@ -92,7 +92,7 @@ def test_training_learns_and_its_checkpoint_speaks(trained):
 @pytest.mark.slow
 def test_training_goes_on_where_it_stopped(trained, material):
     before = torch.load(trained / "emote.pt", weights_only=True)["step"]
-    train(material, trained, 0.15, {"size": "tiny", "settle": "4"})
+    train(material, trained, 0.15, Settings(size="tiny", settle=4))
     assert torch.load(trained / "emote.pt", weights_only=True)["step"] > before
 
 
@@ -132,4 +132,3 @@ def test_evaluation_counts():
     ]))  # fmt: skip
     assert right == 1 and all(row[2] == pytest.approx(1) for row in rows)
     assert estimate([1, 1, 1]).value == 1
-    assert parse({"data": "x", "portraits": "2"}).portraits == 2

@@ -12,7 +12,7 @@ from voice_conversion import dial
 from voice_conversion import train as training
 from voice_conversion.features import RATE
 from voice_conversion.pipeline import SPEAKER, VoiceGenerator
-from voice_conversion.train import train
+from voice_conversion.train import Settings, train
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def made(tmp_path_factory):
              ("neutral", "", "1", "15"), ("sad", "", "1", "15")]  # fmt: skip
     data = write_data(place / "data", acted, ("af_alloy", "af_river"), 1.8)
     for stage in ("encoder", "decoder", "vocoder"):
-        train(data, place / "out", 0.001, {"stage": stage})
+        train(data, place / "out", 0.001, Settings(stage=stage))
     return place
 
 
@@ -40,7 +40,7 @@ def test_stages_make_a_checkpoint_that_speaks(made):
 def test_a_dial_is_fitted_to_what_a_judge_hears(made, monkeypatch):
     for module in (dial, training):
         monkeypatch.setattr(module, "TRIED", (0.0, 1.0))
-    train(made / "data", made / "out", 0, {"stage": "dial", "files": "1"})
+    train(made / "data", made / "out", 0, Settings(stage="dial", files=1))
     place = made / "out" / "checkpoint"
     strengths = dial.Dial.load(place).strengths
     assert (place / dial.FILE).is_file() and strengths[0] == 0 and (np.diff(strengths) >= -1e-9).all()
@@ -52,7 +52,7 @@ def test_own_recordings_adapt_it(made, tmp_path):
     for i in range(2):
         media.write_audio(tmp_path / "mine" / f"{i}.wav", voice(1.8, 100 + 20 * i), RATE)
     start = str(made / "out" / "checkpoint")
-    train(tmp_path / "mine", tmp_path / "out", 0.002, {"stage": "finetune", "start": start})
+    train(tmp_path / "mine", tmp_path / "out", 0.002, Settings(stage="finetune", start=start))
     VoiceGenerator.load([str(tmp_path / "out" / "checkpoint"), SPEAKER])
     before, after = (p / "decoder" / "diffusion_pytorch_model.safetensors" for p in
                      (made / "out" / "checkpoint", tmp_path / "out" / "checkpoint"))  # fmt: skip

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, DirectoryPath
 
 from gen import checkpoints
 from gen.emotion.spec import EmotionCurve
 from gen.evaluate.report import Report
+from gen.generator import Bar
 from talking_head import evaluate as portraits
 from talking_head import judge, lips
 from talking_head.dice.motion.data import Clip, listened
@@ -36,7 +37,7 @@ class Settings(BaseModel):
     """What ``--set`` may change."""
 
     model_config = ConfigDict(extra="forbid")
-    data: str  # the folder that holds face/ and speech/
+    data: DirectoryPath  # the folder that holds face/ and speech/
     model: str = ""  # a checkpoint; OUT/checkpoint where it is, else dice-compact
     emote: str = "emote-compact"
     clips: int = 24
@@ -92,9 +93,13 @@ def speech(report: Report, e: Evaluation, drawn: dict[str, list[np.ndarray]]) ->
             other = [agreed(others[c.name], c, part) for c in e.of(source)]
             met = bool(np.mean(own) >= JAW) if (source, part) == ("grid", "jaw") else ""
             rows.append([title, part, *map(portraits.estimate, (own, mean, other)), met])
+            if part == "jaw":
+                bar = JAW if source == "grid" else None
+                report.bar(f"jaw, {title}: correlation with the tracked one", rows[-1][2], at_least=bar)
     report.table("Correlation with the tracked lips", ["material", "part", "this model", "mean of its seeds", "EMOTE",
                  f"jaw at least {JAW}"], rows)  # fmt: skip
     rows = portraits.closure_rows(e.generator, e.known, e.s.lines)
+    report.bar("lips that meet on p, b, m, least of all emotions", min(row[1].value for row in rows), at_least=LIPS)
     report.table("Lips that meet on p, b, m", ["emotion", "share", "sounds", f"at least {LIPS}"],
                  [[*row, bool(row[1].value >= LIPS)] for row in rows], "voices that no training heard")  # fmt: skip
 
@@ -131,6 +136,9 @@ def emotion(report: Report, e: Evaluation) -> None:
             each.append(round(float(sure[-1]), 2))
         jaw = float(np.mean(jaws))
         change = round(100 * (jaw / first.setdefault(level, jaw) - 1), 1)
+        if level == LEVELS[-1]:
+            report.bar(f"emotion told by a judge of real actors, guidance {scale:g}, of that on real windows",
+                       float(np.mean(right)) / real)  # fmt: skip
         rows.append([f"{level:g}", f"{scale:g}", float(np.mean(right)), float(np.mean(sure)), jaw, change, *each])
     report.section("Emotion", "A judge that learnt from real actors alone (that of `affekt evaluate talk`) sees the "
                    "motion itself; right in so many cases, and how probable it finds what was asked for.")  # fmt: skip
@@ -167,18 +175,31 @@ def speed(report: Report, e: Evaluation, seconds: float = 20.0) -> None:
     began = time.perf_counter()
     e.speaker.speak(samples, EmotionCurve.parse("happy"), steps=e.s.steps)
     quick = seconds / (time.perf_counter() - began)
+    report.bar("sound to motion, times real time", quick, at_least=10)
     report.section("Speed", f"{seconds:g} s of sound, {e.s.steps} steps, {torch.get_num_threads()} thread(s).")
     report.table("Sound to motion", ["what", "times real time", "more than 10"], [["this machine", quick, quick > 10]])
 
 
-def evaluate(out: Path, settings: dict[str, str] | None = None) -> None:
-    """Write ``report.json`` and ``report.html`` into ``out``; ``data=DIR`` is needed."""
-    e = Evaluation(out, Settings(**(settings or {})))
-    report = Report("DICE-Talk's motion", "Face motion by diffusion, from sound and an emotion.")
+class DiceEvaluator:
+    """``affekt evaluate dice``."""
+
+    def __init__(self, settings: Settings, out: Path):
+        self.settings, self.out = settings, out
+        self.report = Report("DICE-Talk's motion", "Face motion by diffusion, from sound and an emotion.")
+
+    def run(self) -> Report:
+        measure(self.report, Evaluation(self.out, self.settings))
+        return self.report
+
+    def summary(self) -> list[Bar]:
+        return self.report.bars
+
+
+def measure(report: Report, e: Evaluation) -> None:
+    """All sections of the report."""
     drawn = {c.name: [e.draw(c, seed=seed) for seed in range(e.s.seeds)] for c in e.of("grid")}
     drawn |= {c.name: [e.draw(c, seed=seed) for seed in range(2)] for c in e.of("other")}
     speech(report, e, drawn)
     seeds(report, e, drawn)
     emotion(report, e)
     speed(report, e)
-    report.write(out)

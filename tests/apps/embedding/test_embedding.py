@@ -220,11 +220,6 @@ def test_what_is_foretold_knows_too_sure_from_right():
     assert crossed(logits, true, people) < 0.05  # mended by what the others show
 
 
-def test_unknown_settings_are_named():
-    with pytest.raises(InputError, match="colour"):
-        train.settings_of(train.Settings, "emotion", {"colour": "red"})
-
-
 def test_a_reference_is_the_speakers_or_else_the_clip_itself():
     torch.manual_seed(0)
     model = EmotionEmbedder(**TINY).eval()

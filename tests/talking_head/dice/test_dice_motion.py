@@ -9,9 +9,9 @@ import torch
 from gen import media
 from gen.emotion.spec import EmotionCurve
 from gen.errors import CheckpointError, InputError
+from gen.evaluate.run import evaluate
 from talking_head import lips
 from talking_head.dice.motion import data, generate
-from talking_head.dice.motion.evaluate import evaluate
 from talking_head.dice.motion.generate import PREFIX, WINDOW, DiceMotion, How
 from talking_head.dice.motion.hearing import AFTER, BLOCK, hear, rows_of, whole
 from talking_head.dice.motion.model import MotionDenoiser
@@ -288,8 +288,9 @@ def test_training_goes_on_and_its_checkpoint_speaks(folder, teacher, tmp_path):
     train(folder, tmp_path, spent["elapsed"] / 60 + 1e-4, settings)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert lines[-1]["step"] > spent["step"] >= 1
-    evaluate(tmp_path, {"data": str(folder), "emote": str(teacher), "clips": "1", "seeds": "2", "steps": "1",
-                        "lines": "1", "portraits": "0"})  # fmt: skip
+    bars = evaluate("dice", tmp_path, {"data": str(folder), "emote": str(teacher), "clips": "1", "seeds": "2",
+                                       "steps": "1", "lines": "1", "portraits": "0"})  # fmt: skip
+    assert {bar.bar for bar in bars} >= {">= 0.75", ">= 0.85", ">= 10"}
     report = json.loads((tmp_path / "report.json").read_text())
     assert [section["title"] for section in report["sections"]] == ["Speech", "Seeds", "Emotion", "Speed"]
     motion = DiceMotion.load(str(tmp_path / "checkpoint"))

@@ -1,0 +1,57 @@
+"""Settings from text: what ``--set name=value`` gives to a trainer or an evaluator, read and checked in one place."""
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from typing import TypeVar, get_args
+
+from gen.errors import InputError
+
+S = TypeVar("S")
+
+
+def settings_of(cls: type[S], what: str, given: Mapping[str, str]) -> S:
+    """An instance of ``cls``, a pydantic model or a NamedTuple, from text; ``what`` says whose settings they are.
+
+    Raises InputError, one sentence, for a name that does not exist, a value that its type does not admit ("False" is
+    false) or a setting that is missing.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(cls).validate_python(dict(given))
+    except ValidationError as error:
+        raise InputError(_sentence(cls, what, error.errors(include_url=False)[0])) from None
+
+
+def settings_class(part: Callable) -> type:
+    """The class of the settings of a trainer or an evaluator: the annotation of its parameter ``settings``."""
+    return inspect.signature(part, eval_str=True).parameters["settings"].annotation
+
+
+def settings_for(part: Callable, what: str, given: Mapping[str, str]):
+    """The settings that ``part`` wants, from text."""
+    return settings_of(settings_class(part), what, given)
+
+
+def has_setting(part: Callable, name: str) -> bool:
+    """Whether a trainer or an evaluator has a setting; one that takes a plain dict does not say."""
+    names = names_of(settings_class(part))
+    return not names or name in names
+
+
+def names_of(cls: type) -> tuple[str, ...]:
+    """The names of the settings in a class, none for a plain dict."""
+    return tuple(getattr(cls, "model_fields", getattr(cls, "_fields", ())))
+
+
+def _sentence(cls: type, what: str, mistake: dict) -> str:
+    name = str(mistake["loc"][0]) if mistake["loc"] else ""
+    if mistake["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"{what} has no setting {name}: use {', '.join(names_of(cls))}"
+    if mistake["type"] in ("missing", "missing_argument"):
+        choices = get_args(inspect.get_annotations(cls, eval_str=True).get(name))
+        known = "|".join(choices) if choices and all(isinstance(c, str) for c in choices) else "VALUE"
+        return f"{what} needs {name}: give it with --set {name}={known}"
+    reason = re.sub("^Input ", "it ", mistake["msg"].removeprefix("Value error, "))
+    return f"{what} cannot use {name}={mistake['input']}: {reason[:1].lower()}{reason[1:]}"
