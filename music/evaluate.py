@@ -1,9 +1,8 @@
 """``affekt evaluate music``: generated pieces against real ones that no model has heard, on the same measures."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, DirectoryPath, model_validator
@@ -47,11 +46,10 @@ class Settings(BaseModel):
     candidates: int = CANDIDATES
     listen: int = 1  # pieces per quadrant to hear
 
-    @model_validator(mode="wrap")
+    @model_validator(mode="before")
     @classmethod
-    def _sizes(cls, given: dict, read: Callable[[dict], Self]) -> Self:
-        chosen = read(given)
-        return chosen.model_copy(update={n: v for n, v in FULL.items() if chosen.full and n not in given})
+    def _sizes(cls, given: dict) -> dict:
+        return (FULL if str(given.get("full")).lower() in ("1", "true", "yes", "on") else {}) | given
 
 
 class Music(NamedTuple):

@@ -72,8 +72,13 @@ def encoder(corpus: Corpus, out: Path, minutes: float, settings: Settings) -> No
 
 
 def decoder(corpus: Corpus, out: Path, minutes: float, settings: Settings) -> None:
-    """The score network, on the encoder that is in ``OUT/checkpoint``; and the ratios of prosody."""
+    """The score network, on the encoder that is in ``OUT/checkpoint``; and the ratios of prosody. Encoder and vocoder
+    are those of ``start`` where this training has none, so that decoders can be compared.
+    """
     place = out / "checkpoint"
+    for part in ("encoder", "vocoder"):
+        if not (place / part).is_dir():
+            shutil.copytree(checkpoints.folder(settings.start) / part, place / part)
     hear = checkpoints.load(str(place), AverageVoice, "encoder").float().eval()
     means = training.average_voices(corpus, hear, out / "corpus" / "mean.npy")
     known = checkpoints.load(settings.speaker, SpeakerEncoder).float().eval()

@@ -36,7 +36,7 @@ def corpus(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(corpus, tmp_path_factory):
     out = tmp_path_factory.mktemp("judge") / "out"
-    sizes = {"members": "2", "width": "16", "epochs": "10", "copies": "3", "batch": "8", "rate": "0.005"}
+    sizes = subject.Settings(members=2, width=16, epochs=10, copies=3, batch=8, rate=0.005)
     subject.train(corpus, out, None, sizes)
     return out
 
