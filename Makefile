@@ -1,9 +1,15 @@
-# Needs only Python 3.11 or newer with venv. `make demo` renders the showcase, `make test` runs the tests.
+# Needs only Python 3.11 or newer with venv. `make demo` renders the showcase, `make test` runs all the tests,
+# `make test-fast` those that a change needs before each commit.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/pip --quiet --quiet --disable-pip-version-check --no-input
 
-.PHONY: demo pictures test lint bench clean
+# a worker on every core, each on one thread; the ten slowest tests are printed
+PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist worksteal --durations 10
+MATRIX := OMP_NUM_THREADS=1 OMP_NUM_THREADS=2 OMP_NUM_THREADS=4 \
+          ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=SSE41
+
+.PHONY: demo pictures test test-fast test-matrix lint bench clean
 
 demo: .venv/installed
 	@date +%s > .venv/started
@@ -16,8 +22,17 @@ demo: .venv/installed
 pictures: demo
 	$(BIN)/python benchmarks/pictures.py out examples/pictures
 
+test test-fast: export OMP_NUM_THREADS ?= 1
+
 test: .venv/developing
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
+
+test-fast: .venv/developing
+	$(PYTEST) -m "not slow"
+
+# the same tests on other kernels and numbers of threads, as other machines choose them
+test-matrix: .venv/developing
+	@for setting in $(MATRIX); do echo "$$setting"; env $$setting $(PYTEST) || exit 1; done
 
 lint: .venv/developing
 	$(BIN)/ruff check .

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ARTS = {"talking_head", "voice_conversion", "music"}
 MAY_IMPORT = {"gen": set(), "apps": ARTS | {"gen"}} | {art: {"gen"} for art in ARTS}
-FILES = [path for package in MAY_IMPORT for path in sorted((ROOT / package).rglob("*.py"))]
+FILES = [path for package in sorted(MAY_IMPORT) for path in sorted((ROOT / package).rglob("*.py"))]
 
 
 def imported(path: Path) -> set[str]:

@@ -43,7 +43,7 @@ def test_silence_has_no_loudness():
     assert sound.loudness(np.zeros((2, RATE))) == -np.inf
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.floats(10, 24), st.floats(0, 12), st.floats(-40, -6))
 def test_music_lies_under_the_speech_and_the_whole_is_as_loud_as_it_shall(under, swell, level):
     mix = sound.mixed(phrases(), noise(10, level, 1), under, swell)

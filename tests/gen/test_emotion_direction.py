@@ -53,7 +53,7 @@ def test_distance_is_mahalanobis():
     torch.testing.assert_close(mixture.log_prob(x)[:, 0], reference.log_prob(x).sum(-1))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.floats(-10, 10), min_size=1, max_size=12))
 def test_isotonic_regression(values):
     y = torch.tensor(values, dtype=torch.float64)
@@ -100,7 +100,7 @@ def test_reference_and_nearest_modes(space):
     torch.testing.assert_close(raw, space.filter(reference - source))
     assert torch.equal(space.direction("sad", "reference", source=source, reference=source), torch.zeros(4, DIM))
     nearest = space.direction("sad", "nearest", source=source, reference=reference)
-    assert torch.equal(nearest[0], nearest[1])
+    torch.testing.assert_close(nearest[0], nearest[1])
     assert not torch.allclose(nearest[0], nearest[2])  # the two kinds of sad
     unit = space.direction("sad", "reference", "unit", source, reference)
     rho = (space.regions["sad"].mixture.mean() - space.regions["neutral"].mixture.mean()).norm()
@@ -150,7 +150,7 @@ def test_the_guard_holds_back_only_what_goes_too_far(space):
     region = space.regions["anger"]
     for intensity in (0.3, 1.0):
         free, held = (space.apply(e, "anger", intensity, guard=guard) for guard in (False, True))
-        assert torch.equal(free, held)
+        torch.testing.assert_close(free, held)
     one, two = (space.apply(e, "anger", intensity) for intensity in (1.0, 2.0))
     allowed = torch.maximum(region.limit, region.mixture.distance(one))
     assert (region.mixture.distance(two) <= 1.01 * allowed).all()
@@ -164,7 +164,7 @@ def test_save_and_load(space, tmp_path):
     loaded = DirectionSpace.load(tmp_path)
     e = cloud(2)[0]
     for label in LABELS:
-        assert torch.equal(loaded.apply(e, label, 1.3), space.apply(e, label, 1.3))
+        torch.testing.assert_close(loaded.apply(e, label, 1.3), space.apply(e, label, 1.3), atol=1e-4, rtol=1e-4)
 
 
 def test_mistakes(space, tmp_path):

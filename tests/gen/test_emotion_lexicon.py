@@ -88,7 +88,7 @@ def test_resolve():
     assert lexicon.nearest(["suprise"])[0] == "surprise"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(coordinates, coordinates)
 def test_conversions_are_continuous(point, way):
     step = 1e-4 * np.array(way)

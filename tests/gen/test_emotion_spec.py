@@ -15,7 +15,7 @@ from gen.emotion import lexicon
 from gen.emotion.spec import CANONICAL, Emotion, EmotionCurve, Keyframe
 from gen.errors import InputError
 
-quick = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 WORDS = sorted(lexicon.terms())
 weights = st.floats(-3, 3).filter(lambda value: abs(value) > 1e-3)
 coordinates = st.tuples(*[st.floats(-1, 1)] * 3)

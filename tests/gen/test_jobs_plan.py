@@ -228,7 +228,7 @@ def mutated(draw, data):
     return draw(values)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(data=st.data())
 def test_any_mutation_is_a_plan_or_an_input_error_with_a_line(tmp_path_factory, data):
     show = PARSED
@@ -237,7 +237,7 @@ def test_any_mutation_is_a_plan_or_an_input_error_with_a_line(tmp_path_factory, 
     check_answer(tmp_path_factory, yaml.safe_dump(show, allow_unicode=True).encode(errors="surrogatepass"))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(data=st.data())
 def test_any_damage_to_the_text_is_a_plan_or_an_input_error_with_a_line(tmp_path_factory, data):
     text = textwrap.dedent(SHOW)

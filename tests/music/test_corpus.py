@@ -114,7 +114,7 @@ def test_windows_reach_two_bars_around_their_block():
 # ------------------------------------------------------------------ transpose
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(grid=grids(), by=st.integers(-6, 6))
 def test_transposing_moves_pitches_and_chords_and_nothing_else(grid, by):
     rows = encode(grid, VOCABULARY)
@@ -245,7 +245,6 @@ def test_features_move_with_what_they_measure():
     assert np.isfinite(features(plain[:1])).all()
 
 
-@settings(deadline=None)
 @given(valence=st.floats(-1, 1), arousal=st.floats(-1, 1), quadrant=st.integers(1, 4))
 def test_an_anchored_estimate_lies_in_the_annotators_half(valence, arousal, quadrant):
     found = anchored(np.array([valence, arousal]), signs(quadrant)) * signs(quadrant)

@@ -38,7 +38,7 @@ def test_a_pitch_struck_twice_sounds_once():
     assert metrics.polyphony(notes) == 1
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(pieces())
 def test_polyphony_agrees_with_a_piano_roll(notes):
     roll = np.zeros((128, 100), dtype=bool)
@@ -59,7 +59,7 @@ def test_an_onset_just_before_the_bar_line_belongs_to_the_bar():
     assert bar.tolist() == [1, 3] and position.tolist() == [0, 15]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(pieces(), st.integers(-12, 12))
 def test_transposing_keeps_all_but_the_register(notes, by):
     moved = notes + np.array([0, 0, by, 0])
@@ -91,7 +91,7 @@ def longest_by_hand(song, other):
     return int(runs.max()) + 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=40), min_size=1, max_size=4),
     st.lists(st.integers(0, 3), min_size=1, max_size=40),

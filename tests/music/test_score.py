@@ -38,7 +38,7 @@ def near(a, b):
 # -------------------------------------------------------------------- seconds
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(grid=grids())
 def test_seconds_rise_and_add_up_bar_by_bar(grid):
     lines = bar_lines(grid)
@@ -72,7 +72,7 @@ def test_another_reader_finds_every_note_tempo_and_chord(tmp_path):
     assert current == grid.chords
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(grid=grids())
 def test_a_written_piece_reads_back_as_the_same_grid(tmp_path, grid):
     media.write_midi(tmp_path / "a.mid", to_score(grid))

@@ -54,7 +54,6 @@ def test_numbers_rise_with_ids_and_are_missing_where_there_is_no_order():
 
 
 @pytest.mark.parametrize("index", [TEMPO, PITCH, DURATION, VELOCITY])
-@settings(deadline=None)
 @given(value=st.floats(-50, 400))
 def test_nearest_is_nearest(index, value):
     known = VOCABULARY.numbers(index)
@@ -84,7 +83,7 @@ def test_a_vocabulary_survives_its_file(tmp_path):
 # ------------------------------------------------------------- encode, decode
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(grid=grids())
 def test_a_grid_comes_back_from_its_rows_and_the_rows_from_it(grid):
     rows = encode(grid, VOCABULARY)
@@ -94,7 +93,7 @@ def test_a_grid_comes_back_from_its_rows_and_the_rows_from_it(grid):
     np.testing.assert_array_equal(encode(decode(rows, VOCABULARY), VOCABULARY), rows)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(grid=grids())
 def test_tempo_and_chord_are_said_only_when_they_change(grid):
     rows = encode(grid, VOCABULARY)
@@ -168,7 +167,7 @@ def beats_at(bpm, count=80, downbeat=0):
     return Beats(np.arange(count) * 60 / bpm, downbeat)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**6), bpm=st.floats(50, 200), downbeat=st.integers(0, 3))
 def test_a_performance_is_on_the_grid_within_half_a_sixteenth(seed, bpm, downbeat):
     rng = np.random.default_rng(seed)

@@ -57,7 +57,7 @@ def test_no_blinks_and_a_still_head_when_asked_for():
 
 
 @given(st.integers(1, 90_000))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_as_many_frames_as_the_sound_has(samples):
     made = speaker().speak(np.zeros(samples, np.float32), NEUTRAL)
     assert [len(part) for part in made] == [max(1, round(samples / 640))] * 3
