@@ -70,6 +70,7 @@ def test_a_photograph_speaks_by_diffusion(motion, sound, tmp_path):
     assert len((tmp_path / "talk.arkit.csv").read_text().splitlines()) == 16
 
 
+@pytest.mark.slow
 def test_every_frame_is_drawn_by_the_video_network(video, sound, tmp_path):
     frames = rendered(task(model=str(video), audio=sound, steps=1), tmp_path)
     assert len(frames) == 15 and frames[0].shape == (256, 256, 3)
@@ -79,6 +80,7 @@ def test_every_frame_is_drawn_by_the_video_network(video, sound, tmp_path):
         rendered(task(model=str(video), audio=sound, vram=7), tmp_path)
 
 
+@pytest.mark.slow
 def test_the_whole_photograph_gets_its_face_back(video, tmp_path):
     media.write_audio(tmp_path / "a.wav", tone(0.1), 16_000)
     asked = task(model=str(video), audio=tmp_path / "a.wav", steps=1, size=0, label=False)
@@ -99,6 +101,7 @@ def test_emote_has_no_guidance(tmp_path):
         TalkGenerator.load(TalkGenerator.checkpoints(asked)).render(asked, tmp_path, {}, lambda done, text: None)
 
 
+@pytest.mark.slow
 def test_the_emotion_can_come_from_a_text_or_a_clip(tmp_path):
     (tmp_path / "letter.txt").write_text("I am so happy today, what a joyful morning!")
     found = task(emotion_from=tmp_path / "letter.txt").felt()

@@ -281,6 +281,7 @@ def test_motion_is_learnt(folder, clips):
     assert lips.correlation(made[:, lips.JAW], clip.motion[:, lips.JAW]) > 0.6
 
 
+@pytest.mark.slow
 def test_training_goes_on_and_its_checkpoint_speaks(folder, teacher, tmp_path):
     settings = {"size": "tiny", "conditioner": "label", "device": "cpu", "teacher": str(teacher)}
     train(folder, tmp_path, 1e-4, settings)

@@ -114,6 +114,7 @@ def test_dropped_conditions_are_those_of_guidance():
     torch.testing.assert_close(contexts.tokens[0][1, 2], silent[0])
 
 
+@pytest.mark.slow
 def test_activations_worked_out_twice_give_the_same_gradients():
     grads = []
     for checkpointing in (False, True):
