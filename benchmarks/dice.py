@@ -21,11 +21,11 @@ import torch
 from torch import Tensor
 
 from gen.emotion.spec import EmotionCurve
-from talking_head.dice.video import attention
-from talking_head.dice.video.pipeline import PRESETS, DiceVideo
-from talking_head.dice.video.portrait import prepare
-from talking_head.dice.video.sampler import Inputs, Plan, Sampler
-from talking_head.dice.video.schedule import calls, frame_count
+from talking_head.video import attention
+from talking_head.video.pipeline import PRESETS, DiceVideo
+from talking_head.video.portrait import prepare
+from talking_head.video.sampler import Inputs, Plan, Sampler
+from talking_head.video.schedule import calls, frame_count
 
 FOUR = {"reference": 3.0, "audio": 6.0, "emotion": 7.0}
 

@@ -16,7 +16,7 @@ from gen.provenance import sidecar
 from talking_head.face.basis import FaceBasis
 from talking_head.face.points import ARKIT
 from talking_head.face.pose import matrix
-from talking_head.speaker import FPS, Motion
+from talking_head.motion.speaker import FPS, Motion
 
 ENDINGS = {"arkit": ".arkit.csv", "json": ".motion.json", "glb": ".glb", "mesh": ".mesh.mp4"}
 LIVE_LINK_EYES = ("LeftEyeYaw", "LeftEyePitch", "LeftEyeRoll", "RightEyeYaw", "RightEyePitch", "RightEyeRoll")

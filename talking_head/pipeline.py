@@ -9,27 +9,38 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gen import checkpoints, media
+from gen import media
 from gen.emotion.spec import Emotion, EmotionCurve
-from gen.errors import CheckpointError, InputError
+from gen.errors import InputError
+from talking_head.models import class_name
 
 if TYPE_CHECKING:
     from talking_head.face.basis import FaceBasis
     from talking_head.face.tracker import Face, FaceTracker
-    from talking_head.speaker import Motion, Speaker
+    from talking_head.motion.dice.speaker import DiceSpeaker
+    from talking_head.motion.emote.speaker import EmoteSpeaker
+    from talking_head.motion.speaker import Motion
     from talking_head.task import TalkTask
+    from talking_head.video.talk import VideoTalk
 
 FPS = 25
 HEAR = 16_000  # Hz
 MODELS = {"emote": "emote-compact", "dice": "dice-compact", "dice-video": "dice-talk"}
 LONGEST = 1280  # pixels of a whole picture's longer side
+MOTION, DICE, VIDEO = {"EmoteSpeaker", "UpstreamSpeaker", "DiceSpeaker"}, {"DiceSpeaker", "DiceVideo"}, {"DiceVideo"}
+# fields that not every model has: their usual value, and the classes that have them
+FOREIGN = {"emotion_scale": (1.0, DICE), "steps": (0, DICE), "vram": (24, VIDEO),
+           "head_motion": (0.6, MOTION), "blinks": (True, MOTION), "export": ((), MOTION)}  # fmt: skip
+MENDS = {"vram": "it says how dice-video fits into a GPU, so leave it out"} | dict.fromkeys(
+    ("emotion_scale", "steps"), "use `emotion @ intensity`, or --model dice") | dict.fromkeys(
+    ("head_motion", "blinks", "export"), "it draws head and eyes by itself, so leave it as it is")  # fmt: skip
 Progress = Callable[[float, str], None]
 
 
 class TalkGenerator:
     """Tracker, basis and speaker, ready to animate."""
 
-    def __init__(self, tracker: FaceTracker, basis: FaceBasis, speaker: Speaker):
+    def __init__(self, tracker: FaceTracker, basis: FaceBasis, speaker: EmoteSpeaker | DiceSpeaker):
         self.tracker, self.basis, self.speaker = tracker, basis, speaker
 
     @staticmethod
@@ -37,8 +48,8 @@ class TalkGenerator:
         """What the face makes of an emotion, in words."""
         import torch
 
-        from talking_head.emote.expression import TABLE
         from talking_head.face.points import ARKIT
+        from talking_head.motion.expression import TABLE
 
         face = (torch.from_numpy(emotion.weights().astype(np.float32)) @ TABLE).numpy() * emotion.intensity
         both = {}
@@ -51,47 +62,34 @@ class TalkGenerator:
 
     @staticmethod
     def checkpoints(task: TalkTask) -> tuple[str, ...]:
+        """Their names; InputError where the task asks a model for what only another one has."""
         model = MODELS.get(task.model, task.model)
+        _refuse_foreign(task, model)
         return (model, "face-tracker", "face-basis", *([task.flame] if task.flame else []))
 
     @classmethod
-    def load(cls, names: Sequence[str], device: str = "cpu") -> TalkGenerator:
-        """The generator of the first checkpoint of ``names``. Everything runs on the CPU, which is quick enough."""
-        from talking_head.dice import talk as dice
-        from talking_head.emote.model import Emote
-        from talking_head.emote.speech import SpeechEncoder
+    def load(cls, names: Sequence[str], device: str = "cpu") -> TalkGenerator | VideoTalk:
+        """The generator of the class that the first checkpoint of ``names`` says it is."""
         from talking_head.face.basis import FaceBasis
         from talking_head.face.tracker import FaceTracker
-        from talking_head.speaker import Speaker
+        from talking_head.models import class_of
 
-        if found := dice.load(names, device):
-            return found
-        basis, emote = FaceBasis.load(), checkpoints.load(names[0], Emote, "emote")
-        if (checkpoints.folder(names[0]) / "speech").is_dir():
-            speech = checkpoints.load(names[0], SpeechEncoder, "speech")
-            return cls(FaceTracker.load(), basis, Speaker(speech, emote, basis))
-        if len(names) < 4:
-            raise CheckpointError(
-                f"{names[0]} has no speech encoder of ours: a converted EMOTE moves FLAME, so name your converted "
-                "FLAME too, with `flame`"
-            )
-        from talking_head.emote.released import ReleasedSpeaker, Wav2Vec
-        from talking_head.face.flame import Flame, FlameAdapter
+        found = class_of(names[0])
+        if found.__name__ == "DiceVideo":
+            from talking_head.video.talk import VideoTalk
 
-        adapter = FlameAdapter(Flame.load(names[3], emote.config.features - 3), basis)
-        return cls(FaceTracker.load(), basis, ReleasedSpeaker(Wav2Vec.load(names[0]), emote, adapter, basis))
+            return VideoTalk.load(names, device)
+        basis = FaceBasis.load()
+        return cls(FaceTracker.load(), basis, found.load(names, basis, device))
 
     def render(self, task: TalkTask, folder: Path, manifest: dict, progress: Progress) -> list[Path]:
         """Write ``talk.mp4`` and the exports asked for into ``folder``."""
         from talking_head import export
-        from talking_head.dice.motion.speaker import DiceSpeaker
 
         progress(0.0, "listening")
         samples, rate = media.read_audio(task.audio)
         drawn = {"emotion_scale": task.emotion_scale} if task.emotion_scale != 1 else {}  # what only diffusion knows
         drawn |= {"steps": task.steps} if task.steps else {}
-        if drawn and not isinstance(self.speaker, DiceSpeaker):
-            raise InputError("EMOTE has no emotion_scale and no steps: use `emotion @ intensity`, or --model dice")
         motion = self.speak(
             samples, rate, task.felt(), seed=task.seed, head_motion=task.head_motion,
             blinks=task.blinks, progress=lambda done: progress(0.1 * done, "listening"), **drawn,
@@ -111,7 +109,7 @@ class TalkGenerator:
         return paths
 
     def speak(self, samples: np.ndarray, rate: int, emotion: EmotionCurve, **options) -> Motion:
-        """Mono samples -> motion; ``options`` as of :meth:`Speaker.speak`."""
+        """Mono samples -> motion; ``options`` as of the speaker's ``from_rows``."""
         import soxr
 
         if len(samples) < rate // FPS:
@@ -149,6 +147,17 @@ class TalkGenerator:
             pixels = np.asarray(Image.fromarray(pixels).resize(wanted, Image.Resampling.LANCZOS))
             face = face._replace(landmarks=face.landmarks * scale)
         return even(pixels), face
+
+
+def _refuse_foreign(task: TalkTask, model: str) -> None:
+    """InputError for fields that the model's class does not know."""
+    asked = {name for name, (usual, _) in FOREIGN.items() if getattr(task, name) != usual}
+    if not asked:
+        return
+    found = class_name(model)
+    for name in sorted(asked):
+        if found not in FOREIGN[name][1]:
+            raise InputError(f"{task.model} has no {name}: {MENDS[name]}")
 
 
 def _counted(values: np.ndarray, count: int) -> np.ndarray:

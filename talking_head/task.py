@@ -42,7 +42,7 @@ class TalkTask(Task):
     label: bool = Field(True, description="a small visible note that the video is generated")
     model: str = Field("emote-compact", description="emote, dice, dice-video, or a checkpoint")
     steps: int = Field(0, ge=0, le=100, description="of sampling, for the dice models; 0 for the usual 8 or 25")
-    vram: int = Field(24, description="GB of the GPU that dice-video has to fit into: 8, 12, 16 or 24")
+    vram: Literal[8, 12, 16, 24] = Field(24, description="GB of the GPU that dice-video has to fit into: 8 12 16 24")
 
     def felt(self) -> EmotionCurve:
         """The emotion over seconds, read from the file that it is taken from."""

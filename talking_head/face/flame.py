@@ -15,8 +15,8 @@ import numpy as np
 
 from gen import checkpoints
 from gen.errors import InputError
-from talking_head.emote.pickles import Shell
 from talking_head.face.basis import SIXTY_EIGHT, FaceBasis
+from talking_head.face.pickles import Shell
 from talking_head.face.points import ARKIT
 from talking_head.face.pose import similarity
 

@@ -7,13 +7,13 @@ import numpy as np
 import torch
 
 from gen import media
-from talking_head.emote.model import Emote
-from talking_head.emote.sizes import sizes
-from talking_head.emote.speech import SpeechEncoder
 from talking_head.face.basis import FaceBasis
 from talking_head.face.tracker import FaceTracker
+from talking_head.motion.emote.model import Emote
+from talking_head.motion.emote.sizes import sizes
+from talking_head.motion.emote.speaker import EmoteSpeaker
+from talking_head.motion.speech import SpeechEncoder
 from talking_head.render.portrait import Portrait
-from talking_head.speaker import Speaker
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LINE, PICTURE = EXAMPLES / "line.opus", EXAMPLES / "grace_hopper.jpg"
@@ -51,8 +51,8 @@ def networks() -> tuple[SpeechEncoder, Emote]:
     return SpeechEncoder(**size["speech"]).eval(), Emote(**size["emote"]).eval()
 
 
-def speaker() -> Speaker:
-    return Speaker(*networks(), basis())
+def speaker() -> EmoteSpeaker:
+    return EmoteSpeaker(*networks(), basis())
 
 
 def tone(seconds: float, rate: int = 16_000) -> np.ndarray:

@@ -12,6 +12,7 @@ from gen.cli import main
 from gen.emotion.spec import Emotion, EmotionCurve
 from gen.errors import CheckpointError, InputError
 from gen.jobs.schema import parse_task
+from talking_head.models import write_class
 from talking_head.pipeline import TalkGenerator
 from talking_head.task import TalkTask
 
@@ -78,6 +79,7 @@ def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "tiny"
     for name, network in zip(("speech", "emote"), networks()):
         network.save_pretrained(folder / name)
+    write_class(folder, "EmoteSpeaker")
     return folder
 
 
@@ -100,7 +102,8 @@ def test_a_picture_without_a_face_is_one_failed_item(model, tmp_path, capsys):
     assert "no face was found" in error.read_text()
 
 
-def test_a_model_without_ears_is_said(tmp_path):
+def test_an_upstream_emote_needs_flame(tmp_path):
     networks()[1].save_pretrained(tmp_path / "emote")
+    write_class(tmp_path, "UpstreamSpeaker")
     with pytest.raises(CheckpointError, match="no speech encoder"):
-        TalkGenerator.load([str(tmp_path)])
+        TalkGenerator.load([str(tmp_path), "face-tracker", "face-basis"])

@@ -10,10 +10,11 @@ import torch
 from safetensors.torch import load_file
 
 from gen.errors import CheckpointError, InputError
-from talking_head.emote import convert
-from talking_head.emote.flint import Flint
-from talking_head.emote.model import Emote
-from talking_head.emote.pickles import read
+from talking_head.face.pickles import read
+from talking_head.models import class_name
+from talking_head.motion.emote import convert
+from talking_head.motion.emote.flint import Flint
+from talking_head.motion.emote.model import Emote
 
 
 def layer(prefix: str, dim: int, ffn: int) -> dict:
@@ -98,6 +99,7 @@ def test_flint_converts_key_for_key(tmp_path, features):
 def test_emote_converts_and_its_condition_is_the_published_map(tmp_path):
     state = emote(53)
     convert.emote(checkpoint(tmp_path / "last.ckpt", state), tmp_path)
+    assert class_name(tmp_path) == "UpstreamSpeaker"
     model = Emote.from_pretrained(tmp_path / "emote", low_cpu_mem_usage=False).eval()
     given = {"weights": torch.eye(8)[5][None, None], "vad": torch.zeros(1, 1, 3), "intensity": torch.ones(1, 1)}
     ours = model.emotion(**given).tokens[0, 0] + model.style(torch.tensor(7))

@@ -8,12 +8,12 @@ from same import same_weights
 from gen.emotion.conditioner import check_conditioner
 from gen.emotion.spec import EmotionCurve
 from gen.errors import InputError
-from talking_head.emote.expression import TABLE, express, strength
-from talking_head.emote.flint import Flint
-from talking_head.emote.model import Emote
-from talking_head.emote.published import EmoteCondition
-from talking_head.emote.sizes import sizes
 from talking_head.face.points import INDEX
+from talking_head.motion.emote.condition import EmoteCondition
+from talking_head.motion.emote.flint import Flint
+from talking_head.motion.emote.model import Emote
+from talking_head.motion.emote.sizes import sizes
+from talking_head.motion.expression import TABLE, express, strength
 
 
 def test_flint_gives_what_it_takes():

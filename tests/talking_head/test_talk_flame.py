@@ -14,11 +14,11 @@ from safetensors.torch import save_file
 from gen.emotion.spec import EmotionCurve
 from gen.errors import InputError
 from talking_head import export
-from talking_head.emote.model import Emote
-from talking_head.emote.released import ReleasedSpeaker, Wav2Vec
 from talking_head.face.flame import INNER, Flame, FlameAdapter, convert
 from talking_head.face.points import INDEX, coefficients
-from talking_head.speaker import Motion
+from talking_head.motion.emote.model import Emote
+from talking_head.motion.emote.upstream import UpstreamSpeaker, Wav2Vec
+from talking_head.motion.speaker import Motion
 
 
 class Ch:
@@ -84,7 +84,7 @@ def test_the_published_emote_speaks_through_flame(tmp_path, monkeypatch):
     adapter = FlameAdapter(Flame.load(str(tmp_path / "flame"), 10), basis())
     emote = Emote(speech=16, dim=16, heads=2, ffn=16, features=13, prior=16, prior_ffn=16, styles=3,
                   conditioner={"name": "emote"})  # fmt: skip
-    subject = ReleasedSpeaker(ears, emote, adapter, basis())
+    subject = UpstreamSpeaker(ears, emote, adapter, basis())
     made = subject.speak(tone(22.3), EmotionCurve.parse("happy"))  # longer than a window
     assert made.coefs.shape == (558, 52) and np.isfinite(made.coefs).all()
     assert np.array_equal(made.coefs, subject.speak(tone(22.3), EmotionCurve.parse("happy")).coefs)

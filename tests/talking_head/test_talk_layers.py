@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from talking_head.emote.layers import BiasedLayer, nearness
+from talking_head.motion.emote.layers import BiasedLayer, nearness
 
 
 def test_bias_is_that_of_flint_and_of_emote():

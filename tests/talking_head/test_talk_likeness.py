@@ -3,8 +3,8 @@
 import numpy as np
 from faces import face, picture, portrait, tracker
 
+from talking_head.evaluation.likeness import descriptor, distance, jitter
 from talking_head.face.points import coefficients
-from talking_head.likeness import descriptor, distance, jitter
 
 
 def test_the_same_person_is_near_and_a_changed_face_far():

@@ -12,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gen.emotion.spec import EmotionCurve
-from talking_head import export, life
-from talking_head import speaker as speakers
-from talking_head.emote.speech import log_mel
+from talking_head import export
 from talking_head.face.points import ARKIT, INDEX, coefficients
-from talking_head.speaker import Motion, sealed
+from talking_head.motion import life
+from talking_head.motion import speaker as speakers
+from talking_head.motion.emote import speaker as emote_speaker
+from talking_head.motion.speaker import Motion, sealed
+from talking_head.motion.speech import log_mel
 
 NEUTRAL = EmotionCurve.parse("neutral")
 
@@ -67,8 +69,8 @@ def test_as_many_frames_as_the_sound_has(samples):
 def test_windows_are_one_pass_but_at_seams(monkeypatch):
     rows = log_mel(tone(12.0))
     whole = speaker().from_rows(rows, NEUTRAL).coefs
-    monkeypatch.setattr(speakers, "WINDOW", 128)
-    monkeypatch.setattr(speakers, "OVERLAP", 64)
+    monkeypatch.setattr(emote_speaker, "WINDOW", 128)
+    monkeypatch.setattr(emote_speaker, "OVERLAP", 64)
     parts = speaker().from_rows(rows, NEUTRAL).coefs
     assert np.abs(parts - whole).mean() < 0.25 * whole.std()
     assert np.abs(np.diff(parts, axis=0)).max() < 2 * np.abs(np.diff(whole, axis=0)).max()

@@ -5,8 +5,8 @@ import pytest
 import torch
 from faces import networks, tone
 
-from talking_head import corpus
-from talking_head.emote.speech import CLOSED, FRAME, ROWS, SILENT, VISEMES, log_mel
+from talking_head.motion.speech import CLOSED, FRAME, ROWS, SILENT, VISEMES, log_mel
+from talking_head.training import corpus
 
 
 @pytest.mark.parametrize("samples", [1, 319, 640, 16_000, 16_321])

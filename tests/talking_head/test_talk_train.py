@@ -9,17 +9,18 @@ from faces import basis
 from footage import FRAMES, write
 
 from gen import checkpoints
-from talking_head import corpus, judge, lips
-from talking_head.data import FRAMES as WINDOW
-from talking_head.data import Windows, varied
-from talking_head.emote.model import Emote
-from talking_head.emote.speech import SpeechEncoder
-from talking_head.evaluate import Rendered, closure_rows, emotion_rows, estimate, exercise, lip_rows
+from talking_head.evaluation import judge
+from talking_head.evaluation.talk import Rendered, closure_rows, emotion_rows, estimate, exercise, lip_rows
 from talking_head.face.points import coefficients
+from talking_head.motion.emote.model import Emote
+from talking_head.motion.emote.speaker import EmoteSpeaker
+from talking_head.motion.speech import SpeechEncoder
 from talking_head.pipeline import TalkGenerator
-from talking_head.speaker import Speaker
-from talking_head.teacher import Teacher
-from talking_head.train import HEARD, TAUGHT, Measures, Settings, train
+from talking_head.training import corpus, lips
+from talking_head.training.data import FRAMES as WINDOW
+from talking_head.training.data import Windows, varied
+from talking_head.training.emote import HEARD, TAUGHT, Measures, Settings, train
+from talking_head.training.teacher import Teacher
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +101,7 @@ def test_training_goes_on_where_it_stopped(trained, material):
 def test_evaluation_tables_of_a_trained_model(trained, material):
     parts = [checkpoints.load(str(trained / "checkpoint"), cls, part) for cls, part in
              ((SpeechEncoder, "speech"), (Emote, "emote"))]  # fmt: skip
-    generator = TalkGenerator(None, basis(), Speaker(*parts, basis()))
+    generator = TalkGenerator(None, basis(), EmoteSpeaker(*parts, basis()))
     clips = corpus.build(material)
     rows = lip_rows(generator, clips)
     assert {row[0] for row in rows} >= {"GRID, held-out clips", "speakers never seen"} and rows[0][1] == "jaw"

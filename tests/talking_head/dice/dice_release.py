@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from gen.emotion.spec import CANONICAL
-from talking_head.dice.convert import FILES
+from talking_head.video.convert import FILES
 
 CHANNELS, HEADS, CONTEXT, TIME = (32, 64, 64, 64), (1, 2, 2, 2), 24, 16
 COUNT, MU, ENTRIES, CLASSES, MEL = 4, 256, 6, 22, 80

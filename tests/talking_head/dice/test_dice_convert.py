@@ -10,10 +10,10 @@ import torch
 
 from gen.emotion.spec import CANONICAL
 from gen.errors import CheckpointError
-from talking_head.dice import convert as subject
-from talking_head.dice.video.pipeline import DiceVideo
-from talking_head.dice.video.sampler import Inputs, Plan, Sampler, scheduler
-from talking_head.dice.video.unet import Contexts
+from talking_head.video import convert as subject
+from talking_head.video.pipeline import DiceVideo
+from talking_head.video.sampler import Inputs, Plan, Sampler, scheduler
+from talking_head.video.unet import Contexts
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 

@@ -10,20 +10,21 @@ from gen import media
 from gen.emotion.spec import EmotionCurve
 from gen.errors import CheckpointError, InputError
 from gen.evaluate.run import evaluate
-from talking_head import lips
-from talking_head.dice.motion import data, generate
-from talking_head.dice.motion.generate import PREFIX, WINDOW, DiceMotion, How
-from talking_head.dice.motion.hearing import AFTER, BLOCK, hear, rows_of, whole
-from talking_head.dice.motion.model import MotionDenoiser
-from talking_head.dice.motion.sizes import sizes
-from talking_head.dice.motion.speaker import DiceSpeaker, how
-from talking_head.dice.motion.train import Settings, Training, calibrate, settle
-from talking_head.dice.train import train
-from talking_head.emote.expression import TABLE
-from talking_head.emote.model import Emote
-from talking_head.emote.sizes import sizes as emote_sizes
-from talking_head.emote.speech import SpeechEncoder, log_mel, spectrum
 from talking_head.face.basis import FaceBasis
+from talking_head.motion.dice import generate
+from talking_head.motion.dice.generate import PREFIX, WINDOW, DiceMotion, How
+from talking_head.motion.dice.hearing import AFTER, BLOCK, hear, rows_of, whole
+from talking_head.motion.dice.model import MotionDenoiser
+from talking_head.motion.dice.sizes import sizes
+from talking_head.motion.dice.speaker import DiceSpeaker, how
+from talking_head.motion.emote.model import Emote
+from talking_head.motion.emote.sizes import sizes as emote_sizes
+from talking_head.motion.expression import JAW, SPEECH, TABLE
+from talking_head.motion.speech import SpeechEncoder, log_mel, spectrum
+from talking_head.training import dice_data as data
+from talking_head.training import lips
+from talking_head.training.dice import train
+from talking_head.training.dice_motion import Settings, Training, calibrate, settle
 
 CURVE = EmotionCurve.parse("0: sad, 3: happy @ 1.3")
 HEARS = 24  # features of the tiny speech encoder
@@ -154,7 +155,7 @@ def test_options_mean_what_they_mean_for_emote(speaker):
     assert not still.turns.any()
     calm, awake = (speaker.speak(noise(8), CURVE, blinks=b, steps=1, seed=2).coefs for b in (False, True))
     lids = [i for i, name in enumerate(lips.ARKIT) if name.startswith("eyeBlink")]
-    assert awake[:, lids].max() > 0.8 and np.abs(calm - awake)[:, lips.JAW].max() == 0
+    assert awake[:, lids].max() > 0.8 and np.abs(calm - awake)[:, JAW].max() == 0
 
 
 @pytest.mark.parametrize("name", ["reference", "audio", "emotion"])
@@ -174,9 +175,9 @@ def test_a_stronger_emotion_leaves_the_lips_their_part_in_speech(motion):
     run = lambda scale: motion.whole(features(6), EmotionCurve.parse("anger"), 1, how(scale, 2))
     usual, strong, weak = run(1.0), run(3.0), run(0.5)
     assert len(usual) > WINDOW
-    np.testing.assert_allclose(strong[:, :52][:, lips.SPEECH], usual[:, :52][:, lips.SPEECH], atol=1e-5)
-    assert np.abs((strong - usual)[:, :52][:, ~lips.SPEECH]).max() > 1e-3
-    assert np.abs((weak - usual)[:, :52][:, lips.SPEECH]).max() > 1e-4
+    np.testing.assert_allclose(strong[:, :52][:, SPEECH], usual[:, :52][:, SPEECH], atol=1e-5)
+    assert np.abs((strong - usual)[:, :52][:, ~SPEECH]).max() > 1e-3
+    assert np.abs((weak - usual)[:, :52][:, SPEECH]).max() > 1e-4
 
 
 def test_missing_weights_say_how_to_train_them():
@@ -218,7 +219,7 @@ def folder(tmp_path_factory):
         table = {"clip_names": np.array(names), "offsets": np.arange(count + 1) * 75}
         for i, name in enumerate(names if sounds else []):
             loud = (np.sin(np.arange(75) * 0.5 + i) > 0).astype(float)
-            coefs[i * 75 : (i + 1) * 75, lips.JAW] = 0.4 * loud
+            coefs[i * 75 : (i + 1) * 75, JAW] = 0.4 * loud
             speak(at / sounds / name, loud)
         if source == "grid_s1":
             table["pose"] = 0.05 * random.normal(size=(count * 75, 6))
@@ -278,7 +279,7 @@ def test_motion_is_learnt(folder, clips):
     clip = next(c for c in clips if c.source == "grid" and c.part == "test")
     motion = DiceMotion(model, SpeechEncoder(**emote_sizes("tiny")["speech"]))
     made = motion.whole(torch.from_numpy(clip.features[:, 0]), EmotionCurve.parse("neutral"))
-    assert lips.correlation(made[:, lips.JAW], clip.motion[:, lips.JAW]) > 0.6
+    assert lips.correlation(made[:, JAW], clip.motion[:, JAW]) > 0.6
 
 
 @pytest.mark.slow

@@ -9,16 +9,16 @@ import torch
 
 from gen.emotion.spec import EmotionCurve
 from gen.errors import CheckpointError, DeviceError, InputError
-from talking_head.dice.speech import heard, log_mel, windows
-from talking_head.dice.video import decode, schedule
-from talking_head.dice.video.attention import attend, set_attention_backend
-from talking_head.dice.video.emotion import EmotionModel, Tokens, class_of, means
-from talking_head.dice.video.interpolate import Interpolator, between
-from talking_head.dice.video.pipeline import DiceVideo, Memory
-from talking_head.dice.video.portrait import Square, around, paste, prepare
-from talking_head.dice.video.pose import PoseGuider
-from talking_head.dice.video.sampler import Inputs, Plan, Sampler
-from talking_head.dice.video.unet import Contexts, VideoUNet
+from talking_head.video import decode, schedule
+from talking_head.video.attention import attend, set_attention_backend
+from talking_head.video.emotion import EmotionModel, Tokens, class_of, means
+from talking_head.video.interpolate import Interpolator, between
+from talking_head.video.pipeline import DiceVideo, Memory
+from talking_head.video.portrait import Square, around, paste, prepare
+from talking_head.video.pose import PoseGuider
+from talking_head.video.sampler import Inputs, Plan, Sampler
+from talking_head.video.unet import Contexts, VideoUNet
+from talking_head.video.whisper import heard, log_mel, windows
 
 SECONDS = 0.75  # 9 frames at 12.5 per second, 19 at 25
 
@@ -193,7 +193,7 @@ def test_the_speech_and_image_encoders_are_those_of_the_published_library():
     transformers = pytest.importorskip("transformers")
     import dice_release as release
 
-    from talking_head.dice import convert
+    from talking_head.video import convert
 
     config = transformers.WhisperConfig(
         d_model=16, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=64, decoder_layers=1,

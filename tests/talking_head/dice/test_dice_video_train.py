@@ -9,10 +9,10 @@ import torch
 from gen import media
 from gen.errors import InputError
 from gen.training import Run
-from talking_head.dice.video import lora
-from talking_head.dice.video.data import Batch, Example, Windows, example
-from talking_head.dice.video.pipeline import DiceVideo
-from talking_head.dice.video.train import Settings, Training, train
+from talking_head.training.dice_video import Settings, Training, train
+from talking_head.training.video_data import Batch, Example, Windows, example
+from talking_head.video import lora
+from talking_head.video.pipeline import DiceVideo
 
 NEVER = {"drop_audio": 0.0, "drop_image": 0.0, "drop_both": 0.0, "drop_emotion": 0.0}
 

@@ -1,0 +1,1 @@
+"""How talking faces are measured: ``affekt evaluate talk`` and ``affekt evaluate dice``."""

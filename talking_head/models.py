@@ -1,0 +1,42 @@
+"""Which class a checkpoint is of: the ``config.json`` of its folder says so, and nothing else is looked at."""
+
+import json
+from importlib import import_module
+from pathlib import Path
+
+from gen import checkpoints
+from gen.errors import CheckpointError
+
+CLASSES = {
+    "EmoteSpeaker": "talking_head.motion.emote.speaker",
+    "UpstreamSpeaker": "talking_head.motion.emote.upstream",
+    "DiceSpeaker": "talking_head.motion.dice.speaker",
+    "DiceVideo": "talking_head.video.pipeline",
+}
+CONFIG = "config.json"
+
+
+def class_name(name: str | Path) -> str:
+    """Name of the class of a checkpoint; CheckpointError where its config.json names none of :data:`CLASSES`."""
+    path = checkpoints.folder(name) / CONFIG
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")).get("_class_name")
+    except (OSError, ValueError):
+        found = None
+    if found not in CLASSES:
+        raise CheckpointError(
+            f'{path} must say which model this is: write {{"_class_name": "..."}} there, one of {", ".join(CLASSES)}.'
+        )
+    return found
+
+
+def class_of(name: str | Path) -> type:
+    """The class itself, imported."""
+    found = class_name(name)
+    return getattr(import_module(CLASSES[found]), found)
+
+
+def write_class(folder: Path, name: str) -> None:
+    """Write the ``config.json`` of a checkpoint's folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG).write_text(json.dumps({"_class_name": name}) + "\n", encoding="utf-8")

@@ -1,0 +1,129 @@
+"""Published FLINT and EMOTE checkpoints -> our folders, key for key; sizes come from the tensors' shapes.
+
+What belongs to the head model, the renderer and the losses is left out: it comes with the user's own FLAME.
+"""
+
+import re
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from gen.emotion.spec import CANONICAL
+from gen.errors import CheckpointError, InputError
+from talking_head.face.pickles import state_dict
+from talking_head.models import write_class
+from talking_head.motion.emote.condition import LEVELS
+from talking_head.motion.emote.flint import Flint
+from talking_head.motion.emote.model import Emote
+
+ATTENTION = {"self_attn.in_proj_weight": "in_proj.weight", "self_attn.in_proj_bias": "in_proj.bias",
+             "self_attn.out_proj.weight": "out_proj.weight", "self_attn.out_proj.bias": "out_proj.bias"}  # fmt: skip
+SQUASHED = r"motion_encoder\.squasher\.(\d)\."
+EXPANDED = r"motion_decoder\.expander\.([12])\."
+NAMES = (
+    (SQUASHED + r"0\.", r"encoder.squash.\1.conv."),
+    (SQUASHED + r"2\.", r"encoder.squash.\1.norm."),
+    (r"motion_encoder\.encoder_linear_embedding\.", "encoder.embed."),
+    (r"motion_encoder\.encoder_transformer\.layers\.0\.", "encoder.layer."),
+    (r"motion_encoder\.(mean|logvar)\.", r"encoder.\1."),
+    (r"motion_decoder\.expander\.0\.0\.", "decoder.grow."),
+    (r"motion_decoder\.expander\.0\.2\.", "decoder.grow_norm."),
+    (EXPANDED + r"0\.", lambda m: f"decoder.expand.{int(m[1]) - 1}.conv."),
+    (EXPANDED + r"2\.", lambda m: f"decoder.expand.{int(m[1]) - 1}.norm."),
+    (r"motion_decoder\.decoder_linear_embedding\.", "decoder.embed."),
+    (r"motion_decoder\.decoder_transformer\.layers\.0\.", "decoder.layer."),
+    (r"motion_decoder\.post_transformer_linear\.", "decoder.after."),
+    (r"motion_decoder\.cross_smooth_layer\.", "decoder.smooth."),
+)
+EMOTE_NAMES = (
+    (r"sequence_encoder\.linear\.", "listen."),
+    (r"sequence_decoder\.bert_decoder\.layers\.0\.", "layer."),
+    (r"sequence_decoder\.decoder\.", "decode."),
+    (r"sequence_decoder\.squasher_2\.linear\.", "squash."),
+)
+MAP = "sequence_decoder.obj_vector.map."
+AUDIO = "audio_model.model."
+PRIOR = "sequence_decoder.motion_prior."
+FOREIGN = r"(preprocessor|postprocessor|renderer|.*\bflame|.*texture|.*loss|.*render|video_emotion|lip_reading)"
+
+
+def checkpoint_in(source: Path) -> Path:
+    """A .ckpt file, or the best one of a release's folder: ``last.ckpt``, else the smallest value after the last =."""
+    if source.is_file():
+        return source
+    found = sorted(source.rglob("*.ckpt"))
+    if not found:
+        raise InputError(f"there is no .ckpt in {source}: give the folder of the release")
+    last = [path for path in found if path.name == "last.ckpt"]
+    value = lambda path: float(re.findall(r"=(-?[\d.]+\d)", path.stem)[-1]) if "=" in path.stem else float("inf")
+    return last[0] if last else min(found, key=value)
+
+
+def renamed(key: str, names) -> str | None:
+    for pattern, target in names:
+        if re.match(pattern, key):
+            new = re.sub("^" + pattern, target, key)
+            for old, own in ATTENTION.items():
+                new = new.replace(old, own)
+            return new
+    return None
+
+
+def fill(model: nn.Module, state: dict[str, Tensor]) -> None:
+    """Load all tensors, or say which are missing or unexpected."""
+    done = model.load_state_dict(state, strict=False)
+    if done.missing_keys or done.unexpected_keys:
+        raise CheckpointError(
+            f"the checkpoint does not fit: missing {', '.join(done.missing_keys) or 'nothing'}; "
+            f"unexpected {', '.join(done.unexpected_keys) or 'nothing'}"
+        )
+
+
+def own(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value for key, value in state.items() if not re.match(FOREIGN, key)}
+
+
+def flint(source: Path, out: Path) -> None:
+    """A published FLINT -> ``flint``."""
+    state = own(state_dict(checkpoint_in(source)))
+    named = {renamed(key, NAMES) or key: value for key, value in state.items()}
+    if "decoder.smooth.weight" not in named or "encoder.layer.linear1.weight" not in named:
+        raise CheckpointError(f"{source} is not a FLINT checkpoint: its motion encoder and decoder are not there")
+    features, dim, _ = named["decoder.smooth.weight"].shape
+    model = Flint(features=features, dim=dim, heads=8, ffn=len(named["encoder.layer.linear1.weight"]))
+    fill(model, named)
+    model.save_pretrained(out / "flint")
+
+
+def emote(source: Path, out: Path) -> None:
+    """A published EMOTE -> ``emote``, and its own wav2vec2 weights as ``audio.safetensors``."""
+    from safetensors.torch import save_file
+
+    state = own(state_dict(checkpoint_in(source)))
+    if MAP + "weight" not in state:
+        raise CheckpointError(f"{source} is not an EMOTE checkpoint: {MAP}weight is not there")
+    audio = {modern(key.removeprefix(AUDIO)): v.contiguous() for key, v in state.items() if key.startswith(AUDIO)}
+    rest = {key.removeprefix(PRIOR): value for key, value in state.items() if not key.startswith((AUDIO, MAP))}
+    named = {renamed(key, EMOTE_NAMES + NAMES) or key: value for key, value in rest.items()}
+    weight, bias = state[MAP + "weight"], state[MAP + "bias"]
+    felt = len(CANONICAL) + LEVELS
+    named |= {"emotion.map.weight": weight[:, :felt], "emotion.map.bias": bias, "style.weight": weight[:, felt:].T}
+    features, prior, _ = named["decoder.smooth.weight"].shape
+    model = Emote(
+        speech=named["listen.weight"].shape[1], dim=len(bias), heads=8, ffn=len(named["layer.linear1.weight"]),
+        features=features, prior=prior, prior_ffn=len(named["decoder.layer.linear1.weight"]),
+        styles=weight.shape[1] - felt, dropout=0.25, conditioner={"name": "emote"},
+    )  # fmt: skip
+    named |= {"emotion.null": torch.zeros(len(bias)), "gain": torch.ones(features)}
+    fill(model, named)
+    model.save_pretrained(out / "emote")
+    save_file(audio, out / "audio.safetensors")
+    write_class(out, "UpstreamSpeaker")
+
+
+def modern(key: str) -> str:
+    """Wav2vec2's weight normalisation under the names of current releases."""
+    for old, new in (("weight_g", "original0"), ("weight_v", "original1")):
+        key = key.replace(f"pos_conv_embed.conv.{old}", f"pos_conv_embed.conv.parametrizations.weight.{new}")
+    return key

@@ -1,0 +1,236 @@
+"""``affekt train talk``: the motion prior, the speech encoder by itself, then encoder and EMOTE together.
+
+Supervision is decoupled (EMOTE, sec. 3.4): each window's lips follow its own audio frame by frame, whatever emotion it
+is given; the emotion is judged by the expression over the sequence. Speech without video teaches what is said
+(visemes), that lips meet on p, b and m, and, through :class:`Teacher`, how lips move for many voices. Time is the
+budget; state goes to ``OUT/*.pt`` every two minutes.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from gen.training import Run
+from talking_head.face.basis import FaceBasis
+from talking_head.face.points import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
+from talking_head.models import write_class
+from talking_head.motion.emote.flint import Flint
+from talking_head.motion.emote.model import Emote
+from talking_head.motion.emote.sizes import sizes
+from talking_head.motion.expression import SPEECH, express
+from talking_head.motion.speech import CLOSED, SpeechEncoder
+from talking_head.training import corpus
+from talking_head.training.data import Batch, Windows
+from talking_head.training.lips import agreement, calibrate
+from talking_head.training.teacher import Teacher
+
+CLIP = 0.5  # norm of gradients
+LIPS = np.concatenate((INNER_UPPER_LIP, INNER_LOWER_LIP, OUTER_UPPER_LIP, OUTER_LOWER_LIP))
+MET = 0.12  # centimetres of gap at which tracked lips count as met
+HEARD = {"grid": 5, "paced": 3, "voices": 3, "aligned": 5}
+TAUGHT = ("voices", "aligned")  # speech without video
+SEEN = {"grid": 7, "mead_silent": 4, "neurosync": 3}
+
+
+class Settings(BaseModel):
+    """What ``--set`` may change."""
+
+    model_config = ConfigDict(extra="forbid")
+    size: str = "compact"
+    conditioner: str = "label"
+    seed: int = 0
+    rate: float = 8e-4
+    prior_share: float = 0.1  # of the minutes
+    speech_share: float = 0.18
+    kl: float = 1e-4
+    frozen: bool = False  # keep the prior's decoder as it is, as published; otherwise it learns on
+    settle: int = 300  # batches that the last layer is fitted on at the end
+    compile: bool = False
+
+
+class Measures:
+    """The face basis as matrices: distances of points from differences of coefficients."""
+
+    def __init__(self, basis: FaceBasis):
+        root = lambda points: torch.from_numpy(
+            np.linalg.cholesky(_gram(basis.deltas[:, points])).astype(np.float32)
+        )  # (52, 52): |d @ root|^2 is the squared distance of the points
+        self.lips, self.face = root(LIPS), root(np.arange(468))
+        self.scale = torch.where(torch.from_numpy(SPEECH), 1 / 0.05, 0.0)  # so that small movements of the lips count
+        self.rise = torch.from_numpy(basis.lip_gap(np.eye(52)).astype(np.float32))
+
+    def gap(self, motion: Tensor) -> Tensor:
+        """(..., 52) -> (...,) cm that the lips are further apart than at rest."""
+        return motion @ self.rise
+
+    def loss(self, made: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        """Per-frame lips and velocities; per-sequence expression. In squared cm, coefficients included a little."""
+        off = made.float() - wanted
+        lips, face = off @ self.lips, off @ self.face
+        frame = lips.square().sum(-1).mean() + 0.3 * face.square().sum(-1).mean() + 2.0 * off.square().sum(-1).mean()
+        frame = frame + 0.02 * (off * self.scale).square().sum(-1).mean()
+        frame = frame + 2.0 * lips.diff(dim=1).square().sum(-1).mean()
+        sequence = face.mean(1).square().sum(-1).mean() + off.mean(1).square().sum(-1).mean()
+        return frame, sequence
+
+
+def _gram(deltas: np.ndarray) -> np.ndarray:
+    flat = deltas.reshape(52, -1).astype(np.float64)
+    return flat @ flat.T / deltas.shape[1] + 1e-6 * np.eye(52)
+
+
+def activity(rows: Tensor) -> Tensor:
+    """(b, 4 t, 80) -> (b, t) in [0, 1]: whether there is speech, smoothed over a third of a second."""
+    level = rows.mean(-1).unflatten(1, (-1, 4)).amax(-1)
+    loud = torch.sigmoid(2 * (level - level.amax(1, keepdim=True) + 2.5))
+    return F.avg_pool1d(loud[:, None], 9, 1, 4, count_include_pad=False)[:, 0]
+
+
+def prior_loss(model: Flint, data: Windows, measures: Measures, settings: Settings) -> tuple[Tensor, dict]:
+    motion = data.motion(32)
+    weights, intensity = data.emotions(32)
+    active = torch.ones(motion.shape[:2])
+    motion = express(motion, weights, intensity * (torch.rand(32, 1) < 0.6), active, torch.zeros_like(active))
+    made, kl = model(motion)
+    frame, sequence = measures.loss(made, motion)
+    return frame + sequence + settings.kl * kl, {"frame": frame, "kl": kl}
+
+
+def viseme_loss(logits: Tensor, visemes: Tensor) -> Tensor:
+    return -(visemes * logits.float().log_softmax(-1)).sum(-1).mean()
+
+
+def encoder_loss(speech: SpeechEncoder, data: Windows) -> tuple[Tensor, dict]:
+    batch = data.batch()
+    spoken = viseme_loss(speech(batch.rows)[1], batch.visemes)
+    return spoken, {"visemes": spoken}
+
+
+class Asked(NamedTuple):
+    """Windows, and what EMOTE is to make of them: half neutral, half with a random emotion."""
+
+    batch: Batch
+    given: dict[str, Tensor]  # of the conditioner
+    wanted: Tensor  # (b, t, 52)
+
+
+def asked(data: Windows, measures: Measures) -> Asked:
+    batch = data.batch()
+    weights, intensity = data.emotions(len(batch.rows))
+    intensity = intensity * (torch.arange(len(intensity)) % 2)[:, None]
+    active = activity(batch.rows)
+    closed = torch.sigmoid((MET - measures.gap(batch.motion)) * 30) * (active > 0.5)
+    read = slice(len(closed) - len(batch.visemes), None)
+    closed[read] = torch.maximum(closed[read], shut(batch).clamp(max=1))
+    given = {"weights": weights, "vad": torch.zeros(*intensity.shape, 3), "intensity": intensity}
+    return Asked(batch, given, express(batch.motion, weights, intensity, active, closed))
+
+
+def shut(batch: Batch) -> Tensor:
+    """(v, t): how surely lips must meet where visemes are known."""
+    return (batch.visemes[..., CLOSED] - 0.3).clamp_min(0)
+
+
+def speech_loss(models: nn.ModuleDict, data: Windows, measures: Measures, settings: Settings) -> tuple[Tensor, dict]:
+    batch, given, wanted = asked(data, measures)
+    read, emote = len(batch.visemes), models["emote"]
+    features, logits = models["speech"](batch.rows)
+    spoken = viseme_loss(logits[-read:], batch.visemes)
+    made = emote(features, emote.emotion(**given).tokens, batch.style).float()
+    frame, sequence = measures.loss(made, wanted)
+    gap = measures.gap(made[-read:])
+    meet = (shut(batch) * (F.relu(gap - 0.05).square() + F.relu(-0.5 - gap).square())).mean()
+    total = frame + sequence + 4 * meet + 0.5 * spoken
+    return total, {"frame": frame, "sequence": sequence, "meet": meet, "visemes": spoken}
+
+
+@torch.inference_mode()
+def settle(models: nn.ModuleDict, data: Windows, measures: Measures, batches: int, pull: float = 1e-3) -> None:
+    """The last layer in closed form: least squares over what is to be learnt, pulled towards what it was.
+
+    It is linear in what the decoder has found, so a change of expressions or of teachers needs no other training.
+    """
+    emote, last, found = models["emote"], models["emote"].decoder.smooth, []
+    watch = last.register_forward_pre_hook(lambda module, given: found.append(given[0]))
+    size = last.weight[0].numel() + 1
+    gram, cross = torch.zeros(size, size, dtype=torch.float64), torch.zeros(size, 52, dtype=torch.float64)
+    for _ in range(batches):
+        batch, given, wanted = asked(data, measures)
+        made = emote(models["speech"](batch.rows)[0], emote.emotion(**given).tokens, batch.style)
+        near = F.pad(found.pop(), (2, 2)).unfold(2, 5, 1).transpose(1, 2).flatten(2)[:, : made.shape[1]]
+        near = torch.cat((near, torch.ones_like(near[..., :1])), -1).flatten(0, 1)
+        gram += (near.T @ near).double()
+        cross += (near.T @ (wanted - made).flatten(0, 1)).double()
+    watch.remove()
+    even = pull * gram.diagonal().mean() * torch.eye(size, dtype=torch.float64)
+    change = torch.linalg.solve(gram + even, cross).T.float() / emote.gain[:, None]
+    last.weight += change[:, :-1].view_as(last.weight)
+    last.bias += change[:, -1]
+
+
+def prepared(data: Path, out: Path) -> list[corpus.Clip]:
+    """The material as rows, made once and kept in ``OUT/features.npz``."""
+    path = out / "features.npz"
+    if not path.exists():
+        corpus.save(corpus.build(data), path)
+    return corpus.load(path)
+
+
+def familiarise(encoder: SpeechEncoder, clips: list[corpus.Clip]) -> None:
+    """Set the encoder's usual spectrum and scale from the training clips."""
+    heard = [torch.from_numpy(c.rows.astype(np.float32)) for c in clips if c.part == "train" and len(c.rows)][::5]
+    loud = torch.stack([corpus.own_spectrum(rows.numpy())[0] for rows in heard])
+    encoder.mean.copy_(loud.mean(0))
+    encoder.scale.copy_(torch.cat(heard).std(0))
+
+
+def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> None:
+    """Train for ``minutes`` (40 by default) and write the checkpoint to ``OUT/checkpoint``."""
+    out.mkdir(parents=True, exist_ok=True)
+    minutes = 40.0 if minutes is None else minutes
+    torch.manual_seed(settings.seed)
+    clips, measures = prepared(Path(data), out), Measures(FaceBasis.load())
+    learnt = [c for c in clips if c.part == "train"]
+    size = sizes(settings.size, settings.conditioner)
+    flint, speech, emote = Flint(**size["flint"]), SpeechEncoder(**size["speech"]), Emote(**size["emote"])
+    familiarise(speech, clips)
+
+    motions = Windows(learnt, speech, SEEN, settings.seed)
+    run = Run("flint", flint, out, minutes * settings.prior_share, settings.rate, clip=CLIP)
+    run.train(lambda: prior_loss(flint, motions, measures, settings))
+    emote.decoder.load_state_dict(flint.decoder.state_dict())
+    read = Windows([c for c in learnt if c.source == "aligned"], speech, {"aligned": 16}, settings.seed)
+    run = Run("speech", speech, out, minutes * settings.speech_share, settings.rate, clip=CLIP)
+    run.train(lambda: encoder_loss(speech, read))
+    teacher = Teacher(speech.eval(), [c for c in learnt if c.source == "grid"][::2])
+    learnt = [teacher.taught(c) if c.source in TAUGHT else c for c in learnt]
+    speech.train()
+    models = nn.ModuleDict({"speech": speech, "emote": emote})
+    emote.decoder.requires_grad_(not settings.frozen)
+    windows = Windows(learnt, speech, HEARD, settings.seed)
+    rest = 1 - settings.prior_share - settings.speech_share
+    run = Run("emote", models, out, minutes * rest, settings.rate, clip=CLIP)
+    fast = {"speech": torch.compile(speech), "emote": emote} if settings.compile else models
+
+    def loss() -> tuple[Tensor, dict]:
+        emote.decoder.eval()  # its batch norms stay as they are
+        return speech_loss(fast, windows, measures, settings)
+
+    watched = [c for c in clips if c.part == "test"][::6]
+    run.train(loss, lambda: agreement(speech, emote, watched))
+    models.eval()
+    settle(models, windows, measures, settings.settle)
+    calibrate(speech, emote, learnt)
+    export(flint, speech, emote, out / "checkpoint")
+
+
+def export(flint: Flint, speech: SpeechEncoder, emote: Emote, folder: Path) -> None:
+    """The checkpoint: three parts in fp16."""
+    for name, model in (("flint", flint), ("speech", speech), ("emote", emote)):
+        model.half().save_pretrained(folder / name)
+    write_class(folder, "EmoteSpeaker")

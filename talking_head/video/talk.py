@@ -1,0 +1,55 @@
+"""``affekt talk --model dice-video``: DICE-Talk draws every frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from gen import checkpoints, media
+from talking_head.pipeline import FPS, HEAR, Progress, TalkGenerator
+
+if TYPE_CHECKING:
+    from talking_head.face.tracker import FaceTracker
+    from talking_head.task import TalkTask
+    from talking_head.video.pipeline import DiceVideo
+
+
+class VideoTalk:
+    """Tracker and video network, ready to draw."""
+
+    def __init__(self, tracker: FaceTracker, model: DiceVideo):
+        self.tracker, self.model = tracker, model
+
+    @classmethod
+    def load(cls, names: Sequence[str], device: str = "cpu") -> Self:
+        """The networks of the checkpoint ``names[0]``, changed by a ``lora.safetensors`` that was put there."""
+        from talking_head.face.tracker import FaceTracker
+        from talking_head.video.pipeline import DiceVideo
+
+        changes = checkpoints.folder(names[0]) / "lora.safetensors"  # of a training of one's own
+        model = DiceVideo.load(names[0], device, vram=16, changes=changes if changes.is_file() else None)
+        return cls(FaceTracker.load(), model)
+
+    def render(self, task: TalkTask, folder: Path, manifest: dict, progress: Progress) -> list[Path]:
+        """Write ``talk.mp4`` into ``folder``."""
+        import soxr
+
+        from talking_head.video.pipeline import DiceVideo, Memory
+        from talking_head.video.sampler import Plan
+
+        progress(0.0, "listening")
+        samples, rate = media.read_audio(task.audio)
+        heard = samples if rate == HEAR else soxr.resample(samples, rate, HEAR)
+        pixels, face = TalkGenerator.prepare(self, media.read_image(task.portrait), task.size, task.face)
+        low, high = face.landmarks[:, :2].min(0), face.landmarks[:, :2].max(0)
+        plan = Plan(task.steps or Plan.steps)
+        plan = replace(plan, scales=plan.scales | {"emotion": plan.scales["emotion"] * task.emotion_scale})
+        model = DiceVideo(self.model.parts, self.model.priors, str(self.model.device), Memory.of(task.vram))
+        frames = model.talk(pixels, (*low, *(high - low)), heard, task.felt(),
+                            side=min(512, task.size or 512), crop=not task.size, seed=task.seed, plan=plan,
+                            progress=lambda done: progress(0.9 * done, "drawing"))  # fmt: skip
+        path = folder / "talk.mp4"
+        media.write_video(path, frames, FPS, samples, rate, manifest)
+        return [path]
