@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from gen import checkpoints
+from talking_head.face import surface
 from talking_head.face.convert import head
 from talking_head.face.points import (
     ARKIT,
@@ -44,19 +45,21 @@ SIXTY_EIGHT = np.array([
 
 @dataclass(frozen=True)
 class FaceBasis:
-    """``neutral`` (478, 3), ``deltas`` (52, 478, 3), ``triangles`` (m, 3) of the first 468 points."""
+    """``neutral`` (478, 3), ``deltas`` (52, 478, 3), ``triangles`` (m, 3) of the first 468 points, fine ``skin``."""
 
     neutral: np.ndarray
     deltas: np.ndarray
     triangles: np.ndarray
+    skin: surface.Surface
 
     @classmethod
     def load(cls, name: str = "face-basis") -> FaceBasis:
         from safetensors.numpy import load_file
 
         checkpoints.digest(name)
-        values = load_file(checkpoints.folder(name) / FILE)
-        return cls(*(values[key].astype(kind) for key, kind in FIELDS.items()))
+        folder = checkpoints.folder(name)
+        values = load_file(folder / FILE)
+        return cls(*(values[key].astype(kind) for key, kind in FIELDS.items()), surface.Surface.load(folder))
 
     def save(self, folder: Path) -> None:
         from safetensors.numpy import save_file
@@ -64,6 +67,7 @@ class FaceBasis:
         folder.mkdir(parents=True, exist_ok=True)
         small = {"neutral": np.float32, "deltas": np.float16, "triangles": np.int16}
         save_file({key: np.ascontiguousarray(getattr(self, key), kind) for key, kind in small.items()}, folder / FILE)
+        self.skin.save(folder)
 
     @property
     def canonical(self) -> np.ndarray:
@@ -97,8 +101,31 @@ def mirrored_points(canonical: np.ndarray) -> np.ndarray:
     return np.concatenate((other, [both[i] for i in range(468, 478)]))
 
 
-def scanned_deltas(canonical: np.ndarray, scan: dict[str, np.ndarray]) -> np.ndarray:
-    """The scanned model's deltas (52, 468, 3) at the canonical points, in the canonical size.
+@dataclass(frozen=True)
+class Scan:
+    """The scanned model's skin in the canonical head's size: ``vertices`` (n, 3), ``deltas`` (52, n, 3), ``triangles``
+    (m, 3), and where its 68 ``landmarks`` are among the vertices."""
+
+    vertices: np.ndarray
+    deltas: np.ndarray
+    triangles: np.ndarray
+    landmarks: np.ndarray
+
+    @classmethod
+    def load(cls, path: Path, canonical: np.ndarray) -> Scan:
+        with np.load(path, allow_pickle=False) as file:
+            skin, deltas = file["neutral"][: surface.SKIN], file["delta"][:, : surface.SKIN].astype(np.float32)
+            triangles, landmarks = file["tri"], file["landmark68"]
+        scale, rotation, shift = similarity(skin[landmarks], canonical[SIXTY_EIGHT])
+        triangles = triangles[(triangles < surface.SKIN).all(1)]
+        return cls(scale * skin @ rotation.T + shift, scale * deltas @ rotation.T, triangles, landmarks)
+
+
+FIRST = np.unique(SIXTY_EIGHT, return_index=True)[1]  # of points that two landmarks share, one
+
+
+def scanned_deltas(canonical: np.ndarray, scan: Scan) -> np.ndarray:
+    """The scanned model's deltas (52, 468, 3) at the canonical points.
 
     The canonical head is bent onto the scan through 68 common points; each point takes the nearest vertex, of its own
     lip or lid where those touch.
@@ -106,11 +133,8 @@ def scanned_deltas(canonical: np.ndarray, scan: dict[str, np.ndarray]) -> np.nda
     from scipy.interpolate import RBFInterpolator
     from scipy.spatial import cKDTree
 
-    scale, rotation, shift = similarity(scan["neutral"][scan["landmarks"]], canonical[SIXTY_EIGHT])
-    vertices = scale * scan["neutral"] @ rotation.T + shift
-    deltas = scale * scan["deltas"] @ rotation.T
-    _, first = np.unique(SIXTY_EIGHT, return_index=True)
-    bend = RBFInterpolator(canonical[SIXTY_EIGHT[first]], vertices[scan["landmarks"][first]], smoothing=0.01)
+    vertices, deltas = scan.vertices, scan.deltas
+    bend = RBFInterpolator(canonical[SIXTY_EIGHT[FIRST]], vertices[scan.landmarks[FIRST]], smoothing=0.01)
     wanted = bend(canonical)
     nearest = cKDTree(vertices).query(wanted)[1]
     jaw = -deltas[INDEX["jawOpen"]][:, 1]
@@ -183,9 +207,10 @@ def build(
 ) -> FaceBasis:
     """The basis of the tracker's head and a scanned model, both in ``model3d``, and tracked frames; ``keep`` some."""
     canonical, triangles, _ = head(model3d / "face_landmarker_v2_with_blendshapes.task")
-    with np.load(model3d / "ict_arkit52.npz", allow_pickle=False) as file:
-        scan = {"neutral": file["neutral"], "deltas": file["delta"].astype(np.float32), "landmarks": file["landmark68"]}
-    blank = FaceBasis(np.pad(canonical, ((0, 10), (0, 0))), np.zeros((52, 478, 3), np.float32), triangles)
+    scan = Scan.load(model3d / "ict_arkit52.npz", canonical)
+    skin = surface.build(scan.vertices, scan.deltas, scan.triangles, canonical[SIXTY_EIGHT[FIRST]],
+                         scan.vertices[scan.landmarks[FIRST]])  # fmt: skip
+    blank = FaceBasis(np.pad(canonical, ((0, 10), (0, 0))), np.zeros((52, 478, 3), np.float32), triangles, skin)
     keep = np.ones(len(sample["coefs"]), bool) if keep is None else keep
     shapes = np.stack(list(sample_shapes(blank, {k: v[keep] for k, v in sample.items()})))
     coefs, group = sample["coefs"][keep].astype(np.float32), people(sample)[keep]
@@ -196,4 +221,21 @@ def build(
     neutral = (shapes - np.tensordot(coefs, deltas, 1)).mean(0)
     neutral = (neutral + neutral[mirror] * (-1, 1, 1)) / 2
     neutral = np.concatenate((canonical, neutral[468:])).astype(np.float32)
-    return FaceBasis(neutral, deltas.astype(np.float32), triangles)
+    return FaceBasis(neutral, deltas.astype(np.float32), triangles, skin)
+
+
+def main() -> None:
+    """``python -m talking_head.face.basis --data ../shared/data --out checkpoints/face-basis`` fits the shipped one."""
+    import argparse
+
+    given = argparse.ArgumentParser(description="Fit the face basis.")
+    given.add_argument("--data", type=Path, required=True, help="the folder of the data sets")
+    given.add_argument("--out", type=Path, required=True)
+    given = given.parse_args()
+    with np.load(given.data / "face" / "motion" / "landmarks_sample.npz", allow_pickle=False) as file:
+        sample = dict(file)
+    build(given.data / "face" / "model3d", sample).save(given.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -38,17 +38,22 @@ def seen(picture: np.ndarray, landmarks: np.ndarray) -> float:
     return float(np.clip((edge - EDGE[0]) / (EDGE[1] - EDGE[0]), 0, 1))
 
 
+def behind(neutral: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """How much (0..1) of each of ``points`` (n, 2 or more) glasses may cover on a face ``neutral`` (478, 3)."""
+    eyes = [np.concatenate(pair) for pair in ((RIGHT_EYE_UPPER, RIGHT_EYE_LOWER), (LEFT_EYE_UPPER, LEFT_EYE_LOWER))]
+    found = np.zeros(len(points))
+    for own in eyes:
+        across, up = (points[:, :2] - neutral[own, :2].mean(0)).T
+        far = np.hypot(across / ACROSS, up / np.where(up > 0, ABOVE, BELOW))
+        found = np.maximum(found, np.clip((1 + SOFT - far) / SOFT, 0, 1))
+    height = np.abs(points[:, 1] - neutral[np.concatenate(eyes), 1].mean())
+    between = np.abs(points[:, 0]) < np.abs(neutral[eyes[0], 0]).min()
+    return np.maximum(found, between * np.clip((BRIDGE * (1 + SOFT) - height) / (BRIDGE * SOFT), 0, 1))
+
+
 def stiff(basis: FaceBasis, worn: float) -> FaceBasis:
     """The basis of a face that wears glasses: what is under them stays with the head, eyelids do as they did."""
-    eyes = [np.concatenate(pair) for pair in ((RIGHT_EYE_UPPER, RIGHT_EYE_LOWER), (LEFT_EYE_UPPER, LEFT_EYE_LOWER))]
-    points, held = basis.neutral[:, :2], np.zeros(len(basis.neutral))
-    for own in eyes:
-        across, up = (points - points[own].mean(0)).T
-        far = np.hypot(across / ACROSS, up / np.where(up > 0, ABOVE, BELOW))
-        held = np.maximum(held, np.clip((1 + SOFT - far) / SOFT, 0, 1))
-    height = np.abs(points[:, 1] - points[np.concatenate(eyes), 1].mean())
-    between = np.abs(points[:, 0]) < np.abs(points[eyes[0], 0]).min()
-    held = np.maximum(held, between * np.clip((BRIDGE * (1 + SOFT) - height) / (BRIDGE * SOFT), 0, 1))
-    held[np.concatenate(eyes)] = 0
+    held = behind(basis.neutral, basis.neutral)
+    held[np.concatenate((RIGHT_EYE_UPPER, RIGHT_EYE_LOWER, LEFT_EYE_UPPER, LEFT_EYE_LOWER))] = 0
     held[468:] = 0
     return replace(basis, deltas=basis.deltas * (1 - STIFF * worn * held[:, None]).astype(np.float32))

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy.interpolate import RBFInterpolator
 from torch import Tensor
 
-from talking_head.face.basis import FaceBasis
+from talking_head.face.basis import FIRST, SIXTY_EIGHT, FaceBasis
 from talking_head.face.points import (
     ARKIT,
     INDEX,
@@ -25,6 +26,7 @@ from talking_head.render import glasses, lids, sheets
 from talking_head.render import mouth as mouths
 from talking_head.render.eyes import eyeball
 from talking_head.render.opening import Opening, opening
+from talking_head.render.shading import Shading
 from talking_head.render.warp import enlarged, inverted, sampled
 
 FLAT = 0.85  # of the depth: less folds the far cheek less
@@ -33,6 +35,9 @@ REACH = 2.35  # half side of the moving box, in radii of the face
 OWN = {"mouthSmile": 1.05, "jawOpen": 1.05, "mouthUpperUp": 1.0, "mouthLowerDown": 1.0, "mouthFrown": 1.0,
        "mouthStretch": 1.0, "mouthDimple": 1.0, "mouthClose": 1.0, "browInnerUp": 0.5, "browOuterUp": 0.5,
        "browDown": 0.4}  # fmt: skip  # share of the photograph's own expression that is taken away first
+BEND = 0.5  # smoothing of the skin's way onto the photograph's points
+OWN_SHADE = 0.5  # share of the photograph's own expression whose folds are taken away: the model's are deeper
+BEHIND_GLASSES = 0.6  # share of the shading that glasses take away
 GAZE = 0.42  # cm that the iris moves for a look of 1
 LIDS = np.array([INDEX[n] for name in ("eyeBlink", "eyeWide") for n in (name + "Left", name + "Right")])
 LID_PULL = 0.12  # share of a closing lid's way that the skin above it goes along
@@ -44,7 +49,8 @@ class Portrait:
     """``picture`` (h, w, 3) uint8 and its tracked face, drawn at that size."""
 
     def __init__(self, picture: np.ndarray, face: Face, basis: FaceBasis):
-        basis = glasses.stiff(basis, glasses.seen(picture, face.landmarks))
+        self.worn = glasses.seen(picture, face.landmarks)
+        basis = glasses.stiff(basis, self.worn)
         self.basis, self.picture = basis, picture
         landmarks = face.landmarks * (1, 1, FLAT)
         self.place = placed(landmarks, basis.canonical)
@@ -67,6 +73,7 @@ class Portrait:
         self.lip_line = neutral[[13, 14], 1].mean()
         self.teeth_depth = float(neutral[13, 2]) - TEETH_DEPTH
         self._interior()
+        self.shading = self._shading()
 
     def _box(self, landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         middle = landmarks[OVAL, :2].mean(0)
@@ -101,6 +108,26 @@ class Portrait:
             eyeball(self.box, flat[upper], flat[lower], flat[iris])
             for (upper, lower), iris in zip(sheets.OPENINGS[1:], (RIGHT_IRIS, LEFT_IRIS), strict=True)
         ]
+
+    def _shading(self) -> Shading:
+        skin, neutral = self.basis.skin, self.points - np.tensordot(self.own, self.basis.deltas, 1)
+        known = SIXTY_EIGHT[FIRST]
+        bend = RBFInterpolator(self.basis.neutral[known], neutral[known], smoothing=BEND)
+        rest = bend(skin.neutral) + np.tensordot(self.own, skin.deltas, 1)
+        bare = 1 - BEHIND_GLASSES * self.worn * glasses.behind(self.basis.neutral, skin.neutral)
+        flat, share = self.project(self.points), np.linspace(0, 1, 7)[:, None, None]
+        filled = [flat[upper] * share + flat[lower] * (1 - share) for upper, lower in sheets.OPENINGS]
+        holes = np.concatenate([points.reshape(-1, 2) for points in filled])
+        return Shading(self.box, skin, rest, self.project(rest), self.scale, self.rotation, bare, holes)
+
+    def _shade(self, made: Tensor, moved: np.ndarray, source: Tensor, flat: np.ndarray) -> None:
+        """Light and folds of the expression on the frame's box (3, h, w), whose pixels come from ``source``."""
+        low = np.maximum(flat.min(0) - 0.25 * np.ptp(flat, axis=0), 0).astype(int)
+        high = np.minimum(flat.max(0) + 0.1 * np.ptp(flat, axis=0), self.size).astype(int)
+        part = slice(low[1], high[1]), slice(low[0], high[0])
+        taken = np.clip(-moved, 0, self.own)
+        factors = self.shading(moved + (1 - OWN_SHADE) * taken)
+        made[:, *part] *= sampled(factors, self.shading.where(source[part], self.size))
 
     def _skin(self, flat: np.ndarray) -> np.ndarray:
         """Median colour (3,) of cheeks and nose."""
@@ -161,6 +188,7 @@ class Portrait:
                 part = upper[seen.rows, seen.columns]
                 part[seen.below] = lower[seen.rows, seen.columns][seen.below]
         made = sampled(self.box, upper)
+        self._shade(made, moved, upper, flat)
         self._fill_mouth(made, openings[0], coefs, turn, drift)
         for i, name in enumerate(("Right", "Left")):
             self._fill_eye(made, openings[i + 1], self.eyes[i], coefs, name, turn, drift)

@@ -6,6 +6,7 @@ from faces import basis, face, picture, portrait, tracker
 
 from talking_head.face.points import INDEX, coefficients
 from talking_head.render import glasses, mesh
+from talking_head.render.shading import fitted_light, harmonics
 from talking_head.render.sheets import OPENINGS
 from talking_head.render.warp import inverted
 
@@ -89,3 +90,49 @@ def test_what_is_under_glasses_stays_while_lids_and_lips_move():
     for name, points in (("eyeBlinkRight", lid), ("jawOpen", lips), ("mouthSmileLeft", lips)):
         assert way(worn, name, points) == way(free, name, points) > 0
     assert np.array_equal(glasses.stiff(basis(), 0.0).deltas, free.deltas)
+
+
+def test_light_is_found_in_spite_of_what_is_no_skin():
+    random = np.random.default_rng(0)
+    normals = random.normal(size=(3000, 3))
+    normals[:, 2] = np.abs(normals[:, 2])
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    truth = np.array([0.8, 0.2, 0.4, -0.3, 0.05, 0.0, 0.03, 0.0, 0.02])
+    bright = harmonics(normals) @ truth
+    bright[random.random(3000) < 0.2] = 0.05  # a beard
+    found = fitted_light(normals, bright, np.ones(3000))
+    assert np.abs(harmonics(normals) @ (found - truth)).mean() < 0.04
+
+
+def test_a_face_as_photographed_gets_no_shading():
+    assert (portrait().shading(np.zeros(52)) - 1).abs().max() < 1e-5
+
+
+def test_a_smile_folds_the_cheeks_and_leaves_eyes_and_mouth():
+    import torch
+
+    shading, flat = portrait().shading, portrait().project(portrait().points)
+    factors = shading(coefficients({"mouthSmile": 1.0, "cheekSquint": 0.6})).mean(0)
+
+    def at(points):
+        place = torch.from_numpy(flat[points].astype(np.float32)) / torch.tensor(portrait().size) * 2 - 1
+        place = shading.where(place, portrait().size)
+        return torch.nn.functional.grid_sample(factors[None, None], place[None, None], align_corners=False)[0, 0, 0]
+
+    assert at([206, 426]).mean() < 0.92  # beside the nose, where the cheek folds
+    for contours in OPENINGS:
+        assert (at(np.concatenate(contours)) - 1).abs().max() < 0.05
+
+
+def test_a_shadow_on_overexposed_skin_is_not_gray():
+    import torch
+
+    from talking_head.render.portrait import Portrait
+
+    pale = picture().astype(np.float32) / 255
+    pale = (255 * np.clip(pale * 1.9, 0, 1)).astype(np.uint8)
+    shading = Portrait(pale, face(), basis()).shading
+    white = (shading.mask > 0.9) & (shading.power[2] > 1)
+    assert white.sum() > 50
+    dark = shading(coefficients({"mouthSmile": 1.0}))[:, white & (shading(coefficients({"mouthSmile": 1.0}))[1] < 0.95)]
+    assert torch.all(dark[2] <= dark[0] + 1e-4)

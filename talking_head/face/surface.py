@@ -1,0 +1,52 @@
+"""Skin as a fine mesh that the coefficients move: what shading is computed on.
+
+The scanned model of ICT-FaceKit (Li et al., "Learning Formation of Physically-Based Face Attributes", CVPR 2020; MIT),
+bent onto the canonical head. Centimetres, canonical axes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+FILE = "surface.safetensors"
+SKIN = 9_409  # the scan's vertices below this one are skin; then come gums, teeth, eyes
+BACK, LOW, HIGH = -2.5, -11.0, 10.0  # cm: ears, neck and crown carry no expression
+KINDS = {"neutral": np.float32, "deltas": np.float16, "triangles": np.int16}
+
+
+class Surface(NamedTuple):
+    """``neutral`` (n, 3), ``deltas`` (52, n, 3), ``triangles`` (m, 3)."""
+
+    neutral: np.ndarray
+    deltas: np.ndarray
+    triangles: np.ndarray
+
+    @classmethod
+    def load(cls, folder: Path) -> Surface:
+        from safetensors.numpy import load_file
+
+        values = load_file(folder / FILE)
+        return cls(*(values[key].astype(np.int64 if key == "triangles" else np.float32) for key in cls._fields))
+
+    def save(self, folder: Path) -> None:
+        from safetensors.numpy import save_file
+
+        values = {key: np.ascontiguousarray(value, KINDS[key]) for key, value in self._asdict().items()}
+        save_file(values, folder / FILE)
+
+
+def build(
+    vertices: np.ndarray, deltas: np.ndarray, triangles: np.ndarray, ours: np.ndarray, theirs: np.ndarray
+) -> Surface:
+    """From the scan's skin (n, 3), (52, n, 3), (m, 3) in canonical size, bent so that its points ``theirs`` (k, 3) lie
+    at ``ours`` (k, 3) on the canonical head."""
+    from scipy.interpolate import RBFInterpolator
+
+    bent = RBFInterpolator(theirs, ours, smoothing=0.01)(vertices)
+    near = (vertices[:, 2] > BACK) & (vertices[:, 1] > LOW) & (vertices[:, 1] < HIGH)
+    kept = triangles[near[triangles].all(1)]
+    used, again = np.unique(kept, return_inverse=True)
+    return Surface(bent[used], deltas[:, used], again.reshape(-1, 3))
