@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gen.loudness import limit
+
 ONSET = 48  # frames of the bank over which a sample rises, against what its codec left before the hammer
 LOUDNESS = 26.0  # dB per decade of velocity
 SHELF = 1500.0, 2.5  # where a note's treble begins: Hz, or its partial where that is higher
@@ -20,8 +22,6 @@ RESTRUCK = 0.15  # s that the old sound of a key takes to give way when it is st
 ROOM = ((700, 1.3), (2500, 0.9), (9000, 0.45))  # upper edge of a band in Hz, its reverberation time in s
 WET, DELAY = -13.0, 0.012  # dB of the room against the piano, s before it answers
 GAIN = -2.5  # dB, fixed: a quiet piece stays quieter than a loud one
-CEILING = -1.5  # dBFS that no sample passes; half a decibel is left for peaks between samples
-LOOKAHEAD = 0.005  # s, the limiter's
 
 
 class Bank(NamedTuple):
@@ -142,18 +142,6 @@ def room(rate: int) -> np.ndarray:
     return np.pad(answer, ((int(DELAY * rate), 0), (0, 0))).astype(np.float32)
 
 
-def limit(sound: np.ndarray, rate: int) -> np.ndarray:
-    """(n, 2) under CEILING: the gain that the loudest sample nearby needs, smoothed over the lookahead."""
-    from scipy.ndimage import minimum_filter1d, uniform_filter1d
-
-    need = np.minimum(1, 10 ** (CEILING / 20) / np.maximum(np.abs(sound).max(1), 1e-9))
-    if need.min() == 1:
-        return sound
-    near = 2 * int(LOOKAHEAD * rate) + 1
-    gain = minimum_filter1d(need, 2 * near + 1)
-    return sound * uniform_filter1d(uniform_filter1d(gain, near), near)[:, None]
-
-
 def render(score, rate: int = 44100) -> np.ndarray:
     """A symusic.Score, or the path of a MIDI file, as sound: float32 (2, n) in [-1, 1], n until all has died away.
 
@@ -175,4 +163,4 @@ def render(score, rate: int = 44100) -> np.ndarray:
     for begin, sound in sounds:
         mix[begin : begin + len(sound)] += sound
     mix += oaconvolve(mix, echo, axes=0)[: len(mix)]
-    return np.ascontiguousarray(limit(mix * 10 ** (GAIN / 20), rate).T, dtype=np.float32)
+    return np.ascontiguousarray(limit(mix.T * 10 ** (GAIN / 20), rate), dtype=np.float32)

@@ -9,7 +9,7 @@ import numpy as np
 
 from apps.scene import measures, sound
 from apps.scene.task import SceneTask
-from gen import media
+from gen import loudness, media
 from gen.emotion.spec import EmotionCurve
 from gen.errors import RenderError
 from gen.evaluate.report import COLOURS, STYLE, Report
@@ -137,8 +137,8 @@ def curves(made: Made):
         times = np.arange(len(active)) * sound.FRAME
         axes.fill_between(times, -60, np.where(active, 0, -60), color="#eeeeee", step="mid", lw=0)
         for (name, (samples, rate)), colour in zip(heard.items(), ("#333333", COLOURS[0], COLOURS[2])):
-            blocks = sound.momentary(samples, rate)
-            place = np.arange(len(blocks)) * sound.STEP + sound.BLOCK / 2
+            blocks = loudness.momentary(samples, rate)
+            place = np.arange(len(blocks)) * loudness.STEP + loudness.BLOCK / 2
             axes.plot(place, blocks, label=name, color=colour, lw=0.8 if name == "the film" else 2)
         axes.axhline(sound.TARGET, color="#999999", lw=0.8, ls="--")
         axes.set(ylim=(-50, -5), xlim=(0, times[-1]), xlabel="seconds", ylabel="LUFS")

@@ -7,6 +7,7 @@ import numpy as np
 
 from apps.scene import sound
 from gen import media
+from gen.loudness import loudness
 
 SHORT = 3.0  # seconds: EBU's short-term loudness
 FLASH, RATE = 25, 44100  # frames a second, Hz
@@ -35,9 +36,9 @@ def levels(film: Path, speech: Path, music: Path) -> Levels:
         part = slice(start, start + size)
         if active[part].mean() > 0.8:
             here = slice(round(start * sound.FRAME * rate), round((start + size) * sound.FRAME * rate))
-            worst = min(worst, sound.loudness(said[:, here]) - sound.loudness(bed[:, here]))
+            worst = min(worst, loudness(said[:, here]) - loudness(bed[:, here]))
     peak = np.abs(soxr.resample(whole.T, rate, 4 * rate)).max()
-    return Levels(sound.loudness(whole, rate), over, worst, float(20 * np.log10(peak + 1e-12)))
+    return Levels(loudness(whole, rate), over, worst, float(20 * np.log10(peak + 1e-12)))
 
 
 def clapper(folder: Path, at: float, seconds: float = 4.0) -> tuple[Path, Path]:

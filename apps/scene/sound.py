@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gen.loudness import BLOCK, SILENT, limit, loudness
+
 RATE = 44100
 TARGET = -16.0  # LUFS, what podcasts and films for the web are delivered at
-BLOCK, STEP = 0.4, 0.1  # seconds: BS.1770's gating block, and how far the next one is (75 % overlap)
-SILENT = -70.0  # LUFS: the absolute gate
-RELATIVE = -10.0  # LU below the loudness of what passed the absolute gate: the relative gate
 FRAME = 0.01  # seconds of the envelopes
 HEARD = 25.0  # dB below the loud parts of speech at which it still counts as speech
 PAUSE = 0.9  # seconds: shorter pauses do not let the music rise
@@ -27,51 +26,6 @@ class Mix(NamedTuple):
     speech: np.ndarray
     music: np.ndarray
     gain: np.ndarray
-
-
-# ---------------------------------------------------------------- loudness
-
-
-def weighted(samples: np.ndarray, rate: int) -> np.ndarray:
-    """K-weighting: BS.1770's two filters, a shelf for the head and a high-pass, designed for this rate."""
-    from scipy.signal import lfilter
-
-    for shelf, hertz, quality in ((3.999843853973347, 1681.974450955533, 0.7071752369554196),
-                                  (None, 38.13547087602444, 0.5003270373238773)):  # fmt: skip
-        turn = np.tan(np.pi * hertz / rate)
-        unit = 1 + turn / quality + turn**2
-        back = [1, 2 * (turn**2 - 1) / unit, (1 - turn / quality + turn**2) / unit]
-        forth = [1.0, -2.0, 1.0]
-        if shelf is not None:
-            high, middle = 10 ** (shelf / 20), 10 ** (shelf / 20 * 0.4996667741545416)
-            slope = middle * turn / quality
-            forth = [(high + slope + turn**2) / unit, 2 * (turn**2 - high) / unit, (high - slope + turn**2) / unit]
-        samples = lfilter(forth, back, samples, axis=-1)
-    return samples
-
-
-def momentary(samples: np.ndarray, rate: int) -> np.ndarray:
-    """(blocks,) LUFS of each 0.4 s, a block every 0.1 s; of samples (c, n)."""
-    power = np.square(weighted(samples.astype(float), rate)).sum(0)
-    size, step = round(BLOCK * rate), round(STEP * rate)
-    sums = np.concatenate(([0.0], np.cumsum(power)))
-    starts = np.arange(0, max(1, len(power) - size + 1), step)
-    means = (sums[np.minimum(starts + size, len(power))] - sums[starts]) / size
-    return -0.691 + 10 * np.log10(means + 1e-12)
-
-
-def gated(blocks: np.ndarray) -> float:
-    """Integrated loudness in LUFS of momentary ones: BS.1770's mean over the blocks that pass both gates."""
-    mean = lambda kept: 10 * np.log10(np.mean(10 ** (kept / 10)))
-    blocks = blocks[blocks > SILENT]
-    if not len(blocks):
-        return -np.inf
-    return float(mean(blocks[blocks > mean(blocks) + RELATIVE]))
-
-
-def loudness(samples: np.ndarray, rate: int = RATE) -> float:
-    """Integrated loudness in LUFS of samples (c, n)."""
-    return gated(momentary(np.atleast_2d(samples), rate))
 
 
 # ---------------------------------------------------------------- ducking
@@ -110,8 +64,6 @@ def ducked(active: np.ndarray, depth: float) -> np.ndarray:
 def mixed(speech: np.ndarray | None, music: np.ndarray | None, under: float, swell: float) -> Mix:
     """The speech (2, n) with the music (2, n) ``under`` dB below it, rising by ``swell`` dB where nobody speaks, as
     loud as TARGET and under the limiter's ceiling; either may be None."""
-    from music.synth import limit
-
     some = speech if speech is not None else music
     voice = np.zeros_like(some) if speech is None else speech * _gain(TARGET - loudness(speech))
     gain = np.zeros(-(-some.shape[1] // round(FRAME * RATE)))
@@ -125,7 +77,7 @@ def mixed(speech: np.ndarray | None, music: np.ndarray | None, under: float, swe
     for _ in range(3):  # the limiter takes a little of the loudness away
         by = _gain(TARGET - loudness(whole))
         voice, bed = voice * by, bed * by
-        whole = limit((voice + bed).T, RATE).T
+        whole = limit(voice + bed, RATE)
     return Mix(whole.astype(np.float32), voice.astype(np.float32), bed.astype(np.float32), gain)
 
 
