@@ -107,7 +107,7 @@ def recomputed(model: MusER, prior: Prior, few: int) -> tuple[float, float]:
 def piece(checkpoint: str | None) -> tuple[float, float, int]:
     """Wall and CPU seconds for one piece of 16 bars by a warm compact model, and its events."""
     torch.set_num_threads(2)
-    made = (MusicGenerator.load([checkpoint]) if checkpoint else
+    made = (MusicGenerator.from_pretrained(checkpoint) if checkpoint else
             MusicGenerator(*networks("compact", None), Vocabulary.default()))  # fmt: skip
     happy = EmotionCurve.parse("happy")
     made.compose([happy], 1, [0])

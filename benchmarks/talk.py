@@ -55,7 +55,7 @@ def main() -> None:
     for cores in options.cores:
         os.sched_setaffinity(0, allowed[:cores])
         torch.set_num_threads(cores)
-        generator = TalkGenerator.load((options.model,))
+        generator = TalkGenerator.from_pretrained(options.model)
         for size in (256, 512, 1024):
             ms, fps, ratio = measure(generator, options.portrait, options.audio, size)
             print(f"| {size} | {cores} | {ms:.1f} | {fps:.0f} | {ratio:.2f} |", flush=True)

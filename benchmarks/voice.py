@@ -16,7 +16,7 @@ from voice_conversion import features
 from voice_conversion.emoreg.edit import edit
 from voice_conversion.emoreg.score import Voice
 from voice_conversion.features import RATE
-from voice_conversion.pipeline import SPEAKER, VoiceGenerator
+from voice_conversion.pipeline import VoiceGenerator
 from voice_conversion.task import NEUTRAL
 
 SECONDS = 3.0
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--model", default="voice-compact")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    speaker, sound, curve = VoiceGenerator.load([options.model, SPEAKER]), buzz(), EmotionCurve.parse("angry")
+    speaker, sound, curve = VoiceGenerator.from_pretrained(options.model), buzz(), EmotionCurve.parse("angry")
     lines = [
         "| steps | whole path | through the network vocoder | decoder | decoder, batch of 8 |",
         "|---|---|---|---|---|",

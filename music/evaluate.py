@@ -272,7 +272,7 @@ class MusicEvaluator:
         from music.findings import report_of
         from music.pipeline import MusicGenerator
 
-        generator = MusicGenerator.load((self.settings.model,), self.settings.device)
+        generator = MusicGenerator.from_pretrained(self.settings.model, device=self.settings.device)
         self.report = report_of(measure(generator, Judge.load(), self.settings))
         return self.report
 

@@ -78,14 +78,16 @@ class MusicGenerator:
         return (task.model, "piano") if task.audio else (task.model,)
 
     @classmethod
-    def load(cls, names: Sequence[str], device: str = "cpu") -> MusicGenerator:
-        """The generator of the first checkpoint of ``names``, in float32: codes of bfloat16 latents would differ."""
+    def from_pretrained(cls, name: str | Path = "muser-compact", *others: str | Path,
+                        device: str = "cpu") -> MusicGenerator:  # fmt: skip
+        """The generator of a checkpoint, in float32: codes of bfloat16 latents would differ. ``others``, the piano
+        that plays, is loaded when it plays."""
         from music.muser.model import MusER
         from music.muser.prior import Prior
 
         parts = ((MusER, "autoencoder"), (Prior, "prior"))
-        models = (checkpoints.load(names[0], kind, part) for kind, part in parts)
-        folder = checkpoints.folder(names[0])
+        models = (checkpoints.load(name, kind, part) for kind, part in parts)
+        folder = checkpoints.folder(name)
         critic = Labeller.load(folder / "labeller.json") if (folder / "labeller.json").exists() else None
         exact = (model.float() for model in models)
         return cls(*exact, Vocabulary.load(folder / "vocabulary.json"), device, critic)

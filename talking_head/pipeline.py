@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,13 +68,15 @@ class TalkGenerator:
         return (model, "face-tracker", "face-basis", *([task.flame] if task.flame else []))
 
     @classmethod
-    def load(cls, names: Sequence[str], device: str = "cpu") -> TalkGenerator | VideoTalk:
-        """The generator of the class that the first checkpoint of ``names`` says it is."""
+    def from_pretrained(cls, name: str | Path = "emote-compact", *others: str | Path,
+                        device: str = "cpu") -> TalkGenerator | VideoTalk:  # fmt: skip
+        """The generator of the class that a checkpoint says it is; ``others`` as :meth:`checkpoints` says."""
         from talking_head.face.basis import FaceBasis
         from talking_head.face.tracker import FaceTracker
         from talking_head.models import class_of
 
-        found = class_of(names[0])
+        names = (name, *others)
+        found = class_of(name)
         if found.__name__ == "DiceVideo":
             from talking_head.video.talk import VideoTalk
 

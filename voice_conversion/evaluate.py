@@ -64,7 +64,7 @@ class Bench:
     def __init__(self, settings: Settings, out: Path):
         self.settings = settings
         self.corpus: Corpus = recordings.build(settings.data, out / "corpus")
-        self.generator: VoiceGenerator = registry.get("generator", "voice").load([settings.model, SPEAKER])
+        self.generator: VoiceGenerator = registry.get("generator", "voice").from_pretrained(settings.model)
         self.judge = checkpoints.load(settings.judge, Judge).float().eval()
         self.known = checkpoints.load(SPEAKER, SpeakerEncoder).float().eval()
         self.test = [c for c in self.corpus.clips if c.part == "test"]

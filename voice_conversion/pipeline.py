@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -82,7 +82,9 @@ class VoiceGenerator:
         return (task.model, SPEAKER, *published, *((EMBEDDING,) if task.reference else ()))
 
     @classmethod
-    def load(cls, names: Sequence[str], device: str = "cpu") -> VoiceGenerator:
+    def from_pretrained(cls, name: str | Path = "voice-compact", *others: str | Path,
+                        device: str = "cpu") -> VoiceGenerator:  # fmt: skip
+        """The generator of a checkpoint; of ``others``, the third and on are vocoders (:meth:`checkpoints`)."""
         from voice_conversion.average_voice import AverageVoice
         from voice_conversion.dial import Dial
         from voice_conversion.emoreg.score import Score
@@ -91,10 +93,10 @@ class VoiceGenerator:
         from voice_conversion.speaker import SpeakerEncoder
         from voice_conversion.vocoder import Vocoder
 
-        place = checkpoints.folder(names[0])
+        place = checkpoints.folder(name)
         parts = ((AverageVoice, "encoder"), (Score, "decoder"), (Vocoder, "vocoder"))
-        models = (checkpoints.load(names[0], kind, part) for kind, part in parts)
-        published = [checkpoints.load(name, HiFiGAN) for name in names[2:] if name != EMBEDDING]
+        models = (checkpoints.load(name, kind, part) for kind, part in parts)
+        published = [checkpoints.load(other, HiFiGAN) for other in others[1:] if other != EMBEDDING]
         return cls(*models, checkpoints.load(SPEAKER, SpeakerEncoder), Prosody.load(place / "prosody.json"),
                    Dial.load(place), *published, device=device)  # fmt: skip
 

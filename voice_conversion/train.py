@@ -107,7 +107,7 @@ def dial(corpus: Corpus, out: Path, minutes: float, settings: Settings) -> None:
     """What intensity means, heard in ``files`` neutral readings of validation speakers; minutes do not matter."""
     place = out / "checkpoint"
     (place / FILE).unlink(missing_ok=True)
-    speaks = VoiceGenerator.load([str(place), settings.speaker])
+    speaks = VoiceGenerator.from_pretrained(place)
     judge = checkpoints.load(settings.judge, Judge).float().eval()
     valid = [c for c in corpus.clips if c.part == "valid" and c.group != "aligned" and c.emotion == "neutral"]
     shares = heard(corpus, turns(valid, np.random.default_rng(settings.seed))[: settings.files], speaks, judge)

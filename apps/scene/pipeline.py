@@ -6,7 +6,7 @@ another piece of music draws no face again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import chain, repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -59,7 +59,7 @@ class SceneGenerator:
         return tuple(dict.fromkeys(names))
 
     @classmethod
-    def load(cls, names: Sequence[str], device: str = "cpu") -> SceneGenerator:
+    def from_pretrained(cls, *names: str | Path, device: str = "cpu") -> SceneGenerator:
         return cls()
 
     def render(self, task: SceneTask, folder: Path, manifest: dict, progress: Progress, make: Make) -> list[Path]:

@@ -3,9 +3,10 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from gen import registry
-from gen.generator import Bar
+from gen.generator import Bar, Evaluator
 from gen.settings import settings_for
 
 REPORT = "report.json"
@@ -17,7 +18,12 @@ def evaluate(kind: str, out: Path, given: Mapping[str, str]) -> list[Bar]:
     Raises InputError for settings that it does not have, before anything is measured.
     """
     evaluator = registry.get("evaluator", kind)
-    measuring = evaluator(settings_for(evaluator, f"evaluate {kind}", given), out)
+    return measured(evaluator, settings_for(evaluator, f"evaluate {kind}", given), out)
+
+
+def measured(evaluator: type[Evaluator], settings: Any, out: Path) -> list[Bar]:
+    """Run an evaluator, write its report with its summary on top into ``out``, and return the summary."""
+    measuring = evaluator(settings, out)
     report = measuring.run()
     report.bars = measuring.summary()
     report.write(out)

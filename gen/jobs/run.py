@@ -142,7 +142,7 @@ def _made(work: Work, task: Task, progress: Callable[[float, str], None]) -> lis
 @lru_cache(maxsize=4)
 def _generator(kind: str, checkpoints: tuple[str, ...], device: str):
     """The generators loaded last; items of one group come together, and a scene takes turns with its parts'."""
-    return registry.get("generator", kind).load(checkpoints, device)
+    return registry.get("generator", kind).from_pretrained(*checkpoints, device=device)
 
 
 class _Run:

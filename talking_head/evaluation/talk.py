@@ -181,7 +181,7 @@ class TalkEvaluator:
 
 def measure(report: Report, chosen: Settings) -> None:
     """All sections of the report."""
-    generator = TalkGenerator.load((chosen.model,))
+    generator = TalkGenerator.from_pretrained(chosen.model)
     clips = corpus.load(Path(chosen.features)) if chosen.features else corpus.build(Path(chosen.data))
     verdict, real = judge.trained(Path(chosen.data))
     found = rendered(generator, chosen, verdict)

@@ -18,7 +18,7 @@ from music.tokens import BAR, BEAT, EOS, NOTE, START, TYPE, encode, violation
 def made(tmp_path_factory):
     out = tmp_path_factory.mktemp("ours") / "muser"
     convert("muser", write(tmp_path_factory.mktemp("release")), out)
-    return MusicGenerator.load([str(out)])
+    return MusicGenerator.from_pretrained(out)
 
 
 def ending(model, bias, monkeypatch):

@@ -130,7 +130,7 @@ def test_a_killed_run_goes_on_from_its_step_and_ends_with_a_checkpoint(data, tmp
     assert done["autoencoder"]["elapsed"] == pytest.approx(0.08 * 60 * 0.2, rel=0.3)
     assert done["prior"]["step"] > 0 and {line["model"] for line in after} == {"autoencoder", "prior"}
     monkeypatch.setattr("gen.checkpoints.roots", lambda: [tmp_path])
-    made = MusicGenerator.load([str(tmp_path / "checkpoint")])
+    made = MusicGenerator.from_pretrained(tmp_path / "checkpoint")
     (piece,) = made.compose([EmotionCurve.parse("happy")], 1, [0])
     assert piece.valid()
     trained = done["autoencoder"]["model"]["decoder_in.weight"]

@@ -106,4 +106,4 @@ def test_an_upstream_emote_needs_flame(tmp_path):
     networks()[1].save_pretrained(tmp_path / "emote")
     write_class(tmp_path, "UpstreamSpeaker")
     with pytest.raises(CheckpointError, match="no speech encoder"):
-        TalkGenerator.load([str(tmp_path), "face-tracker", "face-basis"])
+        TalkGenerator.from_pretrained(tmp_path, "face-tracker", "face-basis")

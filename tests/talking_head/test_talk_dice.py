@@ -52,7 +52,7 @@ def video(tmp_path_factory):
 
 
 def rendered(asked: TalkTask, folder) -> list[np.ndarray]:
-    generator = TalkGenerator.load(TalkGenerator.checkpoints(asked))
+    generator = TalkGenerator.from_pretrained(*TalkGenerator.checkpoints(asked))
     paths = generator.render(asked, folder, {"x": 1}, lambda done, text: None)
     assert paths[0].name == "talk.mp4" and paths[0].with_name("talk.mp4.json").is_file()
     with av.open(str(paths[0])) as file:
@@ -93,7 +93,7 @@ def test_the_whole_photograph_gets_its_face_back(video, tmp_path):
 
 def test_without_converted_weights_it_says_what_to_do():
     with pytest.raises(CheckpointError, match="affekt checkpoints convert dice-talk --from"):
-        TalkGenerator.load(TalkGenerator.checkpoints(task(model="dice-video")))
+        TalkGenerator.from_pretrained(*TalkGenerator.checkpoints(task(model="dice-video")))
 
 
 @pytest.mark.parametrize(("field", "says"), [("emotion_scale: 3", "emotion_scale.*--model dice"), ("steps: 4", "steps"),
@@ -107,7 +107,7 @@ def test_what_a_model_does_not_have_is_said_by_plan(tmp_path, field, says):
 
 def test_a_checkpoint_says_of_which_class_it_is(tmp_path):
     with pytest.raises(CheckpointError, match=r"config\.json must say which model"):
-        TalkGenerator.load([str(tmp_path)])
+        TalkGenerator.from_pretrained(tmp_path)
     write_class(tmp_path, "DiceSpeaker")
     assert class_name(tmp_path) == "DiceSpeaker"
 
@@ -126,5 +126,5 @@ def test_the_emotion_can_come_from_a_text_or_a_clip(tmp_path):
 
 
 def test_memory_is_kept(video):
-    generator = TalkGenerator.load((str(video),))
+    generator = TalkGenerator.from_pretrained(video)
     assert isinstance(generator, VideoTalk) and generator.model.memory.offload

@@ -11,7 +11,7 @@ from gen.emotion.spec import EmotionCurve
 from voice_conversion import dial
 from voice_conversion import train as training
 from voice_conversion.features import RATE
-from voice_conversion.pipeline import SPEAKER, VoiceGenerator
+from voice_conversion.pipeline import VoiceGenerator
 from voice_conversion.train import Settings, train
 
 
@@ -28,7 +28,7 @@ def made(tmp_path_factory):
 
 @pytest.mark.slow
 def test_stages_make_a_checkpoint_that_speaks(made):
-    speaker = VoiceGenerator.load([str(made / "out" / "checkpoint"), SPEAKER])
+    speaker = VoiceGenerator.from_pretrained(made / "out" / "checkpoint")
     said = speaker.convert(voice(0.6), EmotionCurve.parse("angry"), steps=1)
     assert np.isfinite(said).all() and np.abs(said).max() > 0.01
     log = (made / "out" / "log.jsonl").read_text()
@@ -53,7 +53,7 @@ def test_own_recordings_adapt_it(made, tmp_path):
         media.write_audio(tmp_path / "mine" / f"{i}.wav", voice(1.8, 100 + 20 * i), RATE)
     start = str(made / "out" / "checkpoint")
     train(tmp_path / "mine", tmp_path / "out", 0.002, Settings(stage="finetune", start=start))
-    VoiceGenerator.load([str(tmp_path / "out" / "checkpoint"), SPEAKER])
+    VoiceGenerator.from_pretrained(tmp_path / "out" / "checkpoint")
     before, after = (p / "decoder" / "diffusion_pytorch_model.safetensors" for p in
                      (made / "out" / "checkpoint", tmp_path / "out" / "checkpoint"))  # fmt: skip
     assert before.read_bytes() != after.read_bytes()
