@@ -1,7 +1,9 @@
-"""What turns emotion curves into the vectors a network is conditioned on: the contract, and the built-in conditioners.
+"""What turns emotion tracks into the vectors a network is conditioned on: the contract, and the built-in conditioners.
 
 b batch, n frames, d width of the condition, e width of the embedding. Another conditioner is a subclass with ``embed``
-and the decorator ``register("conditioner", name)``; :func:`check_conditioner` says whether it keeps the contract.
+(or with its own ``prepare`` and ``forward``) and the decorator ``register("conditioner", name)``;
+:func:`check_conditioner` says whether it keeps the contract. A generator calls nothing but
+``model.emotion(**model.emotion.prepare(tracks))``.
 """
 
 from collections.abc import Sequence
@@ -19,7 +21,8 @@ from gen.emotion.embedding import priors as prior_files
 from gen.emotion.embedding.bank import EmotionBank
 from gen.emotion.embedding.direction import STRONGEST, DirectionSpace
 from gen.emotion.embedding.priors import Priors, scale_weights
-from gen.emotion.spec import CANONICAL, EmotionCurve
+from gen.emotion.spec import CANONICAL
+from gen.emotion.track import EmotionTrack
 from gen.nn import FourierFeatures
 from gen.registry import register
 
@@ -42,17 +45,16 @@ class EmotionConditioner(ModelMixin, ConfigMixin):
         super().__init__()
         self.null = nn.Parameter(0.5 * torch.randn(dim))
 
-    def prepare(self, curves: Sequence[EmotionCurve], frames: Sequence[float]) -> dict[str, Tensor]:
-        """Curves at the times ``frames`` (n,), in the curves' unit -> the inputs of ``forward``, on the CPU."""
-        samples = [curve.sample(frames) for curve in curves]
-        return {
-            "weights": torch.from_numpy(np.stack([s.weights for s in samples])),  # (b n 8)
-            "vad": torch.from_numpy(np.stack([s.vad for s in samples])),  # (b n 3)
-            "intensity": torch.from_numpy(np.stack([s.intensity for s in samples])),  # (b n)
-        }
+    def prepare(self, tracks: Sequence[EmotionTrack]) -> dict[str, Tensor]:
+        """Tracks of n frames each -> the inputs of ``forward``, float32 (b n ...) on the CPU: those of ``embed``."""
+        return {name: stacked([getattr(track, name) for track in tracks]) for name in EmotionTrack._fields}
 
-    def embed(self, weights: Tensor, vad: Tensor, intensity: Tensor) -> tuple[Tensor, Tensor | float]:
-        """The prepared inputs -> tokens (b n d), and a loss or 0."""
+    def embed(
+        self, weights: Tensor, vad: Tensor, intensity: Tensor, embedding: Tensor, known: Tensor
+    ) -> tuple[Tensor, Tensor | float]:
+        """What ``prepare`` gave, by name -> tokens (b n d), and a loss or 0. Shapes: (b n 8), (b n 3), (b n), (b n e)
+        and (b n), as in :class:`gen.emotion.track.EmotionTrack`.
+        """
         raise NotImplementedError
 
     def forward(self, drop: Tensor | None = None, mask: Tensor | None = None, **prepared: Tensor) -> Condition:
@@ -65,6 +67,35 @@ class EmotionConditioner(ModelMixin, ConfigMixin):
         tokens = tokens * mask[..., None]
         pooled = tokens.sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
         return Condition(tokens, mask, pooled, torch.as_tensor(loss, device=tokens.device))
+
+
+def stacked(rows: Sequence[np.ndarray]) -> Tensor:
+    """Arrays (n ...) of one shape -> float32 (b n ...)."""
+    return torch.from_numpy(np.stack(rows).astype(np.float32, copy=False))
+
+
+class NumbersConditioner(EmotionConditioner):
+    """Base of those that read an emotion's numbers. With ``residual``, the width of the embedding, what clips and own
+    emotions have beyond the prior of their numbers is added by a learned linear map; words and points have nothing.
+    """
+
+    def __init__(self, dim: int, residual: int = 0):
+        super().__init__(dim)
+        self.residual = nn.Linear(residual, dim, bias=False) if residual else None
+        if residual:
+            nn.init.zeros_(self.residual.weight)
+
+    def prepare(self, tracks: Sequence[EmotionTrack]) -> dict[str, Tensor]:
+        told = {name: stacked([getattr(track, name) for track in tracks]) for name in ("weights", "vad", "intensity")}
+        return told | ({"beyond": stacked([track.beyond() for track in tracks])} if self.residual else {})
+
+    def embed(self, weights, vad, intensity, beyond=None):
+        tokens = self.read(weights, vad, intensity)
+        return (tokens if beyond is None else tokens + self.residual(beyond)), 0.0
+
+    def read(self, weights: Tensor, vad: Tensor, intensity: Tensor) -> Tensor:
+        """(b n 8), (b n 3), (b n) -> (b n d)."""
+        raise NotImplementedError
 
 
 def head(width: int, dim: int) -> nn.Sequential:
@@ -81,25 +112,25 @@ class NoConditioner(EmotionConditioner):
         super().__init__(dim)
         self.constant = nn.Parameter(0.5 * torch.randn(dim))
 
-    def embed(self, weights, vad, intensity):
+    def embed(self, weights, **track):
         return self.constant.expand(*weights.shape[:2], -1), 0.0
 
 
 @register("conditioner", "label")
-class LabelConditioner(EmotionConditioner):
+class LabelConditioner(NumbersConditioner):
     """One vector per canonical emotion, mixed by the weights (EMOTE, SIGGRAPH Asia 2023, sec. 4)."""
 
     @register_to_config
-    def __init__(self, dim: int):
-        super().__init__(dim)
+    def __init__(self, dim: int, residual: int = 0):
+        super().__init__(dim, residual)
         self.table = nn.Parameter(0.5 * torch.randn(len(CANONICAL), dim))
 
-    def embed(self, weights, vad, intensity):
-        return scale_weights(weights, intensity) @ self.table, 0.0
+    def read(self, weights, vad, intensity):
+        return scale_weights(weights, intensity) @ self.table
 
 
 @register("conditioner", "vad")
-class VADConditioner(EmotionConditioner):
+class VADConditioner(NumbersConditioner):
     """The scaled point in valence-arousal-dominance, with its Fourier features.
 
     One octave, whose sine rises all over [-1, 1]: trained on the four quadrants alone, two octaves already turn back
@@ -107,25 +138,35 @@ class VADConditioner(EmotionConditioner):
     """
 
     @register_to_config
-    def __init__(self, dim: int, octaves: int = 1):
-        super().__init__(dim)
+    def __init__(self, dim: int, octaves: int = 1, residual: int = 0):
+        super().__init__(dim, residual)
         self.features = FourierFeatures(3, dim, octaves)
         self.head = head(dim, dim)
 
-    def embed(self, weights, vad, intensity):
-        return self.head(self.features((vad * intensity[..., None]).clamp(-1, 1))), 0.0
+    def read(self, weights, vad, intensity):
+        return self.head(self.features((vad * intensity[..., None]).clamp(-1, 1)))
 
 
 class PriorConditioner(EmotionConditioner):
-    """Base of those that read the embedding's priors: a file's, or seeded ones made from valence-arousal-dominance.
-
-    The file is read once: its numbers go into the checkpoint, its path does not.
+    """Base of those that read the embedding. They keep the priors that they were trained with: a file's, or seeded ones
+    made from valence-arousal-dominance. The file is read once: its numbers go into the checkpoint, its path does not.
+    What clips and own emotions have beyond today's priors is carried over to them (:func:`priors.bridge`).
     """
 
     def __init__(self, dim: int, width: int, priors: str | None):
         super().__init__(dim)
         self.prior = Priors(*prior_files.read(priors)) if priors else Priors.seeded(width)
         self.register_to_config(priors=None, width=self.prior.mean.shape[1])
+
+    def prepare(self, tracks: Sequence[EmotionTrack]) -> dict[str, Tensor]:
+        told = {name: stacked([getattr(track, name) for track in tracks]) for name in ("weights", "vad", "intensity")}
+        return told | {"beyond": self.carried(stacked([track.beyond() for track in tracks]))}
+
+    def carried(self, beyond: Tensor) -> Tensor:
+        """(b n e) of the shared embedding -> (b n w) of the conditioner's own."""
+        if not beyond.any():
+            return torch.zeros(1).expand(*beyond.shape[:-1], self.config.width)
+        return beyond @ prior_files.bridge(self.prior)
 
 
 @register("conditioner", "gaussian")
@@ -137,8 +178,8 @@ class GaussianConditioner(PriorConditioner):
         super().__init__(dim, width, priors)
         self.head = head(self.config.width, dim)
 
-    def embed(self, weights, vad, intensity):
-        mean = self.prior(weights, vad, intensity)
+    def embed(self, weights, vad, intensity, beyond):
+        mean = self.prior(weights, vad, intensity) + beyond
         if self.training:
             mean = mean + self.config.noise * self.prior.sd(weights, intensity) * torch.randn_like(mean)
         return self.head(mean), 0.0
@@ -163,13 +204,13 @@ class BankConditioner(PriorConditioner):
         self.bank = EmotionBank(entries, dim, heads, mode)
         self.out = nn.Linear(dim, dim)
 
-    def embed(self, weights, vad, intensity):
-        banked = self.bank(self.query(self.prior(weights, vad, intensity)))
+    def embed(self, weights, vad, intensity, beyond):
+        banked = self.bank(self.query(self.prior(weights, vad, intensity) + beyond))
         return self.out(banked.tokens), banked.loss
 
 
 @register("conditioner", "direction")
-class DirectionConditioner(EmotionConditioner):
+class DirectionConditioner(PriorConditioner):
     """Neutral moved along filtered, calibrated emotion directions (EmoReg, AAAI 2025, sec. 3.3).
 
     ``priors`` is a file of Gaussians or a folder that ``DirectionSpace.save`` wrote; like theirs, its numbers go into
@@ -178,7 +219,7 @@ class DirectionConditioner(EmotionConditioner):
 
     @register_to_config
     def __init__(self, dim: int, width: int = 256, priors: str | None = None, scale: str = "unit"):
-        super().__init__(dim)
+        EmotionConditioner.__init__(self, dim)
         if priors and Path(priors).is_dir():
             space = DirectionSpace.load(priors)
         else:
@@ -193,10 +234,10 @@ class DirectionConditioner(EmotionConditioner):
         self.register_buffer("knots", torch.stack([space.regions[label].knots for label in CANONICAL]))  # (8 k)
         self.head = head(self.config.width, dim)
 
-    def embed(self, weights, vad, intensity):
+    def embed(self, weights, vad, intensity, beyond):
         at = intensity.clamp(0, STRONGEST) * (self.knots.shape[1] - 1) / STRONGEST
         low = at.floor().long().clamp(max=self.knots.shape[1] - 2)
         amount = torch.lerp(self.knots.T[low], self.knots.T[low + 1], (at - low)[..., None])  # (b n 8)
-        beyond = (vad - weights @ self.prior.points) @ self.beyond
-        e = self.prior.mean[0] + (weights * amount) @ self.directions + intensity[..., None] * beyond
+        point = (vad - weights @ self.prior.points) @ self.beyond
+        e = self.prior.mean[0] + (weights * amount) @ self.directions + intensity[..., None] * point + beyond
         return self.head(e), 0.0

@@ -11,12 +11,11 @@ import csv
 import difflib
 import functools
 import re
+from collections.abc import Mapping
 from importlib import resources
 from typing import NamedTuple
 
 import numpy as np
-
-from gen.emotion import own
 
 CANONICAL = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
 QUADRANTS = ("Q1", "Q2", "Q3", "Q4")
@@ -46,6 +45,9 @@ class Term(NamedTuple):
     sd: np.ndarray  # (3,)
     weights: np.ndarray  # (8,) sums to 1
     quadrants: np.ndarray  # (4,) sums to 1
+
+
+_added: dict[str, Term] = {}
 
 
 def _rows(name: str) -> list[dict[str, str]]:
@@ -119,7 +121,7 @@ def expected_dominance(valence: float, arousal: float) -> float:
 @functools.cache
 def terms() -> dict[str, Term]:
     """Every term by name: the canonical eight first, the quadrants, the measured words, the aliases that are mixes, and
-    what the user has added."""
+    what :func:`add` has added."""
     mean, _ = canonical()
     table = {}
     for index, name in enumerate(CANONICAL):
@@ -136,9 +138,14 @@ def terms() -> dict[str, Term]:
         shares = np.array([float(part[1]) if len(part) == 2 else 1.0 for part in parts])
         meaning = blend([table[part[0]] for part in parts], shares / shares.sum())
         table[row["word"]] = _draw(table[row["word"]], meaning) if row["how"] == "kin" else meaning
-    for name, facts in own.read().items():
-        table[name] = Term(*(np.array(facts[part]) for part in ("vad", "sd", "weights", "quadrants")))
-    return table
+    return table | _added
+
+
+def add(terms_of_ones_own: Mapping[str, Term]) -> None:
+    """Know these terms beside the built-in ones, in place of those added before (:func:`gen.emotion.own.load`)."""
+    _added.clear()
+    _added.update(terms_of_ones_own)
+    terms.cache_clear()
 
 
 def _draw(word: Term, state: Term) -> Term:

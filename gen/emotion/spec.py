@@ -1,4 +1,4 @@
-"""What should be felt: an emotion, and an emotion that changes over time. Pure data, no torch.
+"""What should be felt: an emotion, and an emotion that changes over time. Pure data: no torch, no file is opened.
 
 Both are frozen, hashable and JSON-able, and parse from the same text or mapping in YAML, on the command line and in
 Python (:mod:`gen.emotion.grammar` gives the grammar). Shapes: t times, 8 emotions, 3 for VAD.
@@ -17,11 +17,10 @@ from gen.emotion import grammar, lexicon
 from gen.emotion.lexicon import CANONICAL, QUADRANTS
 from gen.errors import InputError
 
-__all__ = ["CANONICAL", "QUADRANTS", "Emotion", "EmotionCurve", "Keyframe", "Samples"]
+__all__ = ["CANONICAL", "QUADRANTS", "Embedding", "Emotion", "EmotionCurve", "Keyframe", "Samples"]
 
 ROUND = 6  # decimals of a weight
 EMBEDDING = "emotion-embedding"  # the checkpoint that reads emotions off files
-SECONDS_A_BAR = 2.0  # four beats at 120 a minute
 
 
 def _mix(pairs: tuple[tuple[str, float], ...]) -> tuple[tuple[str, float], ...]:
@@ -146,12 +145,23 @@ class Emotion(Value):
         return body if self.intensity == 1.0 else f"{body} @ {_short(self.intensity)}"
 
 
+class Embedding(BaseModel):
+    """Where clips place an emotion in the shared embedding, at intensity 1 (:mod:`gen.emotion.resolve` fills it in)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    mean: tuple[float, ...] = Field(repr=False)
+    variance: tuple[float, ...] = Field(repr=False)
+    known: float = Field(1.0, ge=0.0, le=1.0)  # how much of it comes from clips; the rest from the words' priors
+
+
 class Keyframe(Value):
     """An emotion at a time; ``ease`` is how the curve goes from here to the next keyframe."""
 
     at: float = Field(ge=0.0)
     emotion: Emotion
     ease: Literal["hold", "linear", "smooth"] = "linear"
+    embedding: Embedding | None = None
 
 
 class Samples(NamedTuple):
@@ -165,9 +175,9 @@ class Samples(NamedTuple):
 class EmotionCurve(Value):
     """Keyframes over seconds or bars; before the first and after the last the curve is constant.
 
-    Or the emotion of a file, ``{from: message.wav}``: read when it is first needed, as one emotion, or with
-    ``follow: true`` as it goes along in the file (in bars: a bar for each two seconds). A voice may be heard against
-    other recordings of its speaker, ``{from: message.wav, reference: [monday.wav, tuesday.wav]}``.
+    Or the emotion of a file, ``{from: message.wav}``: read by :func:`gen.emotion.resolve.resolve`, as one emotion, or
+    with ``follow: true`` as it goes along in the file (in bars: a bar for each two seconds). A voice may be heard
+    against other recordings of its speaker, ``{from: message.wav, reference: [monday.wav, tuesday.wav]}``.
     """
 
     keyframes: tuple[Keyframe, ...] = ()
@@ -205,40 +215,31 @@ class EmotionCurve(Value):
         """The curve that is ``emotion`` at all times."""
         return cls(keyframes=(Keyframe(at=0.0, emotion=emotion),))
 
-    def heard(self) -> "EmotionCurve":
-        """The curve with what its file says, if it is one of a file. Raises :class:`InputError`."""
-        if self.source is None:
-            return self
-        from gen.emotion.embedding.perceive import perceive
-
-        found = perceive(self.source, self.reference)
-        if not self.follow:
-            return EmotionCurve(keyframes=(Keyframe(at=0.0, emotion=found.emotion),), unit=self.unit)
-        pace = SECONDS_A_BAR if self.unit == "bars" else 1.0
-        keys = tuple(key.model_copy(update={"at": key.at / pace}) for key in found.curve().keyframes)
-        return EmotionCurve(keyframes=keys, unit=self.unit)
-
     def sample(self, times: Sequence[float]) -> Samples:
-        """The curve at ``times`` (t,), in its own unit; weights, point and intensity each go from key to key."""
-        keys, times = self.heard().keyframes, np.asarray(times, float)
-        starts = np.array([key.at for key in keys])
-        here = np.clip(np.searchsorted(starts, times, side="right") - 1, 0, len(keys) - 1)
-        after = np.minimum(here + 1, len(keys) - 1)
+        """The curve at ``times`` (t,), in its own unit; weights, point and intensity each go from key to key.
+
+        Raises ``ValueError`` for the curve of a file, which says nothing before it is resolved.
+        """
+        emotions = [key.emotion for key in self.keyframes]
+        if self.source is not None:
+            raise ValueError(f"The curve of {self.source} must be resolved first: gen.emotion.resolve.resolve(curve).")
+        return Samples(
+            self.interpolate(np.stack([emotion.weights() for emotion in emotions]), times),
+            self.interpolate(np.stack([emotion.point() for emotion in emotions]), times),
+            self.interpolate(np.array([emotion.intensity for emotion in emotions]), times),
+        )
+
+    def interpolate(self, values: np.ndarray, times: Sequence[float]) -> np.ndarray:
+        """A value for each keyframe (k, ...) -> float32 (t, ...), eased from key to key and constant outside."""
+        starts, times = np.array([key.at for key in self.keyframes]), np.asarray(times, float)
+        here = np.clip(np.searchsorted(starts, times, side="right") - 1, 0, len(starts) - 1)
+        after = np.minimum(here + 1, len(starts) - 1)
         span = np.where(after > here, starts[after] - starts[here], 1.0)
         fraction = np.clip((times - starts[here]) / span, 0.0, 1.0)
         eased = np.stack([np.zeros_like(fraction), fraction, fraction**2 * (3 - 2 * fraction)])
-        step = eased[[("hold", "linear", "smooth").index(keys[i].ease) for i in here], np.arange(len(times))]
-
-        def between(values: np.ndarray) -> np.ndarray:
-            move = step.reshape(-1, *[1] * (values.ndim - 1))
-            return (values[here] * (1 - move) + values[after] * move).astype(np.float32)
-
-        emotions = [key.emotion for key in keys]
-        return Samples(
-            between(np.stack([emotion.weights() for emotion in emotions])),
-            between(np.stack([emotion.point() for emotion in emotions])),
-            between(np.array([emotion.intensity for emotion in emotions])),
-        )
+        step = eased[[("hold", "linear", "smooth").index(self.keyframes[i].ease) for i in here], np.arange(len(times))]
+        move = step.reshape(-1, *[1] * (values.ndim - 1))
+        return (values[here] * (1 - move) + values[after] * move).astype(np.float32)
 
     def __str__(self) -> str:
         if self.source is not None:

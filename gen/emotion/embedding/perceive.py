@@ -20,7 +20,7 @@ import numpy as np
 from gen import registry
 from gen.emotion import lexicon
 from gen.emotion.embedding import features
-from gen.emotion.spec import EMBEDDING, Emotion, EmotionCurve, Keyframe
+from gen.emotion.spec import EMBEDDING, Embedding, Emotion, EmotionCurve, Keyframe
 from gen.errors import InputError
 
 MUSIC = {".mid", ".midi"}
@@ -32,9 +32,17 @@ HOP = {"voice": 2.0, "face": 2.0, "music": 10.0}
 LEAST = {"voice": 0.3, "face": 0.2, "music": 1.0}  # seconds with something in them
 VOICED = 0.05  # share of rows with a pitch that makes a voice
 SHOWN = 0.05  # smallest share of a mix
+FAINT = 0.25  # intensity below which a clip's place is not carried out to intensity 1 in full
 
 
 Window = tuple[float, np.ndarray]  # its middle in seconds, and its rows
+
+
+class Place(NamedTuple):
+    """Where something lies in the embedding, as strongly as it is."""
+
+    mean: np.ndarray  # (e,)
+    var: np.ndarray  # (e,)
 
 
 class Moment(NamedTuple):
@@ -44,6 +52,12 @@ class Moment(NamedTuple):
     emotion: Emotion
     vad: tuple[float, float, float]
     confidence: float | None
+    place: Place | None = None
+
+    @property
+    def embedding(self) -> Embedding | None:
+        """Where it lies at intensity 1; a text has no place."""
+        return _unit(self)
 
 
 class Perception(NamedTuple):
@@ -54,10 +68,17 @@ class Perception(NamedTuple):
     vad: tuple[float, float, float]  # at the intensity perceived
     confidence: float | None  # of the largest share of the mix
     moments: tuple[Moment, ...]
+    place: Place | None = None
+
+    @property
+    def embedding(self) -> Embedding | None:
+        """Where it lies at intensity 1; a text has no place."""
+        return _unit(self)
 
     def curve(self) -> EmotionCurve:
         """The emotion over time, in seconds."""
-        return EmotionCurve(keyframes=tuple(Keyframe(at=m.at, emotion=m.emotion, ease="smooth") for m in self.moments))
+        keys = (Keyframe(at=m.at, emotion=m.emotion, ease="smooth", embedding=m.embedding) for m in self.moments)
+        return EmotionCurve(keyframes=tuple(keys))
 
     def facts(self, curve: bool = False) -> dict:
         """JSON-able; with the moments if ``curve``."""
@@ -65,6 +86,14 @@ class Perception(NamedTuple):
         if curve:
             found["curve"] = [{"at": round(m.at, 2), **_facts(m)} for m in self.moments]
         return found
+
+
+def _unit(found: Perception | Moment) -> Embedding | None:
+    if found.place is None:
+        return None
+    neutral, by = _model()[1].numpy(), max(found.emotion.intensity, FAINT)
+    mean = neutral + (found.place.mean - neutral) / by
+    return Embedding(mean=mean.tolist(), variance=(found.place.var / by**2).tolist())
 
 
 def _facts(found: Perception | Moment) -> dict:
@@ -87,12 +116,6 @@ def perceive(path: str | Path, reference: Sequence[str | Path] = ()) -> Percepti
         return _text(path)
     kind, windows = _windows(path)
     return listen(kind, windows, _reference(kind, path, reference))
-
-
-def embed(path: str | Path):
-    """The mean (e,) of a voice, a face's motion or a piece of music in the embedding, over its windows."""
-    kind, windows = _windows(Path(path))
-    return _means(kind, windows).mean(0)
 
 
 def _reference(kind: str, path: Path, others: Sequence[str | Path]) -> tuple[np.ndarray, int] | None:
@@ -137,20 +160,22 @@ def listen(kind: str, windows: list[Window], reference: tuple[np.ndarray, int] |
     import torch
 
     model, neutral, axes = _model()
-    mu = _means(kind, windows, reference)
+    mu, var = _means(kind, windows, reference)
     with torch.inference_mode():
         reading = model.read(mu)
         terms, quadrants = (p.numpy() for p in model.probabilities(reading, reference is not None))
     along = ((mu - neutral) @ axes).numpy()  # (w, 10)
     shares, vad = (quadrants if kind == "music" else terms), reading.vad.numpy()
     moments = tuple(
-        Moment(round(at, 3), *_judge(kind, shares[i], vad[i], along[i])) for i, (at, _) in enumerate(windows)
+        Moment(round(at, 3), *_judge(kind, shares[i], vad[i], along[i]), Place(mu[i].numpy(), var[i].numpy()))
+        for i, (at, _) in enumerate(windows)
     )
-    return Perception(kind, *_judge(kind, shares.mean(0), vad.mean(0), along.mean(0)), moments)
+    whole = Place(mu.mean(0).numpy(), (var.mean(0) + mu.var(0, correction=0)).numpy())
+    return Perception(kind, *_judge(kind, shares.mean(0), vad.mean(0), along.mean(0)), moments, whole)
 
 
 def _means(kind: str, windows: list[Window], reference: tuple[np.ndarray, int] | None = None):
-    """(w, e) means of windows in the embedding."""
+    """(w, e) means and variances of windows in the embedding."""
     import torch
 
     from gen.emotion.embedding.network import Reference, collate
@@ -164,8 +189,8 @@ def _means(kind: str, windows: list[Window], reference: tuple[np.ndarray, int] |
             if reference is not None:
                 middle, count = map(torch.as_tensor, reference)
                 own = Reference(middle.expand(len(part), -1), count.expand(len(part)))
-            found.append(model(own, **{kind: collate(part)}).mu)
-    return torch.cat(found)
+            found.append(model(own, **{kind: collate(part)}))
+    return torch.cat([one.mu for one in found]), torch.cat([one.log_var for one in found]).exp()
 
 
 def _judge(kind: str, shares: np.ndarray, vad: np.ndarray, along: np.ndarray) -> tuple:

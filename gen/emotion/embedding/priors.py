@@ -1,5 +1,6 @@
 """One Gaussian per canonical emotion in the embedding space, and the embedding of any mix or point under them."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from gen.checkpoints import digest, folder
 from gen.emotion import lexicon
+from gen.emotion.spec import EMBEDDING
 from gen.errors import CheckpointError
 
 NEUTRAL = lexicon.CANONICAL.index("neutral")
@@ -23,6 +25,26 @@ def smooth_map(vad: np.ndarray, width: int, seed: int = 0) -> np.ndarray:
     scale = np.resize(SCALES, width)
     rates, phase = rng.standard_normal((3, width)) / scale, rng.uniform(0, 2 * np.pi, width)
     return np.sqrt(2) * np.cos(vad @ rates + phase)
+
+
+@functools.cache
+def shared() -> "Priors":
+    """Those of the emotion-embedding checkpoint: where words, mixes and points lie in the space that all arts share."""
+    return Priors(*read(EMBEDDING)).requires_grad_(False)
+
+
+def bridge(own: "Priors") -> Tensor:
+    """(e, e') that carries differences in the shared embedding into the space of a checkpoint's own priors (e').
+
+    A checkpoint keeps the priors it was trained with. Where they are today's that is the identity; where they are
+    those of an earlier embedding, the ridge regression of one space's emotions on the other's, seen from neutral.
+    """
+    here, there = (p.mean.float() - p.mean[NEUTRAL].float() for p in (shared(), own.to("cpu")))
+    if here.shape == there.shape and torch.allclose(here, there, atol=1e-2 * float(here.std())):
+        return torch.eye(here.shape[1])
+    gram = here @ here.T
+    gram = gram + 1e-2 * gram.diagonal().mean() * torch.eye(len(gram))
+    return here.T @ torch.linalg.solve(gram, there)
 
 
 def read(path: str | Path) -> tuple[Tensor, Tensor]:

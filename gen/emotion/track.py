@@ -1,0 +1,105 @@
+"""What a curve asks for at some times, in numbers and as a path through the shared embedding: what networks are told.
+
+t times, e = 256 width of the embedding. Where words, mixes or points say what is felt, the embedding is that of the
+priors (:class:`gen.emotion.embedding.priors.Priors`): analytic, and continuous in mix and intensity. Where clips or
+one's own emotions say it, the path goes through where they lie.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from gen.emotion import lexicon
+from gen.emotion.spec import Embedding, Emotion, EmotionCurve
+
+
+class EmotionTrack(NamedTuple):
+    """float32 arrays; ``vad`` is the point at intensity 1, ``embedding`` where the emotion lies at its intensity."""
+
+    weights: np.ndarray  # (t, 8) over CANONICAL
+    vad: np.ndarray  # (t, 3)
+    intensity: np.ndarray  # (t,)
+    embedding: np.ndarray  # (t, e)
+    known: np.ndarray  # (t,) share of the embedding that comes from clips or one's own emotions
+
+    def part(self, rows: slice | np.ndarray) -> "EmotionTrack":
+        """The track at some of its times."""
+        return EmotionTrack(*(values[rows] for values in self))
+
+    def at_intensity(self, intensity: np.ndarray) -> "EmotionTrack":
+        """The track at other intensities (t,): the embedding moves along its line from neutral."""
+        from gen.emotion.embedding.priors import shared
+
+        neutral = shared().mean[0].numpy()
+        ratio = np.divide(intensity, self.intensity, out=np.zeros(len(intensity)), where=self.intensity > 0)
+        embedding = (neutral + ratio[:, None] * (self.embedding - neutral)).astype(np.float32)
+        return self._replace(intensity=np.asarray(intensity, np.float32), embedding=embedding)
+
+    def restated(self, vad: np.ndarray) -> "EmotionTrack":
+        """The track with its numbers replaced by those of points (t, 3) at intensity 1; what its embedding has beyond
+        the prior of its numbers stays."""
+        found = plain(lexicon.posterior(vad), np.ones(len(vad)), vad)
+        return found._replace(embedding=found.embedding + self.beyond(), known=self.known)
+
+    def opposite(self) -> "EmotionTrack":
+        """The mirror image through neutral, at intensity 1: what guidance leads away from. Neutral's is neutral."""
+        mirrored = self.restated(-np.clip(self.vad * self.intensity[:, None], -1, 1))
+        return mirrored._replace(embedding=mirrored.embedding - 2 * self.beyond())
+
+    def beyond(self) -> np.ndarray:
+        """(t, e) what the embedding has beyond the prior of its numbers; exactly 0 where nothing is known."""
+        here = self.known > 0
+        if not here.any():
+            return np.broadcast_to(np.zeros(1, np.float32), self.embedding.shape)
+        gap = self.embedding - _prior(self.weights, self.vad, self.intensity)
+        return np.where(here[:, None], gap, np.float32(0))
+
+
+def track(curve: EmotionCurve, times: Sequence[float]) -> EmotionTrack:
+    """A resolved curve (:func:`gen.emotion.resolve.resolve`) at ``times`` (t,) in its own unit.
+
+    Raises ``ValueError`` for the curve of a file that is not resolved.
+    """
+    steady = len(curve.keyframes) == 1
+    numbers = curve.sample(times[:1] if steady else times)
+    known = np.zeros(len(numbers.intensity), np.float32)
+    found = EmotionTrack(*numbers, _prior(*numbers), known)
+    if any(key.embedding for key in curve.keyframes):
+        beyond = [_beyond(key.emotion, key.embedding) for key in curve.keyframes]
+        share = np.array([key.embedding.known if key.embedding else 0.0 for key in curve.keyframes])
+        here = times[:1] if steady else times
+        moved = found.embedding + found.intensity[:, None] * curve.interpolate(np.stack(beyond), here)
+        found = found._replace(embedding=moved, known=curve.interpolate(share, here))
+    if steady:
+        return EmotionTrack(*(np.broadcast_to(x[:1], (len(times), *x.shape[1:])) for x in found))
+    return found
+
+
+def plain(weights: np.ndarray, intensity: np.ndarray, vad: np.ndarray | None = None) -> EmotionTrack:
+    """A track of numbers alone: weights (t, 8), intensity (t,), and the points (t, 3) if not those of the weights."""
+    weights, intensity = np.asarray(weights, np.float32), np.asarray(intensity, np.float32)
+    vad = (weights @ lexicon.canonical()[0] if vad is None else np.asarray(vad)).astype(np.float32)
+    return EmotionTrack(weights, vad, intensity, _prior(weights, vad, intensity), np.zeros_like(intensity))
+
+
+def _beyond(emotion: Emotion, embedding: Embedding | None) -> np.ndarray:
+    """(e,) what a keyframe's embedding has beyond its emotion's prior, at intensity 1."""
+    prior = unit_prior(emotion)
+    return np.zeros_like(prior) if embedding is None else np.asarray(embedding.mean, np.float32) - prior
+
+
+def unit_prior(emotion: Emotion) -> np.ndarray:
+    """(e,) where the priors place an emotion at intensity 1."""
+    return _prior(*(np.float32(x)[None] for x in (emotion.weights(), emotion.point(), 1.0)))[0]
+
+
+def _prior(weights: np.ndarray, vad: np.ndarray, intensity: np.ndarray) -> np.ndarray:
+    import torch
+
+    from gen.emotion.embedding.priors import shared
+
+    if not len(weights):
+        return np.zeros((0, shared().mean.shape[1]), np.float32)
+    told = (torch.from_numpy(np.array(x, np.float32)) for x in (weights, vad, intensity))
+    return shared()(*told).numpy()
