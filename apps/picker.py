@@ -15,6 +15,7 @@ import numpy as np
 
 from apps.form import LONGEST, short, spelled
 from gen import registry
+from gen.emotion.resolve import resolve
 from gen.emotion.spec import CANONICAL, Emotion, EmotionCurve, Keyframe
 from gen.errors import InputError
 
@@ -265,7 +266,7 @@ class _Wire:
         curve, selected, span = self.at(plane)
         if not file:
             return self.shown(curve, selected, span)
-        found = EmotionCurve(source=Path(file), follow=follow, unit=self.unit).heard()
+        found = resolve(EmotionCurve(source=Path(file), follow=follow, unit=self.unit))
         if follow:
             return self.shown(found.model_copy(update={"keyframes": thinned(found.keyframes)}), 0, span)
         return self.shown(changed(curve, selected, found.keyframes[0].emotion), selected, span)

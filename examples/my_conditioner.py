@@ -19,8 +19,8 @@ class SphereConditioner(EmotionConditioner):
         self.still = nn.Parameter(torch.zeros(dim))
         self.style = nn.Sequential(nn.Linear(3, hidden), nn.SiLU(), nn.Linear(hidden, dim))
 
-    def embed(self, weights, vad, intensity):
-        """weights (b n 8), vad (b n 3), intensity (b n) -> tokens (b n d), and a loss or 0."""
+    def embed(self, weights, vad, intensity, embedding, known):
+        """(b n 8), (b n 3), (b n), (b n 256), (b n) of the track -> tokens (b n d), and a loss or 0."""
         radius = vad.norm(dim=-1, keepdim=True)
         style = self.style(vad / (radius + 0.1))
         return self.still + intensity[..., None] * radius * style, 0.0

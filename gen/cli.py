@@ -18,6 +18,7 @@ from typing import get_origin
 import gen
 from gen import registry
 from gen.emotion import commands as emotion_commands
+from gen.emotion import own
 from gen.errors import AffektError, InputError, RenderError
 from gen.marks import commands as mark_commands
 from gen.notes import collect, note
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = [TEXT + argument if re.match(r"-[^-]", argument) and argument != "-h" else argument for argument in given]
     try:
         with collect(_say):
+            own.load()
             options = build_parser(given).parse_args(given)
             options.command(options)
             sys.stdout.flush()

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from gen import checkpoints, media
-from gen.emotion.spec import Emotion, EmotionCurve
+from gen.emotion.resolve import resolve
+from gen.emotion.spec import Emotion, EmotionCurve, Samples
+from gen.emotion.track import EmotionTrack, track
 from music.corpus import from_bar, home, transpose
-from music.labels import Labeller, anchored, curve_of, features
+from music.labels import Labeller, anchored, features
 from music.task import CANDIDATES, GUIDANCE, TEMPERATURE
 from music.tokens import BAR, BEAT, METRICAL, Grid, Vocabulary, decode, encode, violation
 
@@ -127,7 +129,7 @@ class MusicGenerator:
         checkpoints without a labeller, or whose codes do not spell rows, draw one.
         """
         chosen = candidates if self.critic is not None and self.autoencoder.literal else 1
-        pieces, size = [], max(BATCH // chosen, 1)
+        pieces, size, curves = [], max(BATCH // chosen, 1), [*map(resolve, curves)]
         for i in range(0, len(seeds), size):
             part = slice(i, i + size)
             passes = self._passes()(self, curves[part], seeds[part], bars, guidance, temperature, chosen)
@@ -143,7 +145,7 @@ class MusicGenerator:
         piece, total = Piece(rows, decode(rows, self.vocabulary)), 0.0
         lines, notes = piece.bars[-bars:], piece.notes
         for half in np.array_split(np.arange(bars), 2 if bars >= 8 else 1):
-            want = self.critic.asked(points_of(curve, first + half)).mean(0)
+            want = self.critic.asked(points_of(curve.sample(first + half.astype(float)))).mean(0)
             end = lines[half[-1] + 1] if half[-1] + 1 < bars else np.inf
             heard = notes[(notes[:, 0] >= lines[half[0]] - 1e-6) & (notes[:, 0] < end - 1e-6)]
             total += float(((self.critic(features(heard)[None])[0] - want) ** 2).sum())
@@ -214,19 +216,21 @@ class Passes:
         steps = max(map(len, rows)) + new * (BAR_ROWS + 1)
         drawn = lambda seeds, stage, width: randoms(
             [seed * 1_000_003 + begun * 2 + stage for seed in seeds], steps, width).to(g.device)  # fmt: skip
-        curves = [curve for curve in self.curves for _ in range(count)]
+        frames = np.arange(begun - heard, begun - heard + bars, dtype=float)
+        asked = [track(curve, frames) for curve in self.curves]
+        tracks = [one for one in asked for _ in range(count)]
         told = sample_codes(
-            g.prior, self._conditions(g.prior, curves, begun - heard, bars), bars, self.bars - begun - new,
+            g.prior, self._conditions(g.prior, tracks), bars, self.bars - begun - new,
             prompt([known for known in codes for _ in range(count)]),
             drawn([seed + 1_000_003 * i for seed in self.seeds for i in range(count)], 0, g.prior.config.slots),
             guidance=self.guidance,
-            against=self._conditions(g.prior, [*map(mirrored, curves)], begun - heard, bars),
+            against=self._conditions(g.prior, [one.opposite() for one in tracks]),
             temperature=self.temperature, classes=g.autoencoder.config.classes if g.autoencoder.literal else None,
             progress=lambda x: progress(0.5 * x),
         )  # fmt: skip
         made = sample_rows(
             g.autoencoder, told if count == 1 else self._fittest(told, begun, new),
-            self._conditions(g.autoencoder, self.curves, begun - heard, bars), prompt(rows), drawn(self.seeds, 1, 7),
+            self._conditions(g.autoencoder, asked), prompt(rows), drawn(self.seeds, 1, 7),
             progress=lambda x: progress(0.5 + 0.5 * x),
         )  # fmt: skip
         return [r[len(known) - 1 :].cpu().numpy() for r, known in zip(made, rows, strict=True)]
@@ -240,13 +244,14 @@ class Passes:
         miss = [g.miss(r, self.curves[i // count], begun, new) for i, r in enumerate(rows)]
         return [told[min(range(i, i + count), key=miss.__getitem__)] for i in range(0, len(told), count)]
 
-    def _conditions(self, model, curves: Sequence[EmotionCurve], first: int, bars: int) -> Tensor:
-        """(b, bars, c) what ``model`` is told in each bar from ``first`` on: labels like those it was trained with."""
-        emotion, frames, critic = model.emotion, np.arange(first, first + bars, dtype=float), self.generator.critic
+    def _conditions(self, model, tracks: Sequence[EmotionTrack]) -> Tensor:
+        """(b, bars, c) what ``model`` is told in each bar: labels like those it was trained with."""
+        emotion, critic = model.emotion, self.generator.critic
         if critic is not None:
-            asked = [critic.asked(points_of(curve, frames)) for curve in curves]
-            curves, frames = [curve_of(anchored(e, np.sign(e))) for e in asked], frames - first
-        prepared = emotion.prepare(curves, frames)
+            asked = [critic.asked(points_of(one)) for one in tracks]
+            labels = (np.pad(anchored(e, np.sign(e)), ((0, 0), (0, 1))) for e in asked)
+            tracks = [one.restated(label) for one, label in zip(tracks, labels, strict=True)]
+        prepared = emotion.prepare(tracks)
         return emotion(**{name: x.to(self.generator.device) for name, x in prepared.items()}).tokens
 
 
@@ -266,14 +271,6 @@ def last_bars(rows: np.ndarray, count: int) -> np.ndarray:
     return from_bar(rows, lines[-count]) if len(lines) >= count else rows
 
 
-def points_of(curve: EmotionCurve, bars: np.ndarray) -> np.ndarray:
-    """(n, 2) the valence and arousal that ``curve`` asks for in each of the ``bars`` (n,)."""
-    asked = curve.sample(bars.astype(float))
+def points_of(asked: Samples | EmotionTrack) -> np.ndarray:
+    """(n, 2) the valence and arousal that is asked for in each of n bars."""
     return (asked.vad * asked.intensity[:, None])[:, :2].clip(-1, 1)
-
-
-def mirrored(curve: EmotionCurve) -> EmotionCurve:
-    """The opposite emotion at every keyframe: what guidance leads away from. Neutral's is neutral."""
-    opposite = [Emotion(vad=tuple(map(float, -frame.emotion.scaled()))) for frame in curve.keyframes]
-    frames = (frame.model_copy(update={"emotion": e}) for frame, e in zip(curve.keyframes, opposite, strict=True))
-    return curve.model_copy(update={"keyframes": tuple(frames)})

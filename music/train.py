@@ -12,6 +12,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from gen.emotion.track import track
 from gen.nn import lengths_to_mask
 from gen.training import Run
 from music import corpus
@@ -75,7 +76,8 @@ class Data:
         # corpora say nothing of dominance: a random one teaches the model to leave it alone
         curves = [curve_of(f, self.random.uniform(-1, 1)) for f in batch.feeling]
         frames = np.arange(max(len(f) for f in batch.feeling))
-        prepared = {k: v.to(self.settings.device) for k, v in model.emotion.prepare(curves, frames).items()}
+        prepared = model.emotion.prepare([track(curve, frames) for curve in curves])
+        prepared = {k: v.to(self.settings.device) for k, v in prepared.items()}
         dropped = torch.from_numpy(self.random.random(len(curves)) < drop).to(self.settings.device)
         return model.emotion(drop=dropped, **prepared)
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from gen.emotion.resolve import resolve
 from gen.emotion.spec import EmotionCurve
 from gen.jobs.schema import Task
 
@@ -47,5 +48,5 @@ class TalkTask(Task):
     def felt(self) -> EmotionCurve:
         """The emotion over seconds, read from the file that it is taken from."""
         if self.emotion_from is None:
-            return self.emotion
-        return EmotionCurve.parse({"from": self.emotion_from}).heard()
+            return resolve(self.emotion)
+        return resolve(EmotionCurve.parse({"from": self.emotion_from}))

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, DirectoryPath
 from gen import checkpoints, registry
 from gen.diffusion import MeanRevertingScheduler, draw, sample
 from gen.emotion.spec import EmotionCurve
+from gen.emotion.track import track
 from gen.evaluate.report import Estimate, Report
 from gen.generator import Bar
 from voice_conversion import corpus as recordings
@@ -96,7 +97,7 @@ class Bench:
         told = speaks.tensor(octave), speaks.tensor(voiced)
         if drawn:
             decoder, mean = speaks.decoder, speaks.encoder(mel)
-            tokens = decoder.emotion(**decoder.emotion.prepare([NEUTRAL], np.zeros(len(hz)))).tokens
+            tokens = decoder.emotion(**decoder.emotion.prepare([track(NEUTRAL, np.zeros(len(hz)))])).tokens
             voice = Voice(mean, *told, torch.from_numpy(self.vector(samples))[None], tokens)
             start = decoder.sde.start(draw(mean, noise), mean)
             scheduler = MeanRevertingScheduler(decoder.sde, mean, "pf")

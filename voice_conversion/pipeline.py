@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from gen import checkpoints, media
-from gen.emotion.spec import EMBEDDING, Emotion, EmotionCurve, Samples
+from gen.emotion.calibration import Calibration
+from gen.emotion.resolve import resolve
+from gen.emotion.spec import EMBEDDING, Emotion, EmotionCurve
+from gen.emotion.track import EmotionTrack, track
 from gen.errors import InputError
 from voice_conversion.task import GUIDANCE
 
@@ -18,7 +21,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from voice_conversion.average_voice import AverageVoice
-    from voice_conversion.dial import Dial
     from voice_conversion.emoreg.score import Score, Voice
     from voice_conversion.hifigan import HiFiGAN
     from voice_conversion.prosody import Prosody, Shift
@@ -42,8 +44,8 @@ class Plan(NamedTuple):
     octave: np.ndarray  # (n,) log2 Hz
     voiced: np.ndarray  # (n,) bool
     shift: Shift  # the change of prosody at each frame
-    asked: Samples  # the emotion wanted at each frame
-    had: Samples  # the emotion that the recording has
+    asked: EmotionTrack  # the emotion wanted at each frame
+    had: EmotionTrack  # the emotion that the recording has
 
 
 class Means(NamedTuple):
@@ -59,20 +61,21 @@ class VoiceGenerator:
     """The average voice's encoder, the score network, the vocoder and the speaker encoder, ready to speak."""
 
     def __init__(self, encoder: AverageVoice, decoder: Score, vocoder: Vocoder, known: SpeakerEncoder,
-                 prosody: Prosody, dial: Dial, published: HiFiGAN | None = None, device: str = "cpu"):  # fmt: skip
+                 prosody: Prosody, calibration: Calibration, published: HiFiGAN | None = None,
+                 device: str = "cpu"):  # fmt: skip
         ready = lambda model: model.to(device).float().eval().requires_grad_(False)
         self.encoder, self.decoder, self.vocoder, self.known = map(ready, (encoder, decoder, vocoder, known))
         self.published = published and ready(published)
-        self.prosody, self.dial, self.device = prosody, dial, device
+        self.prosody, self.calibration, self.device = prosody, calibration, device
 
     @staticmethod
     def reading(emotion: Emotion) -> str:
         """What the voice makes of an emotion, in words."""
-        from voice_conversion.dial import Dial
         from voice_conversion.prosody import Prosody
 
         place = checkpoints.folder("voice-compact")
-        shift = Prosody.load(place / "prosody.json")(Dial.load(place)(EmotionCurve.constant(emotion).sample([0.0])))
+        asked = Calibration.load(place)(track(resolve(EmotionCurve.constant(emotion)), [0.0]))
+        shift = Prosody.load(place / "prosody.json")(asked)
         semitones, pace = 12 * shift.height[0], 100 * (shift.pace[0] - 1)
         return f"pitch {semitones:+.1f} semitones, its range x{shift.range[0]:.2f}, pace {pace:+.0f} %"
 
@@ -86,7 +89,6 @@ class VoiceGenerator:
                         device: str = "cpu") -> VoiceGenerator:  # fmt: skip
         """The generator of a checkpoint; of ``others``, the third and on are vocoders (:meth:`checkpoints`)."""
         from voice_conversion.average_voice import AverageVoice
-        from voice_conversion.dial import Dial
         from voice_conversion.emoreg.score import Score
         from voice_conversion.hifigan import HiFiGAN
         from voice_conversion.prosody import Prosody
@@ -98,7 +100,7 @@ class VoiceGenerator:
         models = (checkpoints.load(name, kind, part) for kind, part in parts)
         published = [checkpoints.load(other, HiFiGAN) for other in others[1:] if other != EMBEDDING]
         return cls(*models, checkpoints.load(SPEAKER, SpeakerEncoder), Prosody.load(place / "prosody.json"),
-                   Dial.load(place), *published, device=device)  # fmt: skip
+                   Calibration.load(place), *published, device=device)  # fmt: skip
 
     def render(self, task: VoiceTask, folder: Path, manifest: dict, progress: Callable[[float, str], None]):
         """Write ``voice.wav`` into ``folder``."""
@@ -161,7 +163,7 @@ class VoiceGenerator:
 
         hz = features.track(samples)
         times = (np.arange(len(hz)) + 0.5) * features.HOP / features.RATE
-        asked, had = self.dial(curve.sample(times)), self.dial(spoken.sample(times))
+        asked, had = (self.calibration(track(resolve(one), times)) for one in (curve, spoken))
         shift = self.shift(asked, had)
         median = float(np.median(np.log2(hz[hz > 0]))) if (hz > 0).any() else 7.0
         target = moved(hz, median, shift)
@@ -171,7 +173,7 @@ class VoiceGenerator:
         octave = np.interp(at, np.arange(len(hz)), target).astype(np.float32)
         return Plan(lay(samples, hz, target, at), octave, (hz > 0)[near], shift, asked, had)
 
-    def shift(self, asked: Samples, had: Samples) -> Shift:
+    def shift(self, asked: EmotionTrack, had: EmotionTrack) -> Shift:
         """The change of prosody between two emotions."""
         new, old = self.prosody(asked), self.prosody(had)
         factors = {name: getattr(new, name) / getattr(old, name) for name in ("range", "pace", "life", "swing")}
@@ -223,8 +225,9 @@ class VoiceGenerator:
         """What the network is told of the recording, and of what it shall become."""
         from voice_conversion.emoreg.score import Voice
 
-        tokens = [self.decoder.emotion(**{name: self.tensor(value[part]) for name, value in one._asdict().items()})
-                  for one in (plan.had, plan.asked)]  # fmt: skip
+        emotion = self.decoder.emotion
+        prepared = (emotion.prepare([one.part(part)]) for one in (plan.had, plan.asked))
+        tokens = [emotion(**{name: value.to(self.device) for name, value in one.items()}) for one in prepared]
         told = self.encoder(mel), self.tensor(plan.octave[part]), self.tensor(plan.voiced[part]), vector[None]
         return tuple(Voice(*told, token.tokens) for token in tokens)
 

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from gen.emotion.resolve import resolve
 from gen.emotion.spec import Emotion, EmotionCurve
 from gen.jobs.schema import Task
 
@@ -43,8 +44,8 @@ class VoiceTask(Task):
 
     def aim(self) -> EmotionCurve:
         """The emotion asked for, from the reference where that is what was given."""
-        curve = EmotionCurve(source=self.reference).heard() if self.emotion is None else self.emotion.heard()
-        return scaled(curve, self.intensity)
+        curve = EmotionCurve(source=self.reference) if self.emotion is None else self.emotion
+        return scaled(resolve(curve), self.intensity)
 
 
 def scaled(curve: EmotionCurve, by: float) -> EmotionCurve:

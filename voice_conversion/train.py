@@ -13,13 +13,14 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from gen import checkpoints
-from gen.emotion.spec import EMBEDDING
+from gen.emotion.calibration import FILE, Calibration
+from gen.emotion.spec import CANONICAL, EMBEDDING
 from gen.training import Run
 from voice_conversion import corpus as recordings
 from voice_conversion import vocoder_training
 from voice_conversion.average_voice import AverageVoice, SpokenCrops, dictionary, unit_labels
 from voice_conversion.corpus import Corpus
-from voice_conversion.dial import FILE, TRIED, Dial, heard, turns
+from voice_conversion.dial import TRIED, heard, turns
 from voice_conversion.emoreg import training
 from voice_conversion.emoreg.score import Score
 from voice_conversion.judge import Judge
@@ -112,7 +113,7 @@ def dial(corpus: Corpus, out: Path, minutes: float, settings: Settings) -> None:
     valid = [c for c in corpus.clips if c.part == "valid" and c.group != "aligned" and c.emotion == "neutral"]
     shares = heard(corpus, turns(valid, np.random.default_rng(settings.seed))[: settings.files], speaks, judge)
     log.info("heard at strengths %s: %s", TRIED, shares.round(3).tolist())
-    Dial.fit(TRIED, shares).save(place)
+    Calibration.fit(TRIED, dict.fromkeys(CANONICAL[1:], shares)).save(place)
 
 
 def finetune(corpus: Corpus, out: Path, minutes: float, settings: Settings) -> None:

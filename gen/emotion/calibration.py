@@ -38,7 +38,7 @@ class Calibration:
         What lies beyond the strongest response is left out, and the rest made to rise. Emotions without responses get
         the mean of the others.
         """
-        rows = {name: _fitted(np.asarray(tried, float), np.asarray(values, float)) for name, values in responses.items()}
+        rows = {name: _fitted(np.asarray(tried, float), np.asarray(heard)) for name, heard in responses.items()}
         mean = np.mean([*rows.values()], 0)
         return cls(np.stack([rows.get(name, mean) if name != "neutral" else mean for name in CANONICAL]))
 

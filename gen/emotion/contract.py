@@ -2,10 +2,12 @@
 
 import tempfile
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from gen.emotion.spec import CANONICAL, EmotionCurve
+from gen.emotion.track import EmotionTrack, track
 
 FRAMES = (0.0, 1.0, 2.0, 3.0)
 CURVES = (
@@ -18,12 +20,15 @@ STEP = 1e-3  # of intensity or weight, for continuity
 JUMP = 0.05  # the largest change over such a step, as a share of the tokens' size
 
 
-def check_conditioner(cls: type, dim: int = 16, continuous: bool = True, blind: bool = False, **config) -> None:
+def check_conditioner(
+    cls: type, dim: int = 16, continuous: bool = True, blind: bool = False, embeds: bool = False, **config
+) -> None:
     """Build ``cls(dim=dim, **config)`` and raise ``AssertionError`` on the first promise it breaks.
 
     Shapes; masked frames leave no trace; a batch equals its items; ``drop`` gives the null, which no emotion equals;
     emotions differ (unless ``blind``); gradients reach every parameter; intensity 0 is neutral; intensity and mix act
-    without jumps (unless not ``continuous``); saving and loading is exact to the bit.
+    without jumps (unless not ``continuous``); saving and loading is exact to the bit. With ``embeds``: where
+    clips place an emotion matters, not its numbers alone.
     """
     torch.manual_seed(0)
     conditioner = cls(dim=dim, **config).eval()
@@ -35,12 +40,22 @@ def check_conditioner(cls: type, dim: int = 16, continuous: bool = True, blind: 
         _neutral(conditioner)
         if continuous:
             _continuity(conditioner)
+        if embeds:
+            _embeds(conditioner)
         _storage(conditioner)
     _gradients(conditioner)
 
 
 def _prepare(conditioner, *texts: str) -> dict[str, Tensor]:
-    return conditioner.prepare([EmotionCurve.parse(text) for text in texts], FRAMES)
+    return conditioner.prepare([_track(text) for text in texts])
+
+
+def _track(text: str, push: float = 0.0) -> EmotionTrack:
+    """A curve's track; with ``push``, its embedding moved as clips might move it."""
+    found = track(EmotionCurve.parse(text), FRAMES)
+    way = np.cos(np.arange(found.embedding.shape[1])).astype(np.float32)
+    moved = found.embedding + push * found.intensity[:, None] * way
+    return found._replace(embedding=moved, known=np.full(len(FRAMES), min(abs(push), 1.0), np.float32))
 
 
 def _run(conditioner, *texts: str):
@@ -119,6 +134,17 @@ def _pair(share: float) -> str:
     return f"happy {share:.6f} + anger {1 - share:.6f}"
 
 
+def _embeds(conditioner) -> None:
+    here, near, there, still = (
+        conditioner(**conditioner.prepare([_track(text, push)])).tokens
+        for text, push in (("sad", 0.5), ("sad", 0.5 + STEP), ("sad", -0.5), ("sad @ 0", 0.5))
+    )
+    assert (here - there).norm(dim=-1).min() > 1e-3, "two embeddings of the same numbers give the same tokens"
+    assert torch.allclose(still, _run(conditioner, "neutral").tokens, atol=1e-5), "at intensity 0 clips still matter"
+    jump = (here - near).norm(dim=-1).max() / here.norm(dim=-1).max()
+    assert jump < JUMP, f"a step of {STEP} in the embedding moves the tokens by {jump:.0%}"
+
+
 def _storage(conditioner) -> None:
     with tempfile.TemporaryDirectory() as folder:
         conditioner.save_pretrained(folder)
@@ -132,7 +158,8 @@ def _storage(conditioner) -> None:
 def _gradients(conditioner) -> None:
     conditioner.train()
     drop = torch.tensor([False] * len(CURVES) + [True])
-    condition = conditioner(drop=drop, **_prepare(conditioner, *CURVES, "happy"))
+    tracks = [_track(text, push=0.3) for text in (*CURVES, "happy")]
+    condition = conditioner(drop=drop, **conditioner.prepare(tracks))
     target = torch.randn_like(condition.tokens)
     ((condition.tokens - target).square().mean() + condition.pooled.square().mean() + condition.loss).backward()
     for name, parameter in conditioner.named_parameters():

@@ -82,7 +82,7 @@ def make(name: str, clips: Sequence[Path]) -> Path:
     found = [perceive(clip) for clip in clips]
     if any(one.kind == "text" for one in found):
         raise InputError("an emotion is made from voices, faces or music; what a text says has its words already")
-    means, spreads = (np.stack(part) for part in zip(*(one.place for one in found)))
+    means, spreads = (np.array(part, np.float32) for part in zip(*(one.place for one in found)))
     points = np.array([one.vad for one in found])
     facts = {
         "vad": points.mean(0).round(3).tolist(),

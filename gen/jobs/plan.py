@@ -53,6 +53,7 @@ class Plan:
 
 def plan_file(path: Path) -> Plan:
     """Read and check a whole job file; raises ``InputError`` with file, line and field of the first mistake."""
+    own.load()
     file = JobFile(path)
     needs = {id: _references(task) for id, task in file.tasks.items()}
     try:

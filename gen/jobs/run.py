@@ -16,6 +16,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from gen import registry
+from gen.emotion.resolve import resolve
 from gen.errors import AffektError
 from gen.jobs import executors
 from gen.jobs.cache import Cache
@@ -122,7 +123,7 @@ def _render(work: Work, task: Task, progress: Callable[[float, str], None], note
     facts = manifest(work.task, task.seed, device.split(":")[0], work.checkpoints, notes)
     cache = Cache(work.cache)
     with cache.draft() as draft:
-        heard = curves(task, lambda curve: curve.heard())
+        heard = curves(task, resolve)
         parts = {"make": partial(_made, work)} if getattr(generator, "makes_parts", False) else {}
         cache.commit(draft, work.key, generator.render(heard, draft, facts, progress, **parts), notes)
 

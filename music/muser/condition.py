@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from gen.emotion import lexicon
 from gen.emotion.conditioner import EmotionConditioner
-from gen.emotion.spec import EmotionCurve
+from gen.emotion.track import EmotionTrack
 from gen.registry import register
 
 
@@ -22,10 +22,9 @@ class QuadrantConditioner(EmotionConditioner):
         super().__init__(dim)
         self.table = nn.Parameter(torch.randn(4, dim) * dim**-0.5)
 
-    def prepare(self, curves: Sequence[EmotionCurve], frames: Sequence[float]) -> dict[str, Tensor]:
+    def prepare(self, tracks: Sequence[EmotionTrack]) -> dict[str, Tensor]:
         """-> quadrants (b, n, 4), each row summing to 1."""
-        samples = [curve.sample(frames) for curve in curves]
-        points = np.stack([s.vad * s.intensity[:, None] for s in samples])
+        points = np.stack([track.vad * track.intensity[:, None] for track in tracks])
         return {"quadrants": torch.from_numpy(lexicon.quadrants(points).astype(np.float32))}
 
     def embed(self, quadrants: Tensor) -> tuple[Tensor, float]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from gen.emotion.spec import EmotionCurve
+from gen.emotion.track import track
 from music.muser.generate import BAR_ROWS, Choice, Held, Player, Prompt, Teller, draw, draw_element, randoms
 from music.muser.model import MusER
 from music.muser.prior import Prior
@@ -78,9 +79,8 @@ class ReleasePasses:
         seeds = [self.seeds[i] * 1_000_003 + made[i] * 2 for i in items]
         told, drawn = [], []
         for stage, (model, width) in enumerate(((g.prior, 1), (g.autoencoder, 7))):
-            prepared = [model.emotion.prepare([self.curves[i]], [float(made[i])]) for i in items]
-            joined = {name: torch.cat([p[name] for p in prepared]).to(g.device) for name in prepared[0]}
-            told.append(model.emotion(**joined).tokens)
+            prepared = model.emotion.prepare([track(self.curves[i], [float(made[i])]) for i in items])
+            told.append(model.emotion(**{name: x.to(g.device) for name, x in prepared.items()}).tokens)
             drawn.append(randoms([seed + stage for seed in seeds], steps, width).to(g.device))
         codes = [g.autoencoder.codes(r[None])[0] for r in rows]
         prompt = Prompt(pad_sequence(codes, batch_first=True), lengths)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from gen import checkpoints
 from gen.diffusion import EDM, masked_mean
 from gen.emotion.spec import CANONICAL, EmotionCurve
+from gen.emotion.track import plain
 from gen.training import Run
 from talking_head.models import write_class
 from talking_head.motion.dice.generate import PREFIX, DiceMotion, How
@@ -88,13 +89,9 @@ class Training(nn.Module):
 
     def feeling(self, batch: Batch, drop: Tensor):
         """The conditioner's tokens, and its loss."""
-        return self.model.emotion(drop=drop, weights=batch.weights, intensity=batch.intensity,
-                                  vad=batch.weights @ points_of().to(batch.weights))  # fmt: skip
-
-
-def points_of() -> Tensor:
-    """(8, 3) of the canonical emotions, as curves sample them."""
-    return torch.from_numpy(np.concatenate([EmotionCurve.parse(name).sample([0.0]).vad for name in CANONICAL]))
+        emotion, told = self.model.emotion, zip(batch.weights.cpu().numpy(), batch.intensity.cpu().numpy(), strict=True)
+        prepared = emotion.prepare([plain(weights, intensity) for weights, intensity in told])
+        return emotion(drop=drop, **{name: value.to(batch.weights.device) for name, value in prepared.items()})
 
 
 def settle(model: MotionDenoiser, windows: Windows, count: int = 40) -> None:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from gen.emotion.track import EmotionTrack, plain
 from gen.training import Run
 from talking_head.face.basis import FaceBasis
 from talking_head.face.points import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
@@ -115,7 +116,7 @@ class Asked(NamedTuple):
     """Windows, and what EMOTE is to make of them: half neutral, half with a random emotion."""
 
     batch: Batch
-    given: dict[str, Tensor]  # of the conditioner
+    tracks: list[EmotionTrack]
     wanted: Tensor  # (b, t, 52)
 
 
@@ -127,8 +128,8 @@ def asked(data: Windows, measures: Measures) -> Asked:
     closed = torch.sigmoid((MET - measures.gap(batch.motion)) * 30) * (active > 0.5)
     read = slice(len(closed) - len(batch.visemes), None)
     closed[read] = torch.maximum(closed[read], shut(batch).clamp(max=1))
-    given = {"weights": weights, "vad": torch.zeros(*intensity.shape, 3), "intensity": intensity}
-    return Asked(batch, given, express(batch.motion, weights, intensity, active, closed))
+    tracks = [plain(*one) for one in zip(weights.numpy(), intensity.numpy(), strict=True)]
+    return Asked(batch, tracks, express(batch.motion, weights, intensity, active, closed))
 
 
 def shut(batch: Batch) -> Tensor:
@@ -137,11 +138,11 @@ def shut(batch: Batch) -> Tensor:
 
 
 def speech_loss(models: nn.ModuleDict, data: Windows, measures: Measures, settings: Settings) -> tuple[Tensor, dict]:
-    batch, given, wanted = asked(data, measures)
+    batch, tracks, wanted = asked(data, measures)
     read, emote = len(batch.visemes), models["emote"]
     features, logits = models["speech"](batch.rows)
     spoken = viseme_loss(logits[-read:], batch.visemes)
-    made = emote(features, emote.emotion(**given).tokens, batch.style).float()
+    made = emote(features, emote.emotion(**emote.emotion.prepare(tracks)).tokens, batch.style).float()
     frame, sequence = measures.loss(made, wanted)
     gap = measures.gap(made[-read:])
     meet = (shut(batch) * (F.relu(gap - 0.05).square() + F.relu(-0.5 - gap).square())).mean()
@@ -160,8 +161,9 @@ def settle(models: nn.ModuleDict, data: Windows, measures: Measures, batches: in
     size = last.weight[0].numel() + 1
     gram, cross = torch.zeros(size, size, dtype=torch.float64), torch.zeros(size, 52, dtype=torch.float64)
     for _ in range(batches):
-        batch, given, wanted = asked(data, measures)
-        made = emote(models["speech"](batch.rows)[0], emote.emotion(**given).tokens, batch.style)
+        batch, tracks, wanted = asked(data, measures)
+        told = emote.emotion(**emote.emotion.prepare(tracks)).tokens
+        made = emote(models["speech"](batch.rows)[0], told, batch.style)
         near = F.pad(found.pop(), (2, 2)).unfold(2, 5, 1).transpose(1, 2).flatten(2)[:, : made.shape[1]]
         near = torch.cat((near, torch.ones_like(near[..., :1])), -1).flatten(0, 1)
         gram += (near.T @ near).double()

@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+from gen.emotion.spec import EmotionCurve
+from gen.emotion.track import track
 from talking_head.face.points import INDEX, MIRROR
 from talking_head.motion.emote.model import STYLES, Emote
 from talking_head.motion.expression import SPEECH
@@ -23,9 +25,8 @@ def predict(speech: SpeechEncoder, emote: Emote, rows: np.ndarray, style: str = 
     """Rows (4 t, 80) of a whole clip -> neutral motion (t, 52)."""
     own = speech.familiar(*own_spectrum(rows))
     features, _ = speech(torch.from_numpy(rows.astype(np.float32))[None] + own)
-    calm = {"weights": torch.eye(8)[:1].expand(features.shape[1], 8)[None], "vad": torch.zeros(1, features.shape[1], 3),
-            "intensity": torch.zeros(1, features.shape[1])}  # fmt: skip
-    tokens = emote.emotion(**calm).tokens
+    calm = track(EmotionCurve.parse("neutral @ 0"), np.arange(features.shape[1]))
+    tokens = emote.emotion(**emote.emotion.prepare([calm])).tokens
     return emote(features, tokens, torch.tensor([STYLES.index(style)]))[0].float().numpy()
 
 

@@ -12,8 +12,11 @@ from diffusers.models.modeling_utils import ModelMixin
 from einops import rearrange
 from torch import Tensor, nn
 
-from gen.emotion.embedding.priors import Priors
+from gen.emotion.conditioner import stacked
+from gen.emotion.embedding.priors import Priors, bridge
+from gen.emotion.resolve import resolve
 from gen.emotion.spec import CANONICAL, EmotionCurve
+from gen.emotion.track import track
 
 HEADS = 8
 COMMITMENT = 0.25
@@ -122,9 +125,9 @@ def means(priors: Priors, curves: Sequence[EmotionCurve], times: np.ndarray, sha
     ``sharpen`` takes that share of what all priors have in common out of them: published ones lie close together.
     A mean never gets much longer than the longest prior.
     """
-    samples = [curve.sample(times) for curve in curves]
-    weights, vad, intensity = (torch.from_numpy(np.stack([getattr(s, n) for s in samples])) for n in
-                               ("weights", "vad", "intensity"))  # fmt: skip
-    mu = priors(weights, vad, intensity) - sharpen * priors.mean.mean(0)
+    tracks = [track(resolve(curve), times) for curve in curves]
+    numbers = (stacked([getattr(one, n) for one in tracks]) for n in ("weights", "vad", "intensity"))
+    beyond = stacked([one.beyond() for one in tracks]) @ bridge(priors)
+    mu = priors(*numbers) + beyond - sharpen * priors.mean.mean(0)
     limit = BEYOND * priors.mean.norm(dim=-1).max()
     return mu * (limit / mu.norm(dim=-1, keepdim=True).clamp(min=1e-6)).clamp(max=1.0)

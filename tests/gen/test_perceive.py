@@ -11,6 +11,7 @@ import torch
 from gen.cli import main
 from gen.emotion import lexicon, own
 from gen.emotion.embedding.perceive import perceive
+from gen.emotion.resolve import resolve
 from gen.emotion.spec import Emotion, EmotionCurve
 from gen.errors import InputError
 from gen.jobs.plan import plan_file, plan_tasks
@@ -153,10 +154,12 @@ def test_an_emotion_of_a_file_parses_back_and_is_heard(tmp_path):
     for given in ({"from": str(tmp_path / "a.txt")}, f"from: {tmp_path / 'a.txt'}"):
         curve = EmotionCurve.parse(given)
         assert EmotionCurve.parse(str(curve)) == curve
-        assert np.allclose(curve.sample([0.0]).weights, EmotionCurve.parse("sad 0.5 + happy 0.5").sample([0.0]).weights)
+        read = resolve(curve)
+        assert resolve(read) is read
+        assert np.allclose(read.sample([0.0]).weights, EmotionCurve.parse("sad 0.5 + happy 0.5").sample([0.0]).weights)
     going = EmotionCurve.parse({"from": str(tmp_path / "a.txt"), "follow": True})
     assert EmotionCurve.parse(str(going)) == going
-    assert [str(key.emotion) for key in going.heard().keyframes] == ["sad", "happy"]
+    assert [str(key.emotion) for key in resolve(going).keyframes] == ["sad", "happy"]
 
 
 def test_a_curve_of_a_voice_may_name_others_of_its_speaker(voice):
@@ -164,7 +167,7 @@ def test_a_curve_of_a_voice_may_name_others_of_its_speaker(voice):
     curve = EmotionCurve.parse({"from": path, "reference": others})
     assert EmotionCurve.parse(str(curve)) == curve
     assert EmotionCurve.parse(f"from: {path} against {others[0]}, {others[1]}") == curve
-    assert curve.heard().keyframes[0].emotion == perceive(path, others).emotion
+    assert resolve(curve).keyframes[0].emotion == perceive(path, others).emotion
     with pytest.raises(InputError, match="reference belongs"):
         EmotionCurve.parse({"keyframes": [{"at": 0, "emotion": "sad"}], "reference": others})
 

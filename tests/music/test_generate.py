@@ -9,6 +9,7 @@ from grids import VOCABULARY, random_grid, song
 from test_muser import CONDITIONERS, QUANTIZERS, tiny
 
 from gen.emotion.spec import EmotionCurve
+from gen.emotion.track import track
 from music import pipeline
 from music.beats import Beats
 from music.corpus import tokenise
@@ -246,22 +247,20 @@ def test_a_curve_reaches_each_bar(short_passes, monkeypatch):
     curve = EmotionCurve.parse("bar 0: sad, bar 6: happy @ 1.3")
     made.compose([curve], 6, [0])
     emotion = made.prior.emotion
-    for which in (curve, pipeline.mirrored(curve)):
-        wanted = emotion(**emotion.prepare([which], range(6))).tokens[0]
-        told = [(args[1] if which is curve else more["against"])[0] for args, more in seen]
+    asked = track(curve, range(6))
+    for which in (asked, asked.opposite()):
+        wanted = emotion(**emotion.prepare([which])).tokens[0]
+        told = [(args[1] if which is asked else more["against"])[0] for args, more in seen]
         assert [len(part) for part in told] == [4, 4]  # the second pass hears two bars again
         torch.testing.assert_close(told[0], wanted[:4])
         torch.testing.assert_close(told[1], wanted[2:])
 
 
 def test_guidance_leads_away_from_the_opposite():
-    def point(curve):
-        told = curve.sample([0.0])
-        return (told.vad[0] * told.intensity[0]).clip(-1, 1)
-
+    point = lambda told: (told.vad[0] * told.intensity[0]).clip(-1, 1)
     for text in ("happy", "Q2 @ 1.5", "v=0.3 a=-0.8", "neutral"):
-        curve = EmotionCurve.parse(text)
-        np.testing.assert_allclose(point(pipeline.mirrored(curve)), -point(curve), atol=1e-6)
+        asked = track(EmotionCurve.parse(text), [0.0])
+        np.testing.assert_allclose(point(asked.opposite()), -point(asked), atol=1e-6)
 
 
 def test_what_comes_later_does_not_change_earlier_codes():

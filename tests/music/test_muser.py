@@ -9,6 +9,7 @@ from grids import VOCABULARY, random_grid
 
 from gen import registry
 from gen.emotion.spec import EmotionCurve
+from gen.emotion.track import track
 from gen.nn import lengths_to_mask
 from music.muser.model import ORDERED, SLOTS, DimensionReducer, MusER
 from music.muser.prior import FAR, Prior
@@ -314,7 +315,7 @@ def test_every_quantizer_and_conditioner_trains(quantizer, conditioner):
     for network in (model.train(), prior.train()):
         optimiser = torch.optim.AdamW(network.parameters(), 1e-3)
         for _ in range(2):
-            told = network.emotion(**network.emotion.prepare(curves, range(rows.shape[1])))
+            told = network.emotion(**network.emotion.prepare([track(c, range(rows.shape[1])) for c in curves]))
             if network is model:
                 losses = model(rows, mask, told.tokens)
                 loss = losses.nll + losses.quantizer + 0.1 * losses.order + told.loss

@@ -7,6 +7,7 @@ from same import same_weights
 
 from gen.emotion.conditioner import check_conditioner
 from gen.emotion.spec import EmotionCurve
+from gen.emotion.track import track
 from gen.errors import InputError
 from talking_head.face.points import INDEX
 from talking_head.motion.emote.condition import EmoteCondition
@@ -35,7 +36,7 @@ def test_emotion_changes_where_the_curve_does():
     times = [i / 25 for i in range(64)]
     calm, later = EmotionCurve.parse("neutral"), EmotionCurve.parse("0: neutral, 1.6: happy")
     speech = torch.randn(1, 64, 24)
-    made = [emote(speech, emote.emotion(**emote.emotion.prepare([c], times)).tokens, torch.tensor([0]))
+    made = [emote(speech, emote.emotion(**emote.emotion.prepare([track(c, times)])).tokens, torch.tensor([0]))
             for c in (calm, later)]  # fmt: skip
     change = (made[0] - made[1]).abs().mean((0, 2))
     assert change[:8].mean() < change[56:].mean()

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from gen import media
+from gen.emotion.calibration import Calibration
 from voice_conversion.average_voice import AverageVoice
-from voice_conversion.dial import Dial
 from voice_conversion.emoreg.score import Score
 from voice_conversion.features import RATE
 from voice_conversion.pipeline import VoiceGenerator
@@ -50,7 +50,7 @@ def models():
 
 
 def generator():
-    return VoiceGenerator(*models(), Prosody(table()), Dial.plain())
+    return VoiceGenerator(*models(), Prosody(table()), Calibration.linear())
 
 
 def write_data(place, acted, voices, seconds):

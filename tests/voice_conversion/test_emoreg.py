@@ -6,6 +6,7 @@ from speech import models
 
 from gen.diffusion import MeanReverting
 from gen.emotion.spec import EmotionCurve
+from gen.emotion.track import track
 from gen.errors import CheckpointError
 from voice_conversion.emoreg.convert import convert
 from voice_conversion.emoreg.edit import edit
@@ -23,7 +24,7 @@ def score():
 
 def voice_of(score, text="happy", octave=7.5, seed=0):
     random = torch.Generator().manual_seed(seed)
-    tokens = score.emotion(**score.emotion.prepare([EmotionCurve.parse(text)], [0.0] * FRAMES)).tokens.detach()
+    tokens = score.emotion(**score.emotion.prepare([track(EmotionCurve.parse(text), [0.0] * FRAMES)])).tokens.detach()
     return Voice(torch.randn(1, FRAMES, BANDS, generator=random), torch.full((1, FRAMES), octave),
                  torch.ones(1, FRAMES), torch.randn(1, 256, generator=random) / 16, tokens)  # fmt: skip
 

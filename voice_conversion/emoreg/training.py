@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gen.emotion.spec import Emotion, EmotionCurve
+from gen.emotion.track import track
 from voice_conversion import features, speaker
 from voice_conversion.average_voice import AverageVoice
 from voice_conversion.corpus import Corpus
@@ -105,7 +106,7 @@ class EmotionalCrops:
         """Mel (b, n, 80), what the network is told, mask (b, n)."""
         mel, mean, octave, voiced, vector, mask, curves = self.batch(count)
         dropped = torch.from_numpy(self.random.random(count) < drop)
-        tokens = model.emotion(drop=dropped, **model.emotion.prepare(curves, [0.0])).tokens
+        tokens = model.emotion(drop=dropped, **model.emotion.prepare([track(curve, [0.0]) for curve in curves])).tokens
         return mel, Voice(mean, octave, voiced, vector, tokens.expand(-1, self.size, -1)), mask
 
 

@@ -41,8 +41,13 @@ Window = tuple[float, np.ndarray]  # its middle in seconds, and its rows
 class Place(NamedTuple):
     """Where something lies in the embedding, as strongly as it is."""
 
-    mean: np.ndarray  # (e,)
-    var: np.ndarray  # (e,)
+    mean: tuple[float, ...]  # (e,)
+    var: tuple[float, ...]  # (e,)
+
+    @classmethod
+    def of(cls, mean, var) -> "Place":
+        """From tensors (e,)."""
+        return cls(tuple(mean.tolist()), tuple(var.tolist()))
 
 
 class Moment(NamedTuple):
@@ -91,9 +96,9 @@ class Perception(NamedTuple):
 def _unit(found: Perception | Moment) -> Embedding | None:
     if found.place is None:
         return None
+    mean, var = map(np.array, found.place)
     neutral, by = _model()[1].numpy(), max(found.emotion.intensity, FAINT)
-    mean = neutral + (found.place.mean - neutral) / by
-    return Embedding(mean=mean.tolist(), variance=(found.place.var / by**2).tolist())
+    return Embedding(mean=(neutral + (mean - neutral) / by).tolist(), variance=(var / by**2).tolist())
 
 
 def _facts(found: Perception | Moment) -> dict:
@@ -167,10 +172,15 @@ def listen(kind: str, windows: list[Window], reference: tuple[np.ndarray, int] |
     along = ((mu - neutral) @ axes).numpy()  # (w, 10)
     shares, vad = (quadrants if kind == "music" else terms), reading.vad.numpy()
     moments = tuple(
-        Moment(round(at, 3), *_judge(kind, shares[i], vad[i], along[i]), Place(mu[i].numpy(), var[i].numpy()))
+        Moment(
+            round(at, 3),
+            *_judge(kind, shares[i], vad[i], along[i]),
+            Place(tuple(mu[i].tolist()), tuple(var[i].tolist())),
+        )
         for i, (at, _) in enumerate(windows)
     )
-    whole = Place(mu.mean(0).numpy(), (var.mean(0) + mu.var(0, correction=0)).numpy())
+    spread = var.mean(0) + mu.var(0, correction=0)
+    whole = Place(tuple(mu.mean(0).tolist()), tuple(spread.tolist()))
     return Perception(kind, *_judge(kind, shares.mean(0), vad.mean(0), along.mean(0)), moments, whole)
 
 

@@ -12,7 +12,10 @@ from torch import Tensor
 
 from gen import checkpoints
 from gen.diffusion import Scale, sample
+from gen.emotion.calibration import Calibration
+from gen.emotion.resolve import resolve
 from gen.emotion.spec import EmotionCurve
+from gen.emotion.track import track
 from gen.errors import CheckpointError
 from talking_head.motion.dice.model import SPREAD, MotionDenoiser
 from talking_head.motion.expression import SPEECH
@@ -72,7 +75,7 @@ class DiceMotion:
 
         A frame is made from what was heard up to 0.4 s after its window, however the sound came.
         """
-        how, waiting, start, past = how or How(), None, 0, None
+        how, waiting, start, past, curve = how or How(), None, 0, None, resolve(curve)
         for piece in features:
             waiting = piece if waiting is None else torch.cat((waiting, piece))
             while len(waiting) >= WINDOW + AHEAD:
@@ -96,8 +99,8 @@ class DiceMotion:
         if past is not None:
             known[:, :behind], given[:, :behind] = past, True
         at = (np.arange(n) + start - behind) / FPS
-        prepared = {k: v.to(device) for k, v in model.emotion.prepare([curve], at).items()}
-        prepared["intensity"] = prepared["intensity"] * model.gain
+        felt = Calibration.linear(float(model.gain))(track(curve, at))
+        prepared = {k: v.to(device) for k, v in model.emotion.prepare([felt]).items()}
         tokens = model.emotion(**prepared).tokens.expand(b, -1, -1)
         null = model.emotion.null.expand_as(tokens)
         face = model.normalise(torch.zeros(b, FEATURES, device=device))  # the photograph shows the face at rest

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gen.emotion.resolve import resolve
 from gen.emotion.spec import EmotionCurve
 from talking_head.face.basis import FaceBasis
 from talking_head.motion import life
@@ -47,6 +48,7 @@ class DiceSpeaker:
                   progress: Callable[[float], None] = lambda done: None) -> Motion:  # fmt: skip
         """:meth:`speak` for log-mel rows (4 n, 80) of a whole recording."""
         heard = whole(self.motion.speech, torch.as_tensor(rows, dtype=torch.float32))
+        curve = resolve(curve)
         made = self.motion.whole(heard.features, curve, seed, how(emotion_scale, steps), progress)
         level = loudness(heard.rows)
         coefs = self._met(made, heard, level)

@@ -24,7 +24,7 @@ class EmoteCondition(EmotionConditioner):
         super().__init__(dim)
         self.map = nn.Linear(len(CANONICAL) + LEVELS, dim)
 
-    def embed(self, weights, vad, intensity):
+    def embed(self, weights, intensity, **track):
         felt = 1 - weights[..., 0].clamp(0, 1)
         mild, strong = intensity.clamp(0, 1) * felt, (intensity - 1).clamp(0, 1) * felt
         level = torch.stack((1 - mild, mild - strong, strong), -1)

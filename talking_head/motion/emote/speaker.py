@@ -9,7 +9,9 @@ import numpy as np
 import torch
 
 from gen import checkpoints
+from gen.emotion.resolve import resolve
 from gen.emotion.spec import EmotionCurve
+from gen.emotion.track import EmotionTrack, track
 from talking_head.face.basis import FaceBasis
 from talking_head.motion import life
 from talking_head.motion.emote.model import STYLES, Emote
@@ -47,12 +49,12 @@ class EmoteSpeaker:
         """:meth:`speak` for log-mel rows (4 t, 80) of a whole recording."""
         rows = torch.as_tensor(rows, dtype=torch.float32)
         count = len(rows) // ROWS
-        heard = curve.sample(np.arange(count) / FPS)
+        heard = track(resolve(curve), np.arange(count) / FPS)
         lively = 1 + 0.10 * life.slow(count, 2.5, np.random.default_rng((seed, 2))).clip(-1.5, 1.5)
         intensity = (heard.intensity * lively).clip(0, 2).astype(np.float32)
         level = loudness(rows)
         hear = self._ears(rows, samples)
-        coefs, closed = self._windows(hear, heard, intensity, STYLES.index(style), progress)
+        coefs, closed = self._windows(hear, heard.at_intensity(intensity), STYLES.index(style), progress)
         closed = contact(closed) * nearby(level > 0.05)
         coefs = sealed(steadied(coefs), closed, self.basis)
         amount = strength(torch.from_numpy(intensity)).numpy()[:, None] * heard.weights
@@ -73,15 +75,14 @@ class EmoteSpeaker:
         """What the network moves -> coefficients (t, 52)."""
         return made
 
-    def _windows(self, hear, heard, intensity, style: int, progress) -> tuple[np.ndarray, np.ndarray]:
+    def _windows(self, hear, felt: EmotionTrack, style: int, progress) -> tuple[np.ndarray, np.ndarray]:
         """(t, 52) motion and (t,) probability of closed lips."""
-        count = len(intensity)
+        count = len(felt.intensity)
         coefs, closed, weight = np.zeros((count, 52)), np.zeros(count), np.zeros(count)
         for start in range(0, count, WINDOW - OVERLAP):
             part = slice(start, min(start + WINDOW, count))
             features, shut = hear(part)
-            given = {"weights": heard.weights[part], "vad": heard.vad[part], "intensity": intensity[part]}
-            tokens = self.emote.emotion(**{k: torch.from_numpy(v)[None] for k, v in given.items()}).tokens
+            tokens = self.emote.emotion(**self.emote.emotion.prepare([felt.part(part)])).tokens
             made = self._shown(self.emote(features, tokens, torch.tensor([style]))[0].numpy())
             fade = np.ones(len(made))
             ramp = (np.arange(OVERLAP) + 0.5) / OVERLAP

@@ -17,6 +17,7 @@ from gen.emotion.embedding.direction import DirectionSpace
 from gen.emotion.embedding.features import MODALITIES
 from gen.emotion.embedding.network import TERMS, EmotionEmbedder, Reference, collate
 from gen.emotion.spec import EmotionCurve
+from gen.emotion.track import track
 from gen.errors import InputError
 from voice_conversion.corpus import TEST, VALID
 
@@ -183,7 +184,7 @@ def test_training_learns_and_its_files_serve_the_conditioners(tmp_path):
     priors, curve = str(tmp_path / "priors.safetensors"), EmotionCurve.parse("happy 0.5 + sad 0.5 @ 0.7")
     for conditioner in (GaussianConditioner(8, priors=priors), BankConditioner(8, priors=priors),
                         DirectionConditioner(8, priors=str(tmp_path))):  # fmt: skip
-        tokens = conditioner(**conditioner.prepare([curve], [0.0])).tokens
+        tokens = conditioner(**conditioner.prepare([track(curve, [0.0])])).tokens
         assert tokens.shape == (1, 1, 8) and tokens.isfinite().all()
     assert set(DirectionSpace.load(tmp_path).regions) <= set(TERMS)
     assert model.config.space == 256 and len(MODALITIES) == 3
