@@ -172,15 +172,10 @@ def listen(kind: str, windows: list[Window], reference: tuple[np.ndarray, int] |
     along = ((mu - neutral) @ axes).numpy()  # (w, 10)
     shares, vad = (quadrants if kind == "music" else terms), reading.vad.numpy()
     moments = tuple(
-        Moment(
-            round(at, 3),
-            *_judge(kind, shares[i], vad[i], along[i]),
-            Place(tuple(mu[i].tolist()), tuple(var[i].tolist())),
-        )
+        Moment(round(at, 3), *_judge(kind, shares[i], vad[i], along[i]), Place.of(mu[i], var[i]))
         for i, (at, _) in enumerate(windows)
     )
-    spread = var.mean(0) + mu.var(0, correction=0)
-    whole = Place(tuple(mu.mean(0).tolist()), tuple(spread.tolist()))
+    whole = Place.of(mu.mean(0), var.mean(0) + mu.var(0, correction=0))
     return Perception(kind, *_judge(kind, shares.mean(0), vad.mean(0), along.mean(0)), moments, whole)
 
 
