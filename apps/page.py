@@ -220,8 +220,8 @@ def roll(score: Path, colour: str, wide: int = 300, high: int = 84) -> str:
 
 def wave(sound: Path, colour: str, wide: int = 300, high: int = 84, count: int = 100) -> str:
     """The loudness of a sound over time as SVG."""
-    samples, _ = media.read_audio(sound)
-    level = np.sqrt([np.square(part).mean() for part in np.array_split(samples, count)])
+    samples, _ = media.read_audio(sound, mono=False)
+    level = np.sqrt([np.square(part).mean() for part in np.array_split(samples, count, axis=1)])
     sizes = np.maximum(level / (level.max() + 1e-9), 0.02) * (high - 8)
     step = wide / count
     bars = "".join(

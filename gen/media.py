@@ -15,13 +15,18 @@ from pathlib import Path
 
 import numpy as np
 
-from gen import marks
+from gen import channels, marks
 from gen.errors import InputError
+from gen.notes import note
 from gen.provenance import sidecar
 
 SOUND, PICTURE, VIDEO, MIDI = (".wav", ".flac"), (".png", ".jpg", ".jpeg"), (".mp4",), (".mid", ".midi")
 # FFmpeg's containers that hold their own data; a playlist (hls, concat, sdp) would open other files and addresses
 CONTAINERS = "aac,ac3,aiff,amr,asf,au,avi,caf,flac,flv,gif,matroska,mov,mp3,mpeg,mpegts,ogg,w64,wav,webm"
+
+
+AAC = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # Hz that MP4 holds and every player plays
+CLIPPED = 0.9999  # of full scale
 
 
 @contextmanager
@@ -31,17 +36,17 @@ def _atomic(path: Path | str, manifest: dict | None, suffixes: tuple[str, ...]) 
     if path.suffix.lower() not in suffixes:
         raise InputError(f"{path} cannot be written: its name must end in {' or '.join(suffixes)}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    hidden, note = (path.with_name(f".{os.getpid()}-{path.stem}{end}") for end in (path.suffix, ".json"))
+    hidden, beside = (path.with_name(f".{os.getpid()}-{path.stem}{end}") for end in (path.suffix, ".json"))
     try:
         yield hidden
         marks.seal(hidden, manifest)
         if manifest is not None:
-            note.write_text(json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
-            os.replace(note, sidecar(path))
+            beside.write_text(json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+            os.replace(beside, sidecar(path))
         os.replace(hidden, path)
     finally:
         hidden.unlink(missing_ok=True)
-        note.unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
 
 
 def _given(path: Path | str) -> Path:
@@ -69,7 +74,7 @@ def _text(manifest: dict) -> str:
 
 def read_audio(path: Path | str, rate: int | None = None, mono: bool = True) -> tuple[np.ndarray, int]:
     """Samples in [-1, 1], float32 (n,) if ``mono`` else (c, n), and their rate in Hz; resampled if ``rate``
-    is given.
+    is given. What is lost on the way is noted.
 
     Opens what soundfile opens and, through PyAV, any other sound, also that of a video. Silence is fine.
     """
@@ -86,10 +91,21 @@ def read_audio(path: Path | str, rate: int | None = None, mono: bool = True) -> 
         raise InputError(f"{path} holds no sound: its length is zero")
     if not np.isfinite(samples).all():
         raise InputError(f"{path} is damaged: some samples are not numbers")
-    samples = samples.mean(1, dtype=np.float32) if mono else samples
+    if (places := _clipped(samples)) > 5:
+        note(f"{path.name} is clipped in {places:,} places, where it stays distorted: record it more quietly.")
+    samples = channels.mono(samples.T, path.name) if mono else samples.T
     if rate and rate != found:
-        samples = soxr.resample(samples, found, rate)
-    return np.ascontiguousarray(samples.T, dtype=np.float32), rate or found
+        if rate < found:
+            note(f"{path.name}: {found:,} Hz were resampled to {rate:,} Hz.")
+        samples = soxr.resample(samples.T, found, rate).T
+    return np.ascontiguousarray(samples, dtype=np.float32), rate or found
+
+
+def _clipped(samples: np.ndarray) -> int:
+    """How often three samples or more of (n, c) in a row are at full scale."""
+    full = np.abs(samples) >= CLIPPED
+    runs = full[2:] & full[1:-1] & full[:-2]
+    return int((runs[1:] & ~runs[:-1]).sum() + runs[:1].sum())
 
 
 def _decode_sound(path: Path) -> tuple[np.ndarray, int]:
@@ -112,7 +128,7 @@ def write_audio(path: Path | str, samples: np.ndarray, rate: int, manifest: dict
     """Write samples (n,) or (c, n), clipped to [-1, 1], as 16-bit WAV or FLAC; with a manifest, also a watermark."""
     import soundfile
 
-    samples, manifest = marks.sound(samples, rate, manifest)
+    samples, manifest = marks.sound(_within(samples, Path(path).name), rate, manifest)
     with _atomic(path, manifest, SOUND) as hidden:
         channels = 1 if samples.ndim == 1 else len(samples)
         with soundfile.SoundFile(hidden, "w", rate, channels, "PCM_16") as file:
@@ -121,23 +137,22 @@ def write_audio(path: Path | str, samples: np.ndarray, rate: int, manifest: dict
             file.write(samples.T)
 
 
+def _within(samples: np.ndarray, name: str) -> np.ndarray:
+    loud = np.abs(samples) > 1.0
+    if loud.any():
+        note(f"{name}: {loud.sum():,} samples were louder than full scale and are clipped.")
+        samples = samples.clip(-1.0, 1.0)
+    return samples
+
+
 # ---------------------------------------------------------------- pictures
 
 
 def read_image(path: Path | str) -> np.ndarray:
     """Pixels (height, width, 3) uint8, upright as the camera held it; what is transparent becomes white."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from gen import raster
 
-    path = _given(path)
-    try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGBA")
-    except Image.DecompressionBombError as error:
-        raise InputError(f"{path} is too large: scale it below 170 megapixels") from error
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise InputError(f"{path} is not a picture that can be read: give PNG or JPEG") from error
-    white = Image.new("RGBA", upright.size, "white")
-    return np.asarray(Image.alpha_composite(white, upright).convert("RGB"))
+    return raster.read(_given(path))
 
 
 def write_image(path: Path | str, pixels: np.ndarray, manifest: dict | None = None) -> None:
@@ -162,7 +177,8 @@ def write_image(path: Path | str, pixels: np.ndarray, manifest: dict | None = No
 def read_video(path: Path | str, fps: float | None = None) -> tuple[Iterator[np.ndarray], float]:
     """Frames (height, width, 3) uint8, upright, one by one, and frames per second.
 
-    With ``fps``, frame i is the one on screen at i / fps seconds, whatever rate the file has.
+    With ``fps``, frame i is the one on screen at i / fps seconds, whatever rate the file has; frames that are left
+    out are noted.
     """
     import av
 
@@ -174,6 +190,8 @@ def read_video(path: Path | str, fps: float | None = None) -> tuple[Iterator[np.
         raise InputError(f"{path} is not a video that can be read: give MP4") from error
     if not found:
         raise InputError(f"{path} has no picture: give a video")
+    if fps and found > 1.01 * fps:
+        note(f"{path.name}: {float(found):.4g} frames a second were reduced to {fps:g}.")
     return (_frames(path) if fps is None else _held(_timed(path), fps)), float(fps or found)
 
 
@@ -218,7 +236,9 @@ def write_video(path: Path | str, frames: Iterable[np.ndarray], fps: float, samp
     ``rate``.
 
     With sound there are exactly round(seconds * fps) frames: the last one is held, or surplus ones are left
-    out. Odd sizes grow by one row or column, since H.264 halves the colour planes.
+    out. Odd sizes grow by one row or column, since H.264 halves the colour planes. Sound of a rate that AAC does not
+    know is resampled. The manifest is written as it is when the last frame is drawn; until then the compressed film
+    waits in memory, about 8 MB a minute.
     """
     import av
 
@@ -229,23 +249,36 @@ def write_video(path: Path | str, frames: Iterable[np.ndarray], fps: float, samp
         raise ValueError("a video needs at least one frame")
     frames = marks.pictures(chain([first], frames), manifest)
     if samples is not None:
+        samples, rate = _for_film(np.atleast_2d(samples), rate, Path(path).name)
         samples, manifest = marks.sound(samples, rate, manifest)
-        samples = np.atleast_2d(samples).astype(np.float32)
+        samples = samples.astype(np.float32)
         frames = exactly(frames, max(1, round(samples.shape[1] / rate * fps)))
     with _atomic(path, manifest, VIDEO) as hidden, av.open(str(hidden), "w", options={"movflags": "+faststart"}) as out:
-        if manifest is not None:
-            out.metadata["comment"] = _text(manifest)
         picture = out.add_stream("libx264", rate=rhythm, options={"crf": "18", "preset": "fast", "threads": "4"})
         picture.pix_fmt, picture.height, picture.width = "yuv420p", *first.shape[:2]
-        sound = None if samples is None else out.add_stream("aac", rate=rate, layout=_layout(samples))
+        sound, packets = None if samples is None else out.add_stream("aac", rate=rate, layout=_layout(samples)), []
         for i, pixels in enumerate(frames):
-            out.mux(picture.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            packets += picture.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24"))
             if sound:
-                _mux_sound(out, sound, samples, round(i * rate / fps), round((i + 1) * rate / fps))
-        out.mux(picture.encode())
+                packets += _encoded(sound, samples, round(i * rate / fps), round((i + 1) * rate / fps))
+        packets += picture.encode()
         if sound:
-            _mux_sound(out, sound, samples, round((i + 1) * rate / fps), samples.shape[1])
-            out.mux(sound.encode())
+            packets += _encoded(sound, samples, round((i + 1) * rate / fps), samples.shape[1]) + sound.encode()
+        if manifest is not None:
+            out.metadata["comment"] = _text(manifest)
+        out.mux(packets)
+
+
+def _for_film(samples: np.ndarray, rate: int, name: str) -> tuple[np.ndarray, int]:
+    """Samples (c, n) and a rate that AAC in MP4 can hold and players play."""
+    import soxr
+
+    samples = channels.stereo(samples, name)
+    if rate not in AAC:
+        wanted = min((r for r in AAC if r >= rate), default=AAC[-1])
+        note(f"{name}: its sound has {wanted:,} Hz, since films cannot hold {rate:,} Hz.")
+        samples, rate = soxr.resample(samples.T, rate, wanted).T, wanted
+    return _within(samples, name), rate
 
 
 def exactly(frames: Iterable[np.ndarray], count: int) -> Iterator[np.ndarray]:
@@ -261,14 +294,16 @@ def _layout(samples: np.ndarray) -> str:
     return "mono" if len(samples) == 1 else "stereo"
 
 
-def _mux_sound(out, stream, samples: np.ndarray, start: int, stop: int) -> None:
+def _encoded(stream, samples: np.ndarray, start: int, stop: int) -> list:
+    """Packets of the samples of one frame; AAC keeps what does not fill its own."""
     import av
 
     part = np.ascontiguousarray(samples[:, start:stop])
-    if part.shape[1]:
-        frame = av.AudioFrame.from_ndarray(part, format="fltp", layout=_layout(samples))
-        frame.rate, frame.pts = stream.rate, start
-        out.mux(stream.encode(frame))
+    if not part.shape[1]:
+        return []
+    frame = av.AudioFrame.from_ndarray(part, format="fltp", layout=_layout(samples))
+    frame.rate, frame.pts = stream.rate, start
+    return stream.encode(frame)
 
 
 # ---------------------------------------------------------------- MIDI

@@ -99,7 +99,7 @@ def _watermark(path: Path) -> dict | None:
     if path.suffix.lower() in (*media.PICTURE, *media.MIDI):
         return None
     try:
-        samples, rate = media.read_audio(path)
+        samples, rate = media.read_audio(path, mono=False)
     except InputError:
         return None  # a video without sound
     return watermark.detect(samples, rate)._asdict()

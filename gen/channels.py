@@ -1,0 +1,60 @@
+"""Channels of sound as one or two: (c, n) in, in the order of WAV and FFmpeg."""
+
+import numpy as np
+
+from gen.notes import note
+
+HALF = np.sqrt(0.5)
+# Share of left in each channel (ITU-R BS.775-3, table 2); right is the mirror image. The low channel is left out.
+LEFT = {
+    3: (1, 0, HALF),  # left, right, centre
+    4: (1, 0, HALF, 0),  # left, right, back left, back right
+    5: (1, 0, HALF, HALF, 0),
+    6: (1, 0, HALF, 0, HALF, 0),  # 5.1: left, right, centre, low, back left, back right
+    7: (1, 0, HALF, 0, 0.5, HALF, 0),  # 6.1: one at the back, then the sides
+    8: (1, 0, HALF, 0, HALF, 0, HALF, 0),  # 7.1
+}
+MIRROR = {3: (1, 0, 2), 4: (1, 0, 3, 2), 5: (1, 0, 2, 4, 3), 6: (1, 0, 2, 3, 5, 4), 7: (1, 0, 2, 3, 4, 6, 5),
+          8: (1, 0, 2, 3, 5, 4, 7, 6)}  # fmt: skip
+CANCELLED = 0.3  # share of the louder channel's power below which the mean of two has lost too much
+
+
+def stereo(samples: np.ndarray, name: str) -> np.ndarray:
+    """(2, n) of more than two channels, as loud as they were; one or two stay as they are. ``name`` is for the note."""
+    count = len(samples)
+    if count <= 2:
+        return samples
+    note(f"{name}: {count} channels were mixed down to two.")
+    return _as_loud(_two(samples), samples)
+
+
+def mono(samples: np.ndarray, name: str) -> np.ndarray:
+    """(n,): the mean of two channels, or the louder one where they cancel each other out; of more, as loud a mix."""
+    count = len(samples)
+    if count == 1 or all(np.array_equal(samples[0], other) for other in samples[1:]):
+        return samples[0]
+    if count > 2:
+        note(f"{name}: {count} channels were mixed down to one.")
+        return _as_loud(_two(samples).mean(0, keepdims=True), samples)[0]
+    power, mean = np.square(samples).mean(1), samples.mean(0, dtype=np.float32)
+    if np.square(mean).mean() < CANCELLED * power.max():
+        which = int(power.argmax())
+        why = "the other is silent" if power.min() < 1e-3 * power.max() else "together they cancel each other out"
+        note(f"{name}: of two channels only the {('left', 'right')[which]} one is used, since {why}.")
+        return samples[which]
+    note(f"{name}: two channels were mixed down to one.")
+    return mean
+
+
+def _two(samples: np.ndarray) -> np.ndarray:
+    count = len(samples)
+    left = np.array(LEFT.get(count, [1.0] * count), np.float32)
+    right = left[list(MIRROR[count])] if count in MIRROR else left
+    return np.stack((left, right)) @ samples
+
+
+def _as_loud(mixed: np.ndarray, samples: np.ndarray) -> np.ndarray:
+    """``mixed`` with the power that ``samples`` have together, without the low-frequency channel."""
+    heard = np.delete(samples, 3, 0) if len(samples) >= 6 else samples
+    wanted, found = (float(np.square(x).mean(1).sum()) for x in (heard, mixed))
+    return mixed * np.float32(np.sqrt(wanted / found)) if found > 1e-12 else mixed
