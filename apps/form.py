@@ -12,6 +12,7 @@ from gen.emotion.spec import EmotionCurve
 from gen.errors import InputError
 from gen.jobs.jobfile import JobFile
 from gen.jobs.schema import Task, curves, field_names, parse_task, task_class
+from gen.raster import know_heif
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 SOUNDS = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac", ".mp4", ".mov", ".webm")
@@ -117,7 +118,9 @@ def component(place: Place, begin: Any = None) -> gr.components.Component:
 def _file(place: Place) -> gr.components.Component:
     kinds, label = endings(place), f"{place.label}: {place.info}" if place.info else place.label
     if kinds is PICTURES:
-        return gr.Image(type="filepath", label=place.label, sources=["upload", "webcam", "clipboard"], height=260)
+        know_heif()  # Gradio opens it to see what it is
+        return gr.Image(type="filepath", image_mode=None, label=place.label, height=260,
+                        sources=["upload", "webcam", "clipboard"])  # fmt: skip
     if kinds is SOUNDS:
         return gr.Audio(type="filepath", label=place.label, sources=["upload", "microphone"])
     return gr.File(label=label, file_types=list(kinds) or None, height=110)

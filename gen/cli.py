@@ -351,7 +351,8 @@ def _train(options) -> None:
     settings = dict(options.set) | ({"stage": stage} if stage else {})
     trainer = registry.get("trainer", options.kind)
     chosen = settings_for(trainer, f"train {options.kind}", settings)
-    trainer(_folder(options.finetune or options.data), options.out, options.minutes, chosen)
+    with collect():  # nothing need be said of a corpus's clips
+        trainer(_folder(options.finetune or options.data), options.out, options.minutes, chosen)
 
 
 def _folder(path: Path) -> Path:

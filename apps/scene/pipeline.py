@@ -16,7 +16,7 @@ import numpy as np
 from apps.scene.captions import captioned, captions, srt
 from apps.scene.sound import FRAME, RATE, Mix, mixed, spoken
 from apps.scene.task import SceneTask
-from gen import media, registry
+from gen import channels, media, registry
 from gen.emotion.spec import Emotion, EmotionCurve
 from gen.jobs.schema import Task
 from music.task import MusicTask
@@ -148,7 +148,7 @@ class Scene:
             return None
         given = self.task.music
         if given and given.suffix.lower() not in media.MIDI:
-            sound = media.read_audio(given, RATE, mono=False)[0]
+            sound = channels.stereo(media.read_audio(given, RATE, mono=False)[0], given.name)
         else:
             self.progress(0.7, "playing the piano")
             score = media.read_midi(given) if given else self.composed(total - RING, curve)

@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 pytest.importorskip("gradio")
+
+from gradio.data_classes import ImageData
 
 from apps import form
 from gen.errors import InputError
@@ -70,3 +74,14 @@ def test_a_job_of_another_kind_says_where_it_belongs(tmp_path, request):
     file.write_text("jobs: [{id: a, kind: tone}]")
     with pytest.raises(InputError, match="tab of tone"):
         form.from_yaml(file, "music")
+
+
+@pytest.mark.parametrize("name", ["a.heic", "deep gray.png", "print.jpg"])
+def test_a_picture_reaches_the_generator_as_it_is(name, tmp_path):
+    image = {"a.heic": Image.new("RGB", (32, 32)), "deep gray.png": Image.fromarray(np.zeros((32, 32), np.uint16)),
+             "print.jpg": Image.new("CMYK", (32, 32))}[name]  # fmt: skip
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    image.save(tmp_path / name)
+    place = next(p for p in form.Form("talk").places if p.name == "portrait")
+    given = ImageData(path=str(tmp_path / name), orig_name=name)
+    assert form.component(place).preprocess(given) == str(tmp_path / name)

@@ -22,6 +22,7 @@ from gen.emotion import lexicon
 from gen.emotion.embedding import features
 from gen.emotion.spec import EMBEDDING, Embedding, Emotion, EmotionCurve, Keyframe
 from gen.errors import InputError
+from gen.notes import collect
 
 MUSIC = {".mid", ".midi"}
 TEXT = {".txt", ".md"}
@@ -251,7 +252,8 @@ def _spans(kind: str, length: float) -> list[tuple[float, float]]:
 def _voice(path: Path) -> list[Window]:
     from gen.media import read_audio
 
-    samples, rate = read_audio(path, features.RATE)
+    with collect():  # it is only listened to
+        samples, rate = read_audio(path, features.RATE)
     windows = []
     loud = max(np.quantile(np.square(samples[::7]), 0.99) * features.ACTIVE, features.SILENCE)
     for start, end in _spans("voice", len(samples) / rate):
