@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import soxr
 
-from gen.emotion import features
-from gen.emotion.recogniser import Recogniser
+from gen.emotion.embedding import features
+from gen.emotion.embedding.recogniser import Recogniser
 from gen.errors import InputError
 
 

@@ -9,8 +9,8 @@ import soxr
 import torch
 
 from gen import checkpoints
-from gen.emotion import features
-from gen.emotion.embedding import TERMS, EmotionEmbedder, Reference, collate
+from gen.emotion.embedding import features
+from gen.emotion.embedding.network import TERMS, EmotionEmbedder, Reference, collate
 from gen.emotion.spec import EMBEDDING
 
 SEVEN = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger")
