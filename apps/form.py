@@ -1,17 +1,19 @@
 """The form of a job kind: a component for each field of its task class, and back from their values to a task."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args, get_origin
+from typing import Any, NamedTuple, get_args, get_origin
 
 import gradio as gr
 import yaml
 from pydantic.fields import FieldInfo
 
+from gen import checkpoints, registry
 from gen.emotion.spec import EmotionCurve
 from gen.errors import InputError
 from gen.jobs.jobfile import JobFile
-from gen.jobs.schema import Task, curves, field_names, parse_task, task_class
+from gen.jobs.schema import Task, choices, curves, field_names, parse_task, task_class
 from gen.raster import know_heif
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
@@ -34,6 +36,28 @@ class Place(NamedTuple):
     label: str
     info: str
     field: FieldInfo
+
+
+def models(kind: str, usual: str) -> list[str]:
+    """The checkpoints that are here and that a kind can be rendered with, the usual one first: those that its generator
+    names, and those that have the same networks as one of these, such as weights of one's own in the user's cache."""
+    known = [usual, *getattr(registry.get("generator", kind), "models", ())]
+    there = {path.name: path for root in reversed(checkpoints.roots()) for path in root.glob("*") if path.is_dir()}
+    shapes = [_networks(there[name]) for name in known if name in there]
+    alike = sorted(name for name, path in there.items() if _networks(path) in shapes)
+    return list(dict.fromkeys([usual, *(name for name in known if name in there), *alike]))
+
+
+def _networks(place: Path) -> dict[str, str]:
+    """The network of each part of a checkpoint."""
+    found = {}
+    for path in sorted(place.rglob("config.json")):
+        try:
+            config = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:  # a damaged one, which the load of it tells
+            config = None
+        found[path.relative_to(place).as_posix()] = config.get("_class_name", "") if isinstance(config, dict) else ""
+    return found
 
 
 class Form:
@@ -64,7 +88,7 @@ class Form:
 
     def build(self, places: Sequence[Place], begin: dict) -> list[gr.components.Component]:
         """Components for some of the places, in the order given; ``begin`` has values other than the defaults."""
-        return [component(place, begin.get(place.name)) for place in places]
+        return [component(place, begin.get(place.name), self.kind) for place in places]
 
     def task(self, emotion: str, values: Sequence[Any]) -> Task:
         """The task that the form describes; a field left as it was is left out. Raises ``InputError``."""
@@ -92,18 +116,18 @@ def short(emotion: str) -> str:
     return emotion
 
 
-def component(place: Place, begin: Any = None) -> gr.components.Component:
-    """The component that asks for a field."""
+def component(place: Place, begin: Any = None, kind: str = "") -> gr.components.Component:
+    """The component that asks for a field of a kind."""
     field, words = place.field, {"label": place.label, "info": place.info}
-    value, choices = default(field) if begin is None else begin, _choices(field)
+    value, allowed = default(field) if begin is None else begin, choices(field.annotation)
     if holds_file(field):
         return _file(place)
     if place.name == "model":
-        return gr.Dropdown([value], value=value, **words)
-    if choices and get_origin(field.annotation) is tuple:
-        return gr.CheckboxGroup(choices, value=list(value), **words)
-    if choices:
-        return gr.Dropdown(choices, value=value, **words)
+        return gr.Dropdown(models(kind, value) if kind else [value], value=value, **words)
+    if allowed and get_origin(field.annotation) is tuple:
+        return gr.CheckboxGroup(allowed, value=list(value), **words)
+    if allowed:
+        return gr.Dropdown(allowed, value=value, **words)
     if field.annotation is bool:
         return gr.Checkbox(value=value, **words)
     if field.annotation in (int, float):
@@ -155,14 +179,6 @@ def bound(field: FieldInfo, names: tuple[str, str]) -> float | None:
     """The limit of a number that the field's annotations name."""
     found = (getattr(rule, name, None) for rule in field.metadata for name in names)
     return next((limit for limit in found if limit is not None), None)
-
-
-def _choices(field: FieldInfo) -> list[str]:
-    """The words that a field may be, or that it may have several of."""
-    kind = field.annotation
-    if get_origin(kind) is tuple:
-        kind = get_args(kind)[0]
-    return list(get_args(kind)) if get_origin(kind) is Literal else []
 
 
 def _without_file(curve: EmotionCurve) -> EmotionCurve:

@@ -89,7 +89,7 @@ def results(folder: Path) -> list[Shown]:
     tasks: dict[Path, dict] = {}
     for note in sorted(folder.rglob("*.json")):
         path = note.with_suffix("")
-        task = json.loads(note.read_text(encoding="utf-8")).get("task") if path.is_file() else None
+        task = _task(note) if path.is_file() else None
         if task and Path(path.stem).suffix not in STEMS:
             item = path.with_suffix("")
             files.setdefault(item, {})[path.suffix] = quote(path.relative_to(folder).as_posix())
@@ -101,6 +101,16 @@ def results(folder: Path) -> list[Shown]:
         curve, name = EmotionCurve.model_validate(known or "neutral"), item.relative_to(folder).as_posix()
         found.append(Shown(task["kind"], curve, name, files[item], borrowed=not known))
     return found
+
+
+def _task(note: Path) -> dict | None:
+    """The task of a manifest; None where the file is another's."""
+    try:
+        found = json.loads(note.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    task = found.get("task") if isinstance(found, dict) else None
+    return task if isinstance(task, dict) and isinstance(task.get("kind"), str) else None
 
 
 # ---------------------------------------------------------------- sections

@@ -122,7 +122,7 @@ def mixed(weights: list[float]) -> Emotion:
 
 def reading(curve: EmotionCurve, kind: str | None) -> str:
     """What the generator of a kind (or all of them) will make of each keyframe, as HTML."""
-    whole = lambda name: getattr(registry.get("generator", name), "makes_parts", False)
+    whole = lambda name: getattr(registry.get("generator", name), "parts", ())
     kinds = [kind] if kind else [name for name in registry.names("generator") if not whole(name)]
     rows = []
     for key in curve.keyframes[:8]:

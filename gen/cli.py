@@ -21,28 +21,37 @@ from gen.emotion import commands as emotion_commands
 from gen.emotion import own
 from gen.errors import AffektError, InputError, RenderError
 from gen.marks import commands as mark_commands
-from gen.notes import collect, note
+from gen.notes import collect, hush, note
 from gen.settings import settings_for
 
 TEXT = "\0"  # put before an argument such as "-sad", so that argparse does not take it for an option
-METAVARS = {int: "N", float: "X", Path: "FILE", Path | None: "FILE"}
+METAVARS = {int: "N", float: "X", Path: "FILE"}
+METAVARS |= {kind | None: sign for kind, sign in METAVARS.items()}
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong as an :class:`InputError`."""
+    """Says what is wrong as an :class:`InputError`; values come without the sign that :data:`TEXT` is."""
 
     def __init__(self, **facts):
         super().__init__(allow_abbrev=False, **facts)
+        self.register("type", None, text)
+        for kind in (int, float, Path):
+            self.register("type", kind, lambda argument, kind=kind: kind(text(argument)))
+
+    def add_subparsers(self, **facts):
+        action = super().add_subparsers(**facts)
+        action.type = str  # as they are: the command's own parser has not seen them yet
+        return action
 
     def error(self, message: str):
-        raise InputError(f"{message}; see `{self.prog} --help`")
+        plain = message.replace(TEXT, "").replace(repr(TEXT)[1:-1], "")
+        raise InputError(f"{plain}; see `{self.prog} --help`")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     logging.basicConfig(level=logging.INFO, format="affekt: %(message)s")
-    for chatty in ("httpx", "matplotlib"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    hush()
     given = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     given = [TEXT + argument if re.match(r"-[^-]", argument) and argument != "-h" else argument for argument in given]
     try:
@@ -122,15 +131,34 @@ def _add_rendering(command: argparse.ArgumentParser) -> None:
     group.add_argument("--workers", type=_count, default=1, help="processes that render side by side (default: 1)")
     group.add_argument("--on", choices=("local", "ray"), default="local", help="where the workers are")
     group.add_argument("--json", action="store_true", help="JSON lines instead of a progress bar")
+    group.add_argument("--report", type=_report, action="append", default=[], metavar="FILE",
+                       help="also write what became of each item, as .csv or .json")  # fmt: skip
+    clash = command.add_argument_group("where a file of a result's name is there already (default: an earlier result "
+                                       "is replaced, and that is said; any other file is left)")  # fmt: skip
+    clash = clash.add_mutually_exclusive_group()
+    clash.add_argument("--overwrite", dest="clash", action="store_const", const="overwrite", default="own",
+                       help="replace it, whatever it is")  # fmt: skip
+    clash.add_argument("--skip-existing", dest="clash", action="store_const", const="skip", default="own",
+                       help="leave it, and render nothing")  # fmt: skip
+    clash.add_argument("--on-clash", dest="clash", choices=("number",), default="own",
+                       help="keep both: NAME-2, NAME-3, ...")  # fmt: skip
+
+
+def _report(argument: str) -> Path:
+    if not argument.endswith((".csv", ".json")):
+        raise argparse.ArgumentTypeError(f"give a name that ends in .csv or .json, not {text(argument)}")
+    return path(argument)
 
 
 def _count(argument: str) -> int:
+    argument = text(argument)
     if not argument.isdecimal() or argument == "0":
         raise argparse.ArgumentTypeError(f"give a number from 1, not {argument}")
     return int(argument)
 
 
 def _shard(argument: str) -> tuple[int, int]:
+    argument = text(argument)
     match = re.fullmatch(r"(\d+)/(\d+)", argument)
     if not match or not 1 <= int(match[1]) <= int(match[2]):
         raise argparse.ArgumentTypeError(f"give a share such as 2/5, not {argument}")
@@ -175,7 +203,8 @@ def _plan(options) -> None:
 def _render(options) -> None:
     counts = _run(_read_plan(options), options)
     if not options.json:
-        print(f"{options.out}: {counts['rendered']} rendered, {counts['cached']} from the cache")
+        skipped = f", {counts['skipped']} skipped" if counts["skipped"] else ""
+        print(f"{options.out}: {counts['rendered']} rendered, {counts['cached']} from the cache{skipped}")
 
 
 def _run(plan, options) -> Counter:
@@ -185,9 +214,20 @@ def _run(plan, options) -> Counter:
     from gen.jobs.run import run
 
     total, cache = len(plan.wanted), Cache(options.cache or default_root())
-    where = {"workers": options.workers, "device": options.device, "on": options.on}
-    with (progress.json_lines if options.json else progress.bar)(total) as report:
-        states = run(plan, options.out, cache, report, **where)
+    where = {"workers": options.workers, "device": options.device, "on": options.on, "clash": options.clash}
+    ends = {}
+
+    def report(event) -> None:
+        if event.state not in ("progress", "note"):
+            ends[event.id] = event
+        tell(event)
+
+    try:
+        with (progress.json_lines if options.json else progress.bar)(total) as tell:
+            states = run(plan, options.out, cache, report, **where)
+    finally:
+        for file in options.report:
+            progress.write_report(file, plan, ends)
     counts = Counter(states.values())
     if lost := counts["failed"] + counts["blocked"]:
         raise RenderError(f"{lost} of {total} items failed; {options.out}/**/*.error.json says why.")
@@ -197,7 +237,7 @@ def _run(plan, options) -> Counter:
 def _add_kind(command: argparse.ArgumentParser, kind: str) -> None:
     """Options for the fields of a kind's task class; files that there is no task without are named first."""
     from gen.jobs.inputs import positional
-    from gen.jobs.schema import task_class
+    from gen.jobs.schema import choices, task_class
 
     fields = command.add_argument_group(f"fields of a {kind} job")
     cls = task_class(kind)
@@ -214,10 +254,10 @@ def _add_kind(command: argparse.ArgumentParser, kind: str) -> None:
         facts = {"help": f"{field.description or ''} ({note})".strip().replace("%", "%%"), "dest": name}
         if field.annotation is bool:
             facts["action"] = argparse.BooleanOptionalAction
-        elif get_origin(field.annotation) in (list, tuple):
-            facts |= {"nargs": "+", "type": text, "metavar": "TEXT"}
         else:
-            facts |= {"type": text, "metavar": METAVARS.get(field.annotation, "TEXT")}
+            several, said = get_origin(field.annotation) in (list, tuple), choices(field.annotation)
+            facts |= {"nargs": "+"} if several else {}
+            facts |= {"choices": said} if said else {"metavar": METAVARS.get(field.annotation, "TEXT")}
         option = f"--{(field.alias or name).replace('_', '-')}"
         fields.add_argument(option, default=argparse.SUPPRESS, required=required, **facts)
     _add_rendering(command)
@@ -340,6 +380,7 @@ def _add_research(commands) -> None:
 
 
 def _setting(argument: str) -> tuple[str, str]:
+    argument = text(argument)
     name, sign, value = argument.partition("=")
     if not sign:
         raise argparse.ArgumentTypeError(f"give a setting such as width=256, not {argument}")

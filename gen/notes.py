@@ -4,12 +4,13 @@ Code anywhere below a render calls :func:`note`; whoever runs the render collect
 records them in the manifest. Outside a collection a note goes to standard error through :mod:`warnings`.
 """
 
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-__all__ = ["UserNote", "collect", "note"]
+__all__ = ["UserNote", "collect", "hush", "note"]
 
 class _Collection(list):
     """Sentences, and who is told each when it is new."""
@@ -47,3 +48,10 @@ def collect(tell: Callable[[str], None] | None = None) -> Iterator[list[str]]:
         yield notes
     finally:
         _collected.reset(token)
+
+
+def hush() -> None:
+    """Keep libraries from telling what no user can act on: requests of a client, and that an xformers of another
+    PyTorch is left aside."""
+    for chatty, level in (("httpx", logging.WARNING), ("matplotlib", logging.WARNING), ("xformers", logging.ERROR)):
+        logging.getLogger(chatty).setLevel(level)

@@ -12,6 +12,7 @@ import numpy as np
 from gen import media
 from gen.emotion.spec import Emotion, EmotionCurve
 from gen.errors import InputError
+from gen.notes import note
 from talking_head.models import class_name
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ Progress = Callable[[float, str], None]
 
 class TalkGenerator:
     """Tracker, basis and speaker, ready to animate."""
+
+    models = tuple(MODELS.values())  # that the studio offers, if they are here
 
     def __init__(self, tracker: FaceTracker, basis: FaceBasis, speaker: EmoteSpeaker | DiceSpeaker):
         self.tracker, self.basis, self.speaker = tracker, basis, speaker
@@ -141,11 +144,14 @@ class TalkGenerator:
         from talking_head.frame import even, head_square
 
         face = self.tracker.face(pixels, which)
+        if size % 2:
+            note(f"a film's sides are even: the frame has {size // 2 * 2} pixels, not {size}")
         if size:
             return head_square(pixels, face, size // 2 * 2)
         scale = min(1.0, LONGEST / max(pixels.shape[:2]))
         if scale < 1:
             wanted = tuple(round(n * scale) for n in pixels.shape[1::-1])
+            note(f"the picture of {pixels.shape[1]} x {pixels.shape[0]} pixels is reduced to {wanted[0]} x {wanted[1]}")
             pixels = np.asarray(Image.fromarray(pixels).resize(wanted, Image.Resampling.LANCZOS))
             face = face._replace(landmarks=face.landmarks * scale)
         return even(pixels), face

@@ -10,7 +10,8 @@ from gen.emotion.spec import EmotionCurve
 from gen.jobs.schema import Task
 
 
-def _size(pixels: int) -> int:
+def sized(pixels: int) -> int:
+    """A number of pixels that a frame's side may have. Raises ``ValueError``."""
     if pixels and pixels < 256:
         raise ValueError(f"give 0 for the whole picture, or 256 to 1024 pixels, not {pixels}")
     return pixels
@@ -30,7 +31,7 @@ class TalkTask(Task):
     emotion_scale: float = Field(
         1.0, ge=0, le=4, description="guidance by emotion of the dice models: more of it, with the same lips"
     )
-    size: Annotated[int, AfterValidator(_size)] = Field(
+    size: Annotated[int, AfterValidator(sized)] = Field(
         512, le=1024, description="side of the square frame around the head, from 256; 0 for the whole picture"
     )
     head_motion: float = Field(0.6, ge=0, le=1.5, description="how much the head moves; 0 keeps it still")

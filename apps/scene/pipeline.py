@@ -19,6 +19,7 @@ from apps.scene.task import SceneTask
 from gen import channels, media, registry
 from gen.emotion.spec import Emotion, EmotionCurve
 from gen.jobs.schema import Task
+from gen.notes import note
 from music.task import MusicTask
 from talking_head.task import TalkTask
 from voice_conversion.task import VoiceTask
@@ -36,7 +37,7 @@ Make = Callable[[Task, Progress], list[Path]]
 class SceneGenerator:
     """Puts together what the generators of its parts make; has no weights of its own."""
 
-    makes_parts = True  # the runner hands it ``make``
+    parts = ("voice", "talk", "music")  # kinds that the runner makes for it, by ``make``
 
     @staticmethod
     def reading(emotion: Emotion) -> str:
@@ -131,6 +132,8 @@ class Scene:
         if not task.drawn:
             frames, _ = media.read_video(task.portrait, FPS)
             first = next(frames)
+            if task.size != SceneTask.model_fields["size"].default:
+                note(f"the film keeps its own size, {first.shape[1]} x {first.shape[0]} pixels: size is for a picture")
             return chain(repeat(first, round(task.lead * FPS)), [first], frames)
         heard, how = self.place / "speech.wav", {}
         if "face" in task.mute:

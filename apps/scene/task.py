@@ -1,14 +1,14 @@
 """What can be asked of a scene."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from gen.emotion.spec import EmotionCurve
 from gen.jobs.schema import Task
 from music.task import MusicTask
-from talking_head.task import TalkTask
+from talking_head.task import TalkTask, sized
 from voice_conversion.task import VoiceTask
 
 FILMS = (".mp4", ".mov", ".webm", ".mkv")
@@ -40,7 +40,9 @@ class SceneTask(Task):
     mute: tuple[Literal["voice", "face", "music"], ...] = Field((), description="parts to leave out: voice face music")
     captions: bool = Field(False, description="show `text` in the picture as it is spoken, and write an SRT file")
     stems: bool = Field(False, description="also write the speech and the music as they are in the mix")
-    size: int = Field(512, ge=256, le=1024, description="side of the square picture in pixels")
+    size: Annotated[int, AfterValidator(sized)] = Field(
+        512, le=1024, description="side of the square picture, from 256; 0 for the whole one; a film keeps its own size"
+    )
     lead: float = Field(1.2, ge=0, le=20, description="seconds of music before the first word")
     tail: float = Field(2.5, ge=0, le=20, description="seconds of music after the last word")
     under: float = Field(14.0, ge=10, le=40, description="dB by which the music lies under the speech")

@@ -11,10 +11,13 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from uuid import uuid4
 
-from gen.errors import RenderError
+from gen.errors import InputError, RenderError
+from gen.notes import note
+from gen.provenance import sidecar
 
 RECORD = "item.json"
 ABANDONED = 86400.0  # seconds after which a draft must be the remains of a killed run
@@ -85,18 +88,28 @@ class Cache:
             if time.time() - path.stat().st_mtime > ABANDONED:
                 shutil.rmtree(path, ignore_errors=True)
 
-    def publish(self, key: str, out: Path, name: str) -> list[Path]:
+    def publish(self, key: str, out: Path, name: str, clash: str = "own") -> list[Path]:
         """Put an item's files below ``out``, each at once; what is there already, unchanged, is left alone.
 
         Files of one stem, such as a score and its sound, become ``name.mid`` and ``name.wav``; several pieces
-        become ``name/<stem>.mid``.
+        become ``name/<stem>.mid``. Where another file has the name, ``clash`` says what happens: "own" replaces an
+        earlier result, and says so, and raises ``InputError`` for any other file; "overwrite" replaces either;
+        "number" takes the next free ``name-2``, ``name-3``.
         """
         sources = self.files(key)
         alone = len({_stem(path) for path in sources}) == 1
-        targets = [out / (name + _suffix(path)) if alone else out / name / path.name for path in sources]
-        for source, target in zip(sources, targets):
-            if not _same(source, target):
-                _copy(source, target)
+        for number in count(1):
+            called = name if number == 1 else f"{name}-{number}"
+            targets = [out / (called + _suffix(path)) if alone else out / called / path.name for path in sources]
+            pairs = [pair for pair in zip(sources, targets) if not _same(*pair)]
+            others = [target for _, target in pairs if target.exists() or target.is_symlink()]
+            if not others or clash != "number":
+                break
+        if others and clash == "own":
+            _spare(others, targets)
+            note("a result of this name that was there already was replaced: `--on-clash number` keeps both")
+        for source, target in pairs:
+            _copy(source, target)
         return targets
 
 
@@ -108,6 +121,27 @@ def _suffix(path: Path) -> str:
     return path.name[len(_stem(path)) :]
 
 
+def _spare(others: Sequence[Path], targets: Sequence[Path]) -> None:
+    """Refuse to replace what no earlier run made: such a file has no manifest beside it, or another's."""
+    own = {target for target in targets if _manifest(sidecar(target))}
+    own |= {sidecar(target) for target in own}
+    if targets[0] in own:  # what a run writes besides, such as subtitles, has no manifest
+        own.update(targets)
+    if strangers := [path for path in others if path not in own]:
+        raise InputError(
+            f"{strangers[0]} is there already and was not made here: choose another --out, or give --overwrite or "
+            "--on-clash number"
+        )
+
+
+def _manifest(path: Path) -> bool:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and "ai_generated" in found
+
+
 def _same(source: Path, target: Path) -> bool:
     """Copies keep size and time of change, so equal ones need not be read."""
     if not target.is_file():
@@ -117,11 +151,23 @@ def _same(source: Path, target: Path) -> bool:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy under a hidden name, then rename: the visible name is never half-written."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    with hidden(target) as draft:
+        shutil.copy2(source, draft)
+
+
+@contextmanager
+def hidden(target: Path) -> Iterator[Path]:
+    """A hidden name beside ``target`` to write to, renamed when the block ends: the visible name is never half-written,
+    and nothing stays of what failed. An ``OSError``, such as of a full disk, names the folder of ``target``."""
     draft = target.parent / f".affekt-{uuid4().hex}"
-    shutil.copy2(source, draft)
-    draft.replace(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield draft
+        draft.replace(target)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(target.parent)) from None
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from queue import SimpleQueue
 
 from gen.errors import DeviceError, InputError
+from gen.notes import hush
 
 
 class InProcess(Executor):
@@ -71,6 +72,7 @@ class _Actor:
     """Keeps a process, and with it the models loaded last."""
 
     def run(self, call, *args):
+        hush()
         return call(*args)
 
 
@@ -87,6 +89,7 @@ def make(on: str, workers: int) -> Executor:
 
 def _start_worker() -> None:
     """End quietly on Ctrl-C, and with the parent: a worker must not outlive a killed run."""
+    hush()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_follow_parent, daemon=True).start()
 

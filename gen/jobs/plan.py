@@ -15,8 +15,7 @@ from gen.errors import InputError
 from gen.jobs.jobfile import REFERENCE, JobFile, is_reference
 from gen.jobs.schema import Task, canonical, curves, with_paths
 from gen.notes import collect
-
-SCHEMA = 1  # part of every key: raise it when the same task is meant to give another result
+from gen.provenance import code
 
 
 @dataclass(frozen=True)
@@ -93,8 +92,8 @@ def _item(id: str, job: str, task: Task, name: str, others: Mapping[str, Item]) 
     with collect() as notes:
         checkpoints = tuple(registry.get("generator", task.kind).checkpoints(task))
     notes = (*dict.fromkeys((*task.notes, *notes)),)
-    facts = [SCHEMA, canonical(task, lambda path: _content(path, others)), [digest(c) for c in checkpoints]]
-    facts += [*_feelings(task), *notes]
+    facts = [canonical(task, lambda path: _content(path, others)), [digest(c) for c in checkpoints]]
+    facts += [*_feelings(task), *notes, code(task.kind)]
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
     return Item(id, job, task, name, key, _references(task), checkpoints, notes)
 

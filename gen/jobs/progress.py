@@ -1,14 +1,20 @@
-"""How a run is told: a progress bar with the finished files, or JSON lines. Both are context managers."""
+"""How a run is told: a progress bar with the finished files, or JSON lines, both context managers; and its report."""
 
+import csv
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
+from gen.jobs.cache import hidden
+from gen.jobs.plan import Plan
 from gen.jobs.run import Event
 from gen.provenance import sidecar
 
 NAMES = {".mid": "score", ".wav": "sound", ".flac": "sound", ".mp4": "video", ".png": "picture", ".json": "data"}
+
+COLUMNS = ("index", "id", "kind", "name", "state", "seconds", "seed", "emotion", "files", "notes", "error")
 
 
 @contextmanager
@@ -49,10 +55,30 @@ def bar(total: int) -> Iterator[Callable[[Event], None]]:
             line.set_description_str(f"{event.name}: {event.message or event.state}")
             if event.state in ("failed", "blocked"):
                 tqdm.write(f"affekt: {event.name}: {' '.join(event.message.split())}", file=sys.stderr)
-            elif event.state != "progress":
+            elif event.files:
                 tqdm.write("\n".join(_lines(event)), file=sys.stdout)
 
         yield tell
+
+
+def write_report(path: Path, plan: Plan, ends: Mapping[str, Event]) -> None:
+    """What became of each item that was wanted, as CSV or JSON; ``ends`` has the event that ended it, by its id."""
+    rows = []
+    for number, item in enumerate((item for item in plan.items if item.id in plan.wanted), start=1):
+        end = ends.get(item.id) or Event(item.id, "not reached", item.name)
+        notes = {sidecar(path) for path in end.files}
+        emotion = str(getattr(item.task, "emotion", None) or "")
+        files = [] if end.message else [str(path) for path in end.files if path not in notes]
+        facts = number, item.id, item.task.kind, item.name, end.state, round(end.seconds, 3), item.task.seed, emotion
+        rows.append(dict(zip(COLUMNS, (*facts, files, [*end.notes], end.message), strict=True)))
+    with hidden(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+        if path.suffix == ".json":
+            json.dump(rows, file, indent=1, ensure_ascii=False)
+        else:
+            table = csv.writer(file)
+            table.writerow(COLUMNS)
+            for row in rows:
+                table.writerow("; ".join(value) if isinstance(value, list) else value for value in row.values())
 
 
 def _lines(event: Event) -> list[str]:

@@ -3,9 +3,11 @@
 A killed run leaves finished items in the cache and nothing else that shows; running again goes on from there.
 """
 
+import glob
 import heapq
 import json
 import logging
+import shutil
 import time
 import traceback
 from collections import defaultdict, deque
@@ -17,9 +19,9 @@ from pathlib import Path
 
 from gen import registry
 from gen.emotion.resolve import resolve
-from gen.errors import AffektError
+from gen.errors import AffektError, InputError
 from gen.jobs import executors
-from gen.jobs.cache import Cache
+from gen.jobs.cache import Cache, hidden
 from gen.jobs.jobfile import REFERENCE, is_reference
 from gen.jobs.plan import Item, Plan, plan_tasks
 from gen.jobs.schema import Task, curves, with_paths
@@ -27,11 +29,12 @@ from gen.notes import collect, note
 from gen.provenance import manifest
 
 log = logging.getLogger(__name__)
+FULL = 1_000_000  # bytes: a disk with less is why a render failed
 
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened to an item: ``state`` is progress, note, cached, rendered, failed or blocked.
+    """One thing that happened to an item: ``state`` is progress, note, cached, rendered, skipped, failed or blocked.
 
     A note's sentence is its ``message``; the event that ends an item has all its ``notes``.
     """
@@ -78,11 +81,16 @@ def run(
     workers: int = 1,
     device: str = "auto",
     on: str = "local",
+    clash: str = "own",
 ) -> dict[str, str]:
-    """Render a plan into ``out``; the state of every item that was wanted: cached, rendered, failed or blocked."""
+    """Render a plan into ``out`` -> the state of each item that was wanted (see :class:`Event`).
+
+    ``clash`` is what happens where ``out`` has a file of a result's name: "skip" leaves it and renders nothing, the
+    others are those of :meth:`Cache.publish`.
+    """
     if on == "local" and device not in ("auto", "cpu"):
         executors.pick_device(device)  # better before the first item than in each
-    states = _Run(plan, out, cache, report, device).go(partial(executors.make, on, workers), workers)
+    states = _Run(plan, out, cache, report, device, clash).go(partial(executors.make, on, workers), workers)
     return {id: state for id, state in states.items() if id in plan.wanted}
 
 
@@ -101,6 +109,8 @@ def attempt(work: Work, progress: Callable[[float, str], None]) -> Outcome:
                 _render(work, work.task.smaller() or work.task, progress, notes)
         except Exception as error:  # noqa: BLE001 - whatever a generator raises, the other items go on
             message = str(error) if isinstance(error, AffektError) else f"{type(error).__name__}: {error}"
+            if not isinstance(error, AffektError) and shutil.disk_usage(work.cache).free < FULL:
+                message = f"the disk of {work.cache} is full: make room, or give another --cache"
             return Outcome(time.perf_counter() - start, message, traceback.format_exc(), tuple(notes))
     return Outcome(time.perf_counter() - start, notes=tuple(notes))
 
@@ -124,7 +134,7 @@ def _render(work: Work, task: Task, progress: Callable[[float, str], None], note
     cache = Cache(work.cache)
     with cache.draft() as draft:
         heard = curves(task, resolve)
-        parts = {"make": partial(_made, work)} if getattr(generator, "makes_parts", False) else {}
+        parts = {"make": partial(_made, work)} if getattr(generator, "parts", ()) else {}
         cache.commit(draft, work.key, generator.render(heard, draft, facts, progress, **parts), notes)
 
 
@@ -149,9 +159,13 @@ def _generator(kind: str, checkpoints: tuple[str, ...], device: str):
 class _Run:
     """The state of one run: what each item waits for, what is ready, what has come of it."""
 
-    def __init__(self, plan: Plan, out: Path, cache: Cache, report: Callable[[Event], None], device: str):
-        self.wanted, self.out, self.cache, self.report, self.device = plan.wanted, out, cache, report, device
+    def __init__(
+        self, plan: Plan, out: Path, cache: Cache, report: Callable[[Event], None], device: str, clash: str
+    ):  # fmt: skip
+        self.out, self.cache, self.report, self.device, self.clash = out, cache, report, device, clash
         self.items = {item.id: item for item in plan.items}
+        self.skipped = [id for id in self.items if clash == "skip" and id in plan.wanted and self._there(id)]
+        self.wanted = plan.wanted.difference(self.skipped)
         self.rank = {id: place for place, id in enumerate(self.items)}
         self.states: dict[str, str] = {}
         self.waits: dict[str, set[str]] = {}
@@ -162,6 +176,8 @@ class _Run:
 
     def go(self, executor: Callable[[], Executor], workers: int) -> dict[str, str]:
         self.cache.sweep()
+        for item in (self.items[id] for id in self.skipped):
+            self.report(Event(item.id, "skipped", item.name))
         self._line_up()
         flying: dict[Future, Item] = {}
         pool = None
@@ -176,7 +192,13 @@ class _Run:
                 pool = None
         if pool:
             pool.shutdown()
-        return self.states
+        return self.states | dict.fromkeys(self.skipped, "skipped")
+
+    def _there(self, id: str) -> bool:
+        """Whether the output folder has a result of this name."""
+        place = self.out / self.items[id].name
+        beside = place.parent.glob(f"{glob.escape(place.name)}.*")
+        return any(place.glob("*")) or any(path.suffix != ".json" for path in beside)
 
     def _line_up(self) -> None:
         """Find the items to do: the wanted, and what those of them need that are not cached."""
@@ -251,29 +273,45 @@ class _Run:
 
     def _finish(self, item: Item, state: str, seconds: float = 0.0) -> None:
         files: list[Path] = []
-        if item.id in self.wanted:
-            files = self.cache.publish(item.key, self.out, item.name)
-            self._error_file(item).unlink(missing_ok=True)
-        self.states[item.id] = state
         notes = self.cache.notes(item.key)
         self._note(item, notes)
-        self.report(Event(item.id, state, item.name, seconds=seconds, files=tuple(files), notes=notes))
+        try:
+            if item.id in self.wanted:
+                with collect() as said:
+                    files = self.cache.publish(item.key, self.out, item.name, self.clash)
+                self._note(item, said)
+                self._error_file(item).unlink(missing_ok=True)
+            self.states[item.id] = state
+            self.report(Event(item.id, state, item.name, seconds=seconds, files=tuple(files), notes=notes))
+        except InputError as error:  # its name is taken; what needs it finds it in the cache
+            self._lose(item, str(error), "", seconds, "failed")
         for id in self.followers[item.id]:
             self.waits[id].discard(item.id)
             if not self.waits[id] and id not in self.states:
                 heapq.heappush(self.ready, (self.rank[id], id))
 
-    def _fail(self, item: Item, message: str, details: str = "", seconds: float = 0.0, state: str = "failed") -> None:
-        """Write ``<name>.error.json``, and let what needs this item know."""
+    def _fail(self, item: Item, message: str, details: str = "", seconds: float = 0.0) -> None:
+        """Let the items know that wait for this one: an equal twin fails as it does, what needs either is blocked."""
+        lost = deque([(item, message, details, seconds, "failed")])
+        while lost:
+            item, message, details, seconds, state = lost.popleft()
+            if item.id in self.states:
+                continue
+            self._lose(item, message, details, seconds, state)
+            for other in (self.items[id] for id in self.followers[item.id]):
+                if item.id in other.needs:
+                    lost.append((other, f"needs {item.id}, which failed", "", 0.0, "blocked"))
+                else:
+                    lost.append((other, message, details, 0.0, state))
+
+    def _lose(self, item: Item, message: str, details: str, seconds: float, state: str) -> None:
+        """Write ``<name>.error.json``."""
         path = self._error_file(item)
         facts = {"id": item.id, "kind": item.task.kind, "state": state, "error": message, "details": details}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+        with hidden(path) as draft:
+            draft.write_text(json.dumps(facts, indent=1), encoding="utf-8")
         self.states[item.id] = state
         self.report(Event(item.id, state, item.name, message=message, seconds=seconds, files=(path,)))
-        for id in self.followers[item.id]:
-            if id not in self.states:
-                self._fail(self.items[id], f"needs {item.id}, which failed", state="blocked")
 
     def _error_file(self, item: Item) -> Path:
         return self.out / f"{item.name}.error.json"

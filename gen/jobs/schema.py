@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Self, get_args
+from typing import Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import to_jsonable_python
@@ -75,6 +75,13 @@ def field_names(cls: type[BaseModel]) -> dict[str, str]:
     """Every name a field may be given by in YAML -> the attribute's name."""
     aliases = {field.alias: name for name, field in cls.model_fields.items() if field.alias}
     return {name: name for name in cls.model_fields} | aliases
+
+
+def choices(annotation) -> list[str]:
+    """The words that a field may be, or that it may have several of; none where it may be anything."""
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    return [word for part in get_args(annotation) if part is not Ellipsis for word in choices(part)]
 
 
 def describe(error: ValidationError, cls: type[BaseModel]) -> tuple[Location, str]:

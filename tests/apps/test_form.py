@@ -1,5 +1,6 @@
 """The form of a kind comes from its task class, and its values come back as the task that YAML would give."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ pytest.importorskip("gradio")
 from gradio.data_classes import ImageData
 
 from apps import form
+from gen.checkpoints import folder
 from gen.errors import InputError
 from gen.jobs.jobfile import JobFile
 from gen.jobs.schema import parse_task
@@ -36,6 +38,19 @@ def test_limits_and_choices_of_the_components():
     assert parts["audio"].value is True
     assert parts["continue_from"].file_types == [".mid", ".midi"]
     assert [choice for _, choice in parts["model"].choices] == ["muser-compact"]
+
+
+def test_every_model_that_is_here_can_be_chosen(tmp_path, monkeypatch):
+    monkeypatch.setenv("AFFEKT_CHECKPOINTS", str(tmp_path))
+    shutil.copytree(folder("muser-compact"), tmp_path / "mine", ignore=shutil.ignore_patterns("*.safetensors"))
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.json").write_text("{")
+    chosen = {}
+    for kind in ("talk", "music"):
+        made = form.Form(kind)
+        part = dict(zip((place.name for place in made.places), made.build(made.places, {})))["model"]
+        chosen[kind] = [choice for _, choice in part.choices]
+    assert chosen == {"talk": ["emote-compact", "dice-compact"], "music": ["muser-compact", "mine"]}
 
 
 def test_form_gives_the_task_of_the_same_yaml(tmp_path):

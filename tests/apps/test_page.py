@@ -65,6 +65,13 @@ def test_an_emotion_of_a_file_is_shown_as_such(folder):
     assert "Piano, as in a file" in page.write(folder, "x").read_text()
 
 
+@pytest.mark.parametrize("text", ["[1, 2]", '"a"', "{", '{"task": 3}', '{"task": {"kind": ["talk"]}}', "\xff"])
+def test_a_json_of_another_program_is_passed_over(folder, text):
+    media.write_audio(folder / "x.wav", np.ones(800, np.float32), 8000)
+    (folder / "x.wav.json").write_text(text, encoding="latin-1")
+    assert "x.wav" not in page.write(folder, "x").read_text()
+
+
 def test_a_folder_with_nothing(tmp_path):
     with pytest.raises(InputError, match="nothing that was rendered"):
         page.write(tmp_path, "x")

@@ -141,3 +141,18 @@ def test_a_text_is_read_aloud():
     samples, rate = read_aloud("How happy I was to hear from you.")
     again, _ = read_aloud("How happy I was to hear from you.")
     assert 1.0 < len(samples) / rate < 4.0 and np.abs(samples).max() > 0.1 and np.array_equal(samples, again)
+
+
+@pytest.mark.slow
+def test_a_film_keeps_its_size_and_that_is_said(tmp_path):
+    film, clap = measures.clapper(tmp_path, 0.4)
+    files = render(tmp_path, portrait=film, voice=clap, mute=["music"], size=384)
+    manifest = json.loads(files["mp4.json"].read_text())
+    assert manifest["notes"] == ["the film keeps its own size, 256 x 256 pixels: size is for a picture"]
+    assert next(media.read_video(files["mp4"])[0]).shape == (256, 256, 3)
+
+
+def test_a_scene_may_have_the_whole_picture():
+    assert SceneTask(portrait="p.png", audio="a.wav", size=0).size == 0
+    with pytest.raises(InputError, match="give 0 for the whole picture"):
+        parse_task({"kind": "scene", "portrait": "p.png", "audio": "a.wav", "size": 100})

@@ -1,6 +1,8 @@
 """The command line: options of a kind come from its task, errors are one line with an exit code."""
 
+import csv
 import json
+import logging
 import resource
 import subprocess
 import sys
@@ -63,7 +65,8 @@ def test_help_of_a_kind_shows_its_fields(tone_kind, capsys):
         main(["tone", "--help"])
     told = capsys.readouterr().out
     assert caught.value.code == 0 and "--frequency X" in told and "in Hz (default: 440.0)" in told
-    for part in ("--soft, --no-soft", "--continue FILE", "--count N", "(default: neutral)"):
+    faults = "--fault {none,raise,mistake,once,memory,die,die once}"
+    for part in ("--soft, --no-soft", "--continue FILE", "--count N", "(default: neutral)", faults):
         assert part in told
 
 
@@ -78,7 +81,13 @@ def test_help_of_a_kind_shows_its_fields(tone_kind, capsys):
         (["tone", "--wrong"], 2, "--wrong"),
         (["render", "none.yaml"], 2, "none.yaml: cannot be read"),
         (["render", "none.yaml", "--shard", "3/2"], 2, "a share such as 2/5"),
+        (["render", "none.yaml", "--shard", "-1/2"], 2, "not -1/2;"),
         (["render", "none.yaml", "--workers", "0"], 2, "a number from 1"),
+        (["render", "none.yaml", "--workers", "-2"], 2, "not -2;"),
+        (["render", "none.yaml", "--report", "r.txt"], 2, "ends in .csv or .json"),
+        (["render", "none.yaml", "--overwrite", "--skip-existing"], 2, "not allowed with"),
+        (["tone", "--fault", "-x"], 2, "invalid choice: '-x'"),
+        (["train", "music", "--data", ".", "--out", ".", "--minutes", "-x"], 2, "'-x'"),
         (["train", "nothing", "--data", ".", "--out", "."], 2, "affekt train --help"),
         (["train", "music", "--data", ".", "--out", ".", "--set", "width"], 2, "width=256"),
         (["checkpoints", "pull", "none"], 3, "cannot be pulled"),
@@ -90,7 +99,7 @@ def test_help_of_a_kind_shows_its_fields(tone_kind, capsys):
 def test_mistakes_are_one_line_and_an_exit_code(affekt, tone_kind, arguments, code, words):
     found, out, err = affekt(*arguments)
     last = err.splitlines()[-1]
-    assert found == code and last.startswith("affekt: ") and words in last and out == ""
+    assert found == code and last.startswith("affekt: ") and words in last and out == "" and last.isprintable()
 
 
 def test_plan_and_render_and_json(affekt, tone_kind, tmp_path):
@@ -113,6 +122,35 @@ def test_plan_and_render_and_json(affekt, tone_kind, tmp_path):
     assert [row["cached"] for row in rows] == [True] * 3 and rows[2]["needs"] == ["a.1"]
     shares = [affekt("plan", "show.yaml", "--json", "--shard", f"{n}/2")[1].splitlines() for n in (1, 2)]
     assert sum(map(len, shares)) == 3
+
+
+def test_reports_as_csv_and_json(affekt, tone_kind, tmp_path):
+    (tmp_path / "show.yaml").write_text(
+        "jobs:\n- {id: a, kind: tone, emotion: sad, seed: 3, remark: 'left out; too high', count: 2}\n"
+        "- {id: b, kind: tone, fault: mistake}\n- {id: c, kind: tone, continue: {job: b}}\n"
+    )
+    given = ["--device", "cpu", "--report", "r.csv", "--report", "r.json"]
+    assert affekt("render", "show.yaml", *given)[0] == 4
+    rows = json.loads((tmp_path / "r.json").read_text())
+    assert [(row["index"], row["id"], row["state"], row["error"]) for row in rows] == [
+        (1, "a", "rendered", ""), (2, "b", "failed", "turn the oscillator on"),
+        (3, "c", "blocked", "needs b, which failed"),
+    ]  # fmt: skip
+    assert rows[0]["files"] == ["out/a/1.wav", "out/a/2.wav"] and rows[0]["notes"] == ["left out; too high"]
+    assert (rows[0]["emotion"], rows[0]["seed"], rows[1]["files"]) == ("sad", 3, [])
+    with (tmp_path / "r.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [(row["id"], row["state"], row["error"]) for row in table] == [
+        (row["id"], row["state"], row["error"]) for row in rows
+    ]  # fmt: skip
+    assert table[0]["files"] == "out/a/1.wav; out/a/2.wav"
+    code = affekt("render", "show.yaml", "--device", "cpu", "--skip-existing", "--report", "r.csv")[0]
+    assert code == 4 and "state" in (tmp_path / "r.csv").read_text() and "skipped" in (tmp_path / "r.csv").read_text()
+
+
+def test_libraries_that_do_not_fit_say_nothing(affekt):
+    affekt("version")
+    assert not logging.getLogger("xformers").isEnabledFor(logging.WARNING)
 
 
 def test_training_and_evaluation_reach_the_registered_functions(affekt, monkeypatch, tmp_path):

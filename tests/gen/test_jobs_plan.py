@@ -1,6 +1,8 @@
 """Job files: defaults, matrix, references, names, keys, order, and errors that name the line."""
 
+import importlib
 import re
+import sys
 import textwrap
 from itertools import pairwise
 from pathlib import Path
@@ -113,6 +115,42 @@ def test_key_follows_checkpoint(write, tmp_path, monkeypatch):
     (voice / "config.json").write_text("22")
     checkpoints.digest.cache_clear()  # it holds for the life of a process
     assert plan_tasks({"x": task}).items[0].key != first
+
+
+def test_key_follows_the_code(write, monkeypatch, tmp_path):
+    from gen import provenance, registry
+
+    def keys() -> list[str]:
+        provenance.code.cache_clear()
+        return [plan_tasks({"x": parse_task({"kind": kind})}).items[0].key for kind in ("tone", "duet")]
+
+    class Duet(registry.get("task", "tone")):
+        kind: str = "duet"
+
+    class DuetGenerator(registry.get("generator", "tone")):
+        parts = ("tone",)
+
+    (tmp_path / "duets").mkdir()
+    for name in ("__init__", "pipeline"):
+        (tmp_path / "duets" / f"{name}.py").touch()
+    copy = tmp_path / "tone.py"
+    copy.write_text(Path(registry.get("generator", "tone").render.__code__.co_filename).read_text())
+    monkeypatch.setattr(sys.modules["tone"], "__file__", str(copy))
+    monkeypatch.syspath_prepend(tmp_path)
+    DuetGenerator.__module__ = importlib.import_module("duets.pipeline").__name__
+    monkeypatch.setitem(registry._registered["task"], "duet", Duet)
+    monkeypatch.setitem(registry._registered["generator"], "duet", DuetGenerator)
+    first = keys()
+    assert keys() == first
+    (tmp_path / "duets" / "pipeline.py").write_text("RATE = 2")
+    second = keys()
+    assert second[0] == first[0] and second[1] != first[1]
+    copy.write_text(copy.read_text() + "\nRATE = 4000\n")  # a duet is made of tones
+    third = keys()
+    assert third[0] != second[0] and third[1] != second[1]
+    (tmp_path / "duets" / "training").mkdir()
+    (tmp_path / "duets" / "training" / "train.py").write_text("STEPS = 3")
+    assert keys() == third
 
 
 def test_shards_want_each_item_once(write):

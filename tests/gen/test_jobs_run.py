@@ -2,12 +2,15 @@
 
 import json
 import os
+import subprocess
+from io import StringIO
 from pathlib import Path
 
 import pytest
 import soundfile
 from tone import ToneGenerator
 
+from gen.cli import main
 from gen.errors import InputError
 from gen.jobs import executors
 from gen.jobs import run as runner
@@ -119,7 +122,16 @@ def test_equal_items_render_once_and_appear_under_each_name(show):
     states = show.render("jobs: [{id: a, kind: tone}, {id: b, kind: tone}]")
     assert states == {"a": "rendered", "b": "cached"} and show.files()[::2] == ["a.wav", "b.wav"]
     states = show.render("jobs: [{id: c, kind: tone, fault: raise}, {id: d, kind: tone, fault: raise}]")
-    assert states == {"c": "failed", "d": "blocked"}
+    assert states == {"c": "failed", "d": "failed"}
+    errors = [json.loads((show.out / f"{name}.error.json").read_text()) for name in "cd"]
+    assert errors[0]["error"] == errors[1]["error"] == "ZeroDivisionError: the oscillator is upset"
+
+
+def test_a_long_chain_whose_first_fails(show):
+    chain = "".join(f"- {{id: j{n}, kind: tone, continue: {{job: j{n - 1}}}}}\n" for n in range(1, 1100))
+    states = show.render(f"jobs:\n- {{id: j0, kind: tone, fault: raise}}\n{chain}")
+    assert states.pop("j0") == "failed" and set(states.values()) == {"blocked"} and len(states) == 1099
+    assert json.loads((show.out / "j1099.error.json").read_text())["error"] == "needs j1098, which failed"
 
 
 def test_items_of_one_model_load_it_once(show, tmp_path):
@@ -172,6 +184,72 @@ def test_a_generator_without_files_is_told(show, monkeypatch):
     monkeypatch.setattr(ToneGenerator, "render", lambda *args: [])
     assert show.render("jobs: [{id: a, kind: tone}]") == {"a": "failed"}
     assert "wrote no file" in show.events[-1].message
+
+
+def test_an_earlier_result_is_replaced_and_that_is_said(show):
+    text = "jobs: [{id: a, kind: tone, seed: 1}]"
+    show.render(text)
+    old = (show.out / "a.wav").read_bytes()
+    assert show.render(text.replace("1", "2")) == {"a": "rendered"} and (show.out / "a.wav").read_bytes() != old
+    assert "replaced" in next(event.message for event in show.events if event.state == "note")
+    show.render(text.replace("1", "2"))
+    assert not [event for event in show.events if event.state == "note"]
+
+
+def test_what_was_not_made_here_is_left_alone(show):
+    show.out.mkdir()
+    (show.out / "a.wav").write_bytes(b"a recording of my grandmother")
+    text = "jobs: [{id: a, kind: tone}, {id: b, kind: tone, continue: {job: a}}]"
+    assert show.render(text) == {"a": "failed", "b": "rendered"}
+    assert (show.out / "a.wav").read_bytes() == b"a recording of my grandmother"
+    assert "--overwrite" in json.loads((show.out / "a.error.json").read_text())["error"]
+    assert show.render(text, clash="overwrite") == {"a": "cached", "b": "cached"}
+    assert len(read_audio(show.out / "a.wav")[0]) == 400 and not (show.out / "a.error.json").exists()
+
+
+def test_a_number_keeps_both(show):
+    text = "jobs: [{id: a, kind: tone, seed: 1, count: 1}]"
+    for seed in (1, 2, 2, 1, 3):
+        show.render(text.replace("seed: 1", f"seed: {seed}"), clash="number")
+    sounds = [name for name in show.files() if name.endswith(".wav")]
+    assert sounds == ["a-2.wav", "a-3.wav", "a.wav"]
+    show.render(text.replace("count: 1", "count: 2"), clash="number")
+    show.render(text.replace("count: 1", "count: 2, frequency: 220"), clash="number")
+    assert {"a/1.wav", "a/2.wav", "a-2/1.wav", "a-2/2.wav"} < {*show.files()}
+
+
+def test_what_exists_is_skipped(show):
+    show.out.mkdir()
+    (show.out / "a.wav").write_bytes(b"something")
+    text = "jobs: [{id: a, kind: tone}, {id: b, kind: tone, continue: {job: a}}, {id: c, kind: tone, seed: 2}]"
+    assert show.render(text, clash="skip") == {"a": "skipped", "b": "rendered", "c": "rendered"}
+    assert (show.out / "a.wav").read_bytes() == b"something" and len(read_audio(show.out / "b.wav")[0]) == 800
+    assert set(show.render(text, clash="skip").values()) == {"skipped"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system, which only root may")
+@pytest.mark.parametrize("full", ["out", "cache"])
+def test_a_full_disk_leaves_nothing_and_is_named(show, full, monkeypatch):
+    small = show.folder / full
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(small)], capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        text = "jobs: [{id: a, kind: tone, seconds: 10}, {id: b, kind: tone, seconds: 10, seed: 2}]"
+        (show.folder / "show.yaml").write_text(text)
+        monkeypatch.chdir(show.folder)
+        out = StringIO()
+        monkeypatch.setattr("sys.stderr", out)
+        code = main(["render", "show.yaml", "--out", "out", "--cache", "cache", "--device", "cpu"])
+        if full == "out":
+            assert code == 1 and out.getvalue().splitlines()[-1] == "affekt: out: No space left on device"
+        else:
+            error = json.loads((show.out / "b.error.json").read_text())["error"]
+            assert code == 4 and error == f"the disk of {show.cache.root} is full: make room, or give another --cache"
+        assert not [path for path in small.rglob(".*")] and not [*show.cache.root.glob("drafts/*/*")]
+        assert all(path.stat().st_size > 100_000 for path in small.rglob("*.wav"))
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
 
 
 @pytest.mark.slow

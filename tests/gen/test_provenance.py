@@ -7,7 +7,7 @@ import pytest
 
 from gen import checkpoints
 from gen.jobs.schema import parse_task
-from gen.provenance import manifest, sidecar
+from gen.provenance import identified, manifest, sidecar
 
 
 def test_sidecar():
@@ -26,5 +26,17 @@ def test_manifest(tmp_path):
     assert facts == manifest(task, 4, "cpu", (str(voice),)) == json.loads(json.dumps(facts))
     assert facts["ai_generated"] is True and facts["seed"] == 4 and facts["device"] == "cpu"
     assert facts["task"]["before"] == {"sha256": checkpoints.sha256(song)}
-    assert facts["checkpoints"] == {"voice": checkpoints.digest(str(voice))}
+    digest = checkpoints.digest(str(voice))
+    assert facts["checkpoints"] == {f"voice@{digest[:12]}": digest}
+    assert identified("muser-compact") == identified(str(checkpoints.folder("muser-compact"))) == "muser-compact"
     assert str(tmp_path) not in json.dumps(facts)
+
+
+@pytest.mark.usefixtures("tone_kind")
+def test_two_models_in_folders_of_one_name_keep_their_digests(tmp_path):
+    for run in "ab":
+        (tmp_path / run / "checkpoint").mkdir(parents=True)
+        (tmp_path / run / "checkpoint" / "config.json").write_text(f'"{run}"')
+    names = [str(tmp_path / run / "checkpoint") for run in "ab"]
+    found = manifest(parse_task({"kind": "tone"}), 0, "cpu", names)["checkpoints"]
+    assert list(found.values()) == [checkpoints.digest(name) for name in names]

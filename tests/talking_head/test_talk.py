@@ -6,12 +6,14 @@ import av
 import numpy as np
 import pytest
 from faces import LINE, PICTURE, basis, networks, speaker, tone, tracker
+from PIL import Image
 
 from gen import media
 from gen.cli import main
 from gen.emotion.spec import Emotion, EmotionCurve
 from gen.errors import CheckpointError, InputError
 from gen.jobs.schema import parse_task
+from gen.notes import collect
 from talking_head.models import write_class
 from talking_head.pipeline import TalkGenerator
 from talking_head.task import TalkTask
@@ -107,3 +109,14 @@ def test_an_upstream_emote_needs_flame(tmp_path):
     write_class(tmp_path, "UpstreamSpeaker")
     with pytest.raises(CheckpointError, match="no speech encoder"):
         TalkGenerator.from_pretrained(tmp_path, "face-tracker", "face-basis")
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [(0, ["the picture of 1600 x 1800 pixels is reduced to 1138 x 1280"]), (301, ["not 301"]), (300, [])],
+)
+def test_a_picture_that_is_made_smaller_is_said(size, said):
+    large = np.asarray(Image.fromarray(media.read_image(PICTURE)).resize((1600, 1800)))
+    with collect() as notes:
+        generator().prepare(large, size)
+    assert len(notes) == len(said) and all(part in sentence for part, sentence in zip(said, notes))
