@@ -12,8 +12,8 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
+from gen.convert.states import fit, read, sizes
 from gen.errors import CheckpointError
-from voice_conversion.emoreg.convert import read
 from voice_conversion.features import BANDS, HOP
 
 SLOPE = 0.1
@@ -66,12 +66,12 @@ def convert(source: Path, out: Path) -> None:
     """A published generator (``{"generator": ...}`` or its state dict alone) -> a folder that ``--vocoder`` takes."""
     state = read(source, "the file of a HiFi-GAN generator")
     state = folded(state.get("generator", state))
-    if "conv_pre.weight" not in state or "resblocks.0.convs1.0.weight" not in state:
+    if "resblocks.0.convs1.0.weight" not in state:
         raise CheckpointError(f"{source} is no HiFi-GAN generator with residual blocks of the first kind.")
-    model = _sized(state)
-    if unmatched := sorted(state.keys() ^ model.state_dict().keys()):
-        raise CheckpointError(f"{source} holds another network: {', '.join(unmatched[:8])} have no counterpart.")
-    model.load_state_dict(state)
+    what = f"The HiFi-GAN generator in {source}"
+    with sizes(what):
+        model = _sized(state)
+    fit(model, state, what)
     model.save_pretrained(out)
 
 

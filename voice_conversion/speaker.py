@@ -14,7 +14,7 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
-from gen.errors import CheckpointError
+from gen.convert.states import fit, read, sizes
 from voice_conversion.features import hertz, slaney
 
 RATE = 16_000
@@ -74,14 +74,10 @@ class SpeakerEncoder(ModelMixin, ConfigMixin):
 
 def convert(source: Path, out: Path) -> None:
     """Resemblyzer's ``pretrained.pt`` -> a checkpoint folder; sizes come from the tensors."""
-    if not source.is_file():
-        raise CheckpointError(f"{source} is not there: give the file pretrained.pt of the Resemblyzer package.")
-    state = torch.load(source, map_location="cpu", weights_only=True)["model_state"]
-    layers = sum(name.startswith("lstm.weight_hh") for name in state)
-    model = SpeakerEncoder(state["lstm.weight_hh_l0"].shape[1], layers)
-    known = {name: value for name, value in state.items() if not name.startswith("similarity")}
-    if known.keys() ^ model.state_dict().keys():
-        names = ", ".join(sorted(known.keys() ^ model.state_dict().keys()))
-        raise CheckpointError(f"{source} holds another network: {names} have no counterpart.")
-    model.load_state_dict(known)
+    what = f"{source}, as Resemblyzer's speaker encoder,"
+    with sizes(what):
+        state = read(source, "the file pretrained.pt of the Resemblyzer package")["model_state"]
+        layers = sum(name.startswith("lstm.weight_hh") for name in state)
+        model = SpeakerEncoder(state["lstm.weight_hh_l0"].shape[1], layers)
+    fit(model, {name: value for name, value in state.items() if not name.startswith("similarity")}, what)
     model.half().save_pretrained(out)

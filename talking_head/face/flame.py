@@ -7,16 +7,15 @@ are pickles; nothing in them is run.
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from gen import checkpoints
+from gen.convert.pickles import Shell, load
 from gen.errors import InputError
 from talking_head.face.basis import SIXTY_EIGHT, FaceBasis
-from talking_head.face.pickles import Shell
 from talking_head.face.points import ARKIT
 from talking_head.face.pose import similarity
 
@@ -25,22 +24,12 @@ IDENTITY = 300  # columns of the shape space that are not expression
 JAW = 2  # joint
 INNER = SIXTY_EIGHT[17:]  # FLAME's 51 static landmarks: the 68 without the contour
 RIDGE = 1e-3
-NUMPY = {"_reconstruct", "ndarray", "dtype", "scalar", "_frombuffer"}
-
-
-class _Unpickler(pickle.Unpickler):
-    """Arrays are built, whatever else is there becomes a :class:`Shell` that keeps its state."""
-
-    def find_class(self, module: str, name: str):
-        if (module.split(".")[0] == "numpy" and name in NUMPY) or (module, name) == ("_codecs", "encode"):
-            return super().find_class(module, name)
-        return type(name, (Shell,), {"__module__": module})
 
 
 def _dense(value) -> np.ndarray:
     """A plain array, chumpy's wrapper of one, or a compressed sparse column matrix."""
     if isinstance(value, Shell):
-        state = getattr(value, "state", {})
+        state = value.state or {}
         if "indptr" in state:
             from scipy.sparse import csc_matrix
 
@@ -77,12 +66,12 @@ class Flame(NamedTuple):
         for path in (model, places):
             if not path.is_file():
                 raise InputError(f"{folder} has no {path.name}: give the folder of your FLAME")
-        with open(model, "rb") as file:
-            found = _Unpickler(file, encoding="latin1").load()
+        found = load(model, encoding="latin1")
         with open(places, "rb") as file:
             np.lib.format.read_magic(file)
             np.lib.format.read_array_header_1_0(file)
-            spots = _Unpickler(file, encoding="latin1").load()
+            start = file.tell()
+        spots = load(places, skip=start, encoding="latin1")
         spots = spots.item() if isinstance(spots, np.ndarray) else spots
         template, faces = _dense(found["v_template"]), _dense(found["f"]).astype(int)
         return cls(

@@ -100,7 +100,7 @@ class Training(nn.Module):
         no_audio = both | (chance[1] < s.drop_audio)
         keep = lambda x, drop: x * ~drop.view(-1, *[1] * (x.dim() - 1))
         unsaid = torch.rand(len(x0), device=x0.device) < (1.0 if s.stage == "d1" else s.drop_emotion)
-        felt = parts["emotion"](keep(batch.mu, unsaid)[:, None], s.retrieval)
+        felt = parts["emotion"](keep(batch.mu, unsaid)[:, None], s.retrieval, unsaid)
         tokens = parts["audio"](keep(batch.spans, no_audio)), felt.tokens
         contexts = Contexts(keep(batch.seen, no_image), tokens, mask=batch.box[:, 0])
         known = keep(batch.reference, no_image)[:, None].expand_as(x0)

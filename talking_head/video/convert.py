@@ -7,17 +7,18 @@ Wanted in the source folder, at any depth: the ``.pth`` files of the release, th
 """
 
 import json
-import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_temporal_decoder import AutoencoderKLTemporalDecoder
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gen import checkpoints
+from gen.convert.pickles import load
+from gen.convert.states import State, fit, read, sizes
 from gen.emotion.spec import CANONICAL
 from gen.errors import CheckpointError
 from talking_head.models import write_class
@@ -26,10 +27,10 @@ from talking_head.video.interpolate import Interpolator
 from talking_head.video.portrait import ImageEncoder
 from talking_head.video.pose import PoseGuider
 from talking_head.video.unet import VideoUNet
-from talking_head.video.whisper import WhisperEncoder
+from talking_head.video.whisper import ACTIVATIONS, WhisperEncoder
 
-State = dict[str, Tensor]
 FILES = {"surprise": "surprised", "disgust": "disgusted", "anger": "angry"}  # emotions that the release calls otherwise
+CLIP_DEFAULT = "quick_gelu"  # what CLIP's configuration means where it names no activation
 CARD = """# {name}, as published
 
 Converted from the release ({paper}). The weights stay under the licences of their publishers: DICE-Talk and Sonic under
@@ -77,8 +78,11 @@ def _video(source: Path, out: Path, audio: str, adapters: int) -> None:
     vae = json.loads((place / "config.json").read_text())
     fill(lambda s: AutoencoderKLTemporalDecoder.from_config(vae), plain(weights(place)), out / "vae")
     place = find(source, "image_encoder/config.json").parent
-    heads = json.loads((place / "config.json").read_text())["num_attention_heads"]
-    fill(lambda s: image_encoder(s, heads), renamed(plain(weights(place)), CLIP_NAMES), out / "clip")
+    clip = json.loads((place / "config.json").read_text())
+    if clip.get("hidden_act", CLIP_DEFAULT) not in ACTIVATIONS:
+        raise CheckpointError(f"{place}/config.json has hidden_act {clip['hidden_act']!r}, which is not known here.")
+    build = lambda s: image_encoder(s, clip["num_attention_heads"], clip.get("hidden_act", CLIP_DEFAULT))
+    fill(build, renamed(plain(weights(place)), CLIP_NAMES), out / "clip")
     place = find(source, "whisper*/config.json").parent
     heads = json.loads((place / "config.json").read_text())["encoder_attention_heads"]
     fill(lambda s: whisper(s, heads), renamed(plain(weights(place)), WHISPER_NAMES), out / "whisper")
@@ -107,25 +111,7 @@ def weights(place: Path) -> Path:
 
 def plain(path: Path) -> State:
     """A file of tensors and nothing else."""
-    if path.suffix == ".safetensors":
-        return load_file(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{path} is not a file of plain weights: fetch it again.") from error
-    return content.get("state_dict", content)
-
-
-class _Arrays(pickle.Unpickler):
-    """Reads pickled dictionaries of numpy arrays; anything else in them is refused."""
-
-    def find_class(self, module: str, name: str):
-        if (module.replace("_core", "core"), name) in ALLOWED:
-            return super().find_class(module.replace("numpy.core", "numpy._core"), name)
-        raise pickle.UnpicklingError(f"{module}.{name}")
-
-
-ALLOWED = {("numpy.core.multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype")}
+    return read(path, "the file of the release")
 
 
 def prior(path: Path) -> Tensor:
@@ -136,11 +122,12 @@ def prior(path: Path) -> Tensor:
         version = np.lib.format.read_magic(file)
         reader = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
         reader(file)
-        try:
-            found = _Arrays(file).load()
-        except (pickle.UnpicklingError, EOFError) as error:
-            raise CheckpointError(f"{path} holds more than an array ({error}): it is not read.") from error
-    return torch.from_numpy(np.array(found.item()["mu"], np.float32)).flatten()
+        start = file.tell()
+    found = load(path, skip=start)
+    found = found.item() if isinstance(found, np.ndarray) and found.size == 1 else None
+    if not isinstance(found, dict) or not isinstance(found.get("mu"), np.ndarray):
+        raise CheckpointError(f"{path} holds no array called mu: give the emotion files of the release.")
+    return torch.from_numpy(found["mu"].astype(np.float32)).flatten()
 
 
 def renamed(state: State, names: dict[str, str | None]) -> State:
@@ -189,24 +176,11 @@ def fill(build: Callable[[State], nn.Module], state: State, place: Path) -> None
     """Build a network for a state, load it without a key too many or too few, and save it."""
     for theirs, ours in ATTENTION.items():
         state = {key.replace(theirs, ours): value for key, value in state.items()}
-    try:
-        with torch.device("meta"):
-            model = build(state)
-    except KeyError as error:
-        raise CheckpointError(f"The weights of '{place.name}' lack {error}: this is another release.") from error
-    wanted = model.state_dict()
-    wrong = {"missing": wanted.keys() - state.keys(), "unexpected": state.keys() - wanted.keys()}
-    both = wanted.keys() & state.keys()
-    wrong["of another shape"] = {key for key in both if wanted[key].shape != state[key].shape}
-    if told := "; ".join(f"{kind}: {_some(keys)}" for kind, keys in wrong.items() if keys):
-        raise CheckpointError(f"The weights of '{place.name}' are not those of the release ({told}).")
-    model.load_state_dict(state, assign=True)
+    what = f"The weights of '{place.name}'"
+    with sizes(what), torch.device("meta"):
+        model = build(state)
+    fit(model, state, what, assign=True)
     checkpoints.save(model, place)
-
-
-def _some(keys: set[str], most: int = 6) -> str:
-    first = ", ".join(sorted(keys)[:most])
-    return first if len(keys) <= most else f"{first} and {len(keys) - most} more"
 
 
 def _count(state: State, pattern: str) -> int:
@@ -259,10 +233,11 @@ def _stack(state: State) -> dict[str, int]:
     return {"width": width, "ffn": ffn, "layers": _count(state, r"stack\.(\d+)")}
 
 
-def image_encoder(state: State, heads: int) -> ImageEncoder:
+def image_encoder(state: State, heads: int, activation: str = "gelu") -> ImageEncoder:
     patch = state["patches.weight"].shape[2]
     size = round((len(state["places"]) - 1) ** 0.5) * patch
-    return ImageEncoder(**_stack(state), heads=heads, patch=patch, size=size, out=len(state["project.weight"]))
+    return ImageEncoder(**_stack(state), heads=heads, patch=patch, size=size, out=len(state["project.weight"]),
+                        activation=activation)  # fmt: skip
 
 
 def whisper(state: State, heads: int) -> WhisperEncoder:

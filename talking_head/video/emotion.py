@@ -102,10 +102,14 @@ class EmotionModel(ModelMixin, ConfigMixin):
         self.attention = Aggregation(width)
         self.classifier = Classifier(probe)
 
-    def forward(self, mu: Tensor, retrieval: bool = False) -> Felt:
+    def forward(self, mu: Tensor, retrieval: bool = False, unsaid: Tensor | None = None) -> Felt:
+        """With ``retrieval``, where ``unsaid`` (b,) is true the prototype found is the zero vector too, as in the
+        authors' training (``emo_masked_hard``)."""
         flat = mu.flatten(0, 1)
         if retrieval:
             nearest, loss = self.codebook(flat)
+            if unsaid is not None:
+                nearest = nearest * ~unsaid.repeat_interleave(mu.shape[1])[:, None]
             keys = self.kv_tokens_linear(nearest)
         else:
             keys, loss = self.kv_tokens_linear(self.codebook.codebook.weight).flatten(0, 1)[None], mu.new_zeros(())

@@ -21,13 +21,13 @@ class ImageEncoder(ModelMixin, ConfigMixin):
 
     @register_to_config
     def __init__(self, width: int = 1280, layers: int = 32, heads: int = 16, ffn: int = 5120, patch: int = 14,
-                 size: int = 224, out: int = 1024):  # fmt: skip
+                 size: int = 224, out: int = 1024, activation: str = "gelu"):  # fmt: skip
         super().__init__()
         self.patches = nn.Conv2d(3, width, patch, patch, bias=False)
         self.whole = nn.Parameter(torch.zeros(width))
         self.places = nn.Parameter(torch.zeros((size // patch) ** 2 + 1, width))
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.stack = nn.ModuleList(EncoderLayer(width, heads, ffn, key_bias=True) for _ in range(layers))
+        self.stack = nn.ModuleList(EncoderLayer(width, heads, ffn, True, activation) for _ in range(layers))
         self.project = nn.Linear(width, out, bias=False)
 
     def forward(self, picture: Tensor) -> Tensor:

@@ -42,12 +42,15 @@ def log_mel(samples: Tensor, bands: int = BANDS) -> Tensor:
     return (bands_.maximum(loudest - 8) + 4) / 4
 
 
-class EncoderLayer(nn.Module):
-    """A pre-norm transformer layer; whether keys have a bias differs between releases."""
+ACTIVATIONS = {"gelu": F.gelu, "quick_gelu": lambda x: x * (1.702 * x).sigmoid()}  # as transformers names them
 
-    def __init__(self, width: int, heads: int, ffn: int, key_bias: bool):
+
+class EncoderLayer(nn.Module):
+    """A pre-norm transformer layer; whether keys have a bias, and the activation, differ between releases."""
+
+    def __init__(self, width: int, heads: int, ffn: int, key_bias: bool, activation: str = "gelu"):
         super().__init__()
-        self.heads = heads
+        self.heads, self.activation = heads, ACTIVATIONS[activation]
         self.query, self.value, self.out = (nn.Linear(width, width) for _ in range(3))
         self.key = nn.Linear(width, width, bias=key_bias)
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
@@ -58,7 +61,7 @@ class EncoderLayer(nn.Module):
         y = self.norm1(x)
         q, k, v = (f(y).unflatten(-1, (self.heads, -1)).transpose(1, 2) for f in (self.query, self.key, self.value))
         x = x + self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
-        return x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
+        return x + self.fc2(self.activation(self.fc1(self.norm2(x))))
 
 
 class WhisperEncoder(ModelMixin, ConfigMixin):

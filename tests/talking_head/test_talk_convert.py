@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from gen.convert.pickles import Shell, training_checkpoint
 from gen.errors import CheckpointError, InputError
-from talking_head.face.pickles import read
 from talking_head.models import class_name
 from talking_head.motion.emote import convert
 from talking_head.motion.emote.flint import Flint
@@ -76,12 +76,13 @@ def emote(features: int, d: int = 16) -> dict:
                     "sequence_decoder.flame.faces": torch.zeros(4, 3)}  # fmt: skip
 
 
-def checkpoint(path, state: dict):
+def checkpoint(path, state: dict, **cfg):
     """As training writes it: with an object of a class that is nowhere to be found when it is read."""
     module = types.ModuleType("somewhere")
     module.Config = type("Config", (dict,), {"__module__": "somewhere"})
     sys.modules["somewhere"] = module
-    torch.save({"state_dict": state, "hyper_parameters": {"cfg": module.Config(a=1)}}, path)
+    settings = module.Config(model=module.Config(decoder=module.Config(cfg)))
+    torch.save({"state_dict": state, "hyper_parameters": {"cfg": settings}}, path)
     del sys.modules["somewhere"]
     return path
 
@@ -98,7 +99,7 @@ def test_flint_converts_key_for_key(tmp_path, features):
 
 def test_emote_converts_and_its_condition_is_the_published_map(tmp_path):
     state = emote(53)
-    convert.emote(checkpoint(tmp_path / "last.ckpt", state), tmp_path)
+    convert.emote(checkpoint(tmp_path / "last.ckpt", state, post_bug_fix=True), tmp_path)
     assert class_name(tmp_path) == "UpstreamSpeaker"
     model = Emote.from_pretrained(tmp_path / "emote", low_cpu_mem_usage=False).eval()
     given = {"weights": torch.eye(8)[5][None, None], "vad": torch.zeros(1, 1, 3), "intensity": torch.ones(1, 1)}
@@ -108,6 +109,54 @@ def test_emote_converts_and_its_condition_is_the_published_map(tmp_path):
     name = "sequence_decoder.obj_vector.map."
     torch.testing.assert_close(ours, state[name + "weight"] @ code + state[name + "bias"])
     assert "encoder.pos_conv_embed.conv.parametrizations.weight.original0" in load_file(tmp_path / "audio.safetensors")
+
+
+def published(state: dict, speech: torch.Tensor, code: torch.Tensor, fixed: bool) -> torch.Tensor:
+    """The authors' forward pass up to the motion prior: speech (t, s), code (43,) -> latents (t / 8, d)."""
+    name = "sequence_decoder."
+    linear = lambda key, x: x @ state[f"{key}.weight"].T + state[f"{key}.bias"]
+    style = linear(name + "obj_vector.map", code).expand(len(speech), -1)
+    x = torch.cat((linear("sequence_encoder.linear", speech), style), -1)
+    if fixed:
+        layer = torch.nn.TransformerEncoderLayer(x.shape[1], 8, 40, activation="gelu", batch_first=True).double()
+        prefix = name + "bert_decoder.layers.0."
+        layer.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+        t = torch.arange(len(x))
+        near = -(0.5 ** torch.arange(1, 9))[:, None, None] * ((t[:, None] - t).abs() // 30)
+        layer.train().requires_grad_(False)  # the fused path of eval mode misreads float masks
+        for module in layer.modules():
+            module.p = 0.0
+        layer.self_attn.dropout = 0.0
+        x = layer(x[None], src_mask=near.double())[0]
+    x = linear(name + "decoder", x)
+    return linear(name + "squasher_2.linear", x.reshape(len(x) // 8, -1))
+
+
+@pytest.mark.parametrize("fixed", [True, False, None])
+def test_emote_from_before_and_after_its_bug_fix(tmp_path, fixed):
+    state = emote(53)
+    given = {} if fixed is None else {"post_bug_fix": fixed}
+    convert.emote(checkpoint(tmp_path / "last.ckpt", state, **given), tmp_path)
+    model = Emote.from_pretrained(tmp_path / "emote", low_cpu_mem_usage=False).eval().double()
+    state = {key: value.double() for key, value in state.items()}
+    speech, code = torch.randn(40, 20).double(), torch.zeros(43).double()
+    code[[5, 8 + 1, 11 + 7]] = 1
+    name = "sequence_decoder.obj_vector.map."
+    tokens = (state[name + "weight"][:, :11] @ code[:11] + state[name + "bias"]).expand(1, 40, -1)
+    with torch.no_grad():
+        ours = model(speech[None], tokens, torch.tensor([7]))
+        theirs = model.decoder(published(state, speech, code, bool(fixed))[None])
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_a_configuration_beside_the_checkpoint_is_read(tmp_path):
+    state = emote(53)
+    torch.save({"state_dict": state}, tmp_path / "last.ckpt")
+    with pytest.raises(InputError, match=r"cfg\.yaml"):
+        convert.emote(tmp_path / "last.ckpt", tmp_path)
+    (tmp_path / "cfg.yaml").write_text("model: {sequence_decoder: {post_bug_fix: true}}")
+    convert.emote(tmp_path / "last.ckpt", tmp_path)
+    assert Emote.from_pretrained(tmp_path / "emote", low_cpu_mem_usage=False).config.attend
 
 
 def test_missing_and_foreign_keys_are_named(tmp_path):
@@ -131,15 +180,15 @@ class Trap:
 def test_nothing_in_a_checkpoint_is_run(tmp_path):
     path = tmp_path / "trap.ckpt"
     torch.save({"state_dict": {"a": torch.ones(2)}, "trap": Trap(tmp_path)}, path)
-    found = read(path)
-    assert torch.equal(found["state_dict"]["a"], torch.ones(2)) and type(found["trap"]).__name__ == "mkdir"
+    found = training_checkpoint(path)
+    assert torch.equal(found["state_dict"]["a"], torch.ones(2)) and isinstance(found["trap"], Shell)
     assert not (tmp_path / "sprung").exists()
 
 
 def test_what_is_no_checkpoint_is_said(tmp_path):
     path = tmp_path / "x.ckpt"
     path.write_bytes(pickle.dumps({}))
-    with pytest.raises(InputError, match="not a checkpoint"):
+    with pytest.raises(CheckpointError, match="not a training checkpoint"):
         convert.flint(path, tmp_path)
     with pytest.raises(InputError, match=r"no \.ckpt"):
         convert.emote(tmp_path / "nowhere", tmp_path)

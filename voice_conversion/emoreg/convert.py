@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from gen.convert.states import fit, read, sizes
 from gen.errors import CheckpointError
 from voice_conversion.emoreg.published import PublishedEncoder, PublishedScore
 
@@ -18,18 +17,13 @@ def convert(source: Path, out: Path) -> None:
         raise CheckpointError(f"{source} has neither an encoder nor an estimator of DiffVC's layout.")
     if encoder:
         encoder = {name: value for name, value in encoder.items() if name.startswith(("encoder.", "postnet."))}
-        _write(_sized_encoder(encoder), encoder, out / "encoder", source)
+        with sizes(f"The 'encoder' in {source}"):
+            model = _sized_encoder(encoder)
+        _write(model, encoder, out / "encoder", source)
     if score:
-        _write(_sized_score(score), score, out / "decoder", source)
-
-
-def read(source: Path, wanted: str) -> dict:
-    """What a file of tensors holds, safetensors or torch's own. Raises CheckpointError where there is none."""
-    if not source.is_file():
-        raise CheckpointError(f"{source} is not there: give {wanted}.")
-    if source.suffix == ".safetensors":
-        return load_file(source)
-    return torch.load(source, map_location="cpu", weights_only=True)
+        with sizes(f"The 'decoder' in {source}"):
+            model = _sized_score(score)
+        _write(model, score, out / "decoder", source)
 
 
 def _below(state: dict[str, Tensor], known: str) -> dict[str, Tensor]:
@@ -57,7 +51,5 @@ def _sized_score(state: dict[str, Tensor]) -> PublishedScore:
 
 
 def _write(model: nn.Module, state: dict[str, Tensor], out: Path, source: Path) -> None:
-    if unmatched := sorted(state.keys() ^ model.state_dict().keys()):
-        raise CheckpointError(f"{source} holds another network: {', '.join(unmatched[:8])} have no counterpart.")
-    model.load_state_dict(state)
+    fit(model, state, f"The '{out.name}' in {source}")
     model.save_pretrained(out)

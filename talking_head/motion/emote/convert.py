@@ -7,11 +7,13 @@ import re
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+import yaml
+from torch import Tensor
 
+from gen.convert.pickles import setting, training_checkpoint
+from gen.convert.states import fit, sizes
 from gen.emotion.spec import CANONICAL
-from gen.errors import CheckpointError, InputError
-from talking_head.face.pickles import state_dict
+from gen.errors import InputError
 from talking_head.models import write_class
 from talking_head.motion.emote.condition import LEVELS
 from talking_head.motion.emote.flint import Flint
@@ -70,29 +72,18 @@ def renamed(key: str, names) -> str | None:
     return None
 
 
-def fill(model: nn.Module, state: dict[str, Tensor]) -> None:
-    """Load all tensors, or say which are missing or unexpected."""
-    done = model.load_state_dict(state, strict=False)
-    if done.missing_keys or done.unexpected_keys:
-        raise CheckpointError(
-            f"the checkpoint does not fit: missing {', '.join(done.missing_keys) or 'nothing'}; "
-            f"unexpected {', '.join(done.unexpected_keys) or 'nothing'}"
-        )
-
-
 def own(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key: value for key, value in state.items() if not re.match(FOREIGN, key)}
 
 
 def flint(source: Path, out: Path) -> None:
     """A published FLINT -> ``flint``."""
-    state = own(state_dict(checkpoint_in(source)))
+    state = own(training_checkpoint(checkpoint_in(source))["state_dict"])
     named = {renamed(key, NAMES) or key: value for key, value in state.items()}
-    if "decoder.smooth.weight" not in named or "encoder.layer.linear1.weight" not in named:
-        raise CheckpointError(f"{source} is not a FLINT checkpoint: its motion encoder and decoder are not there")
-    features, dim, _ = named["decoder.smooth.weight"].shape
-    model = Flint(features=features, dim=dim, heads=8, ffn=len(named["encoder.layer.linear1.weight"]))
-    fill(model, named)
+    with sizes(f"The FLINT checkpoint in {source}"):
+        features, dim, _ = named["decoder.smooth.weight"].shape
+        model = Flint(features=features, dim=dim, heads=8, ffn=len(named["encoder.layer.linear1.weight"]))
+    fit(model, named, f"The FLINT checkpoint in {source}")
     model.save_pretrained(out / "flint")
 
 
@@ -100,26 +91,45 @@ def emote(source: Path, out: Path) -> None:
     """A published EMOTE -> ``emote``, and its own wav2vec2 weights as ``audio.safetensors``."""
     from safetensors.torch import save_file
 
-    state = own(state_dict(checkpoint_in(source)))
-    if MAP + "weight" not in state:
-        raise CheckpointError(f"{source} is not an EMOTE checkpoint: {MAP}weight is not there")
+    path = checkpoint_in(source)
+    content = training_checkpoint(path)
+    state, attends = own(content["state_dict"]), after_bug_fix(path, content)
+    what = f"The EMOTE checkpoint in {source}"
     audio = {modern(key.removeprefix(AUDIO)): v.contiguous() for key, v in state.items() if key.startswith(AUDIO)}
     rest = {key.removeprefix(PRIOR): value for key, value in state.items() if not key.startswith((AUDIO, MAP))}
     named = {renamed(key, EMOTE_NAMES + NAMES) or key: value for key, value in rest.items()}
-    weight, bias = state[MAP + "weight"], state[MAP + "bias"]
-    felt = len(CANONICAL) + LEVELS
+    with sizes(what):
+        weight, bias, felt = state[MAP + "weight"], state[MAP + "bias"], len(CANONICAL) + LEVELS
+        features, prior, _ = named["decoder.smooth.weight"].shape
+        model = Emote(
+            speech=named["listen.weight"].shape[1], dim=len(bias), heads=8, ffn=len(named["layer.linear1.weight"]),
+            features=features, prior=prior, prior_ffn=len(named["decoder.layer.linear1.weight"]),
+            styles=weight.shape[1] - felt, dropout=0.25, conditioner={"name": "emote"}, attend=attends,
+        )  # fmt: skip
     named |= {"emotion.map.weight": weight[:, :felt], "emotion.map.bias": bias, "style.weight": weight[:, felt:].T}
-    features, prior, _ = named["decoder.smooth.weight"].shape
-    model = Emote(
-        speech=named["listen.weight"].shape[1], dim=len(bias), heads=8, ffn=len(named["layer.linear1.weight"]),
-        features=features, prior=prior, prior_ffn=len(named["decoder.layer.linear1.weight"]),
-        styles=weight.shape[1] - felt, dropout=0.25, conditioner={"name": "emote"},
-    )  # fmt: skip
     named |= {"emotion.null": torch.zeros(len(bias)), "gain": torch.ones(features)}
-    fill(model, named)
+    if not attends:
+        named = {key: value for key, value in named.items() if not key.startswith("layer.")}
+    fit(model, named, what)
     model.save_pretrained(out / "emote")
     save_file(audio, out / "audio.safetensors")
     write_class(out, "UpstreamSpeaker")
+
+
+def after_bug_fix(path: Path, content: dict) -> bool:
+    """Whether the decoder reads the transformer layer's output: ``post_bug_fix`` in the configuration, which is in the
+    checkpoint or in ``cfg.yaml`` in the release's folder. Where a configuration does not name it, it is from before.
+    """
+    if "hyper_parameters" in content:
+        found = setting(content["hyper_parameters"], "post_bug_fix")
+    elif beside := next((place / "cfg.yaml" for place in path.parents[:2] if (place / "cfg.yaml").is_file()), None):
+        found = setting(yaml.safe_load(beside.read_text(encoding="utf-8")), "post_bug_fix")
+    else:
+        raise InputError(
+            f"{path} has no configuration, which says whether it is from before EMOTE's bug fix: "
+            "put the release's cfg.yaml beside it."
+        )
+    return bool(found)
 
 
 def modern(key: str) -> str:

@@ -17,18 +17,23 @@ STYLES = ("voices", "grid")  # learnt from many voices, and one filmed speaker's
 
 
 class Emote(ModelMixin, ConfigMixin):
-    """``conditioner`` is ``{"name": registered name, ...}``; its tokens and the style make the condition."""
+    """``conditioner`` is ``{"name": registered name, ...}``; its tokens and the style make the condition.
+
+    Without ``attend`` there is no transformer layer: authors' checkpoints from before a bug fix (``post_bug_fix``)
+    decode what should have been the layer's input.
+    """
 
     @register_to_config
     def __init__(self, speech: int = 160, dim: int = 128, heads: int = 8, ffn: int = 256, features: int = 52,
                  prior: int = 128, prior_ffn: int = 384, styles: int = len(STYLES), dropout: float = 0.0,
-                 conditioner: dict | None = None):  # fmt: skip
+                 conditioner: dict | None = None, attend: bool = True):  # fmt: skip
         super().__init__()
         chosen = dict(conditioner or {"name": "label"})
         self.emotion = build("conditioner", chosen.pop("name"), dim=dim, **chosen)
         self.listen = nn.Linear(speech, dim)
         self.style = nn.Embedding(styles, dim)
-        self.layer = BiasedLayer(2 * dim, heads, ffn, period=30, dropout=dropout)
+        layer = lambda: BiasedLayer(2 * dim, heads, ffn, period=30, dropout=dropout)
+        self.layer = layer() if attend else nn.Identity()
         self.decode = nn.Linear(2 * dim, prior)
         self.squash = nn.Linear(SQUEEZE * prior, prior)
         self.decoder = MotionDecoder(features, prior, heads, prior_ffn)

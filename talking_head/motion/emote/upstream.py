@@ -44,10 +44,10 @@ class Wav2Vec(nn.Module):
             raise InputError("the published EMOTE hears with wav2vec2: install transformers") from error
         from safetensors.torch import load_file
 
-        from talking_head.motion.emote.convert import fill
+        from gen.convert.states import fit
 
         model = Wav2Vec2Model(config or Wav2Vec2Config())
-        fill(model, load_file(checkpoints.folder(name) / FILE))
+        fit(model, load_file(checkpoints.folder(name) / FILE), f"{FILE} of {name}")
         return cls(model)
 
     def forward(self, samples: Tensor) -> Tensor:
