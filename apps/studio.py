@@ -337,4 +337,4 @@ def launch(
 
 def warm_up() -> None:
     """Import what every rendering needs, while someone looks at the page."""
-    import_module("diffusers.models.modeling_utils")
+    import_module("gen.network")

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from diffusers.utils.torch_utils import randn_tensor
 from torch import Generator, Tensor
+
+from gen.network import randn_tensor
 
 FLOW_TIMESTEPS = 1000  # what a flow model sees at pure noise: num_train_timesteps of diffusers' flow schedulers
 

@@ -5,10 +5,10 @@ from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
-from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
 from torch import Tensor, nn
 
 from gen.errors import DeviceError
+from gen.network import AttentionBackendName, dispatch_attention_fn
 
 CHUNK = 128  # steps of causal linear attention worked out at once
 

@@ -12,13 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from diffusers import ConfigMixin, ModelMixin
-from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from gen import checkpoints
+from gen.network import ConfigMixin, ModelMixin, register_to_config
 from music import metrics, score, tokens
 from music.beats import track
 from music.chords import estimate

@@ -47,3 +47,11 @@ def test_registered_tasks_and_generators_leave_torch_alone():
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+@pytest.mark.parametrize("module", ["gen.nn", "gen.diffusion", "music.muser.generate", "talking_head.motion.dice.model",
+                                    "voice_conversion.emoreg.score"])  # fmt: skip
+def test_networks_leave_the_compiler_alone(module):
+    """``torch._dynamo`` takes a second to import, and only ``torch.compile`` needs it; afterwards it can be had."""
+    code = f"import sys, {module}; assert 'torch._dynamo' not in sys.modules; import torch._dynamo"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

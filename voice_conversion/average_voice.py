@@ -9,10 +9,9 @@ Shapes: b batch, n frames, p phonemes.
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
+from gen.network import ConfigMixin, ModelMixin, register_to_config
 from voice_conversion import features
 from voice_conversion.corpus import Corpus
 from voice_conversion.features import BANDS

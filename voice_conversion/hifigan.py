@@ -8,12 +8,11 @@ from math import prod
 from pathlib import Path
 
 import torch.nn.functional as F
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 from gen.convert.states import fit, read, sizes
 from gen.errors import CheckpointError
+from gen.network import ConfigMixin, ModelMixin, register_to_config
 from voice_conversion.features import BANDS, HOP
 
 SLOPE = 0.1

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 from gen.convert.states import fit, read, sizes
+from gen.network import ConfigMixin, ModelMixin, register_to_config
 from voice_conversion.features import hertz, slaney
 
 RATE = 16_000

@@ -13,10 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
+from gen.network import ConfigMixin, ModelMixin, register_to_config
 from voice_conversion import features
 from voice_conversion.features import BANDS, FFT, HOP, RATE, TOP
 from voice_conversion.layers import Block, Frames

@@ -12,8 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 from gen.emotion.contract import check_conditioner
@@ -23,6 +21,7 @@ from gen.emotion.embedding.direction import STRONGEST, DirectionSpace
 from gen.emotion.embedding.priors import Priors, scale_weights
 from gen.emotion.spec import CANONICAL
 from gen.emotion.track import EmotionTrack
+from gen.network import ConfigMixin, ModelMixin, register_to_config
 from gen.nn import FourierFeatures
 from gen.registry import register
 

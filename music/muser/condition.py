@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from gen.emotion import lexicon
 from gen.emotion.conditioner import EmotionConditioner
 from gen.emotion.track import EmotionTrack
+from gen.network import register_to_config
 from gen.registry import register
 
 

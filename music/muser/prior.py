@@ -2,11 +2,10 @@
 
 import torch
 import torch.nn.functional as F
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 from gen import registry
+from gen.network import ConfigMixin, ModelMixin, register_to_config
 from gen.nn import positions
 from music.muser.model import stack
 

@@ -5,9 +5,9 @@ Values are (b, h, w, c), as in the release. Weights lie on disk as int8 with one
 
 import torch
 import torch.nn.functional as F
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor
+
+from gen.network import ConfigMixin, ModelMixin, register_to_config
 
 QUANTIZE_FROM = 64  # values; smaller constants stay fp16
 

@@ -8,9 +8,9 @@ import functools
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
+
+from gen.network import ConfigMixin, ModelMixin, register_to_config
 
 RATE = 16_000  # Hz
 FRAME = 640  # samples of a motion frame

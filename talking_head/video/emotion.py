@@ -7,8 +7,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -17,6 +15,7 @@ from gen.emotion.embedding.priors import Priors, bridge
 from gen.emotion.resolve import resolve
 from gen.emotion.spec import CANONICAL, EmotionCurve
 from gen.emotion.track import track
+from gen.network import ConfigMixin, ModelMixin, register_to_config
 
 HEADS = 8
 COMMITMENT = 0.25

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 
 import torch
 import torch.nn.functional as F
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
+
+from gen.network import ConfigMixin, ModelMixin, register_to_config
 
 SCALES = (4, 2, 1)
 GRID = 32  # sides are padded to multiples of it

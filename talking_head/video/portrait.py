@@ -4,11 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
 from PIL import Image
 from torch import Tensor, nn
 
+from gen.network import ConfigMixin, ModelMixin, register_to_config
 from talking_head.video.whisper import EncoderLayer
 
 GRID = 64  # sides are multiples of it

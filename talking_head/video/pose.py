@@ -3,9 +3,9 @@
 import itertools
 
 import torch.nn.functional as F
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
+
+from gen.network import ConfigMixin, ModelMixin, register_to_config
 
 
 class PoseGuider(ModelMixin, ConfigMixin):

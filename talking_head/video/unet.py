@@ -5,12 +5,11 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.transformers.transformer_temporal import TransformerSpatioTemporalModel
 from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionModel
 from torch import Tensor
 
+from gen.network import ConfigMixin, ModelMixin, register_to_config
 from talking_head.video.attention import AdapterAttention, Looks, SelfAttention, Transformer
 
 TIME_IDS = (12.5, 8.0, 16.0)  # frames per second, and two motion buckets

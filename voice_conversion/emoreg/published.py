@@ -9,12 +9,11 @@ from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
 from einops import rearrange
 from torch import Tensor, nn
 
 from gen.diffusion import MeanReverting
+from gen.network import ConfigMixin, ModelMixin, register_to_config
 from voice_conversion.features import BANDS
 
 LEVELS = 3  # of the U-Net; frames come in multiples of 4

@@ -7,12 +7,11 @@ import math
 from typing import NamedTuple
 
 import torch
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 from gen import registry
 from gen.diffusion import MeanReverting, draw, masked_mean, uniform_times, wide
+from gen.network import ConfigMixin, ModelMixin, register_to_config
 from voice_conversion import features, speaker
 from voice_conversion.features import BANDS
 from voice_conversion.layers import Block, Frames

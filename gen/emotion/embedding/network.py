@@ -11,14 +11,13 @@ speaker where there are any, else of the clip itself; how many they are is told,
 from typing import NamedTuple
 
 import torch
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gen.emotion.embedding import features
 from gen.emotion.embedding.features import MODALITIES
 from gen.emotion.lexicon import CANONICAL
+from gen.network import ConfigMixin, ModelMixin, register_to_config
 from gen.nn import Attention, Block
 
 TERMS = (*CANONICAL, "calm", "bored")  # what the classifier tells apart; the last two are in some speech only

@@ -6,10 +6,9 @@ reference, speech and emotion are guided apart. Positions are relative: a window
 
 import torch
 import torch.nn.functional as F
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
+from gen.network import ConfigMixin, ModelMixin, register_to_config
 from gen.nn import AdaLN, Attention, FourierFeatures
 from gen.registry import build
 

@@ -1,12 +1,12 @@
 """The condition of the published EMOTE: one linear map of emotion (8), intensity (3) and training speaker (32)."""
 
 import torch
-from diffusers.configuration_utils import register_to_config
 from torch import nn
 
 from gen.emotion.conditioner import EmotionConditioner
 from gen.emotion.embedding.priors import scale_weights
 from gen.emotion.spec import CANONICAL
+from gen.network import register_to_config
 from gen.registry import register
 
 LEVELS = 3

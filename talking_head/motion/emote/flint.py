@@ -6,10 +6,9 @@ multiple of 8.
 
 import torch
 import torch.nn.functional as F
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
+from gen.network import ConfigMixin, ModelMixin, register_to_config
 from talking_head.motion.emote.layers import BiasedLayer
 
 SQUEEZE = 8  # frames to a latent

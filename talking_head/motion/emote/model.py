@@ -5,10 +5,9 @@ EMOTE (Danecek et al., SIGGRAPH Asia 2023), sec. 3.3. b batch, t frames, d width
 
 import torch
 import torch.nn.functional as F
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
+from gen.network import ConfigMixin, ModelMixin, register_to_config
 from gen.registry import build
 from talking_head.motion.emote.flint import SQUEEZE, MotionDecoder
 from talking_head.motion.emote.layers import BiasedLayer
