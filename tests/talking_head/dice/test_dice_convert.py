@@ -60,6 +60,16 @@ def test_emotion_tokens_are_the_published_ones(converted, retrieval):
     torch.testing.assert_close(felt.loss, wanted, **CLOSE)
 
 
+def test_the_hard_mask_leaves_no_prototype(converted):
+    """``emo_masked_hard``: an unsaid emotion is the zero vector for the query and for the prototype found."""
+    model, mu = converted.parts["emotion"], randn(2, 1, release.MU)
+    unsaid = torch.tensor([True, False])
+    felt = model(mu * ~unsaid[:, None, None], True, unsaid).tokens
+    keys = model.kv_tokens_linear(torch.zeros(1, model.codebook.codebook.embedding_dim))
+    torch.testing.assert_close(felt[0], model.attention(model.emo_linear(torch.zeros(1, release.MU)), keys))
+    torch.testing.assert_close(felt[1], model(mu, True).tokens[1])
+
+
 def test_the_pose_guider_is_the_published_one(converted):
     box = torch.rand(1, 3, 64, 48, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(converted.parts["pose"](box), formulas.pose(release.pose(), box), **CLOSE)

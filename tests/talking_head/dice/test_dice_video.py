@@ -189,7 +189,7 @@ def test_long_sound_is_read_in_blocks_that_fade(model):
 
 
 @pytest.mark.slow
-def test_the_speech_and_image_encoders_are_those_of_the_published_library():
+def test_the_speech_encoder_is_that_of_transformers():
     transformers = pytest.importorskip("transformers")
     import dice_release as release
 
@@ -213,14 +213,22 @@ def test_the_speech_and_image_encoders_are_those_of_the_published_library():
     found = torch.from_numpy(reader(samples, sampling_rate=16000, return_tensors="np")["input_features"])
     torch.testing.assert_close(log_mel(torch.from_numpy(samples))[None], found.mT, atol=1e-4, rtol=1e-4)
 
+
+@pytest.mark.parametrize("activation", ["gelu", "quick_gelu"])
+def test_clip_is_that_of_transformers(activation):
+    transformers = pytest.importorskip("transformers")
+    import dice_release as release
+
+    from talking_head.video import convert
+
     config = transformers.CLIPVisionConfig(
         hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14,
-        projection_dim=24, hidden_act="gelu",
+        projection_dim=24, hidden_act=activation,
     )  # fmt: skip
     theirs = transformers.CLIPVisionModelWithProjection(config).eval()
     theirs.load_state_dict(release.clip())
     state = rename(convert.renamed(release.clip(), convert.CLIP_NAMES), convert)
-    ours = convert.image_encoder(state, 2)
+    ours = convert.image_encoder(state, 2, activation)
     ours.load_state_dict(state)
     picture = randn(2, 3, 28, 28)
     torch.testing.assert_close(ours(picture), theirs(picture).image_embeds, atol=1e-5, rtol=1e-5)
