@@ -18,6 +18,7 @@ from apps import explore, form, picker
 from apps.rendering import PICTURE, SOUND, VIDEO, Renderer, Result, name, said
 from apps.theme import LIGHT, theme
 from gen import registry
+from gen.emotion import own
 from gen.emotion.describe import describe as told
 from gen.errors import InputError
 from gen.jobs.schema import Task, parse_task
@@ -97,6 +98,7 @@ def kinds() -> list[str]:
 
 def build(device: str = "auto") -> gr.Blocks:
     """The whole page."""
+    own.load()
     renderer = Renderer(device)
     with gr.Blocks(title="Affekt", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         gr.HTML(f"<header><h1>Affekt</h1><p>{MOTTO}</p></header>")

@@ -1,0 +1,239 @@
+"""One road for every generator: a conditioner from outside works in all of them, and so do clips and own emotions."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers.configuration_utils import register_to_config
+from torch import nn
+
+from gen import registry
+from gen.emotion import own
+from gen.emotion.calibration import Calibration
+from gen.emotion.conditioner import Condition, EmotionConditioner, check_conditioner
+from gen.emotion.embedding.priors import shared
+from gen.emotion.resolve import resolve
+from gen.emotion.spec import CANONICAL, Embedding, Emotion, EmotionCurve, Keyframe
+from gen.emotion.track import plain, track
+
+for room in ("music", "talking_head", "voice_conversion"):
+    sys.path.append(str(Path(__file__).parent / room))
+
+SECONDS = 0.6
+
+
+class Outside(EmotionConditioner):
+    """Nothing of the built-in ones: its own preparation, its own way forward, the embedding alone."""
+
+    @register_to_config
+    def __init__(self, dim: int):
+        super().__init__(dim)
+        self.map = nn.Linear(256, dim)
+
+    def prepare(self, tracks):
+        return {"path": torch.from_numpy(np.stack([np.array(track.embedding) for track in tracks]))}
+
+    def forward(self, path, drop=None, mask=None):
+        tokens = self.map(path.to(self.map.weight.dtype))
+        if drop is not None:
+            tokens = torch.where(drop[:, None, None], self.null, tokens)
+        mask = torch.ones(tokens.shape[:2], dtype=torch.bool) if mask is None else mask
+        tokens = tokens * mask[..., None]
+        return Condition(tokens, mask, tokens.sum(1) / mask.sum(1, keepdim=True).clamp(min=1), tokens.new_zeros(()))
+
+
+@pytest.fixture
+def outside():
+    registry.register("conditioner", "outside")(Outside)
+    yield
+    del registry._registered["conditioner"]["outside"]
+
+
+def music(conditioner):
+    from test_generate import generator
+
+    made = generator(conditioner=conditioner, sharp=3.0)
+    return lambda curve: made.compose([curve], 2, [0], guidance=1.5)[0].tokens.astype(float)
+
+
+def emote(conditioner):
+    from faces import networks
+
+    from talking_head.face.basis import FaceBasis
+    from talking_head.motion.emote.model import Emote
+    from talking_head.motion.emote.sizes import sizes
+    from talking_head.motion.emote.speaker import EmoteSpeaker
+
+    speech, _ = networks()
+    made = EmoteSpeaker(speech, Emote(**sizes("tiny")["emote"] | {"conditioner": conditioner}), FaceBasis.load())
+    return lambda curve: made.speak(sound(16_000), curve).coefs
+
+
+def dice(conditioner):
+    from talking_head.face.basis import FaceBasis
+    from talking_head.motion.dice.generate import DiceMotion
+    from talking_head.motion.dice.model import MotionDenoiser
+    from talking_head.motion.dice.sizes import sizes
+    from talking_head.motion.dice.speaker import DiceSpeaker
+    from talking_head.motion.emote.sizes import sizes as ears
+    from talking_head.motion.speech import SpeechEncoder
+
+    model = MotionDenoiser(**sizes("tiny", speech=24) | {"conditioner": conditioner})
+    nn.init.normal_(model.leave.weight, std=0.3)
+    for layer in model.stack:
+        nn.init.normal_(layer.norm2.modulate.weight, std=0.1)
+    made = DiceSpeaker(DiceMotion(model, SpeechEncoder(**ears("tiny")["speech"])), FaceBasis.load())
+    return lambda curve: made.speak(sound(16_000), curve, steps=2).coefs
+
+
+def voice(conditioner):
+    from speech import generator
+
+    from voice_conversion.emoreg.score import Score
+
+    made, name = generator(), conditioner["name"]
+    config = {key: value for key, value in conditioner.items() if key not in ("name", "dim")}
+    made.decoder = Score(16, 2, 3, 8, name, config).eval().requires_grad_(False)
+    mixes = (block.mix.weight for block in made.decoder.blocks)
+    for weight in (made.decoder.out.weight, made.decoder.modulate.weight, *mixes):
+        nn.init.normal_(weight, std=0.2)
+    return lambda curve: made.convert(sound(22_050), curve, steps=2, tempo="keep")
+
+
+def sound(rate):
+    from speech import voice as buzz
+
+    return np.interp(np.arange(int(SECONDS * rate)) / rate, np.arange(int(SECONDS * 22_050)) / 22_050, buzz(SECONDS))
+
+
+GENERATORS = {"music": music, "emote": emote, "dice": dice, "voice": voice}
+
+
+def placed(push: float) -> EmotionCurve:
+    """Sad as clips have it, to one side or to the other of where the word lies."""
+    way = np.cos(np.arange(256)) * float(shared().mean.std())
+    mean = track(EmotionCurve.parse("sad"), [0.0]).embedding[0] + push * way
+    embedding = Embedding(mean=mean.tolist(), variance=(0.1,) * 256)
+    return EmotionCurve(keyframes=(Keyframe(at=0.0, emotion=Emotion.parse("sad"), embedding=embedding),))
+
+
+@pytest.mark.parametrize("name", sorted(GENERATORS))
+def test_a_conditioner_from_outside_works_in_every_generator(name, outside):
+    torch.manual_seed(0)
+    make = GENERATORS[name]({"name": "outside"} if name != "music" else "outside")
+    sad, happy, changing, clips = (make(c) for c in (*map(EmotionCurve.parse, ("sad", "happy", "0: sad, 1: fear")),
+                                                     placed(2.0)))  # fmt: skip
+    assert np.isfinite(changing).all()
+    assert sad.shape != happy.shape or not np.array_equal(sad, happy)
+    assert sad.shape != clips.shape or not np.array_equal(sad, clips)
+
+
+@pytest.mark.usefixtures("outside")
+def test_one_from_outside_keeps_the_contract():
+    check_conditioner(Outside, embeds=True)
+
+
+@pytest.mark.parametrize("conditioner", ["bank", "direction", "gaussian"])
+@pytest.mark.parametrize("name", sorted(GENERATORS))
+def test_clips_of_equal_numbers_make_different_things(name, conditioner):
+    torch.manual_seed(0)
+    make = GENERATORS[name]({"name": conditioner} if name != "music" else conditioner)
+    one, other = make(placed(2.0)), make(placed(-2.0))
+    assert one.shape != other.shape or not np.array_equal(one, other)
+
+
+# ---------------------------------------------------------------- tracks
+
+
+def test_words_mixes_and_points_have_their_priors_and_nothing_known():
+    for text in ("happy", "sad 0.6 + fear 0.4 @ 1.4", "v=-0.4 a=0.7", "0: sad, 2 smooth: happy @ 1.3, 4: neutral"):
+        found = track(EmotionCurve.parse(text), np.linspace(0, 4, 9))
+        prior = shared()(*(torch.from_numpy(np.array(x)) for x in found[:3])).numpy()
+        np.testing.assert_allclose(found.embedding, prior, atol=1e-5)
+        assert not found.known.any() and not found.beyond().any()
+
+
+def test_a_track_goes_through_where_clips_lie_and_back_to_words():
+    keys = (*placed(1.0).keyframes, Keyframe(at=2.0, emotion=Emotion.parse("happy")))
+    found = track(EmotionCurve(keyframes=keys), [0.0, 1.0, 2.0])
+    np.testing.assert_allclose(found.embedding[0], keys[0].embedding.mean, atol=1e-4)
+    np.testing.assert_allclose(found.known, [1, 0.5, 0])
+    np.testing.assert_allclose(found.embedding[2], track(EmotionCurve.parse("happy"), [0.0]).embedding[0], atol=1e-5)
+    middle = (found.embedding[0] + found.embedding[2]) / 2
+    np.testing.assert_allclose(found.embedding[1], middle, atol=1e-4)
+
+
+def test_intensity_moves_along_the_line_from_neutral():
+    curve = placed(1.0)
+    strong = curve.keyframes[0].model_copy(update={"emotion": Emotion.parse("sad @ 1.5")})
+    one, more = track(curve, [0.0]), track(curve.model_copy(update={"keyframes": (strong,)}), [0.0])
+    np.testing.assert_allclose(one.at_intensity(np.array([1.5])).embedding, more.embedding, atol=1e-4)
+    still = one.at_intensity(np.zeros(1))
+    np.testing.assert_allclose(still.embedding[0], shared().mean[0], atol=1e-5)
+    np.testing.assert_allclose(Calibration.linear(1.5)(one).embedding, more.embedding, atol=1e-4)
+
+
+def test_the_opposite_is_the_mirror_image():
+    for curve in (EmotionCurve.parse("happy @ 1.2"), placed(1.0)):
+        asked = track(curve, [0.0])
+        away = asked.opposite()
+        np.testing.assert_allclose(away.vad * away.intensity[:, None], -asked.vad * asked.intensity[:, None], atol=1e-6)
+        np.testing.assert_allclose(away.beyond(), -asked.beyond(), atol=1e-4)
+    neutral = track(EmotionCurve.parse("neutral"), [0.0])
+    np.testing.assert_allclose(neutral.opposite().vad, 0, atol=1e-6)
+
+
+def test_plain_tracks_have_the_points_of_their_weights():
+    found = plain(np.eye(8), np.full(8, 0.7))
+    for index, name in enumerate(CANONICAL):
+        want = track(EmotionCurve.parse(f"{name} @ 0.7"), [0.0])
+        for one, other in zip(found.part(slice(index, index + 1)), want):
+            np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+# ---------------------------------------------------------------- files
+
+
+def test_a_file_is_read_once_and_guidance_leads_away_from_it(tmp_path):
+    """Issue: the mirrored curve of a file was the curve, and the file was read again at every sample."""
+    path = tmp_path / "letter.txt"
+    path.write_text("How happy we are!")
+    made = music("vad")
+    curve = EmotionCurve.parse({"from": str(path)})
+    read = resolve(curve)
+    said = made(read)
+    assert np.array_equal(made(curve), said)
+    path.write_text("How sad we are.")
+    assert np.array_equal(made(read), said) and resolve(read) is read
+    asked = track(read, [0.0])
+    assert asked.opposite().vad[0, 0] < 0 < asked.vad[0, 0]
+    with pytest.raises(ValueError, match="must be resolved"):
+        track(curve, [0.0])
+
+
+def test_what_is_made_from_clips_is_what_resolve_reads(tmp_path, monkeypatch):
+    from gen.emotion.embedding.perceive import perceive
+
+    monkeypatch.setenv("AFFEKT_EMOTIONS", str(tmp_path / "emotions"))
+    clips = []
+    for name, seed in (("one", 0), ("two", 1)):
+        draw = np.random.default_rng(seed)
+        np.savez(tmp_path / f"{name}.npz", coefs=draw.uniform(0, 0.4, (60, 52)) * (draw.random(52) < 0.4), fps=25.0)
+        clips.append(tmp_path / f"{name}.npz")
+    try:
+        own.make("tidewise", clips)
+        key = resolve(EmotionCurve.parse("tidewise")).keyframes[0]
+        places = np.array([perceive(clip).place.mean for clip in clips])
+        np.testing.assert_allclose(key.embedding.mean, places.mean(0), atol=1e-3)
+        assert key.embedding.known == 1 and min(key.embedding.variance) > 0
+        half = resolve(EmotionCurve.parse("tidewise 0.5 + sad 0.5 @ 0.5"))
+        found = track(half, [0.0])
+        assert found.known[0] == pytest.approx(0.5)
+        gap = np.array(key.embedding.mean) - track(EmotionCurve.parse("tidewise"), [0.0]).embedding[0]
+        np.testing.assert_allclose(found.beyond()[0], 0.25 * gap, atol=1e-3)
+        assert resolve(half) is half
+    finally:
+        monkeypatch.undo()
+        own.load()
