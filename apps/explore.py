@@ -10,8 +10,10 @@ import gradio as gr
 from apps import picker
 from apps.rendering import PICTURE, SOUND, VIDEO, Renderer, Result, said
 from gen import checkpoints
+from gen.emotion.resolve import resolve
 from gen.emotion.spec import EMBEDDING, Emotion, EmotionCurve
-from gen.jobs.schema import curves
+from gen.errors import InputError
+from gen.jobs.schema import Task
 from gen.media import MIDI, read_image
 
 if TYPE_CHECKING:
@@ -60,15 +62,23 @@ def _strip(renderer: Renderer, tab: "Tab"):
     def strip(emotion: str, *values, request: gr.Request, progress: gr.Progress) -> tuple:
         with said():
             task = tab.form.task(emotion, values)
-            made = []
+            asked, made = wanted(task), []
             for place, step in enumerate(STEPS):
-                one = curves(task, lambda curve, step=step: at_intensity(curve, step))
+                one = task.model_copy(update={"emotion": at_intensity(asked, step)})
                 tell = lambda done, text, at=place: progress((at + done) / len(STEPS), desc=f"{at + 1} of 5: {text}")
                 made.append(renderer.render(one, request.session_hash, tell))
             files = [str(path) for result in made for path in result.files]
             return figures(made), gr.Files(files, visible=True)
 
     return strip
+
+
+def wanted(task: Task) -> EmotionCurve:
+    """The curve that a task is to follow, with what its file says. Other curves, such as that of the emotion which a
+    recording has already, are not a strip's to scale. Raises ``InputError``."""
+    if task.emotion is None:
+        raise InputError("Say which emotion the strip goes through: an emotion, or {from: a file}.")
+    return resolve(task.emotion)
 
 
 def at_intensity(curve: EmotionCurve, intensity: float) -> EmotionCurve:

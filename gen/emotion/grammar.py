@@ -12,7 +12,8 @@ Every mistake is a ``ValueError`` whose message says what to write instead.
 
 import re
 
-from gen.emotion import lexicon
+from gen.emotion import lexicon, text
+from gen.notes import note
 
 NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
 POINT = re.compile(rf"\s*([vad])\s*=\s*([+-]?{NUMBER})\s*(?:,|;|(?=\s|$))", re.IGNORECASE)
@@ -22,45 +23,49 @@ KEY = re.compile(
     rf"(?:^|[,;\n])\s*(?P<bar>bar\s*)?(?P<at>{NUMBER})\s*s?\s*(?P<ease>hold|linear|smooth)?\s*:", re.IGNORECASE
 )
 FILE = re.compile(r"\s*(?P<how>from|follow)\s*:\s*(?P<path>\S.*?)(?:\s+against\s+(?P<others>\S.*?))?\s*", re.IGNORECASE)
-WORD = re.compile(r"Q[1-4]\b|[^\W\d_]+(?:['’-][^\W\d_]+)*", re.IGNORECASE)
-
-NEGATIONS = frozenset(("not", "no", "never", "without", "nor", "isn't", "aren't", "don't", "doesn't", "wasn't"))
-DEGREES = {
-    "barely": 0.3, "slightly": 0.5, "bit": 0.5, "little": 0.5, "mildly": 0.5, "faintly": 0.4, "somewhat": 0.6,
-    "rather": 0.8, "fairly": 0.8, "moderately": 0.8, "quite": 1.1, "so": 1.3, "really": 1.3, "very": 1.4,
-    "deeply": 1.5, "intensely": 1.6, "extremely": 1.7, "utterly": 1.8, "overwhelmingly": 1.9, "less": 0.6,
-}  # fmt: skip
-REACH = 3  # a negation or degree word waits this many words for its term
+WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+SHOWN = 60  # characters of an emotion that a note repeats
 
 
-def emotion_fields(text: str) -> dict:
-    """The fields of an Emotion written as ``text``."""
-    body, at, intensity = text.strip().strip("\"'“”").partition("@")
+def emotion_fields(written: str) -> dict:
+    """The fields of an Emotion as it is ``written``."""
+    body, at, intensity = written.strip().strip("\"'“”").partition("@")
     fields = _point(body) if "=" in body else _mix(body)
     if at:
         factor = fields.get("intensity", 1.0)
-        fields["intensity"] = factor * _number(intensity, "an intensity after '@', such as 'happy @ 1.3'")
+        fields["intensity"] = round(factor, 3) * _number(intensity, "an intensity after '@', such as 'happy @ 1.3'")
     return fields
 
 
-def curve_fields(text: str) -> dict:
-    """The fields of an EmotionCurve written as ``text``; an emotion alone is a constant curve."""
-    if source := FILE.fullmatch(text):
+def sentence_fields(sentence: str) -> dict | None:
+    """The fields of the Emotion that a sentence of a longer text says; None where it has no word for one."""
+    found = text.read(sentence).terms
+    total: dict[str, float] = {}
+    for term, degree in found:
+        total[term] = total.get(term, 0.0) + degree / len(found)
+    if not any(total.values()):
+        return None
+    return {"mix": total, "intensity": min(round(sum(abs(d) for _, d in found) / len(found), 3), 2.0)}
+
+
+def curve_fields(written: str) -> dict:
+    """The fields of an EmotionCurve as it is ``written``; an emotion alone is a constant curve."""
+    if source := FILE.fullmatch(written):
         others = [other.strip() for other in (source["others"] or "").split(",")]
         return {
             "source": source["path"],
             "follow": source["how"].lower() == "follow",
             "reference": [other for other in others if other],
         }
-    keys = list(KEY.finditer(text))
+    keys = list(KEY.finditer(written))
     if not keys or keys[0].start() > 0:
-        return {"keyframes": [{"at": 0.0, "emotion": text}]}
-    ends = [key.start() for key in keys[1:]] + [len(text)]
+        return {"keyframes": [{"at": 0.0, "emotion": written}]}
+    ends = [key.start() for key in keys[1:]] + [len(written)]
     units = {"bars" if key["bar"] else "seconds" for key in keys}
     if len(units) > 1:
         raise ValueError("A curve is in bars or in seconds: write 'bar' before every time or before none.")
     frames = [
-        {"at": float(key["at"]), "emotion": text[key.end() : end], "ease": (key["ease"] or "linear").lower()}
+        {"at": float(key["at"]), "emotion": written[key.end() : end], "ease": (key["ease"] or "linear").lower()}
         for key, end in zip(keys, ends)
     ]
     return {"keyframes": frames, "unit": units.pop()}
@@ -91,34 +96,27 @@ def _mix(body: str) -> dict:
         if not match:
             raise ValueError(f"Write an emotion as 'happy', 'happy 0.7 + surprise 0.3' or 'sad @ 1.4', not {body!r}.")
         share = float(match[2] or 1.0) * (1 if sign in ("", "+") else -1)
-        found = _phrase(match[1])
+        found = _phrase(match[1], body)
         for term, degree in found:
             total[term] = total.get(term, 0.0) + share * degree / len(found)
             degrees += abs(share * degree) / len(found)
         shares += abs(share)
     intensity = degrees / shares if shares else 1.0
-    return {"mix": total, "intensity": min(intensity, 2.0)}
+    return {"mix": total, "intensity": min(round(intensity, 3), 2.0)}
 
 
-def _phrase(text: str) -> list[tuple[str, float]]:
+def _phrase(part: str, whole: str) -> tuple[tuple[str, float], ...]:
     """Terms in free text with signed degrees: ``not happy`` -1, ``slightly sad`` 0.5, ``not very happy`` -0.5."""
-    words = []
-    for word in WORD.findall(text):
-        words += [word] if lexicon.resolve(word) else word.split("-")
-    found, sign, degree, waiting = [], 1.0, 1.0, 0
-    for word in words:
-        low = word.lower().replace("’", "'")
-        waiting -= 1
-        if waiting < 0:
-            sign, degree = 1.0, 1.0
-        if low in NEGATIONS:
-            sign, waiting = -sign, REACH
-        elif low in DEGREES:
-            degree, waiting = degree * (0.5 if sign < 0 and DEGREES[low] > 1 else DEGREES[low]), REACH
-        elif term := lexicon.resolve(low):
-            found.append((term, sign * degree))
-            waiting = 0
-    if not found:
-        near = ", ".join(lexicon.nearest(words or [text.strip()]))
-        raise ValueError(f"No emotion is called {text.strip()!r}; the nearest terms are {near}.")
-    return found
+    found = text.read(part)
+    if not found.terms:
+        words = WORD.findall(part) or [part.strip()]
+        only = f"; {text.ENGLISH}" if found.foreign else ""
+        near = ", ".join(lexicon.nearest(words))
+        raise ValueError(f"No emotion is called {part.strip()!r}{only}; the nearest terms are {near}.")
+    if found.unread:
+        named = ", ".join(f"'{run}'" for run in found.unread[: text.RUNS])
+        more = " and more" if len(found.unread) > text.RUNS else ""
+        only = f" ({text.ENGLISH})" if found.foreign else ""
+        asked = whole.strip() if len(whole.strip()) <= SHOWN else whole.strip()[: SHOWN - 3] + "..."
+        note(f"Of the emotion '{asked}' this is not understood and not used{only}: {named}{more}.")
+    return found.terms

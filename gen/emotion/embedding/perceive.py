@@ -18,7 +18,8 @@ from typing import NamedTuple
 import numpy as np
 
 from gen import registry
-from gen.emotion import lexicon
+from gen.emotion import grammar, lexicon
+from gen.emotion import text as english
 from gen.emotion.embedding import features
 from gen.emotion.spec import EMBEDDING, Embedding, Emotion, EmotionCurve, Keyframe
 from gen.errors import InputError
@@ -308,12 +309,13 @@ def _text(path: Path) -> Perception:
         raise InputError(f"{path} is not UTF-8 text") from None
     moments = []
     for number, sentence in enumerate(re.split(r"[.!?\n]+", text)):
-        words = " ".join(re.findall(r"[^\W\d_]+(?:['’][^\W\d_]+)*", sentence))
-        if words and (found := _phrase(words)):
+        if fields := grammar.sentence_fields(sentence):
+            found = Emotion(**fields)
             point = tuple(round(float(x), 3) for x in found.scaled())
             moments.append(Moment(float(number), found, point, None))
     if not moments:
-        raise InputError(f"{path}: there is nothing to read: no word for an emotion is in it")
+        only = f", and {english.ENGLISH}" if english.read(text).foreign else ""
+        raise InputError(f"{path}: there is nothing to read: no word for an emotion is in it{only}")
     total: dict[str, float] = {}
     for moment in moments:
         for term, share in moment.emotion.mix:
@@ -321,13 +323,6 @@ def _text(path: Path) -> Perception:
     intensity = float(np.mean([moment.emotion.intensity for moment in moments]))
     emotion = Emotion(mix=total, intensity=round(intensity, 2))
     return Perception("text", emotion, tuple(round(float(x), 3) for x in emotion.scaled()), None, tuple(moments))
-
-
-def _phrase(words: str) -> Emotion | None:
-    try:
-        return Emotion.parse(words)
-    except InputError:
-        return None  # no term of the lexicon in this sentence
 
 
 def report(found: Perception, curve: bool = False) -> str:
