@@ -12,18 +12,11 @@ from pydantic.fields import FieldInfo
 from gen import checkpoints, registry
 from gen.emotion.spec import EmotionCurve
 from gen.errors import InputError
+from gen.jobs.inputs import PICTURES, SOUNDS, endings
 from gen.jobs.jobfile import JobFile
 from gen.jobs.schema import Task, choices, curves, field_names, parse_task, task_class
 from gen.raster import know_heif
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")
-SOUNDS = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac", ".mp4", ".mov", ".webm")
-ENDINGS = {  # of a field's name -> what files it takes
-    ("portrait", "image", "picture", "photo", "face"): PICTURES,
-    ("source", "audio", "voice", "speech", "recording", "reference", "sound", "line"): SOUNDS,
-    ("continue_from", "midi", "score"): (".mid", ".midi"),
-    ("music",): (".wav", ".flac", ".mp3", ".mid", ".midi"),
-}
 LONGEST = 1000  # signs of an emotion
 PERSONAL = ("consent", "label")  # of use where a real person's face or voice goes in
 
@@ -66,7 +59,7 @@ class Form:
     def __init__(self, kind: str, first: Sequence[str] = ()):
         self.kind, self.cls = kind, task_class(kind)
         fields = [self._place(name) for name in self.cls.model_fields if name not in ("kind", "emotion")]
-        self.personal = any(endings(p) in (PICTURES, SOUNDS) for p in fields if holds_file(p.field))
+        self.personal = any(endings(p.name) in (PICTURES, SOUNDS) for p in fields if holds_file(p.field))
         fields = [p for p in fields if p.name not in PERSONAL or self.personal]
         chosen = [p for p in fields if p.name in first or p.field.is_required()]
         self.first = sorted(chosen, key=lambda p: first.index(p.name) if p.name in first else -1)
@@ -140,7 +133,7 @@ def component(place: Place, begin: Any = None, kind: str = "") -> gr.components.
 
 
 def _file(place: Place) -> gr.components.Component:
-    kinds, label = endings(place), f"{place.label}: {place.info}" if place.info else place.label
+    kinds, label = endings(place.name), f"{place.label}: {place.info}" if place.info else place.label
     if kinds is PICTURES:
         know_heif()  # Gradio opens it to see what it is
         return gr.Image(type="filepath", image_mode=None, label=place.label, height=260,
@@ -148,11 +141,6 @@ def _file(place: Place) -> gr.components.Component:
     if kinds is SOUNDS:
         return gr.Audio(type="filepath", label=place.label, sources=["upload", "microphone"])
     return gr.File(label=label, file_types=list(kinds) or None, height=110)
-
-
-def endings(place: Place) -> tuple[str, ...]:
-    """Which files a field takes, told by its name; () is any."""
-    return next((kinds for names, kinds in ENDINGS.items() if place.name in names), ())
 
 
 def holds_file(field: FieldInfo) -> bool:
@@ -203,7 +191,7 @@ def to_yaml(task: Task, name: str) -> str:
 
 def from_yaml(path: str | Path, kind: str) -> tuple[Task, str]:
     """The first job of a kind in a job file, and a sentence on what was left out. Raises ``InputError``."""
-    file = JobFile(Path(path))
+    file = JobFile(Path(path), reach=False)
     fitting = [task for task in file.tasks.values() if task.kind == kind]
     if not fitting:
         raise InputError(f"This file has no {kind} job; load it in the tab of {next(iter(file.tasks.values())).kind}.")

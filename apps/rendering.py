@@ -18,7 +18,7 @@ from apps.form import spelled
 from gen import checkpoints
 from gen.errors import AffektError, RenderError
 from gen.jobs.cache import Cache, default_root
-from gen.jobs.jobfile import slug
+from gen.jobs.inputs import slug
 from gen.jobs.plan import plan_tasks
 from gen.jobs.run import Event, run
 from gen.jobs.schema import Task

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from gen import registry
+from gen import provenance, registry
 from gen.emotion.spec import EmotionCurve
 from gen.jobs.cache import Cache
 from gen.jobs.plan import plan_file
@@ -42,7 +42,7 @@ class BeepGenerator:
         return ()
 
     @classmethod
-    def load(cls, checkpoints, device):
+    def from_pretrained(cls, *names, device="cpu"):
         return cls()
 
     def render(self, task: Beep, folder: Path, manifest: dict, progress) -> list[Path]:
@@ -64,6 +64,12 @@ def matrix(count: int) -> str:
 def chained(count: int) -> str:
     jobs = f"jobs:\n- {{id: a, kind: beep, matrix: {{emotion: [sad], seed: {[*range(count // 2)]}}}}}\n"
     return jobs + jobs.removeprefix("jobs:\n").replace("id: a", "id: b").replace("matrix", "before: {job: a}, matrix")
+
+
+def table(count: int) -> str:
+    """The lines of a CSV file, each with a recording of its own."""
+    rows = (f"{n % 100}.wav,happy @ 1.{n % 10},{n},line {n}" for n in range(count))
+    return "\n".join(["before,emotion,seed,take", *rows])
 
 
 def timed(call: Callable) -> tuple[float, float, object]:
@@ -88,6 +94,14 @@ def main() -> None:
             file.write_text(text(options.items))
             wall, cpu, plan = timed(lambda: plan_file(file))
             row(f"plan, {name}", len(plan.items), wall, cpu)
+        for n in range(100):
+            write_audio(Path(folder) / f"{n}.wav", np.full(RATE, n / 200, np.float32), RATE)
+        (Path(folder) / "lines.csv").write_text(table(options.items))
+        file.write_text("jobs: [{id: a, kind: beep, source: {csv: lines.csv}, out: '{emotion}/{index}-{take}'}]")
+        wall, cpu, plan = timed(lambda: plan_file(file))
+        row("plan, lines of a CSV", len(plan.items), wall, cpu)
+        wall, cpu, _ = timed(lambda: provenance.code.cache_clear() or provenance.code("beep"))
+        row("digest of the code", 1, wall, cpu)
         file.write_text(literal(options.cached))
         plan, out = plan_file(file), Path(folder) / "out"
 

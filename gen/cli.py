@@ -13,7 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_origin
+from typing import get_args, get_origin
 
 import gen
 from gen import registry
@@ -241,12 +241,12 @@ def _add_kind(command: argparse.ArgumentParser, kind: str) -> None:
 
     fields = command.add_argument_group(f"fields of a {kind} job")
     cls = task_class(kind)
-    files = positional(cls)
+    needed = positional(cls)
     for name, field in cls.model_fields.items():
         if name == "kind":
             continue
-        if name in files:
-            many = {"nargs": "+"} if len(files) == 1 else {}
+        if name in needed:
+            many = {"nargs": "+"} if name == needed[-1] else {}
             fields.add_argument(name, metavar=name.upper(), type=text, help=field.description, **many)
             continue
         required, default = field.is_required(), field.get_default(call_default_factory=True)
@@ -265,38 +265,91 @@ def _add_kind(command: argparse.ArgumentParser, kind: str) -> None:
 
 
 def _render_one(options) -> None:
-    """Render what the options describe, one task for each input file, under names that tell what was asked for."""
-    from gen.jobs.inputs import inputs, positional
+    """Render what the options describe, a task for each input file.
+
+    ``--out`` is a folder, a file for a single task, or a pattern such as ``sad/{stem}-{seed}``. In a folder several
+    results are called as their inputs are, a single one by what was asked for.
+    """
+    from gen.jobs.inputs import files, named, positional, several
+    from gen.jobs.jobfile import standard
     from gen.jobs.plan import plan_tasks
     from gen.jobs.schema import task_class
 
     cls = task_class(options.kind)
     given = {name: value for name, value in vars(options).items() if name in cls.model_fields}
-    files = positional(cls)
-    many = [given | {files[0]: name} for name in inputs(given[files[0]])] if len(files) == 1 else [given]
-    tasks = {}
-    for name, task in (_named(cls, one) for one in many):
-        twins = sum(other == name or other.startswith(f"{name}~") for other in tasks)  # of other folders
-        tasks[f"{name}~{twins + 1}" if twins else name] = task
-    if options.out.suffix and len(tasks) == 1:
-        tasks, options.out = {options.out.stem: task}, options.out.parent
-    _run(plan_tasks(tasks), options)
+    found = [None]
+    if needed := positional(cls):
+        many = given[needed[-1]]
+        found, many = files(many, needed[-1]), len(many) > 1 or several(many[0])
+    one_by_one = [given | ({needed[-1]: str(file.path)} if file else {}) for file in found]
+    tasks = [_checked(one) for one in one_by_one]
+    if len(tasks) == 1 and _one_file(options):
+        name, options.out = options.out.stem, options.out.parent
+        _run(plan_tasks({name: tasks[0]}), options)
+        return
+    pattern, wide = _pattern(options), len(str(len(tasks)))
+    names = {}
+    for number, (file, one, task) in enumerate(zip(found, one_by_one, tasks, strict=True), start=1):
+        own = {"stem": file and file.stem, "index": f"{number:0{wide}}"}
+        value = lambda field, own=own, one=one, task=task: own.get(field, one.get(field, standard(task, field)))
+        if pattern:
+            name = named(pattern, value, file.folder if file else "")
+        else:
+            name = named("{stem}", value, file.folder) if file and many else _described(cls, one, file)
+        if name in names:
+            raise InputError(f"{name} would be the name of several results: put {{stem}} or {{index}} into --out")
+        names[name] = task
+    _run(plan_tasks(names), options)
 
 
-def _named(cls, given: dict) -> tuple:
-    """A name and the task of some options."""
-    from gen.jobs.inputs import positional
-    from gen.jobs.jobfile import slug
+def _checked(given: dict):
+    """The task of some options, with absolute paths."""
     from gen.jobs.schema import parse_task, with_paths
 
-    fields = cls.model_fields
-    task = with_paths(parse_task(given), Path.absolute)
-    files = {name for name in given if isinstance(getattr(task, name), Path)}
-    said = {name: Path(v).stem if name in files else v for name, v in given.items() if isinstance(v, str)}
-    said.pop("consent", None)
-    untold = {"kind", "emotion", *positional(cls)}  # clear from their values
-    parts = [slug(v) if name in untold else f"{fields[name].alias or name}-{slug(v)}" for name, v in said.items()]
-    return "-".join(parts)[:100].strip("-."), task
+    return with_paths(parse_task(given), Path.absolute)
+
+
+def _one_file(options) -> bool:
+    """Whether ``--out`` names a file, of a kind that the generator writes; raises ``InputError`` for another kind."""
+    from gen.jobs.inputs import MEDIA
+
+    ending = options.out.suffix.lower()
+    written = getattr(registry.get("generator", options.kind), "endings", MEDIA)
+    if ending in MEDIA and ending not in written and not options.out.is_dir():
+        wanted = " or ".join(f"{options.out.stem}{one}" for one in written)
+        raise InputError(f"{options.kind} is not written as {ending}: give --out {wanted}, or a folder")
+    return ending in written and "{" not in str(options.out)
+
+
+def _pattern(options) -> str | None:
+    """What results are called below ``options.out``, which is left with the folder; None where that is all it says."""
+    from gen.jobs.inputs import MEDIA
+
+    _one_file(options)
+    steps = options.out.parts
+    here = next((at for at, step in enumerate(steps) if "{" in step), None)
+    if here is None:
+        return None
+    options.out = Path(*steps[:here])
+    name, ending = "/".join(steps[here:]), Path(steps[-1]).suffix
+    return name.removesuffix(ending) if ending.lower() in MEDIA else name
+
+
+def _described(cls, given: dict, file) -> str:
+    """A name that tells what was asked for."""
+    from gen.jobs.inputs import named, positional, slug
+
+    fields, needed = cls.model_fields, positional(cls)
+    said = {"kind": given["kind"]} | {name: v for name, v in given.items() if isinstance(v, str) and name != "consent"}
+    holds = lambda name: Path in (fields[name].annotation, *get_args(fields[name].annotation))
+    paths = {name: Path(v).stem for name, v in said.items() if holds(name)}
+    untold = {"kind", "emotion", *needed}  # clear from their values
+    parts = []
+    for name, value in (said | paths).items():
+        plain = "{stem}" if file and name == needed[-1] else slug(value)
+        parts.append(plain if name in untold else f"{fields[name].alias or name}-{plain}")
+    whole = "-".join(parts)
+    return named(whole[:100].strip("-."), lambda field: file.stem if field == "stem" else None)
 
 
 # ---------------------------------------------------------------- checkpoints, research

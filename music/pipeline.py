@@ -62,6 +62,8 @@ class Piece(NamedTuple):
 class MusicGenerator:
     """MusER with its prior, ready to play."""
 
+    endings = (".mid", ".wav")
+
     def __init__(self, autoencoder: MusER, prior: Prior, vocabulary: Vocabulary, device: str = "cpu",
                  critic: Labeller | None = None):  # fmt: skip
         self.autoencoder, self.prior = (m.to(device).eval().requires_grad_(False) for m in (autoencoder, prior))

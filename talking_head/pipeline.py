@@ -41,6 +41,7 @@ Progress = Callable[[float, str], None]
 class TalkGenerator:
     """Tracker, basis and speaker, ready to animate."""
 
+    endings = (".mp4",)
     models = tuple(MODELS.values())  # that the studio offers, if they are here
 
     def __init__(self, tracker: FaceTracker, basis: FaceBasis, speaker: EmoteSpeaker | DiceSpeaker):

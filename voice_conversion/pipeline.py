@@ -60,6 +60,8 @@ class Means(NamedTuple):
 class VoiceGenerator:
     """The average voice's encoder, the score network, the vocoder and the speaker encoder, ready to speak."""
 
+    endings = (".wav",)
+
     def __init__(self, encoder: AverageVoice, decoder: Score, vocoder: Vocoder, known: SpeakerEncoder,
                  prosody: Prosody, calibration: Calibration, published: HiFiGAN | None = None,
                  device: str = "cpu"):  # fmt: skip

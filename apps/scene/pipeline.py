@@ -37,6 +37,7 @@ Make = Callable[[Task, Progress], list[Path]]
 class SceneGenerator:
     """Puts together what the generators of its parts make; has no weights of its own."""
 
+    endings = (".mp4",)
     parts = ("voice", "talk", "music")  # kinds that the runner makes for it, by ``make``
 
     @staticmethod

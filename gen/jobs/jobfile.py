@@ -11,59 +11,91 @@
         matrix: {emotion: [happy, sad]}
         continue: {job: line, seed: 2}                    # the first output of the item of the same emotion
 
+A job over many files names a folder or a pattern, and one over the lines of a table names that; either goes with a
+matrix:
+
+      - {id: lines, kind: voice, source: recordings/, emotion: sad, out: "{emotion}/{stem}"}
+      - {id: songs, kind: music, source: {csv: songs.csv}, out: "{index}-{emotion}"}   # columns are fields
+
 A reference must come down to one item: axes that both jobs have are matched, others are given beside ``job``.
 A default counts for the jobs whose kind has such a field; one that no job has is a mistake.
 """
 
+import difflib
 import re
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
+from typing import get_args, get_origin
 
 from pydantic import ValidationError
 
+from gen.emotion.spec import EmotionCurve
 from gen.errors import InputError
+from gen.jobs.inputs import File, Row, files, named, positional, several, table
 from gen.jobs.schema import Location, Task, describe, field_names, task_class, with_paths
 from gen.jobs.source import Source
 
-REFERENCE = "job:"  # how a path names another item's first output until that exists
+REFERENCE = "\0job:"  # how a path names another item's first output until that exists; no file is called so
+UNUSED = object()
 
 
 def is_reference(path: Path) -> bool:
     return str(path).startswith(REFERENCE)
 
 
-def slug(value: str | int | float) -> str:
-    """A value as part of a file name: ``happy 0.7 + sad 0.3`` -> ``happy-0.7+sad-0.3``."""
-    return re.sub(r"[^\w.+=-]+", "-", re.sub(r"\s*\+\s*", "+", str(value)))
+@cache
+def paths_of(cls: type[Task]) -> dict[str, str]:
+    """The fields that are files, by every name that they may be given by -> the attribute's name."""
+    fields = cls.model_fields
+    holds = {name for name, field in fields.items() if Path in (field.annotation, *get_args(field.annotation))}
+    return {given: name for given, name in field_names(cls).items() if name in holds}
+
+
+def standard(task: Task, field: str) -> object:
+    """A field's value for a name, where nobody gave one."""
+    value = getattr(task, field, None)
+    return str(value) if isinstance(value, EmotionCurve) and not value.source else value
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A job of the file with one choice of its matrix: ``axes`` field -> value, ``chosen`` field -> position."""
+    """A job of the file with one choice of its matrix: ``axes`` field -> value, ``chosen`` field -> position.
+
+    ``index`` is its place among those of the job, as text of one length; ``file`` is what it has of a folder or a
+    pattern, ``row`` what it has of a table.
+    """
 
     id: str
     job: str
-    row: int
+    place: int
     data: dict
     out: str
     axes: dict[str, object]
     chosen: dict[str, int]
+    index: str
+    file: File | None = None
+    table: Path | None = None
+    row: Row | None = None
 
 
 class JobFile:
-    """Drafts, tasks and output names of a file; any mistake raises ``InputError`` with file, line and field."""
+    """Drafts, tasks and output names of a file; any mistake raises ``InputError`` with file, line and field.
 
-    def __init__(self, path: Path):
-        self.source = Source(path)
+    ``reach`` is whether jobs may be over folders, patterns and tables, which are looked into.
+    """
+
+    def __init__(self, path: Path, reach: bool = True):
+        self.source, self.reach = Source(path), reach
         self.base = path.resolve().parent
         self.rows, self.defaults = self._top()
         self.used: set[str] = set()
         self.lookup: dict[tuple, dict[str, list[str]]] = {}
         self.jobs: dict[str, list[Draft]] = {}
-        for row, job in enumerate(self.rows):
-            self._expand(row, job)
+        for place, job in enumerate(self.rows):
+            self._expand(place, job)
         self.drafts = {draft.id: draft for siblings in self.jobs.values() for draft in siblings}
         self.tasks = {draft.id: self._task(draft) for draft in self.drafts.values()}
         if unused := self.defaults.keys() - self.used:
@@ -74,7 +106,10 @@ class JobFile:
 
     def error(self, id: str, message: str) -> InputError:
         """An error at the line of an item's job."""
-        return self.source.error(("jobs", self.drafts[id].row), f"{self.drafts[id].job}: {message}")
+        draft = self.drafts[id]
+        if draft.row:
+            return InputError(f"{draft.table}:{draft.row.line}: {draft.job}: {' '.join(message.split())}")
+        return self.source.error(("jobs", draft.place), f"{draft.job}: {message}")
 
     def _top(self) -> tuple[list, dict]:
         data = self.source.data
@@ -87,30 +122,75 @@ class JobFile:
             raise self.source.error(("defaults",), "defaults: give fields that jobs share, without id and matrix.")
         return data["jobs"], defaults
 
-    def _expand(self, row: int, job) -> None:
-        """One draft per combination of the job's matrix."""
-        where = ("jobs", row)
+    def _expand(self, place: int, job) -> None:
+        """One draft per combination of the job's matrix, for each of its files or lines."""
+        where = ("jobs", place)
         if not isinstance(job, dict):
-            raise self.source.error(where, f"jobs[{row}]: a job is a mapping of fields.")
+            raise self.source.error(where, f"jobs[{place}]: a job is a mapping of fields.")
         id, matrix = job.get("id"), job.get("matrix", {})
         if not isinstance(id, str) or not re.fullmatch(r"[A-Za-z0-9_-]+", id) or id in self.jobs:
             wish = "give each job its own name, of letters, digits, - and _ (in quotes if YAML reads it otherwise)"
-            raise self.source.error((*where, "id"), f"jobs[{row}].id: {wish}.")
+            raise self.source.error((*where, "id"), f"jobs[{place}].id: {wish}.")
         if not isinstance(matrix, dict) or not all(isinstance(v, list) and v for v in matrix.values()):
             raise self.source.error((*where, "matrix"), f"{id}.matrix: give each field a list of values.")
         if twice := matrix.keys() & (job.keys() | {"id", "out", "matrix"}):
             raise self.source.error((*where, "matrix"), f"{id}.matrix: {min(twice)} is given elsewhere already.")
-        out = job.get("out", self.defaults.get("out", "-".join(["{id}", *(f"{{{axis}}}" for axis in matrix)])))
+        own = {name: value for name, value in job.items() if name not in ("id", "matrix", "out")}
+        table, sources = self._sources(place, id, own, matrix)
+        usual = ["{id}/{index}" if table else "{id}/{stem}" if sources else "{id}", *(f"{{{axis}}}" for axis in matrix)]
+        out = job.get("out", self.defaults.get("out", "-".join(usual)))
         if not isinstance(out, str):
             raise self.source.error((*where, "out"), f"{id}.out: the output's name must be text.")
         self.used |= {"out"} & self.defaults.keys()
-        own = {name: value for name, value in job.items() if name not in ("id", "matrix", "out")}
-        self.jobs[id] = []
-        for number, choice in enumerate(product(*(range(len(values)) for values in matrix.values())), start=1):
+        picks = [*product(*(range(len(values)) for values in matrix.values()))]
+        wide, self.jobs[id] = len(str(len(picks) * max(1, len(sources)))), []
+        for number, (source, choice) in enumerate(product(sources or [({}, None, None)], picks), start=1):
+            fields, file, row = source
             chosen = dict(zip(matrix, choice))
-            axes = {axis: matrix[axis][at] for axis, at in chosen.items()}
-            unique = f"{id}.{number}" if matrix else id
-            self.jobs[id].append(Draft(unique, id, row, own | axes, out, axes, chosen))
+            axes = fields | {axis: matrix[axis][at] for axis, at in chosen.items()}
+            unique, index = f"{id}.{number}" if matrix or sources else id, f"{number:0{wide}}"
+            data = own | {name: value for name, value in axes.items() if value is not None and name != "out"}
+            name = (row and row.cells.get("out")) or out
+            self.jobs[id].append(Draft(unique, id, place, data, name, axes, chosen, index, file, table, row))
+
+    def _sources(self, place: int, id: str, own: dict, matrix: dict) -> tuple[Path | None, list[tuple]]:
+        """What a job is over: a table, if it is one, and for each line or file (its fields, the file, the line)."""
+        given = {name: value for name, value in self.defaults.items() if name not in own | matrix} | own
+        where = ("jobs", place, "source")
+        if isinstance(source := given.get("source"), dict) and "csv" in source:
+            if len(source) > 1 or not isinstance(source["csv"], str):
+                raise self.source.error(where, f"{id}.source: a table is named as {{csv: lines.csv}}, nothing else.")
+            self._may_reach(where, id)
+            self.used |= {"source"} & self.defaults.keys()
+            own.pop("source", None)
+            path = self.base / source["csv"]
+            columns, rows = table(path)
+            if twice := set(columns) & ({*own, *matrix} | {"matrix"}):
+                raise InputError(f"{path}:1: {min(twice)} is given in the job {id} already.")
+            return path, [({name: row.cells.get(name) for name in columns}, None, row) for row in rows]
+        try:
+            fields = paths_of(task_class(given.get("kind")))
+        except InputError:  # told when the task is made, or the matrix has it
+            return None, []
+        chosen = {name: given[name] for name in fields if isinstance(given.get(name), str)}
+        many = {name: value for name, value in chosen.items() if self.reach and several(value, self.base)}
+        if not many:
+            return None, []
+        where = ("jobs", place, *many)[:3]
+        if len(many) > 1:
+            hint = "one field may be a folder or a pattern; put the others into a matrix"
+            raise self.source.error(where, f"{id}: {' and '.join(many)} stand for many files each: {hint}.")
+        [(name, value)] = many.items()
+        self.used |= {name} & self.defaults.keys()
+        try:
+            found = files([value], fields[name], self.base)
+        except InputError as error:
+            raise self.source.error(where, f"{id}.{name}: {error}.") from None
+        return None, [({name: str(file.path)}, file, None) for file in found]
+
+    def _may_reach(self, where: Location, id: str) -> None:
+        if not self.reach:
+            raise self.source.error(where, f"{id}: a job over many files is for `affekt render`.")
 
     def _task(self, draft: Draft) -> Task:
         """The checked task of a draft, with defaults filled in, paths absolute and references as ``job:<item>``."""
@@ -123,21 +203,45 @@ class JobFile:
         usable = {name: value for name, value in self.defaults.items() if name in fields}
         self.used |= usable.keys()
         data = {name: value for name, value in usable.items() if fields[name] not in given} | draft.data
+        data |= self._cells(draft, cls, fields) if draft.row else {}
+        data = {name: value for name, value in data.items() if value is not UNUSED}
         linked = {name: self._linked(draft, value, (name,)) for name, value in data.items()}
         try:
             task = cls.model_validate(linked)
         except ValidationError as error:
             where, message = describe(error, cls)
+            if draft.row and where and (where[0] in draft.row.cells or not {where[0]} & {*draft.data, *self.defaults}):
+                raise InputError(f"{draft.table}:{draft.row.line}: {draft.job}.{message}") from None
             raise self.source.error(self._where(draft, where), f"{draft.job}.{message}") from None
         return with_paths(task, lambda path: path if is_reference(path) else self.base / path)
+
+    def _cells(self, draft: Draft, cls: type[Task], fields: dict[str, str]) -> dict[str, object]:
+        """The cells of a line as values for the fields of ``cls``; UNUSED for a column that only the name has."""
+        found: dict[str, object] = {}
+        for column, cell in draft.row.cells.items():
+            if column == "out":
+                continue
+            if column in fields:
+                annotation = cls.model_fields[fields[column]].annotation
+                if get_origin(annotation) in (list, tuple):
+                    found[column] = cell.replace(",", " ").split()
+                else:
+                    found[column] = str(draft.table.parent / cell) if column in paths_of(cls) else cell
+            elif f"{{{column}}}" in draft.out:
+                found[column] = UNUSED
+            else:
+                near = ", ".join(difflib.get_close_matches(column, fields, n=3, cutoff=0.0))
+                hint = f"name it in `out` as {{{column}}}, or leave it out; the nearest fields are {near}"
+                raise InputError(f"{draft.table}:1: {draft.job}: there is no field {column!r}: {hint}.")
+        return found
 
     def _where(self, draft: Draft, where: Location) -> Location:
         """Where a field of a draft was written: in the matrix, in the job or in the defaults."""
         if where and where[0] in draft.chosen:
-            return ("jobs", draft.row, "matrix", where[0], draft.chosen[where[0]], *where[1:])
+            return ("jobs", draft.place, "matrix", where[0], draft.chosen[where[0]], *where[1:])
         if where and where[0] not in draft.data and where[0] in self.defaults:
             return ("defaults", *where)
-        return ("jobs", draft.row, *where)
+        return ("jobs", draft.place, *where)
 
     def _linked(self, draft: Draft, value, where: Location):
         """A copy of a field's value with each ``{job: id}`` replaced by the path that stands for the item."""
@@ -147,6 +251,8 @@ class JobFile:
             return Path(REFERENCE + self._referred(draft, value, where))
         if isinstance(value, dict):
             return {name: self._linked(draft, item, (*where, name)) for name, item in value.items()}
+        if isinstance(value, str) and value.startswith(REFERENCE):
+            raise self.source.error(self._where(draft, where), f"{draft.job}.{where[0]}: a path has no sign 0.")
         return value
 
     def _referred(self, draft: Draft, reference: dict, where: Location) -> str:
@@ -158,7 +264,7 @@ class JobFile:
         chosen = {name: value for name, value in reference.items() if name != "job"}
         wanted = {axis: value for axis, value in draft.axes.items() if axis in self.jobs[job][0].axes} | chosen
         axes = tuple(sorted(wanted))
-        fitting = self._by_axes(job, axes).get(repr([wanted[axis] for axis in axes]), [])
+        fitting = self._by_axes(job, axes).get(repr([str(wanted[axis]) for axis in axes]), [])
         if len(fitting) != 1:
             hint = f"this fits {len(fitting)} items of {job!r}; give one value of its matrix beside `job`"
             raise self.source.error(self._where(draft, where), f"{draft.job}.{where[0]}: {hint}.")
@@ -169,34 +275,38 @@ class JobFile:
         if (job, axes) not in self.lookup:
             found = self.lookup[job, axes] = defaultdict(list)
             for draft in self.jobs[job]:
-                found[repr([draft.axes.get(axis) for axis in axes])].append(draft.id)
+                found[repr([str(draft.axes.get(axis)) for axis in axes])].append(draft.id)
         return self.lookup[job, axes]
 
     def _name(self, draft: Draft) -> str:
         """The output name, with ``{field}`` filled in; may have folders, never leaves the output folder."""
-        where = self._where(draft, ("out",))
-
-        def fill(match: re.Match) -> str:
-            value = self._value(draft, match[1])
-            if isinstance(value, str | int | float):
-                return slug(value)
-            raise self.source.error(where, f"{draft.job}.out: {match[0]} is not a field with a plain value.")
-
-        parts = [part.strip("- ") for part in re.sub(r"\{([^{}]*)\}", fill, draft.out).split("/")]
-        for part in parts:
-            if not re.fullmatch(r"(?!\.)[^\\:*?\"<>|{}]{1,120}", part) or not part.isprintable():
-                hint = "use letters, digits and signs that file names may have, and stay in the output folder"
-                raise self.source.error(where, f"{draft.job}.out: {hint}, unlike {part[:60]!r}.")
-        return "/".join(parts)
+        try:
+            return named(draft.out, partial(self._value, draft), draft.file.folder if draft.file else "")
+        except InputError as error:
+            if draft.row:
+                raise self.error(draft.id, f"out: {error}") from None
+            raise self.source.error(self._where(draft, ("out",)), f"{draft.job}.out: {error}") from None
 
     def _value(self, draft: Draft, field: str) -> object:
         """What a field was given as; a matrix value that is no plain value counts by its position."""
-        if field == "id":
-            return draft.job
-        value = draft.data.get(field, self.defaults.get(field, getattr(self.tasks[draft.id], field, None)))
+        if draft.row and field in draft.row.cells:
+            return draft.row.cells[field]
+        if field in ("id", "index"):
+            return draft.job if field == "id" else draft.index
+        if field == "stem":
+            return draft.file.stem if draft.file else self._stem(self.tasks[draft.id])
+        value = draft.data.get(field, self.defaults.get(field, standard(self.tasks[draft.id], field)))
         if field in draft.chosen and not isinstance(value, str | int | float):
             return draft.chosen[field] + 1
         return value
+
+    @staticmethod
+    def _stem(task: Task) -> str | None:
+        """What the file is called that a task is made from: the last that it cannot do without, or else the first."""
+        given = [name for name, path in ((name, getattr(task, name)) for name in paths_of(type(task)).values())
+                 if isinstance(path, Path) and not is_reference(path)]  # fmt: skip
+        needed = [name for name in positional(type(task)) if name in given]
+        return getattr(task, (needed[-1:] or given)[0]).stem if given else None
 
     def _check_names(self) -> None:
         """No two items may share a name, and none may need a folder where another has its file."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gen.errors import AffektError, InputError
 from gen.jobs.cache import Cache
-from gen.jobs.jobfile import slug
+from gen.jobs.inputs import slug
 from gen.jobs.plan import plan_file, plan_tasks
 from gen.jobs.schema import canonical, parse_task, with_paths
 
