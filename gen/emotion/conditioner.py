@@ -73,20 +73,32 @@ def stacked(rows: Sequence[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.stack(rows).astype(np.float32, copy=False))
 
 
+def carried(tracks: Sequence[EmotionTrack], prior: Priors) -> Tensor:
+    """(b n w) what tracks have beyond today's priors, in the space of a conditioner's own."""
+    beyond = [track.beyond() for track in tracks]
+    if not any(np.any(track.known) for track in tracks):
+        return torch.zeros(1).expand(len(beyond), len(beyond[0]), prior.mean.shape[1])
+    return stacked(beyond) @ prior_files.bridge(prior)
+
+
 class NumbersConditioner(EmotionConditioner):
-    """Base of those that read an emotion's numbers. With ``residual``, the width of the embedding, what clips and own
-    emotions have beyond the prior of their numbers is added by a learned linear map; words and points have nothing.
+    """Base of those that read an emotion's numbers. With the width of an ``embedding``, or its ``priors``, a learned
+    linear map, the residual, adds what clips and own emotions have beyond the prior of their numbers. It begins at 0;
+    words and points have nothing beyond.
     """
 
-    def __init__(self, dim: int, residual: int = 0):
+    def __init__(self, dim: int, embedding: int = 0, priors: str | None = None):
         super().__init__(dim)
-        self.residual = nn.Linear(residual, dim, bias=False) if residual else None
-        if residual:
+        self.residual = None
+        if embedding or priors:
+            self.prior = Priors(*prior_files.read(priors)) if priors else Priors.seeded(embedding)
+            self.residual = nn.Linear(self.prior.mean.shape[1], dim, bias=False)
             nn.init.zeros_(self.residual.weight)
+            self.register_to_config(priors=None, embedding=self.residual.in_features)
 
     def prepare(self, tracks: Sequence[EmotionTrack]) -> dict[str, Tensor]:
         told = {name: stacked([getattr(track, name) for track in tracks]) for name in ("weights", "vad", "intensity")}
-        return told | ({"beyond": stacked([track.beyond() for track in tracks])} if self.residual else {})
+        return told | ({"beyond": carried(tracks, self.prior)} if self.residual else {})
 
     def embed(self, weights, vad, intensity, beyond=None):
         tokens = self.read(weights, vad, intensity)
@@ -120,8 +132,8 @@ class LabelConditioner(NumbersConditioner):
     """One vector per canonical emotion, mixed by the weights (EMOTE, SIGGRAPH Asia 2023, sec. 4)."""
 
     @register_to_config
-    def __init__(self, dim: int, residual: int = 0):
-        super().__init__(dim, residual)
+    def __init__(self, dim: int, embedding: int = 0, priors: str | None = None):
+        super().__init__(dim, embedding, priors)
         self.table = nn.Parameter(0.5 * torch.randn(len(CANONICAL), dim))
 
     def read(self, weights, vad, intensity):
@@ -137,8 +149,8 @@ class VADConditioner(NumbersConditioner):
     """
 
     @register_to_config
-    def __init__(self, dim: int, octaves: int = 1, residual: int = 0):
-        super().__init__(dim, residual)
+    def __init__(self, dim: int, octaves: int = 1, embedding: int = 0, priors: str | None = None):
+        super().__init__(dim, embedding, priors)
         self.features = FourierFeatures(3, dim, octaves)
         self.head = head(dim, dim)
 
@@ -159,13 +171,7 @@ class PriorConditioner(EmotionConditioner):
 
     def prepare(self, tracks: Sequence[EmotionTrack]) -> dict[str, Tensor]:
         told = {name: stacked([getattr(track, name) for track in tracks]) for name in ("weights", "vad", "intensity")}
-        return told | {"beyond": self.carried(stacked([track.beyond() for track in tracks]))}
-
-    def carried(self, beyond: Tensor) -> Tensor:
-        """(b n e) of the shared embedding -> (b n w) of the conditioner's own."""
-        if not beyond.any():
-            return torch.zeros(1).expand(*beyond.shape[:-1], self.config.width)
-        return beyond @ prior_files.bridge(self.prior)
+        return told | {"beyond": carried(tracks, self.prior)}
 
 
 @register("conditioner", "gaussian")

@@ -13,8 +13,8 @@ from torch import nn
 from gen import registry
 from gen.emotion.conditioner import EmotionConditioner, LabelConditioner, check_conditioner
 from gen.emotion.embedding.direction import DirectionSpace
-from gen.emotion.embedding.priors import Priors
-from gen.emotion.spec import CANONICAL, EmotionCurve
+from gen.emotion.embedding.priors import Priors, bridge, shared
+from gen.emotion.spec import CANONICAL, Embedding, EmotionCurve
 from gen.emotion.track import track
 from gen.errors import CheckpointError
 
@@ -29,6 +29,34 @@ def tokens(conditioner, *texts, frames=(0.0,)):
 def test_built_in_conditioners_keep_the_contract(name):
     embeds = name in ("gaussian", "bank", "direction")
     check_conditioner(registry.get("conditioner", name), blind=name == "none", embeds=embeds)
+
+
+@pytest.mark.parametrize("name", ["label", "vad"])
+def test_a_residual_lets_clips_in_and_leaves_words_as_they_were(name):
+    cls = registry.get("conditioner", name)
+    check_conditioner(cls, embedding=24)
+    check_conditioner(cls, priors="emotion-embedding")
+    torch.manual_seed(0)
+    made = cls(8, priors="emotion-embedding").eval()
+    assert made.config.embedding == 256 and made.config.priors is None
+    before = tokens(made, "sad @ 1.5", "0: happy, 2: fear")
+    key = EmotionCurve.parse("sad").keyframes[0]
+    mean = (shared().mean[2] + torch.linspace(-1, 1, 256)).tolist()
+    clips = EmotionCurve(keyframes=(key.model_copy(update={"embedding": Embedding(mean=mean, variance=mean)}),))
+    heard = lambda: made(**made.prepare([track(clips, [0.0])])).tokens
+    torch.testing.assert_close(heard(), tokens(made, "sad"))
+    torch.nn.init.normal_(made.residual.weight, std=0.1)
+    assert torch.equal(tokens(made, "sad @ 1.5", "0: happy, 2: fear"), before)
+    assert (heard() - tokens(made, "sad")).norm() > 0.1
+
+
+def test_an_earlier_embedding_is_carried_over():
+    """A checkpoint's own priors, turned and stretched against today's: what clips have beyond turns along."""
+    turn, _ = torch.linalg.qr(torch.randn(256, 256, generator=torch.Generator().manual_seed(0)))
+    old = Priors(1.5 * shared().mean @ turn, shared().var)
+    way = shared().mean[1] - shared().mean[2]
+    torch.testing.assert_close(way @ bridge(old), 1.5 * way @ turn, atol=0.3, rtol=0.1)
+    assert torch.equal(bridge(Priors(shared().mean.half().float(), shared().var)), torch.eye(256))
 
 
 def test_a_hard_bank_keeps_the_contract_but_for_jumps():
