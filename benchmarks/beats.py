@@ -13,7 +13,7 @@ import numpy as np
 
 from music import bars, chords
 from music import beats as rhythm
-from music.data import read_notes
+from music.score import read_notes
 
 EXCERPT = 40.0  # seconds, about an EMOPIA clip
 

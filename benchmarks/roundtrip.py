@@ -14,9 +14,9 @@ from tqdm import tqdm
 from gen import media
 from music.beats import track
 from music.chords import estimate
-from music.data import emopia, read_notes
-from music.score import read_grid, to_score
+from music.score import read_grid, read_notes, to_score
 from music.tokens import CHORD, POSITIONS, STEP, TEMPO, Vocabulary, decode, encode, quantise
+from music.training.emopia import emopia
 
 VOCABULARY = Vocabulary.default()
 

@@ -2,7 +2,7 @@
 
 A ridge-regularised logistic regression on features of the notes gives each window two probabilities. On EMOPIA the
 annotator's sign stays and the probability only says how strongly; elsewhere features are standardised within their
-corpus, so a label reads "for this repertoire". The judge of :mod:`music.judge` knows nothing of this.
+corpus, so a label reads "for this repertoire". The judge of :mod:`music.evaluation.judge` knows nothing of this.
 """
 
 import json
@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from gen.emotion.spec import Emotion, EmotionCurve, Keyframe
+from music.keys import MAJOR, MINOR
 
 CORNER = 0.6  # of valence and arousal where a quadrant is named, Q1 to Q4
-MAJOR = np.array([6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88])
-MINOR = np.array([6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17])  # Krumhansl 1990
 
 
 def features(notes: np.ndarray) -> np.ndarray:

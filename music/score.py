@@ -8,7 +8,6 @@ from gen import media
 from gen.errors import InputError
 from music.beats import Beats, track
 from music.chords import estimate
-from music.data import read_notes
 from music.tokens import POSITIONS, STEP, TICKS, Grid, apart, quantise
 
 ON_GRID = 0.9  # share of onsets within a tenth of a sixteenth of the file's own grid that makes us believe its bars
@@ -53,6 +52,20 @@ def to_score(grid: Grid):
         piano.notes.append(symusic.Note(int(position * STEP), int(length * STEP), int(pitch), int(velocity)))
     score.tracks.append(piano)
     return score
+
+
+def read_notes(path: Path, programs: set[str] | None = None) -> np.ndarray:
+    """Notes of a MIDI file as float64 (n, 4): start s, end s, pitch, velocity; sorted by start, then high to low.
+
+    Drums are left out; ``programs`` keeps only tracks of these names (POP909: MELODY, BRIDGE, PIANO).
+    """
+    import symusic
+
+    score = symusic.Score(path).to("second")
+    tracks = [t for t in score.tracks if not t.is_drum and (programs is None or t.name in programs)]
+    rows = [(n.start, n.start + n.duration, n.pitch, n.velocity) for t in tracks for n in t.notes]
+    notes = np.array(rows, dtype=np.float64).reshape(-1, 4)
+    return notes[np.lexsort((-notes[:, 2], notes[:, 0]))]
 
 
 def read_grid(path: Path) -> Grid:

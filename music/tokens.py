@@ -30,7 +30,7 @@ class Vocabulary:
     """What each id means: ``values[element][id]``. Numbers are BPM, MIDI pitch, sixteenths, MIDI velocity.
 
     Ids stand in musical order always; MusER's release sorts them as text, so its importer permutes
-    (:mod:`music.muser.convert`).
+    (:mod:`music.muser.upstream`).
     """
 
     def __init__(self, values: dict[str, list]):

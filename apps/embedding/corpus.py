@@ -15,7 +15,7 @@ import numpy as np
 from gen.emotion.embedding import features
 from gen.emotion.embedding.features import MODALITIES
 from gen.emotion.embedding.network import TERMS
-from music.data import part_of_song, vary
+from music.training.emopia import part_of_song, vary
 from voice_conversion.corpus import LEVELS, part_of
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ import csv
 
 import symusic
 
-from music.data import part_of_song
+from music.training.emopia import part_of_song
 
 
 def write_midi(path, notes):

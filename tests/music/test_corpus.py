@@ -8,12 +8,12 @@ from grids import VOCABULARY, grids, random_grid, song
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from music import corpus
 from music.beats import Beats
-from music.corpus import BLOCK, Passages, Piece, home, pop909_beats, tokenise, transpose
-from music.data import read_notes
 from music.labels import Labeller, Logistic, anchored, features, signs
+from music.score import read_notes
 from music.tokens import BAR, BEAT, CHORD, CONTI, PITCH, TEMPO, decode, encode, violation
+from music.training import corpus
+from music.training.corpus import BLOCK, Passages, Piece, home, pop909_beats, tokenise, transpose
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ from clips import write_clips
 from gen.emotion.spec import EmotionCurve
 from gen.errors import InputError
 from gen.settings import settings_of
-from music import evaluate as subject
-from music import findings
-from music.evaluate import Composer, Music, Settings
-from music.judge import Judge
+from music.evaluation import evaluate as subject
+from music.evaluation import report as findings
+from music.evaluation.evaluate import Composer, Music, Settings
+from music.evaluation.judge import Judge
 
 
 class Written(NamedTuple):

@@ -12,12 +12,12 @@ from gen.emotion.spec import EmotionCurve
 from gen.emotion.track import track
 from music import pipeline
 from music.beats import Beats
-from music.corpus import tokenise
 from music.labels import Labeller, features
-from music.muser import generate
+from music.muser import generate, passes
 from music.muser.generate import Choice, Prompt, draw, guided, randoms, sample_codes, spelled
 from music.pipeline import MusicGenerator
 from music.tokens import BAR, BEAT, CHORD, CONTI, NOTE, PITCH, TEMPO, TYPE, decode, encode, violation
+from music.training.corpus import tokenise
 
 HAPPY, SAD = EmotionCurve.parse("happy"), EmotionCurve.parse("sad")
 WIDE = {"name": "slot_vq", "size": 144, "slots": 7, "restart": False}
@@ -57,8 +57,8 @@ def exact():
 @pytest.fixture
 def short_passes(monkeypatch):
     """Passes of four bars, of which two are context, so that short pieces take several."""
-    monkeypatch.setattr(pipeline, "PASS", 4)
-    monkeypatch.setattr(pipeline, "CONTEXT", 2)
+    monkeypatch.setattr(passes, "PASS", 4)
+    monkeypatch.setattr(passes, "CONTEXT", 2)
 
 
 # -------------------------------------------------------------------- validity
@@ -203,9 +203,9 @@ def choosing():
 
 def test_of_several_candidates_the_one_that_fits_its_emotion_stays():
     made = choosing()
-    passes = pipeline.Passes(made, [HAPPY, SAD], [0, 1], 4, 1.0, 1.0, candidates=4)
+    side_by_side = passes.Passes(made, [HAPPY, SAD], [0, 1], 4, 1.0, 1.0, candidates=4)
     told = [made.autoencoder.codes(torch.from_numpy(played(q)).long()[None])[0] for q in (2, 3, 1, 4, 2, 3, 1, 4)]
-    happy, sad = passes._fittest(told, 0, 4)
+    happy, sad = side_by_side._fittest(told, 0, 4)
     assert happy is told[2] and sad is told[5]
 
 
@@ -215,7 +215,7 @@ def test_candidates_are_pieces_that_other_seeds_make_and_only_one_is_decoded(mon
     monkeypatch.setattr(MusicGenerator, "miss", lambda self, rows, *_: heard.append(rows) or -len(heard))
     (piece,) = made.compose([HAPPY], 1, [3], candidates=3)
     assert piece.valid() and len(heard) == 3
-    monkeypatch.setattr(pipeline.Passes, "_fittest", lambda self, told, *_: told[2:])
+    monkeypatch.setattr(passes.Passes, "_fittest", lambda self, told, *_: told[2:])
     (last,) = made.compose([HAPPY], 1, [3], candidates=3)
     np.testing.assert_array_equal(piece.tokens, last.tokens)
 
@@ -243,7 +243,7 @@ def test_sampling_takes_one_thread_and_gives_the_others_back():
 def test_a_curve_reaches_each_bar(short_passes, monkeypatch):
     made, seen = generator(conditioner="vad"), []
     keep = lambda *args, **more: seen.append((args, more)) or sample_codes(*args, **more)
-    monkeypatch.setattr(generate, "sample_codes", keep)
+    monkeypatch.setattr(passes, "sample_codes", keep)
     curve = EmotionCurve.parse("bar 0: sad, bar 6: happy @ 1.3")
     made.compose([curve], 6, [0])
     emotion = made.prior.emotion

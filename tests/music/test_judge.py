@@ -6,9 +6,9 @@ import torch
 from clips import write_clips
 
 from gen import checkpoints
-from music import judge as subject
-from music.data import snap
-from music.judge import Judge, note_features, piece_features
+from music.evaluation.judge import Judge, note_features, on_bars, piece_features
+from music.training import judge as subject
+from music.training.emopia import snap
 
 
 def piece(quadrant, seed, seconds=24.0):
@@ -82,7 +82,7 @@ def test_snapping_puts_notes_on_the_grid_and_keeps_their_order():
 
 def test_tokens_keep_pitches_and_nearly_the_onsets():
     notes = piece(4, 3)
-    kept, bars = subject.on_bars(notes)
+    kept, bars = on_bars(notes)
     assert sorted(kept[:, 2]) == pytest.approx(sorted(notes[:, 2]))
     assert (np.diff(bars) > 0).all()
     gaps = np.diff(kept[:, 0]) - np.diff(notes[:, 0])

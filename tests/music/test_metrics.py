@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from music import metrics
+from music.evaluation import metrics
 
 BARS = np.arange(5) * 2.0
 

@@ -9,14 +9,15 @@ from corpora import write_data
 from grids import VOCABULARY, random_grid
 
 from gen.emotion.spec import EmotionCurve
-from music import train as subject
-from music.corpus import Piece
 from music.labels import curve_of
 from music.muser.condition import at_bar
 from music.muser.prior import FAR
 from music.pipeline import MusicGenerator
 from music.tokens import encode
-from music.train import Data, Settings, autoencoder_loss, build, prior_loss, with_end
+from music.training import train as subject
+from music.training.corpus import Piece
+from music.training.losses import Data, autoencoder_loss, prior_loss, with_end
+from music.training.train import Settings, build
 
 TINY = {"size": "tiny", "batch": "2", "length": "48", "device": "cpu"}
 CHOSEN = Settings(**TINY | {"rate": "0.01"})
@@ -44,7 +45,7 @@ def fit(model, loss, steps):
 
 @pytest.mark.slow
 def test_both_networks_learn_four_pieces_by_heart(monkeypatch):
-    monkeypatch.setattr("music.corpus.transpose", lambda rows, by, vocabulary: rows)
+    monkeypatch.setattr("music.training.corpus.transpose", lambda rows, by, vocabulary: rows)
     autoencoder, prior = build(CHOSEN)
     data = Data(pieces(), {"emopia": 1.0}, CHOSEN, seed=0)
     first, last = fit(autoencoder, lambda: autoencoder_loss(autoencoder, data, CHOSEN, 0.1), 80)

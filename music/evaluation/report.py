@@ -7,9 +7,9 @@ from matplotlib import rc_context
 from scipy.stats import ks_2samp
 
 from gen.evaluate.report import COLOURS, STYLE, Estimate, Report, Spread
-from music import figures, metrics
-from music.evaluate import AROUSAL, VALENCE, Findings, Music, Pieces
-from music.judge import accuracy
+from music.evaluation import figures, metrics
+from music.evaluation.evaluate import AROUSAL, VALENCE, Findings, Music, Pieces
+from music.evaluation.judge import accuracy
 from music.roll import draw
 
 SONG = ("PR", "NPC", "POLY", "BPR", "BNPC", "BPOLY")

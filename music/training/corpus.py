@@ -10,10 +10,11 @@ from tqdm import tqdm
 
 from music.beats import Beats, track
 from music.chords import estimate
-from music.data import emopia, read_notes
-from music.labels import MAJOR, MINOR, Labeller, anchored, features, signs
-from music.score import bar_lines, to_notes
-from music.tokens import BAR, BEAT, CHORD, CONTI, DURATION, PITCH, TEMPO, VELOCITY, Vocabulary, encode, quantise
+from music.keys import from_bar, home, transpose
+from music.labels import Labeller, anchored, features, signs
+from music.score import bar_lines, read_notes, to_notes
+from music.tokens import BAR, BEAT, TEMPO, VELOCITY, Vocabulary, encode, quantise
+from music.training.emopia import emopia
 
 VARIED = {TEMPO: 1, VELOCITY: 2}  # ids by which passages differ from what was played: 3 bpm, 6 of velocity
 GROUPS = ("emopia", "pop909", "giantmidi")
@@ -147,49 +148,12 @@ def load(path: Path) -> list[Piece]:
     return [Piece(r, f, bool(ends), str(group), str(part)) for r, f, ends, (group, part) in split]
 
 
-def from_bar(rows: np.ndarray, line: int) -> np.ndarray:
-    """The rows from the Bar row at ``line`` on; their first position names the tempo and the chord in force."""
-    out = rows[line:].copy()
-    for element in (TEMPO, CHORD):
-        named = rows[:line, element][rows[:line, element] > CONTI]
-        if len(named) and len(out) > 1 and out[1, element] == CONTI:
-            out[1, element] = named[-1]
-    return out
-
-
-def transpose(rows: np.ndarray, by: int, vocabulary: Vocabulary) -> np.ndarray:
-    """The rows ``by`` semitones higher, chords with them; unchanged if a note would leave the keyboard."""
-    out, sounding = rows.copy(), rows[:, PITCH] > 0
-    pitch = rows[sounding, PITCH] + by
-    if not by or pitch.min(initial=1) < 1 or pitch.max(initial=1) >= vocabulary.sizes[PITCH]:
-        return rows
-    out[sounding, PITCH] = pitch
-    first, qualities = CONTI + 2, (vocabulary.sizes[CHORD] - CONTI - 2) // 12
-    named = rows[:, CHORD] >= first
-    chord = rows[named, CHORD] - first
-    out[named, CHORD] = (chord + by * qualities) % (12 * qualities) + first
-    return out
-
-
 def shifted(rows: np.ndarray, element: int, by: int, vocabulary: Vocabulary) -> np.ndarray:
     """The rows with every number of an element ``by`` ids higher, as far as the vocabulary goes."""
     out, first = rows.copy(), int(np.flatnonzero(np.isfinite(vocabulary.numbers(element)))[0])
     known = rows[:, element] >= first
     out[known, element] = (rows[known, element] + by).clip(first, vocabulary.sizes[element] - 1)
     return out
-
-
-def home(rows: np.ndarray, vocabulary: Vocabulary) -> int:
-    """Semitones, -5 to 6, that bring the music of ``rows`` to C major or A minor (Krumhansl's key profiles).
-
-    All is learnt and sampled there: a small model then spends nothing on twelve keys.
-    """
-    sounding = rows[:, PITCH] > 0
-    pitch = vocabulary.numbers(PITCH)[rows[sounding, PITCH]].astype(int)
-    profile = np.bincount(pitch % 12, weights=vocabulary.numbers(DURATION)[rows[sounding, DURATION]], minlength=12)
-    keys = np.array([[np.dot(np.roll(k - k.mean(), t), profile) / k.std() for t in range(12)] for k in (MAJOR, MINOR)])
-    mode, tonic = np.unravel_index(keys.argmax(), keys.shape)
-    return int((9 * mode - tonic + 5) % 12 - 5)
 
 
 class Batch(NamedTuple):

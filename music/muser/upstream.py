@@ -9,7 +9,8 @@ Wanted in the source folder: the ``.pt`` files of the autoencoder and of its pri
 * the dimension reducer, which only training uses, stays behind.
 
 All projections have eight heads, which shapes do not tell. The release gives bars ordinary codes, ends no sequence of
-codes, and says the emotion once, at the first step: ``marks_bars`` is false, and :mod:`music.muser.release` plays it.
+codes, and says the emotion once, at the first step: ``marks_bars`` is false, and :mod:`music.muser.upstream_passes`
+plays it.
 """
 
 import pickle

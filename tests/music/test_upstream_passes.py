@@ -8,9 +8,10 @@ from published import USED, write
 
 from gen.convert import convert
 from gen.emotion.spec import EmotionCurve
-from music.muser import generate, release
+from music.muser import generate, upstream_passes
 from music.muser.generate import Prompt, randoms
-from music.pipeline import BAR_LINE, MusicGenerator
+from music.muser.passes import BAR_LINE
+from music.pipeline import MusicGenerator
 from music.tokens import BAR, BEAT, EOS, NOTE, START, TYPE, encode, violation
 
 
@@ -44,7 +45,7 @@ def test_every_piece_is_valid_and_as_long_as_asked(made):
 
 
 def test_passages_follow_each_other_until_the_bars_are_there(made, monkeypatch):
-    monkeypatch.setattr(release, "WHOLE", 160)
+    monkeypatch.setattr(upstream_passes, "WHOLE", 160)
     told = []
     (piece,) = made.compose([EmotionCurve.parse("bar 0: Q3, bar 4: Q1")], 8, [0], progress=told.append)
     assert piece.valid() and bars_of(piece.tokens) == 8
@@ -59,7 +60,7 @@ def test_an_end_of_the_decoders_own_ends_a_passage_and_not_the_piece(made, monke
 
 @pytest.mark.parametrize("density", [0.2, 0.9])
 def test_an_opening_is_kept_and_gone_on_from(made, density, monkeypatch):
-    monkeypatch.setattr(release, "WHOLE", 200)
+    monkeypatch.setattr(upstream_passes, "WHOLE", 200)
     opening = encode(random_grid(np.random.default_rng(0), 4, density), made.vocabulary)
     (piece,) = made.compose([EmotionCurve.parse("Q4")], 2, [0], opening=opening)
     np.testing.assert_array_equal(piece.tokens[: len(opening)], opening)
@@ -81,7 +82,8 @@ def test_rows_are_drawn_from_what_a_full_pass_gives(made, monkeypatch):
     told = torch.randn(1, 1, len(model.emotion.null))
     line = torch.from_numpy(BAR_LINE)[None]
     codes = torch.randint(USED, (1, 150, 1), generator=torch.Generator().manual_seed(0))
-    (rows,) = release.play(model, codes, told, Prompt(line, torch.tensor([1])), torch.tensor([2]), randoms([1], 150, 7))
+    begin = Prompt(line, torch.tensor([1]))
+    (rows,) = upstream_passes.play(model, codes, told, begin, torch.tensor([2]), randoms([1], 150, 7))
     previous = torch.cat((torch.zeros_like(rows[:1]), rows[:-1]))[None]
     previous[0, 0, TYPE] = START
     condition = model.emotion.null.expand(1, len(rows), -1).clone()
@@ -104,7 +106,7 @@ def test_codes_are_drawn_from_what_a_full_pass_gives(made, monkeypatch):
     monkeypatch.setattr(generate.Teller, "logits", keep)
     told = prior.emotion(quadrants=torch.tensor([[[0.0, 1, 0, 0]]])).tokens
     known = torch.tensor([[[3], [5]]])
-    codes = release.tell(prior, told, Prompt(known, torch.tensor([2])), randoms([1], 30, 1), 1.0)
+    codes = upstream_passes.tell(prior, told, Prompt(known, torch.tensor([2])), randoms([1], 30, 1), 1.0)
     assert codes.shape == (1, 30, 1) and torch.equal(codes[:, :2], known) and codes.max() < USED
     previous = torch.cat((torch.full((1, 1, 1), prior.start), codes[:, :-1]), 1)
     condition = torch.cat((told, torch.zeros(1, 29, told.shape[2])), 1)

@@ -11,12 +11,13 @@ from scipy.stats import spearmanr
 from gen.emotion.spec import EmotionCurve
 from gen.evaluate.report import Report
 from gen.generator import Bar
-from music import corpus, metrics
-from music.data import emopia, read_notes
-from music.judge import Judge, Verdict, on_bars
-from music.score import bar_lines, to_notes
+from music.evaluation import metrics
+from music.evaluation.judge import Judge, Verdict, on_bars
+from music.score import bar_lines, read_notes, to_notes
 from music.task import CANDIDATES, GUIDANCE, TEMPERATURE
 from music.tokens import Vocabulary, decode
+from music.training import corpus
+from music.training.emopia import emopia
 
 STEPS = np.linspace(-1.0, 1.0, 21)
 AROUSAL = ("judge: high arousal", "notes per second", "onsets per second", "velocity", "tempo")
@@ -269,7 +270,7 @@ class MusicEvaluator:
         self.settings = settings
 
     def run(self) -> Report:
-        from music.findings import report_of
+        from music.evaluation.report import report_of
         from music.pipeline import MusicGenerator
 
         generator = MusicGenerator.from_pretrained(self.settings.model, device=self.settings.device)

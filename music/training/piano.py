@@ -3,7 +3,7 @@
 A maker's tool, needed only to change the piano. Its sources are the packages `@audio-samples/piano-velocity5`,
 `-velocity10` and `-velocity15` (version 1.0.5), one archive each as a package client downloads them:
 
-    python -m music.soundfont --packages DIR --out checkpoints/piano
+    python -m music.training.piano --packages DIR --out checkpoints/piano
 
 The result is one Ogg Vorbis stream in which the samples follow one another, layer by layer, from low to high, and
 a config.json that says where each begins. Pitch and level are corrected here, so that the player only places notes.

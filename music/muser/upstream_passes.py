@@ -1,4 +1,4 @@
-"""Playing MusER's published weights (see :mod:`music.muser.convert`), which count no bars and know no end to come.
+"""Playing MusER's published weights (see :mod:`music.muser.upstream`), which count no bars and know no end to come.
 
 The prior tells codes after the emotion, which is said once; the decoder then writes rows and with them the bar lines,
 under the same grammar. A passage ends with the bars asked for, where the decoder ends the piece, or with its last code;
@@ -14,10 +14,11 @@ from torch.nn.utils.rnn import pad_sequence
 
 from gen.emotion.spec import EmotionCurve
 from gen.emotion.track import track
+from music.keys import last_bars
 from music.muser.generate import BAR_ROWS, Choice, Held, Player, Prompt, Teller, draw, draw_element, randoms
 from music.muser.model import MusER
+from music.muser.passes import BAR_LINE, CONTEXT
 from music.muser.prior import Prior
-from music.pipeline import BAR_LINE, CONTEXT, MusicGenerator, last_bars
 from music.tokens import (
     APPLIES,
     BAR,
@@ -49,10 +50,10 @@ CHOICES = {  # temperature and nucleus of each element, as published
 }
 
 
-class ReleasePasses:
+class UpstreamPasses:
     """Pieces made side by side; a passage's emotion is that of its first new bar. No guidance, and no choice."""
 
-    def __init__(self, generator: MusicGenerator, curves: Sequence[EmotionCurve], seeds: Sequence[int], bars: int,
+    def __init__(self, generator, curves: Sequence[EmotionCurve], seeds: Sequence[int], bars: int,
                  guidance: float, temperature: float, candidates: int):  # fmt: skip
         self.generator, self.curves, self.seeds, self.bars = generator, curves, seeds, bars
         self.temperature = temperature

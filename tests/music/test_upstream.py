@@ -20,10 +20,10 @@ from published import (
 
 from gen.errors import CheckpointError
 from gen.registry import get
-from music.muser import convert as subject
-from music.muser.convert import convert
+from music.muser import upstream as subject
 from music.muser.model import MusER
 from music.muser.prior import Prior
+from music.muser.upstream import convert
 from music.tokens import BAR, BEAT, ELEMENTS, TYPE, Vocabulary
 
 

@@ -1,0 +1,1 @@
+"""Measures music: judge, measures, report."""

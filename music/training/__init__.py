@@ -1,0 +1,1 @@
+"""Makes music's checkpoints: corpora, losses, training."""
