@@ -114,9 +114,12 @@ def _add_jobs(commands) -> None:
     plan = commands.add_parser("plan", help="check a job file; show its graph and what is cached")
     render = commands.add_parser("render", help="render a job file; goes on where an earlier run stopped")
     for command, function in ((plan, _plan), (render, _render)):
-        command.add_argument("file", type=path, help="YAML with `defaults` and `jobs`")
+        again = "; or a rendered file, to render it again" if command is render else ""
+        command.add_argument("file", type=path, help=f"YAML with `defaults` and `jobs`{again}")
         command.add_argument("--shard", type=_shard, metavar="I/N", help="only the I-th of N shares, chosen by content")
         command.set_defaults(command=function)
+    render.add_argument("--inputs", type=path, nargs="+", default=[], metavar="DIR",
+                        help="where to look for the inputs of a file that is rendered again, besides here")  # fmt: skip
     plan.add_argument("--json", action="store_true", help="one JSON line per item")
     plan.add_argument("--cache", type=path, help="finished items (default: $AFFEKT_CACHE or .cache/affekt)")
     _add_rendering(render)
@@ -201,21 +204,61 @@ def _plan(options) -> None:
 
 
 def _render(options) -> None:
+    from gen.jobs.inputs import MEDIA
+
+    if options.file.suffix.lower() in MEDIA:
+        _render_again(options)
+        return
     counts = _run(_read_plan(options), options)
     if not options.json:
         skipped = f", {counts['skipped']} skipped" if counts["skipped"] else ""
         print(f"{options.out}: {counts['rendered']} rendered, {counts['cached']} from the cache{skipped}")
 
 
-def _run(plan, options) -> Counter:
-    """Render with a progress bar or JSON lines -> items by state; raises :class:`RenderError` when some failed."""
+def _render_again(options) -> None:
+    """Render a file from its own manifest, anew, and compare."""
+    from tempfile import TemporaryDirectory
+
+    from gen.jobs import again
+    from gen.jobs.cache import default_root
+    from gen.jobs.plan import plan_tasks
+
+    places = [*options.inputs, options.file.absolute().parent, Path.cwd(), options.cache or default_root()]
+    made, before = again.read(options.file, places), options.file.read_bytes()
+    options.device = "cpu" if (options.device, made.manifest.get("device")) == ("auto", "cpu") else options.device
+    options.clash = "number" if options.clash == "own" else options.clash
+    ends: dict = {}
+    with TemporaryDirectory(prefix="affekt-again-") as fresh:
+        options.cache = Path(fresh)
+        _run(plan_tasks({options.file.stem: made.task}), options, ends)
+    (end,) = ends.values()
+    files = [path for path in end.files if path.suffix.lower() == options.file.suffix.lower()]
+    same = next((path for path in files if path.read_bytes() == before), None)
+    told = f"{same}: the same bytes as {options.file}"
+    changed: list[str] = []
+    if same is None:
+        from gen.jobs.executors import pick_device
+
+        changed = again.changes(made, pick_device(options.device).split(":")[0])
+        if signed := any(again.same_content(options.file, path) for path in files):
+            changed = ["the signature, which is another each time"]
+        reason = "; ".join(changed) or "nothing that its manifest records: the libraries or the processor are others"
+        told = f"{files[0] if files else options.out} differs from {options.file}{' only' * signed} in bytes: {reason}"
+    print(json.dumps({"event": "compared", "same": same is not None, "changed": changed}) if options.json else told)
+
+
+def _run(plan, options, ends: dict | None = None) -> Counter:
+    """Render with a progress bar or JSON lines -> items by state; raises :class:`RenderError` when some failed.
+
+    ``ends`` is given the event that ended each item, by its id.
+    """
     from gen.jobs import progress
     from gen.jobs.cache import Cache, default_root
     from gen.jobs.run import run
 
     total, cache = len(plan.wanted), Cache(options.cache or default_root())
     where = {"workers": options.workers, "device": options.device, "on": options.on, "clash": options.clash}
-    ends = {}
+    ends = {} if ends is None else ends
 
     def report(event) -> None:
         if event.state not in ("progress", "note"):
@@ -257,7 +300,8 @@ def _add_kind(command: argparse.ArgumentParser, kind: str) -> None:
         else:
             several, said = get_origin(field.annotation) in (list, tuple), choices(field.annotation)
             facts |= {"nargs": "+"} if several else {}
-            facts |= {"choices": said} if said else {"metavar": METAVARS.get(field.annotation, "TEXT")}
+            sign = f"{{{','.join(map(str, said))}}}" if said else METAVARS.get(field.annotation, "TEXT")
+            facts |= {"choices": said} if said and isinstance(said[0], str) else {"metavar": sign}
         option = f"--{(field.alias or name).replace('_', '-')}"
         fields.add_argument(option, default=argparse.SUPPRESS, required=required, **facts)
     _add_rendering(command)

@@ -77,8 +77,8 @@ def field_names(cls: type[BaseModel]) -> dict[str, str]:
     return {name: name for name in cls.model_fields} | aliases
 
 
-def choices(annotation) -> list[str]:
-    """The words that a field may be, or that it may have several of; none where it may be anything."""
+def choices(annotation) -> list[str | int]:
+    """The words or numbers that a field may be, or that it may have several of; none where it may be anything."""
     if get_origin(annotation) is Literal:
         return list(get_args(annotation))
     return [word for part in get_args(annotation) if part is not Ellipsis for word in choices(part)]

@@ -17,8 +17,7 @@ def verify(path: Path) -> dict:
     end = path.suffix.lower()
     if end not in (*media.SOUND, *media.PICTURE, *media.VIDEO, *media.MIDI, ".mp3", ".m4a", ".ogg", ".opus", ".aac"):
         raise InputError(f"{path} is of no kind that carries marks: give sound, a picture, a video or MIDI")
-    inside = embedded(path)
-    beside = _beside(path)
+    inside, beside = embedded(path), _beside(path)
     return {
         "file": path.name,
         "manifest": inside or beside,
@@ -27,6 +26,11 @@ def verify(path: Path) -> dict:
         "credentials": _credentials(path),
         "watermark": _watermark(path),
     }
+
+
+def manifest_of(path: Path) -> dict | None:
+    """The manifest in a file, or else the one beside it. Raises ``InputError`` for what cannot be read."""
+    return embedded(path) or _beside(path)
 
 
 def marked(found: dict) -> bool:

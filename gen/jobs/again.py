@@ -1,0 +1,122 @@
+"""A file rendered again from its own manifest: the task, its inputs found by their digests, what is not as it was."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from gen import media, registry
+from gen.checkpoints import digest, sha256
+from gen.errors import InputError
+from gen.jobs.inputs import MEDIA
+from gen.jobs.schema import Task, parse_task
+from gen.marks.verify import manifest_of
+from gen.provenance import code, identified
+
+MOST = 20_000  # files that are looked into for an input
+READ = MEDIA | {".txt", ".npz", ".json", ".csv", ".srt"}  # files that may be an input
+
+
+class Made(NamedTuple):
+    """What a file was made from: its manifest, and the task that makes it again."""
+
+    manifest: dict
+    task: Task
+
+
+def read(path: Path, places: Sequence[Path]) -> Made:
+    """The task of a rendered file, its input files from the folders ``places``, which are searched to their depths.
+
+    Raises ``InputError`` where the file has no manifest, or an input is not found.
+    """
+    facts = manifest_of(path)
+    if facts is None or not isinstance(facts.get("task"), dict):
+        raise InputError(f"{path} has no manifest of Affekt, in it or beside it: only what was made here can be again")
+    wanted = {}
+    _inputs(facts["task"], (), wanted)
+    found = _found({*wanted.values()}, places)
+    for where, one in wanted.items():
+        if one not in found:
+            lost = f"its {where}, a file whose sha256 begins with {one[:12]}, is not in {', '.join(map(str, places))}"
+            raise InputError(f"{lost}: name the folder that has it with --inputs")
+    task = parse_task(_restored(facts["task"], found))
+    task._notes = tuple(facts.get("notes", ()))
+    return Made(facts, task)
+
+
+def changes(made: Made, device: str) -> list[str]:
+    """What the manifest records and is not as it was, a few words each; ``device`` is of the kind used now."""
+    facts, found = made.manifest, []
+    names = {identified(name): name for name in registry.get("generator", made.task.kind).checkpoints(made.task)}
+    for name, was in facts.get("checkpoints", {}).items():
+        if name not in names:
+            found.append(f"the weights {name} are not used any more")
+        elif digest(names[name]) != was:
+            found.append(f"the weights {name} are others")
+    found += [f"the weights {name} are used now" for name in names if name not in facts.get("checkpoints", {})]
+    if facts.get("code") != code(made.task.kind):
+        found.append("the program's code is another")
+    if facts.get("device") != device:
+        found.append(f"it was made on {facts.get('device')}, now on {device}")
+    return found
+
+
+def same_content(one: Path, other: Path) -> bool:
+    """Whether two files look and sound the same, to the bit, and have one manifest: a signature differs each time."""
+    if manifest_of(one) != manifest_of(other):
+        return False
+    end = one.suffix.lower()
+    if end in media.VIDEO:
+        pairs = zip(media.read_video(one)[0], media.read_video(other)[0], strict=True)
+        if not all(np.array_equal(a, b) for a, b in pairs):
+            return False
+    if end in (*media.VIDEO, *media.SOUND):
+        try:
+            (a, rate), (b, other_rate) = (media.read_audio(path, mono=False) for path in (one, other))
+        except InputError:  # a film without sound
+            return end in media.VIDEO
+        return rate == other_rate and np.array_equal(a, b)
+    return False
+
+
+def _inputs(value, where: tuple, found: dict[str, str]) -> None:
+    """Collect the digests of input files: where each stands in the task -> digest."""
+    if isinstance(value, dict):
+        if set(value) == {"sha256"}:
+            found[".".join(map(str, where))] = value["sha256"]
+        for name, item in value.items():
+            _inputs(item, (*where, name), found)
+    elif isinstance(value, list):
+        for at, item in enumerate(value):
+            _inputs(item, (*where, at), found)
+
+
+def _restored(value, found: dict[str, Path]):
+    if isinstance(value, dict):
+        if set(value) == {"sha256"}:
+            return str(found[value["sha256"]])
+        return {name: _restored(item, found) for name, item in value.items()}
+    return [_restored(item, found) for item in value] if isinstance(value, list) else value
+
+
+def _found(wanted: set[str], places: Sequence[Path]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for looked, path in enumerate(_files(places) if wanted else ()):
+        if len(found) == len(wanted) or looked > MOST:
+            break
+        try:
+            one = sha256(path)
+        except OSError:
+            continue
+        if one in wanted:
+            found.setdefault(one, path.absolute())
+    return found
+
+
+def _files(places: Sequence[Path]) -> Iterator[Path]:
+    for place in places:
+        for folder, below, names in os.walk(place):
+            below[:] = sorted(name for name in below if not name.startswith("."))
+            yield from (Path(folder, name) for name in sorted(names) if Path(name).suffix.lower() in READ)

@@ -1,0 +1,109 @@
+"""A rendered file is rendered again from its own manifest: the same bytes, or what changed."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+from gen import checkpoints, provenance
+from gen.cli import main
+from gen.jobs import again
+from gen.media import write_audio, write_video
+from gen.provenance import sidecar
+
+SHOW = """
+jobs:
+  - {id: a, kind: tone, seconds: 2.5, seed: 5, emotion: "0: sad, 2: happy @ 1.3", continue: song.wav}
+  - {id: b, kind: tone, continue: {job: a}, remark: "the high notes were left out", soft: true}
+  - {id: c, kind: tone, remark: "read: grue is not understood", count: 2}
+"""
+
+
+@pytest.fixture
+def affekt(tmp_path, tone_kind, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_audio(tmp_path / "in" / "song.wav", np.full(4000, 0.1, np.float32), 8000)
+    (tmp_path / "in" / "show.yaml").write_text(SHOW)
+    assert main(["render", "in/show.yaml", "--device", "cpu"]) == 0
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main(arguments)
+        told = capsys.readouterr()
+        return code, told.out.strip(), told.err
+
+    return call
+
+
+@pytest.mark.parametrize("name", ["a.wav", "b.wav", "c/2.wav"])
+@pytest.mark.parametrize("beside", [True, False])
+def test_the_same_bytes(affekt, tmp_path, name, beside):
+    if not beside:
+        sidecar(tmp_path / "out" / name).unlink()
+    code, out, _ = affekt("render", f"out/{name}", "--out", "new")
+    assert code == 0 and out.endswith(f"the same bytes as out/{name}")
+    code, out, _ = affekt("render", f"out/{name}", "--json")
+    assert code == 0 and json.loads(out.splitlines()[-1]) == {"event": "compared", "same": True, "changed": []}
+
+
+def test_nothing_is_taken_from_the_cache_or_replaced(affekt, tmp_path):
+    before = (tmp_path / "out" / "a.wav").stat().st_mtime_ns
+    code, out, _ = affekt("render", "out/a.wav")
+    assert code == 0 and "out/a-2.wav: the same bytes" in out
+    assert (tmp_path / "out" / "a.wav").stat().st_mtime_ns == before
+
+
+def test_inputs_are_found_by_what_is_in_them(affekt, tmp_path):
+    (tmp_path / "far").mkdir()
+    shutil.move(tmp_path / "in" / "song.wav", tmp_path / "in" / "other name.wav")
+    assert affekt("render", "out/a.wav")[0] == 0
+    elsewhere = tmp_path.parent / f"{tmp_path.name}-elsewhere"
+    shutil.move(tmp_path / "in", elsewhere)
+    code, _, err = affekt("render", "out/a.wav")
+    assert code == 2 and "its before, a file whose sha256 begins with" in err and "--inputs" in err
+    assert affekt("render", "out/a.wav", "--inputs", str(elsewhere))[0] == 0
+
+
+def test_what_changed_is_said(affekt, tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "code", lambda kind: "f" * 16)
+    monkeypatch.setattr(again, "code", lambda kind: "f" * 16)
+    code, out, _ = affekt("render", "out/a.wav")
+    assert code == 0 and out.splitlines()[-1] == (
+        "out/a-2.wav differs from out/a.wav in bytes: the program's code is another"
+    )
+
+
+def test_other_weights_are_said(affekt, tmp_path):
+    voice = tmp_path / "voice"
+    voice.mkdir()
+    (voice / "config.json").write_text("1")
+    (tmp_path / "v.yaml").write_text(f"jobs: [{{id: v, kind: tone, voice: {voice}}}]")
+    assert affekt("render", "v.yaml", "--device", "cpu")[0] == 0
+    (voice / "config.json").write_text("22")
+    checkpoints.digest.cache_clear()
+    _, out, _ = affekt("render", "out/v.wav")
+    assert "the weights voice@" in out and "are not used any more" in out and "are used now" in out
+
+
+def test_a_file_that_was_altered_or_is_not_ours(affekt, tmp_path):
+    path = tmp_path / "out" / "a.wav"
+    data = bytearray(path.read_bytes())
+    data[-100] ^= 1
+    path.write_bytes(data)
+    assert "nothing that its manifest records" in affekt("render", "out/a.wav")[1]
+    soundfile.write(tmp_path / "x.wav", np.zeros(100), 8000)
+    code, _, err = affekt("render", "x.wav")
+    assert code == 2 and "has no manifest of Affekt" in err
+
+
+def test_the_same_but_for_what_a_file_wraps(tmp_path):
+    frames = [np.full((64, 64, 3), 9 * i, np.uint8) for i in range(5)]
+    facts = {"ai_generated": True, "n": 1}
+    for name, change in (("a", 0), ("b", 0), ("c", 9)):
+        write_video(tmp_path / f"{name}.mp4", [frame + change for frame in frames], 25, manifest=facts)
+        write_audio(tmp_path / f"{name}.wav", np.full(800, change / 10, np.float32), 8000, facts)
+    for end in ("mp4", "wav"):
+        a, b, c = (tmp_path / f"{name}.{end}" for name in "abc")
+        assert again.same_content(a, b) and not again.same_content(a, c)
