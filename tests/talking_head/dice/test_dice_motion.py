@@ -11,6 +11,7 @@ from gen.emotion.spec import EmotionCurve
 from gen.errors import CheckpointError, InputError
 from gen.evaluate.run import evaluate
 from talking_head.face.basis import FaceBasis
+from talking_head.face.points import ARKIT
 from talking_head.motion.dice import generate
 from talking_head.motion.dice.generate import PREFIX, WINDOW, DiceMotion, How
 from talking_head.motion.dice.hearing import AFTER, BLOCK, hear, rows_of, whole
@@ -154,7 +155,7 @@ def test_options_mean_what_they_mean_for_emote(speaker):
     still = speaker.speak(noise(3), CURVE, head_motion=0.0, steps=1)
     assert not still.turns.any()
     calm, awake = (speaker.speak(noise(8), CURVE, blinks=b, steps=1, seed=2).coefs for b in (False, True))
-    lids = [i for i, name in enumerate(lips.ARKIT) if name.startswith("eyeBlink")]
+    lids = [i for i, name in enumerate(ARKIT) if name.startswith("eyeBlink")]
     assert awake[:, lids].max() > 0.8 and np.abs(calm - awake)[:, JAW].max() == 0
 
 
