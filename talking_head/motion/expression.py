@@ -1,80 +1,122 @@
-"""Which movements make up which expression, and how an expression lies over speech.
+"""What an emotion is on a face, and how it lies over speech.
 
-Facial actions per emotion follow Ekman and Friesen's EMFACS and Du, Tao and Martinez (PNAS 2014); amounts were found
-by eye, and for sad, anger and contempt by how MEAD's actors do it while they speak: they squint more and frown less.
-What an expression does to the lips gives way where speech needs them.
+The amounts at intensity 1 are whole expressions: recognition is a threshold, and .6 of them is read half as often.
+They began from Ekman and Friesen's EMFACS and Du, Tao and Martinez (PNAS 2014). Tracked coefficients of actors are no
+source for sad, fear and disgust: trackers report too little of brows, nose and cheeks. t frames.
 """
+
 
 import numpy as np
 import torch
-from torch import Tensor
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
 
+from gen.emotion import lexicon
 from gen.emotion.spec import CANONICAL
+from gen.emotion.track import EmotionTrack
+from gen.registry import build
 from talking_head.face.points import ARKIT, INDEX, coefficients
 
 FACES = {
     "neutral": {},
-    # AU 6 + 12 (+ 25)
-    "happy": {"mouthSmile": 0.8, "cheekSquint": 0.6, "eyeSquint": 0.35, "mouthUpperUp": 0.35, "mouthDimple": 0.2,
-              "mouthLowerDown": 0.1, "jawOpen": 0.08, "browOuterUp": 0.1},
-    # AU 1 + 4 + 15 (+ 7, 17)
-    "sad": {"browInnerUp": 0.9, "browOuterUp": -0.3, "mouthFrown": 0.75, "browDown": 0.2, "eyeSquint": 0.5,
-            "cheekSquint": 0.15, "eyeBlink": 0.1, "mouthShrugLower": 0.15, "eyeLookDown": 0.1, "mouthLowerDown": 0.1},
+    # AU 6 + 12 + 25
+    "happy": {"mouthSmile": 1.0, "cheekSquint": 0.6, "mouthUpperUp": 0.35, "mouthDimple": 0.3, "mouthLowerDown": 0.25,
+              "eyeSquint": 0.3, "browOuterUp": 0.1},
+    # AU 1 + 4 + 15 (+ 17, 20)
+    "sad": {"browInnerUp": 1.2, "browDown": 0.5, "browOuterUp": -0.4, "mouthFrown": 1.2, "mouthShrugLower": 0.2,
+            "mouthStretch": 0.3, "mouthPress": 0.2, "eyeLookDown": 0.2},
     # AU 1 + 2 + 5 + 26
-    "surprise": {"browInnerUp": 0.6, "browOuterUp": 0.9, "eyeWide": 0.75, "jawOpen": 0.5, "mouthFunnel": 0.15},
-    # AU 1 + 2 + 4 + 5 + 20
-    "fear": {"browInnerUp": 0.75, "browOuterUp": 0.2, "browDown": 0.15, "eyeWide": 1.0, "mouthStretch": 0.65,
-             "jawOpen": 0.15, "mouthLowerDown": 0.42, "mouthFrown": 0.5, "mouthUpperUp": 0.17},
-    # AU 9 + 10 + 4 + 15
-    "disgust": {"noseSneer": 0.75, "mouthUpperUp": 0.55, "browDown": 0.6, "eyeSquint": 0.65, "cheekSquint": 0.7,
-                "mouthFrown": 0.6, "mouthShrugLower": 0.3, "jawOpen": 0.06},
-    # AU 4 + 7 + 10 (+ 23, 25)
-    "anger": {"browDown": 1.0, "browInnerUp": -0.2, "browOuterUp": -0.25, "eyeSquint": 0.7, "noseSneer": 0.2,
-              "mouthUpperUp": 0.3, "mouthFrown": 0.25, "mouthLowerDown": 0.25, "jawOpen": 0.15, "mouthPress": 0.15},
+    "surprise": {"browInnerUp": 0.6, "browOuterUp": 1.0, "eyeWide": 0.8, "jawOpen": 0.5, "mouthFunnel": 0.35,
+                 "mouthUpperUp": 0.15},
+    # AU 1 + 2 + 4 + 5 + 20 (+ 25)
+    "fear": {"browInnerUp": 1.0, "browOuterUp": 0.4, "browDown": 0.2, "eyeWide": 1.2, "mouthFrown": 0.9,
+             "mouthStretch": 1.2, "mouthLowerDown": 0.55, "mouthUpperUp": 0.25, "jawOpen": 0.25},
+    # AU 4 + 7 + 9 + 10 + 15
+    "disgust": {"browDown": 1.1, "noseSneer": 1.15, "cheekSquint": 0.5, "eyeSquint": 0.8, "mouthUpperUp": 0.85,
+                "mouthFrown": 0.6, "mouthShrugLower": 0.3, "eyeBlink": 0.2},
+    # AU 4 + 5 + 9 + 10 + 16 + 25 + 26: narrowed eyes and pressed lips are read by nobody
+    "anger": {"browDown": 1.25, "browInnerUp": -0.2, "eyeWide": 0.2, "noseSneer": 0.9, "mouthFrown": 0.8,
+              "mouthStretch": 0.3, "mouthUpperUp": 0.65, "mouthLowerDown": 0.9, "mouthFunnel": 0.35, "jawOpen": 0.55},
     # AU 14 (+ 12) on one side, under raised brows and lowered lids
-    "contempt": {"browOuterUp": 0.75, "browInnerUp": 0.6, "mouthDimpleLeft": 0.9, "mouthSmileLeft": 0.4,
-                 "mouthUpperUpLeft": 0.45, "mouthLeft": 0.35, "eyeBlink": 0.15, "eyeSquint": 0.2, "eyeLookDown": 0.1},
+    "contempt": {"browOuterUp": 0.75, "browInnerUp": 0.5, "mouthDimpleLeft": 0.9, "mouthSmileLeft": 0.5,
+                 "mouthUpperUpLeft": 0.5, "mouthLeft": 0.35, "eyeBlink": 0.2, "eyeSquint": 0.2, "eyeLookDown": 0.15},
 }  # fmt: skip
-TABLE = torch.from_numpy(np.stack([coefficients(FACES[name]) for name in CANONICAL]))  # (8, 52)
-LIVELY = torch.tensor([0.0, 0.15, -0.2, 0.15, 0.1, 0.0, 0.2, -0.1])  # how much wider the jaw moves, at intensity 1
+TABLE = np.stack([coefficients(FACES[name]) for name in CANONICAL])  # (8, 52)
+# per unit of valence, arousal and dominance that a point has beyond its mix of the eight (3, 52)
+BEYOND = np.stack([
+    coefficients({"mouthSmile": 0.4, "cheekSquint": 0.2, "mouthFrown": -0.2}),
+    coefficients({"eyeWide": 0.3, "browOuterUp": 0.2, "eyeBlink": -0.2, "mouthUpperUp": 0.1, "mouthLowerDown": 0.1}),
+    coefficients({"browDown": 0.25, "browInnerUp": -0.25}),
+])  # fmt: skip
+LOWEST = np.where([n.startswith(("browOuterUp", "browInnerUp")) for n in ARKIT], -0.5, 0.0)  # what a face can go below 0
+HIGHEST = 1.8
 
-_KEEPS = {"mouthSmile": 1.0, "mouthFrown": 1.0, "jawOpen": 0.25, "mouthFunnel": 0.15, "mouthPucker": 0.15,
-          "mouthClose": 0.15}  # fmt: skip
-# what speech moves, (52,) bool
-SPEECH = np.array([name.startswith(("jawOpen", "mouthClose", "mouthFunnel", "mouthPucker", "mouthRoll", "mouthShrug",
-                                    "mouthPress", "mouthLowerDown", "mouthUpperUp")) for name in ARKIT])  # fmt: skip
+_KEEPS = {"jawOpen": 0.3} | dict.fromkeys(("mouthSmile", "mouthFrown"), 1.0) | dict.fromkeys(
+    ("mouthFunnel", "mouthPress", "mouthShrug", "mouthRoll"), 0.4)  # fmt: skip
 # what is left of an expression's coefficient while the mouth speaks
-SPOKEN = torch.tensor([
-    next((v for k, v in _KEEPS.items() if name.startswith(k)), 0.55 if name.startswith("mouth") else 1.0)
+SPOKEN = np.array([
+    next((v for k, v in _KEEPS.items() if name.startswith(k)), 0.9 if name.startswith("mouth") else 1.0)
     for name in ARKIT
 ])  # fmt: skip
-PARTING = torch.tensor([
+PARTING = np.array([
     name.startswith(("jawOpen", "mouthUpperUp", "mouthLowerDown", "mouthFunnel", "mouthStretch")) for name in ARKIT
 ])  # fmt: skip
-MOUTH = torch.tensor([name.startswith(("jaw", "mouth")) for name in ARKIT])
+OPENING = np.array([name.startswith(("jawOpen", "mouthUpperUp", "mouthLowerDown", "mouthFunnel")) for name in ARKIT])
+MOUTH = np.array([name.startswith(("jaw", "mouth")) for name in ARKIT])
+# what speech moves
+SPEECH = np.array([name.startswith(("jawOpen", "mouthClose", "mouthFunnel", "mouthPucker", "mouthRoll", "mouthShrug",
+                                    "mouthPress", "mouthLowerDown", "mouthUpperUp")) for name in ARKIT])  # fmt: skip
 JAW, PUCKER, FUNNEL = INDEX["jawOpen"], INDEX["mouthPucker"], INDEX["mouthFunnel"]
+WIDER = 0.3  # how much further the jaw moves, per unit of arousal
+CALM = 0.7  # share of an expression's open mouth that a quiet voice gets
 
 
-def strength(intensity: Tensor) -> Tensor:
-    """How far an expression goes: steeper at first, since weak ones are hard to see; 1 at intensity 1."""
-    x = intensity.clamp(0, 2)
-    return torch.where(x < 1, x.clamp_min(1e-6) ** 0.8 * (x > 0), 0.2 + 0.8 * x)
+def target(weights: np.ndarray, vad: np.ndarray) -> np.ndarray:
+    """(t, 52) the face of mixes (t, 8) whose points are vad (t, 3), at intensity 1."""
+    beyond = vad - weights @ lexicon.canonical()[0]
+    return (weights.clip(-1, 1) @ TABLE + beyond @ BEYOND).astype(np.float32)
 
 
-def express(speech: Tensor, weights: Tensor, intensity: Tensor, active: Tensor, closed: Tensor) -> Tensor:
-    """Neutral speech motion (b, t, 52) with an expression over it.
+class Expression(ModelMixin, ConfigMixin):
+    """The face of an emotion that nobody speaks over, as the conditioner's tokens tell it.
 
-    weights (b, t, 8), intensity (b, t); active and closed (b, t) in [0, 1]: whether the mouth speaks, and whether its
-    lips must meet.
+    ``conditioner`` is ``{"name": registered name, ...}``. Words give :func:`target`; clips and one's own emotions what
+    their place in the embedding says.
     """
-    weights = weights.clamp(-1, 1)
-    amount = strength(intensity)[..., None]
-    face = (weights @ TABLE).clamp(-0.3, 1.0) * amount
-    kept = 1 - active[..., None] * (1 - SPOKEN)
-    face = face * kept * torch.where(PARTING, 1 - closed[..., None], torch.ones(()))
-    rounded = (speech[..., PUCKER] + speech[..., FUNNEL]).clamp(0, 1)
-    face = torch.where(MOUTH, face * (1 - 0.5 * rounded)[..., None], face)
-    wider = 1 + (weights @ LIVELY)[..., None] * amount
-    jaw = torch.zeros(len(ARKIT))
-    jaw[JAW] = 1
-    return (speech * (1 + jaw * (wider - 1)) + face).clamp(-0.2, 1.2)
+
+    @register_to_config
+    def __init__(self, dim: int = 96, features: int = len(ARKIT), conditioner: dict | None = None):
+        super().__init__()
+        chosen = dict(conditioner or {"name": "gaussian"})
+        self.emotion = build("conditioner", chosen.pop("name"), dim=dim, **chosen)
+        self.show = nn.Linear(dim, features)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens (b, t, d) of ``self.emotion`` -> coefficients (b, t, 52)."""
+        return self.show(tokens)
+
+    @torch.no_grad()
+    def face(self, track: EmotionTrack, scale: float = 1.0) -> np.ndarray:
+        """(t, 52) of a calibrated track; ``scale`` guides away from a face without emotion."""
+        tokens = lambda told: self.emotion(**{k: v.to(self.device) for k, v in self.emotion.prepare([told]).items()}).tokens
+        calm = self(tokens(track.part(slice(0, 1)).at_intensity(np.zeros(1))))[0]
+        shown = self(tokens(track))[0] - calm  # nothing is felt at intensity 0, to the bit
+        return (scale * shown).cpu().numpy()
+
+
+def express(speech: np.ndarray, face: np.ndarray, speaking: np.ndarray, effort: np.ndarray, closed: np.ndarray,
+            arousal: np.ndarray) -> np.ndarray:  # fmt: skip
+    """Neutral speech motion (t, 52) with an expression (t, 52) over it.
+
+    All (t,): ``speaking`` whether the mouth speaks, ``effort`` how loud it does, ``closed`` whether its lips must meet,
+    all in [0, 1]; ``arousal`` in [-2, 2].
+    """
+    kept = 1 - speaking[:, None] * (1 - SPOKEN)
+    kept = kept * np.where(OPENING, 1 - ((1 - CALM) * speaking * (1 - effort))[:, None], 1.0)
+    kept = kept * np.where(PARTING, 1 - closed[:, None], 1.0)
+    rounded = (speech[:, PUCKER] + speech[:, FUNNEL]).clip(0, 1)
+    kept = kept * np.where(MOUTH, 1 - 0.5 * rounded[:, None], 1.0)
+    speech = speech.copy()
+    speech[:, JAW] *= (1 + WIDER * arousal).clip(0.5, 1.5)
+    return (speech + face * kept).clip(LOWEST - 0.2, HIGHEST)

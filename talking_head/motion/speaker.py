@@ -1,20 +1,34 @@
-"""Motion, and what every model of motion does with what it hears: loudness, lips that meet, faces without trembling."""
+"""From a recording and an emotion curve to motion: what every model of motion shares.
+
+A model says how lips speak a recording without emotion; the expression is laid over it; lips meet on p, b and m
+whatever the expression is; the face lives. t frames.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from gen.emotion.calibration import Calibration
+from gen.emotion.resolve import resolve
+from gen.emotion.spec import EmotionCurve
+from gen.emotion.track import EmotionTrack, track
 from talking_head.face.basis import FaceBasis
 from talking_head.face.points import INDEX, side
+from talking_head.motion import life
+from talking_head.motion.expression import MOUTH, Expression, express
 from talking_head.motion.speech import FRAME, ROWS, log_mel
 
 FPS = 25
 BLOCK = 60 * 16_000  # samples turned into rows at once
+LEAD = 5  # rows of 10 ms that lips are ahead of the sound: people's lead by as much beside those that were learnt from
 LIKELY = (0.05, 0.13)  # of training voices' p, b, m nine of ten pass the second, of all frames one in eleven
 GIVES_WAY = {"mouthUpperUp": 1.0, "mouthLowerDown": 1.0, "mouthFunnel": 0.7, "mouthShrugUpper": 0.7, "jawOpen": 0.45}
+PAUSE = 50  # frames of silence after which a mouth no longer counts as speaking
 
 
 class Motion(NamedTuple):
@@ -25,10 +39,72 @@ class Motion(NamedTuple):
     closed: np.ndarray  # (t,) in [0, 1]: whether lips must meet
 
 
-def recorded(samples: np.ndarray) -> torch.Tensor:
+class Said(NamedTuple):
+    """What a model makes of a recording."""
+
+    coefs: np.ndarray  # (t, 52) without emotion
+    closed: np.ndarray  # (t,) probability of closed lips
+    turns: np.ndarray | None = None  # (t, 3) of the head, where the model moves it
+
+
+class Speaker:
+    """Base of the models of motion. A subclass writes ``_say``; ``expression`` is None where that shows emotion too."""
+
+    def __init__(self, expression: Expression | None, basis: FaceBasis, calibration: Calibration):
+        self.expression = None if expression is None else expression.float().eval().requires_grad_(False)
+        self.basis, self.calibration = basis, calibration
+
+    def speak(self, samples: np.ndarray, curve: EmotionCurve, **options) -> Motion:
+        """Mono samples at 16 kHz -> round(seconds * 25) frames of motion; ``options`` as of :meth:`from_rows`."""
+        return self.from_rows(recorded(samples), curve, samples=samples, **options)
+
+    @torch.inference_mode()
+    def from_rows(self, rows, curve: EmotionCurve, *, seed: int = 0, head_motion: float = 0.6, blinks: bool = True,
+                  mouth: float = 1.0, emotion_scale: float = 1.0, samples: np.ndarray | None = None,
+                  progress: Callable[[float], None] = lambda done: None, **how) -> Motion:  # fmt: skip
+        """:meth:`speak` for log-mel rows (4 t, 80) of a whole recording.
+
+        ``mouth`` scales what speech moves, ``emotion_scale`` how far the expression goes; ``how`` is the model's own.
+        """
+        rows = torch.as_tensor(rows, dtype=torch.float32)
+        count = len(rows) // ROWS
+        told = self.calibration(track(resolve(curve), np.arange(count) / FPS))
+        told = told.at_intensity(told.intensity * lively(count, seed))
+        level = loudness(rows)
+        said = self._say(ahead(rows), told, samples, seed, progress, **how)
+        closed = contact(said.closed) * nearby(level > 0.05)
+        coefs = steadied(said.coefs)
+        coefs[:, MOUTH] *= mouth * audible(level)[:, None]
+        if self.expression is not None:
+            face = self.expression.face(told, emotion_scale)
+            arousal = told.vad[:, 1] * told.intensity
+            coefs = express(coefs, face, speaking(level), effort(level), closed, arousal)
+        coefs = sealed(coefs, closed, self.basis)
+        amount = told.intensity[:, None] * told.weights
+        turns = life.head(count, level, amount, said.turns, np.random.default_rng((seed, 3)))
+        coefs = life.enliven(coefs, level, seed, blinks)
+        return Motion(coefs.astype(np.float32), (head_motion * turns).astype(np.float32), closed)
+
+    def _say(self, rows: Tensor, told: EmotionTrack, samples: np.ndarray | None, seed: int,
+             progress: Callable[[float], None]) -> Said:  # fmt: skip
+        """How the recording is said; ``rows`` (4 t, 80) are :func:`ahead` of the frames."""
+        raise NotImplementedError
+
+
+def recorded(samples: np.ndarray) -> Tensor:
     """Mono samples at 16 kHz -> log-mel rows (4 t, 80) of a whole number t of frames, at least one."""
     rows = torch.cat([log_mel(samples[at : at + BLOCK]) for at in range(0, max(1, len(samples)), BLOCK)])
     return rows[: max(1, round(len(samples) / FRAME)) * ROWS]
+
+
+def ahead(rows: Tensor) -> Tensor:
+    """The rows (n, 80) as they are :data:`LEAD` later."""
+    return torch.cat((rows[LEAD:], rows[-1:].expand(min(LEAD, len(rows)), -1)))
+
+
+def lively(count: int, seed: int) -> np.ndarray:
+    """(t,) factors about 1: a felt expression is never quite steady."""
+    return 1 + 0.08 * life.slow(count, 2.5, np.random.default_rng((seed, 2))).clip(-1.5, 1.5)
 
 
 def nearby(loud: np.ndarray, frames: int = 8) -> np.ndarray:
@@ -36,6 +112,27 @@ def nearby(loud: np.ndarray, frames: int = 8) -> np.ndarray:
     from scipy.ndimage import maximum_filter1d
 
     return maximum_filter1d(loud.astype(np.uint8), 2 * frames + 1, mode="nearest") > 0
+
+
+def audible(level: np.ndarray) -> np.ndarray:
+    """(t,) in [0, 1]: 0 in silence, where lips are still."""
+    from scipy.ndimage import gaussian_filter1d
+
+    return gaussian_filter1d(nearby(level > 0.02, 4).astype(float), 2.0, mode="nearest")
+
+
+def speaking(level: np.ndarray) -> np.ndarray:
+    """(t,) in [0, 1]: whether something is being said, short pauses included."""
+    from scipy.ndimage import gaussian_filter1d
+
+    return gaussian_filter1d(nearby(level > 0.05, PAUSE).astype(float), 6.0, mode="nearest")
+
+
+def effort(level: np.ndarray) -> np.ndarray:
+    """(t,) in [0, 1]: how loud the voice is, over a third of a second."""
+    from scipy.ndimage import gaussian_filter1d
+
+    return gaussian_filter1d(level.astype(float), 4.0, mode="nearest").clip(0, 1)
 
 
 def contact(probability: np.ndarray) -> np.ndarray:
@@ -46,7 +143,7 @@ def contact(probability: np.ndarray) -> np.ndarray:
     return np.maximum(sure, 0.4 * np.maximum(near[:-2], near[2:])).astype(np.float32)
 
 
-def loudness(rows: torch.Tensor) -> np.ndarray:
+def loudness(rows: Tensor) -> np.ndarray:
     """(t,) in [0, 1], of rows (4 t, 80)."""
     level = rows.mean(-1).view(-1, ROWS).amax(-1).numpy()
     top = np.percentile(level, 97)
