@@ -462,6 +462,7 @@ def _add_research(commands) -> None:
     train.set_defaults(command=_train)
     evaluate = commands.add_parser("evaluate", help="measure a generator; writes report.json and report.html")
     evaluate.add_argument("kind", choices=registry.names("evaluator"))
+    evaluate.add_argument("--files", type=path, help="also a folder for what was made, with the manifest for judges")
     evaluate.set_defaults(command=_evaluate)
     ablate = commands.add_parser("ablate", help="train and measure a generator with several emotion conditioners")
     ablate.add_argument("kind", choices=registry.names("trainer"))
@@ -502,7 +503,8 @@ def _folder(path: Path) -> Path:
 def _evaluate(options) -> None:
     from gen.evaluate.run import evaluate
 
-    evaluate(options.kind, options.out, dict(options.set))
+    files = {"files": str(options.files)} if options.files else {}
+    evaluate(options.kind, options.out, dict(options.set) | files)
 
 
 def _ablate(options) -> None:

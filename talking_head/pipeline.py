@@ -31,10 +31,11 @@ LONGEST = 1280  # pixels of a whole picture's longer side
 MOTION, DICE, VIDEO = {"EmoteSpeaker", "UpstreamSpeaker", "DiceSpeaker"}, {"DiceSpeaker", "DiceVideo"}, {"DiceVideo"}
 # fields that not every model has: their usual value, and the classes that have them
 FOREIGN = {"emotion_scale": (1.0, DICE), "steps": (0, DICE), "vram": (24, VIDEO),
-           "head_motion": (0.6, MOTION), "blinks": (True, MOTION), "export": ((), MOTION)}  # fmt: skip
+           "head_motion": (0.6, MOTION),
+           "blinks": (True, MOTION), "mouth": (1.0, MOTION), "export": ((), MOTION)}  # fmt: skip
 MENDS = {"vram": "it says how dice-video fits into a GPU, so leave it out"} | dict.fromkeys(
     ("emotion_scale", "steps"), "use `emotion @ intensity`, or --model dice") | dict.fromkeys(
-    ("head_motion", "blinks", "export"), "it draws head and eyes by itself, so leave it as it is")  # fmt: skip
+    ("head_motion", "blinks", "mouth", "export"), "it draws all of the face itself, so leave it as it is")  # fmt: skip
 Progress = Callable[[float, str], None]
 
 
@@ -50,12 +51,10 @@ class TalkGenerator:
     @staticmethod
     def reading(emotion: Emotion) -> str:
         """What the face makes of an emotion, in words."""
-        import torch
-
         from talking_head.face.points import ARKIT
-        from talking_head.motion.expression import TABLE
+        from talking_head.motion.expression import target
 
-        face = (torch.from_numpy(emotion.weights().astype(np.float32)) @ TABLE).numpy() * emotion.intensity
+        face = target(emotion.weights()[None], emotion.point()[None])[0] * emotion.intensity
         both = {}
         for name, value in zip(ARKIT, face):
             both.setdefault(name.removesuffix("Left").removesuffix("Right"), []).append(value)
@@ -94,11 +93,11 @@ class TalkGenerator:
 
         progress(0.0, "listening")
         samples, rate = media.read_audio(task.audio)
-        drawn = {"emotion_scale": task.emotion_scale} if task.emotion_scale != 1 else {}  # what only diffusion knows
-        drawn |= {"steps": task.steps} if task.steps else {}
+        how = {"steps": task.steps} if task.steps else {}
         motion = self.speak(
-            samples, rate, task.felt(), seed=task.seed, head_motion=task.head_motion,
-            blinks=task.blinks, progress=lambda done: progress(0.1 * done, "listening"), **drawn,
+            samples, rate, task.felt(), seed=task.seed, head_motion=task.head_motion, blinks=task.blinks,
+            mouth=task.mouth, emotion_scale=task.emotion_scale,
+            progress=lambda done: progress(0.1 * done, "listening"), **how,
         )  # fmt: skip
         frames = self.frames(
             media.read_image(task.portrait), motion, size=task.size, which=task.face,

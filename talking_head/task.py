@@ -35,6 +35,7 @@ class TalkTask(Task):
         512, le=1024, description="side of the square frame around the head, from 256; 0 for the whole picture"
     )
     head_motion: float = Field(0.6, ge=0, le=1.5, description="how much the head moves; 0 keeps it still")
+    mouth: float = Field(1.0, ge=0.5, le=1.5, description="how far speech moves the mouth; the timing is kept")
     blinks: bool = Field(True, description="whether the eyes blink and look about")
     face: int | None = Field(None, ge=1, description="which face of several, 1 for the largest")
     export: tuple[Literal["arkit", "json", "glb", "mesh"], ...] = Field(

@@ -1,8 +1,6 @@
 """``affekt evaluate dice --set data=DIR``: a motion model against real motion new to it, and against EMOTE."""
 
 import time
-from functools import partial
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +11,13 @@ from gen import checkpoints
 from gen.emotion.spec import EmotionCurve
 from gen.evaluate.report import Report
 from gen.generator import Bar
-from talking_head.evaluation import judge
 from talking_head.evaluation import talk as portraits
 from talking_head.face.basis import FaceBasis
 from talking_head.face.points import ARKIT
 from talking_head.face.tracker import FaceTracker
-from talking_head.motion.dice.generate import DiceMotion
-from talking_head.motion.dice.speaker import DiceSpeaker, how
+from talking_head.motion.dice.generate import How
+from talking_head.motion.dice.speaker import CALM, DiceSpeaker
 from talking_head.motion.emote.model import Emote
-from talking_head.motion.emote.speaker import EmoteSpeaker
 from talking_head.motion.expression import SPEECH
 from talking_head.motion.speech import RATE, SpeechEncoder
 from talking_head.pipeline import TalkGenerator
@@ -30,8 +26,6 @@ from talking_head.training.dice_data import Clip, listened
 from talking_head.training.emote import prepared
 
 BROWS = np.array([name.startswith("brow") for name in ARKIT])
-SCALES = (1.0, 2.0, 3.0)  # of the guidance by emotion
-LEVELS = (0.25, 1.0)  # of intensity
 JAW, LIPS = 0.75, 0.85  # the least jaw correlation, and share of p, b, m with lips that meet
 
 
@@ -46,8 +40,11 @@ class Settings(BaseModel):
     seeds: int = 8
     steps: int = 8
     lines: int = 30  # of aligned speech, for closed lips
-    portraits: int = 4  # rendered and tracked again; 0 for none
-    frames: int = 16  # of each rendered video that are tracked again
+    portraits: int = 4  # of the contact sheet; 0 for none
+    files: str = ""  # a folder for films and their manifest, for judges from outside
+    people: int = 12  # portraits of the films
+    sound: str = ""  # what they say
+    size: int = 320  # pixels of a film's side
 
 
 class Evaluation:
@@ -56,7 +53,7 @@ class Evaluation:
     def __init__(self, out: Path, s: Settings):
         basis, self.s = FaceBasis.load(), s
         name = s.model or (str(out / "checkpoint") if (out / "checkpoint").is_dir() else "dice-compact")
-        self.speaker = DiceSpeaker(DiceMotion.load(name), basis)
+        self.speaker = DiceSpeaker.load([name], basis)
         self.generator = TalkGenerator(FaceTracker.load(), basis, self.speaker)
         self.known = prepared(Path(s.data), out)
         held = [c for c in self.known if c.part == "test" and c.source in ("grid", "other")]
@@ -67,10 +64,9 @@ class Evaluation:
     def of(self, source: str) -> list[Clip]:
         return [c for c in self.clips if c.source == source][: self.s.clips]
 
-    def draw(self, clip: Clip, text: str = "neutral", seed: int = 0, scale: float = 1.0) -> np.ndarray:
+    def draw(self, clip: Clip, seed: int = 0) -> np.ndarray:
         """(n, 55) as the network draws it."""
-        features = torch.from_numpy(clip.features[:, 0])
-        return self.speaker.motion.whole(features, EmotionCurve.parse(text), seed, how(scale, self.s.steps))
+        return self.speaker.motion.whole(torch.from_numpy(clip.features[:, 0]), CALM, seed, How(self.s.steps))
 
     def emotes(self, clip: Clip) -> np.ndarray:
         """(n, 52) as EMOTE says it."""
@@ -122,57 +118,6 @@ def seeds(report: Report, e: Evaluation, drawn: dict[str, list[np.ndarray]]) -> 
                  f"jaws of two seeds correlate by {np.mean(pairs):.2f}")  # fmt: skip
 
 
-def emotion(report: Report, e: Evaluation) -> None:
-    """Does a stronger guidance by emotion show more of it, and leave the lips alone?"""
-    verdict, real = judge.trained(Path(e.s.data))
-    clips, rows, first = e.of("grid")[: max(2, e.s.clips // 4)], [], {}
-    calm = {c.name: e.draw(c)[:, :52].mean(0) for c in clips}
-    for level, scale in product(LEVELS, SCALES):
-        right, sure, jaws, each = [], [], [], []
-        for i, name in enumerate(judge.EMOTIONS):
-            made = {c.name: e.draw(c, f"{name} @ {level}", 1, scale) for c in clips}
-            told = verdict(np.stack([made[c.name][:, :52].clip(-0.1, 1.1).mean(0) - calm[c.name] for c in clips]))
-            right.append((told.argmax(1) == i).mean())
-            sure.append(told[:, i].mean())
-            jaws += [agreed(made[c.name], c) for c in clips]
-            each.append(round(float(sure[-1]), 2))
-        jaw = float(np.mean(jaws))
-        change = round(100 * (jaw / first.setdefault(level, jaw) - 1), 1)
-        if level == LEVELS[-1]:
-            report.bar(f"emotion told by a judge of real actors, guidance {scale:g}, of that on real windows",
-                       float(np.mean(right)) / real)  # fmt: skip
-        rows.append([f"{level:g}", f"{scale:g}", float(np.mean(right)), float(np.mean(sure)), jaw, change, *each])
-    report.section("Emotion", "A judge that learnt from real actors alone (that of `affekt evaluate talk`) sees the "
-                   "motion itself; right in so many cases, and how probable it finds what was asked for.")  # fmt: skip
-    columns = ["intensity", "scale", "right", "probability", "jaw", "jaw, change in %", *judge.EMOTIONS]
-    note = f"on real windows of an actor it has not seen {real:.2f}; chance 0.14"
-    report.table("Guidance by emotion", columns, rows, note)
-    if e.s.portraits:
-        shown(report, e, verdict)
-
-
-def shown(report: Report, e: Evaluation, verdict: judge.Judge) -> None:
-    """The same judge on rendered and tracked videos, as for EMOTE."""
-    chosen = portraits.Settings(data=e.s.data, portraits=e.s.portraits, frames=e.s.frames)
-    basis, rows = e.generator.basis, []
-    speakers = {"EMOTE": EmoteSpeaker(e.ears, e.emote, basis)} | {
-        f"scale {s:g}": _Scaled(e.speaker, s) for s in (1.0, 3.0)
-    }
-    for title, speaker in speakers.items():
-        found = portraits.rendered(TalkGenerator(e.generator.tracker, basis, speaker), chosen, verdict)
-        each, right, order = portraits.emotion_rows(found)
-        rows.append([title, right, order, *(row[1] for row in each)])
-    report.table("Rendered on portraits and tracked again", ["model", "right", "rank correlation with intensity",
-                 *judge.EMOTIONS], rows)  # fmt: skip
-
-
-class _Scaled:
-    """A speaker with a guidance by emotion of its own."""
-
-    def __init__(self, speaker: DiceSpeaker, scale: float):
-        self.speak = partial(speaker.speak, emotion_scale=scale)
-
-
 def speed(report: Report, e: Evaluation, seconds: float = 20.0) -> None:
     samples = (0.1 * np.random.default_rng(0).normal(size=int(seconds * RATE))).astype(np.float32)
     e.speaker.speak(samples[:RATE], EmotionCurve.parse("happy"))
@@ -205,5 +150,5 @@ def measure(report: Report, e: Evaluation) -> None:
     drawn |= {c.name: [e.draw(c, seed=seed) for seed in range(2)] for c in e.of("other")}
     speech(report, e, drawn)
     seeds(report, e, drawn)
-    emotion(report, e)
     speed(report, e)
+    portraits.shown(report, e.generator, e.s)

@@ -5,17 +5,10 @@ They began from Ekman and Friesen's EMFACS and Du, Tao and Martinez (PNAS 2014).
 source for sad, fear and disgust: trackers report too little of brows, nose and cheeks. t frames.
 """
 
-
 import numpy as np
-import torch
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
-from torch import Tensor, nn
 
 from gen.emotion import lexicon
 from gen.emotion.spec import CANONICAL
-from gen.emotion.track import EmotionTrack
-from gen.registry import build
 from talking_head.face.points import ARKIT, INDEX, coefficients
 
 FACES = {
@@ -49,8 +42,7 @@ BEYOND = np.stack([
     coefficients({"eyeWide": 0.3, "browOuterUp": 0.2, "eyeBlink": -0.2, "mouthUpperUp": 0.1, "mouthLowerDown": 0.1}),
     coefficients({"browDown": 0.25, "browInnerUp": -0.25}),
 ])  # fmt: skip
-LOWEST = np.where([n.startswith(("browOuterUp", "browInnerUp")) for n in ARKIT], -0.5, 0.0)  # what a face can go below 0
-HIGHEST = 1.8
+LOWEST, HIGHEST = np.where([name.startswith("brow") for name in ARKIT], -0.7, -0.2), 1.8
 
 _KEEPS = {"jawOpen": 0.3} | dict.fromkeys(("mouthSmile", "mouthFrown"), 1.0) | dict.fromkeys(
     ("mouthFunnel", "mouthPress", "mouthShrug", "mouthRoll"), 0.4)  # fmt: skip
@@ -78,33 +70,6 @@ def target(weights: np.ndarray, vad: np.ndarray) -> np.ndarray:
     return (weights.clip(-1, 1) @ TABLE + beyond @ BEYOND).astype(np.float32)
 
 
-class Expression(ModelMixin, ConfigMixin):
-    """The face of an emotion that nobody speaks over, as the conditioner's tokens tell it.
-
-    ``conditioner`` is ``{"name": registered name, ...}``. Words give :func:`target`; clips and one's own emotions what
-    their place in the embedding says.
-    """
-
-    @register_to_config
-    def __init__(self, dim: int = 96, features: int = len(ARKIT), conditioner: dict | None = None):
-        super().__init__()
-        chosen = dict(conditioner or {"name": "gaussian"})
-        self.emotion = build("conditioner", chosen.pop("name"), dim=dim, **chosen)
-        self.show = nn.Linear(dim, features)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens (b, t, d) of ``self.emotion`` -> coefficients (b, t, 52)."""
-        return self.show(tokens)
-
-    @torch.no_grad()
-    def face(self, track: EmotionTrack, scale: float = 1.0) -> np.ndarray:
-        """(t, 52) of a calibrated track; ``scale`` guides away from a face without emotion."""
-        tokens = lambda told: self.emotion(**{k: v.to(self.device) for k, v in self.emotion.prepare([told]).items()}).tokens
-        calm = self(tokens(track.part(slice(0, 1)).at_intensity(np.zeros(1))))[0]
-        shown = self(tokens(track))[0] - calm  # nothing is felt at intensity 0, to the bit
-        return (scale * shown).cpu().numpy()
-
-
 def express(speech: np.ndarray, face: np.ndarray, speaking: np.ndarray, effort: np.ndarray, closed: np.ndarray,
             arousal: np.ndarray) -> np.ndarray:  # fmt: skip
     """Neutral speech motion (t, 52) with an expression (t, 52) over it.
@@ -119,4 +84,4 @@ def express(speech: np.ndarray, face: np.ndarray, speaking: np.ndarray, effort: 
     kept = kept * np.where(MOUTH, 1 - 0.5 * rounded[:, None], 1.0)
     speech = speech.copy()
     speech[:, JAW] *= (1 + WIDER * arousal).clip(0.5, 1.5)
-    return (speech + face * kept).clip(LOWEST - 0.2, HIGHEST)
+    return (speech + face * kept).clip(LOWEST, HIGHEST)

@@ -12,6 +12,7 @@ FPS = 25
 BLINK = np.array([0.35, 0.85, 1.0, 0.95, 0.6, 0.3, 0.1])  # frames of 40 ms
 BETWEEN = (3.4, 0.45)  # median seconds between blinks, and its spread
 GLANCE = 1.6  # mean seconds between glances
+BREATH, BREATHS = 0.005, 4.0  # radians, seconds
 # head turns in radians (down, to its left, tilt) that go with an expression at intensity 1, canonical order
 CARRIAGE = np.array([
     [0, 0, 0], [-0.01, 0, 0.03], [0.09, 0, 0.03], [-0.05, 0, 0], [-0.03, 0.02, 0], [-0.04, 0.03, 0], [0.06, 0, 0],
@@ -66,17 +67,25 @@ def stresses(level: np.ndarray) -> np.ndarray:
     return gaussian_filter1d(bumps, 3.0) * 3.0 * 2.5
 
 
-def head(count: int, level: np.ndarray, weights: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """(count, 3) rotation vectors of the head at motion 1; weights (count, 8) of the canonical emotions by strength."""
+def head(count: int, level: np.ndarray, amount: np.ndarray, turns: np.ndarray | None,
+         random: np.random.Generator) -> np.ndarray:  # fmt: skip
+    """(count, 3) rotation vectors of the head at motion 1; ``amount`` (count, 8) of the canonical emotions.
+
+    ``turns`` (count, 3) are those that a model has drawn; where it has not, the head drifts, sways and nods.
+    """
     from scipy.ndimage import gaussian_filter1d
 
+    carriage = gaussian_filter1d(amount @ CARRIAGE, 8, axis=0, mode="nearest")
+    breath = np.zeros((count, 3))
+    breath[:, 0] = BREATH * np.sin(2 * np.pi * (np.arange(count) / FPS / BREATHS + random.random()))
+    if turns is not None:
+        return turns + carriage + breath
     talk = 0.5 + 0.5 * gaussian_filter1d(level, 12)
     drift = np.stack([slow(count, s, random) * a for s, a in ((2.2, 0.018), (3.0, 0.040), (3.5, 0.020))], 1)
     sway = np.stack([slow(count, 0.8, random) * a for a in (0.012, 0.014, 0.008)], 1) * talk[:, None]
     nod = np.zeros((count, 3))
     nod[:, 0] = 0.035 * stresses(level) - 0.010 * gaussian_filter1d(1.0 - level, 10)
-    carriage = gaussian_filter1d(weights @ CARRIAGE, 8, axis=0)
-    return drift + sway + nod + carriage
+    return drift + sway + nod + carriage + breath
 
 
 def enliven(coefs: np.ndarray, level: np.ndarray, seed: int, blink: bool) -> np.ndarray:

@@ -20,7 +20,8 @@ from gen.emotion.track import EmotionTrack, track
 from talking_head.face.basis import FaceBasis
 from talking_head.face.points import INDEX, side
 from talking_head.motion import life
-from talking_head.motion.expression import MOUTH, Expression, express
+from talking_head.motion.expression import MOUTH, express
+from talking_head.motion.layer import Expression
 from talking_head.motion.speech import FRAME, ROWS, log_mel
 
 FPS = 25

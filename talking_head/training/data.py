@@ -6,8 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gen.emotion import lexicon
 from gen.emotion.spec import CANONICAL
 from talking_head.motion.emote.model import STYLES
+from talking_head.motion.expression import express, target
 from talking_head.motion.speech import BANDS, ROWS, SpeechEncoder
 from talking_head.training.corpus import Clip, own_spectrum
 
@@ -78,6 +80,15 @@ class Windows:
         weights = first[:, None] * (1 - change[..., None]) + second[:, None] * change[..., None]
         intensity = np.repeat(self.random.uniform(0, 1.6, (count, 1)), FRAMES, 1)
         return torch.from_numpy(weights.astype(np.float32)), torch.from_numpy(intensity.astype(np.float32))
+
+
+def worn(motion: Tensor, weights: Tensor, intensity: Tensor, active: Tensor, closed: Tensor) -> Tensor:
+    """Neutral motion (b, t, 52) with the expressions of mixes (b, t, 8) at intensities (b, t) over it."""
+    points, rows = lexicon.canonical()[0], []
+    for moved, mix, amount, speaks, met in zip(*(x.numpy() for x in (motion, weights, intensity, active, closed))):
+        face = target(mix, mix @ points) * amount[:, None]
+        rows.append(express(moved, face, speaks, np.ones_like(speaks), met, (mix @ points)[:, 1] * amount))
+    return torch.from_numpy(np.stack(rows).astype(np.float32))
 
 
 def length(clip: Clip) -> int:

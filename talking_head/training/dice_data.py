@@ -18,11 +18,10 @@ from talking_head.face.basis import FaceBasis
 from talking_head.motion.dice.generate import AHEAD, FEATURES, FPS, WINDOW
 from talking_head.motion.dice.hearing import whole
 from talking_head.motion.emote.model import Emote
-from talking_head.motion.expression import express
 from talking_head.motion.speech import CLOSED, SpeechEncoder
 from talking_head.training import corpus, lips
 from talking_head.training.corpus import MOTION, MOUTH, clips_of
-from talking_head.training.data import varied
+from talking_head.training.data import varied, worn
 from talking_head.training.emote import MET, Measures, activity
 from talking_head.training.emote import prepared as corpus_of
 
@@ -132,7 +131,7 @@ class Windows:
             rows += [self._one(self.clips[name][i]) for i in self.random.choice(len(odds), count, p=odds)]
         motion, measured, features, rest, active, closed = (torch.from_numpy(np.stack(c)) for c in zip(*rows))
         weights, intensity = self.emotions(len(rows))
-        over = express(motion[..., :52], weights, intensity, active, closed)
+        over = worn(motion[..., :52], weights, intensity, active, closed)
         felt = (intensity > 0)[..., None]
         motion = torch.cat((torch.where(felt, over, motion[..., :52]), motion[..., 52:]), -1)
         return Batch(motion, measured, features, rest, weights, intensity)

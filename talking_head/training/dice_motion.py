@@ -18,7 +18,7 @@ from talking_head.motion.dice.model import SPREAD, MotionDenoiser
 from talking_head.motion.dice.sizes import sizes
 from talking_head.motion.expression import SPEECH, TABLE
 from talking_head.motion.speech import SpeechEncoder
-from talking_head.training import lips
+from talking_head.training import expression, lips
 from talking_head.training.dice_data import Batch, Clip, Windows, measured, prepared
 
 NOISE = EDM(sigma_data=SPREAD, log_mean=-0.6, log_std=1.4)
@@ -31,7 +31,8 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     size: str = "compact"
-    conditioner: str = "bank"
+    conditioner: str = "bank"  # of the motion model and of the expression layer
+    expression_steps: int = 1500
     teacher: str = "emote-compact"  # whose ears it gets, and who shows it lips of lines without video
     seed: int = 0
     rate: float = 2e-3
@@ -112,7 +113,7 @@ def calibrate(motion: DiceMotion, clips: list[Clip], most: int = 4) -> None:
     for clip in own[:: max(1, len(own) // most)][:most]:
         draw = lambda text, clip=clip: motion.whole(torch.from_numpy(clip.features[:, 0]), EmotionCurve.parse(text))
         calm = draw("neutral")[:, :52].mean(0)
-        for name, row in zip(CANONICAL[1:], TABLE[1:, beside].numpy()):
+        for name, row in zip(CANONICAL[1:], TABLE[1:, beside]):
             shares.append((draw(name)[:, :52].mean(0) - calm)[beside] @ row / (row @ row))
     motion.model.gain.fill_(min(max(1 / float(np.mean(shares)), 1.0), 1.5))
 
@@ -156,3 +157,4 @@ def train(data: Path, out: Path, minutes: float, settings: Settings) -> None:
     checkpoints.save(model.cpu().half(), out / "checkpoint" / "motion")
     checkpoints.save(ears.half(), out / "checkpoint" / "speech")
     write_class(out / "checkpoint", "DiceSpeaker")
+    expression.write(out / "checkpoint", settings.conditioner, settings.seed, settings.expression_steps)

@@ -23,10 +23,10 @@ from talking_head.models import write_class
 from talking_head.motion.emote.flint import Flint
 from talking_head.motion.emote.model import Emote
 from talking_head.motion.emote.sizes import sizes
-from talking_head.motion.expression import SPEECH, express
+from talking_head.motion.expression import SPEECH
 from talking_head.motion.speech import CLOSED, SpeechEncoder
-from talking_head.training import corpus
-from talking_head.training.data import Batch, Windows
+from talking_head.training import corpus, expression
+from talking_head.training.data import Batch, Windows, worn
 from talking_head.training.lips import agreement, calibrate
 from talking_head.training.teacher import Teacher
 
@@ -43,7 +43,8 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     size: str = "compact"
-    conditioner: str = "label"
+    conditioner: str = "gaussian"  # of the expression layer
+    expression_steps: int = 1500
     seed: int = 0
     rate: float = 8e-4
     prior_share: float = 0.1  # of the minutes
@@ -96,7 +97,7 @@ def prior_loss(model: Flint, data: Windows, measures: Measures, settings: Settin
     motion = data.motion(32)
     weights, intensity = data.emotions(32)
     active = torch.ones(motion.shape[:2])
-    motion = express(motion, weights, intensity * (torch.rand(32, 1) < 0.6), active, torch.zeros_like(active))
+    motion = worn(motion, weights, intensity * (torch.rand(32, 1) < 0.6), active, torch.zeros_like(active))
     made, kl = model(motion)
     frame, sequence = measures.loss(made, motion)
     return frame + sequence + settings.kl * kl, {"frame": frame, "kl": kl}
@@ -129,7 +130,7 @@ def asked(data: Windows, measures: Measures) -> Asked:
     read = slice(len(closed) - len(batch.visemes), None)
     closed[read] = torch.maximum(closed[read], shut(batch).clamp(max=1))
     tracks = [plain(*one) for one in zip(weights.numpy(), intensity.numpy(), strict=True)]
-    return Asked(batch, tracks, express(batch.motion, weights, intensity, active, closed))
+    return Asked(batch, tracks, worn(batch.motion, weights, intensity, active, closed))
 
 
 def shut(batch: Batch) -> Tensor:
@@ -198,7 +199,7 @@ def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> N
     torch.manual_seed(settings.seed)
     clips, measures = prepared(Path(data), out), Measures(FaceBasis.load())
     learnt = [c for c in clips if c.part == "train"]
-    size = sizes(settings.size, settings.conditioner)
+    size = sizes(settings.size)
     flint, speech, emote = Flint(**size["flint"]), SpeechEncoder(**size["speech"]), Emote(**size["emote"])
     familiarise(speech, clips)
 
@@ -229,6 +230,7 @@ def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> N
     settle(models, windows, measures, settings.settle)
     calibrate(speech, emote, learnt)
     export(flint, speech, emote, out / "checkpoint")
+    expression.write(out / "checkpoint", settings.conditioner, settings.seed, settings.expression_steps)
 
 
 def export(flint: Flint, speech: SpeechEncoder, emote: Emote, folder: Path) -> None:

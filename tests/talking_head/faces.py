@@ -12,8 +12,10 @@ from talking_head.face.tracker import FaceTracker
 from talking_head.motion.emote.model import Emote
 from talking_head.motion.emote.sizes import sizes
 from talking_head.motion.emote.speaker import EmoteSpeaker
+from talking_head.motion.layer import Expression
 from talking_head.motion.speech import SpeechEncoder
 from talking_head.render.portrait import Portrait
+from talking_head.training.expression import fit
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LINE, PICTURE = EXAMPLES / "line.opus", EXAMPLES / "grace_hopper.jpg"
@@ -51,8 +53,16 @@ def networks() -> tuple[SpeechEncoder, Emote]:
     return SpeechEncoder(**size["speech"]).eval(), Emote(**size["emote"]).eval()
 
 
+@cache
+def expression(conditioner: str = "label") -> Expression:
+    """A layer that has learnt the table in a few steps."""
+    model = Expression(16, conditioner={"name": conditioner})
+    fit(model, steps=300, batch=128, rate=1e-2)
+    return model
+
+
 def speaker() -> EmoteSpeaker:
-    return EmoteSpeaker(*networks(), basis())
+    return EmoteSpeaker(*networks(), expression(), basis())
 
 
 def tone(seconds: float, rate: int = 16_000) -> np.ndarray:

@@ -5,7 +5,7 @@ import json
 import av
 import numpy as np
 import pytest
-from faces import LINE, PICTURE, basis, networks, speaker, tone, tracker
+from faces import LINE, PICTURE, basis, expression, networks, speaker, tone, tracker
 from PIL import Image
 
 from gen import media
@@ -81,6 +81,7 @@ def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "tiny"
     for name, network in zip(("speech", "emote"), networks()):
         network.save_pretrained(folder / name)
+    expression().save_pretrained(folder / "expression")
     write_class(folder, "EmoteSpeaker")
     return folder
 

@@ -4,7 +4,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from faces import LINE, PICTURE, picture, tone
+from faces import LINE, PICTURE, expression, picture, tone
 
 from gen import media
 from gen.emotion.spec import EmotionCurve
@@ -39,6 +39,7 @@ def motion(tmp_path_factory):
     place = tmp_path_factory.mktemp("motion")
     MotionDenoiser(**sizes("tiny", speech=24)).save_pretrained(place / "motion")
     SpeechEncoder(**emote_sizes("tiny")["speech"]).save_pretrained(place / "speech")
+    expression().save_pretrained(place / "expression")
     write_class(place, "DiceSpeaker")
     return place
 

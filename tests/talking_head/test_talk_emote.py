@@ -1,20 +1,22 @@
 """FLINT and EMOTE: shapes, conditions, and that a checkpoint is the model."""
 
+import numpy as np
 import pytest
 import torch
-from faces import networks
+from faces import expression, networks
 from same import same_weights
 
 from gen.emotion.conditioner import check_conditioner
 from gen.emotion.spec import EmotionCurve
-from gen.emotion.track import track
+from gen.emotion.track import plain, track
 from gen.errors import InputError
 from talking_head.face.points import INDEX
 from talking_head.motion.emote.condition import EmoteCondition
 from talking_head.motion.emote.flint import Flint
 from talking_head.motion.emote.model import Emote
 from talking_head.motion.emote.sizes import sizes
-from talking_head.motion.expression import TABLE, express, strength
+from talking_head.motion.expression import TABLE, express, target
+from talking_head.training.expression import threshold
 
 
 def test_flint_gives_what_it_takes():
@@ -60,16 +62,48 @@ def test_unknown_size_names_the_sizes():
         sizes("huge")
 
 
-def test_expression_gives_way_to_closed_lips_and_fades_with_intensity():
-    still, happy = torch.zeros(1, 3, 52), torch.eye(8)[1].expand(1, 3, 8)
-    ones, none = torch.ones(1, 3), torch.zeros(1, 3)
-    face = express(still, happy, ones, none, torch.tensor([[0.0, 0.5, 1.0]]))[0]
+def test_expression_gives_way_to_closed_lips():
+    still, ones, none = np.zeros((3, 52)), np.ones(3), np.zeros(3)
+    anger = np.repeat(TABLE[6:7], 3, 0)
+    face = express(still, anger, ones, ones, np.array([0.0, 0.5, 1.0]), none)
     parting = face[:, INDEX["mouthUpperUpLeft"]]
-    assert parting[0] > parting[1] > parting[2] == 0 and face[2, INDEX["mouthSmileLeft"]] > 0.7
-    assert torch.equal(express(still, happy, none, none, none), still)
-    torch.testing.assert_close(face[0], TABLE[1])
+    assert parting[0] > parting[1] > parting[2] == 0 and face[2, INDEX["mouthFrownLeft"]] > 0.7
+    np.testing.assert_allclose(face[:, INDEX["browDownLeft"]], TABLE[6, INDEX["browDownLeft"]])
+    np.testing.assert_allclose(express(still, anger, none, ones, none, none), anger, atol=1e-6)
 
 
-def test_strength_rises_with_intensity():
-    steps = strength(torch.linspace(0, 2, 21))
-    assert steps[0] == 0 and steps[10] == pytest.approx(1.0) and bool((steps.diff() > 0).all())
+def test_a_quiet_voice_is_not_shouted():
+    anger, ones = TABLE[6:7], np.ones(1)
+    quiet, loud = (express(np.zeros((1, 52)), anger, ones, e * ones, 0 * ones, 0 * ones)[0] for e in (0.0, 1.0))
+    opening = [INDEX[name] for name in ("jawOpen", "mouthLowerDownLeft", "mouthUpperUpLeft")]
+    assert (quiet[opening] < 0.8 * loud[opening]).all()
+    assert quiet[INDEX["browDownLeft"]] == loud[INDEX["browDownLeft"]]
+
+
+@pytest.mark.parametrize("conditioner", ["gaussian", "label"])
+def test_the_layer_learns_the_table(conditioner):
+    layer = expression(conditioner)
+    faces = layer.face(plain(np.eye(8), np.ones(8)))
+    nearest = np.linalg.norm(faces[:, None] - TABLE, axis=-1).argmin(1)
+    assert (nearest == np.arange(8)).all() and np.abs(faces - TABLE).mean() < 0.08
+    assert np.abs(layer.face(plain(np.eye(8), np.zeros(8)))).max() < 1e-6
+
+
+def test_where_a_clip_lies_changes_the_face():
+    told = plain(np.eye(8)[[1, 1]], np.ones(2))
+    moved = told.embedding.copy()
+    moved[1] += np.random.default_rng(0).normal(0, 0.5, moved.shape[1])
+    faces = expression("gaussian").face(told._replace(embedding=moved, known=np.float32([0, 1])))
+    assert np.abs(faces[0] - faces[1]).max() > 0.05
+
+
+def test_points_have_faces_of_their_own():
+    calm, wild = (target(np.eye(8)[[1]], np.array([[0.8, a, 0.4]]))[0] for a in (-0.5, 0.9))
+    assert wild[INDEX["eyeWideLeft"]] > calm[INDEX["eyeWideLeft"]] + 0.2
+
+
+def test_half_an_intensity_is_read_half_as_often():
+    strengths = threshold().strengths
+    assert (np.diff(strengths) > 0).all()
+    half, whole, double = np.interp((0.5, 1, 2), np.arange(9) / 4, strengths[1])
+    assert 0.55 < half < 0.7 and 0.95 < whole < 1.15 and 1.3 < double < 1.6

@@ -38,10 +38,11 @@ def test_blinks_wait_for_pauses():
 
 def test_the_head_keeps_within_reason_and_nods():
     level = (np.arange(1500) % 50 < 8).astype(float)
-    turns = life.head(1500, level, np.eye(8)[[0] * 1500], np.random.default_rng(0))
+    turns = life.head(1500, level, np.eye(8)[[0] * 1500], None, np.random.default_rng(0))
     assert np.abs(turns).max() < 0.35 and np.abs(np.diff(turns, axis=0)).max() < 0.05
     assert (
-        life.head(1500, level, np.eye(8)[[2] * 1500], np.random.default_rng(0))[:, 0].mean() > turns[:, 0].mean() + 0.05
+        life.head(1500, level, np.eye(8)[[2] * 1500], None, np.random.default_rng(0))[:, 0].mean()
+        > turns[:, 0].mean() + 0.05
     )
 
 

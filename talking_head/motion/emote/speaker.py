@@ -14,7 +14,7 @@ from gen.emotion.calibration import Calibration
 from gen.emotion.track import EmotionTrack
 from talking_head.face.basis import FaceBasis
 from talking_head.motion.emote.model import STYLES, Emote
-from talking_head.motion.expression import Expression
+from talking_head.motion.layer import Expression
 from talking_head.motion.speaker import Said, Speaker
 from talking_head.motion.speech import CLOSED, ROWS, SpeechEncoder, spectrum
 

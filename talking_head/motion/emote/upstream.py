@@ -6,7 +6,7 @@ EMOTE (Danecek et al., SIGGRAPH Asia 2023), sec. 3.3. t motion frames.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -15,17 +15,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen import checkpoints
+from gen.emotion.track import EmotionTrack
 from gen.errors import CheckpointError, InputError
 from talking_head.face.basis import FaceBasis
 from talking_head.face.flame import Flame, FlameAdapter
 from talking_head.motion.emote.model import Emote
-from talking_head.motion.emote.speaker import EmoteSpeaker
-from talking_head.motion.speech import FRAME
+from talking_head.motion.emote.speaker import Ears, EmoteSpeaker
+from talking_head.motion.speaker import LEAD
+from talking_head.motion.speech import FRAME, HOP
 
 if TYPE_CHECKING:
     from transformers import Wav2Vec2Config, Wav2Vec2Model
 
 FILE = "audio.safetensors"
+EARLY = LEAD * HOP  # samples
 
 
 class Wav2Vec(nn.Module):
@@ -59,10 +62,13 @@ class Wav2Vec(nn.Module):
 
 
 class UpstreamSpeaker(EmoteSpeaker):
-    """An :class:`EmoteSpeaker` of published weights. It says nothing of closed lips, so none are forced to meet."""
+    """An :class:`EmoteSpeaker` of published weights, whose network is told the emotion and shows it by itself.
+
+    It says nothing of closed lips, so none are forced to meet.
+    """
 
     def __init__(self, ears: Wav2Vec, emote: Emote, adapter: FlameAdapter, basis: FaceBasis):
-        super().__init__(ears, emote, basis)
+        super().__init__(ears, emote, None, basis)
         self.adapter = adapter
 
     @classmethod
@@ -74,15 +80,19 @@ class UpstreamSpeaker(EmoteSpeaker):
             )
         emote = checkpoints.load(names[0], Emote, "emote")
         adapter = FlameAdapter(Flame.load(names[-1], emote.config.features - 3), basis)
-        return cls(Wav2Vec.load(names[0]), emote, adapter, basis)
+        return cls(Wav2Vec.load(names[0]).to(device), emote.to(device), adapter, basis)
 
-    def _ears(self, rows: Tensor, samples: np.ndarray) -> Callable[[slice], tuple[Tensor, Tensor]]:
+    def _asked(self, told: EmotionTrack) -> EmotionTrack:
+        return told
+
+    def _ears(self, rows: Tensor, samples: np.ndarray) -> Ears:
+        samples = np.concatenate((samples[EARLY:], np.zeros(EARLY, np.float32)))
         even = torch.from_numpy((samples - samples.mean()) / np.sqrt(samples.var() + 1e-7)).float()
 
         def hear(part: slice) -> tuple[Tensor, Tensor]:
             wave = even[part.start * FRAME : part.stop * FRAME]
             wave = F.pad(wave, (0, (part.stop - part.start) * FRAME - len(wave)))
-            return self.speech(wave), torch.zeros(part.stop - part.start)
+            return self.speech(wave.to(self.emote.device)), torch.zeros(part.stop - part.start)
 
         return hear
 

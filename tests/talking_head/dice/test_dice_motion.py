@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from faces import expression
 
 from gen import media
 from gen.emotion.spec import EmotionCurve
@@ -13,11 +14,11 @@ from gen.evaluate.run import evaluate
 from talking_head.face.basis import FaceBasis
 from talking_head.face.points import ARKIT
 from talking_head.motion.dice import generate
-from talking_head.motion.dice.generate import PREFIX, WINDOW, DiceMotion, How
+from talking_head.motion.dice.generate import PREFIX, SCALES, WINDOW, DiceMotion, How
 from talking_head.motion.dice.hearing import AFTER, BLOCK, hear, rows_of, whole
 from talking_head.motion.dice.model import MotionDenoiser
 from talking_head.motion.dice.sizes import sizes
-from talking_head.motion.dice.speaker import DiceSpeaker, how
+from talking_head.motion.dice.speaker import DiceSpeaker
 from talking_head.motion.emote.model import Emote
 from talking_head.motion.emote.sizes import sizes as emote_sizes
 from talking_head.motion.expression import JAW, SPEECH, TABLE
@@ -43,7 +44,7 @@ def motion():
 
 @pytest.fixture(scope="module")
 def speaker(motion):
-    return DiceSpeaker(motion, FaceBasis.load())
+    return DiceSpeaker(motion, expression(), FaceBasis.load())
 
 
 def noise(seconds, seed=0):
@@ -99,7 +100,7 @@ def test_as_many_frames_as_the_sound_takes(speaker, seconds):
     made = speaker.speak(noise(seconds), CURVE, steps=2)
     count = max(1, round(seconds * 25))
     assert made.coefs.shape == (count, 52) and made.turns.shape == (count, 3) and made.closed.shape == (count,)
-    assert all(np.isfinite(part).all() for part in made) and made.coefs.max() <= 1.1
+    assert all(np.isfinite(part).all() for part in made) and made.coefs.max() <= 1.8
 
 
 def test_a_stream_is_the_whole_however_it_is_cut(motion):
@@ -120,13 +121,6 @@ def test_a_piece_comes_as_soon_as_its_window_was_heard(motion):
 
     first = next(motion.stream(microphone(), CURVE, 0, How(steps=1)))
     assert len(first) == WINDOW and 10 * len(read) < WINDOW + generate.AHEAD + 10
-
-
-def test_sound_that_comes_in_pieces_becomes_as_many_frames(speaker):
-    samples = noise(8)
-    parts = list(speaker.stream(np.split(samples, range(4000, len(samples), 4000)), CURVE, steps=1))
-    assert len(parts) > 2 and sum(len(p.coefs) for p in parts) == 200
-    assert all(len(p.coefs) == len(p.turns) == len(p.closed) for p in parts)
 
 
 def test_the_future_beyond_what_is_heard_ahead_changes_nothing(motion):
@@ -173,7 +167,7 @@ def test_without_emotion_scale_the_emotion_is_not_heard(motion):
 
 
 def test_a_stronger_emotion_leaves_the_lips_their_part_in_speech(motion):
-    run = lambda scale: motion.whole(features(6), EmotionCurve.parse("anger"), 1, how(scale, 2))
+    run = lambda scale: motion.whole(features(6), EmotionCurve.parse("anger"), 1, How(2, SCALES | {"emotion": scale}))
     usual, strong, weak = run(1.0), run(3.0), run(0.5)
     assert len(usual) > WINDOW
     np.testing.assert_allclose(strong[:, :52][:, SPEECH], usual[:, :52][:, SPEECH], atol=1e-5)
@@ -295,7 +289,7 @@ def test_training_goes_on_and_its_checkpoint_speaks(folder, teacher, tmp_path):
                                        "steps": "1", "lines": "1", "portraits": "0"})  # fmt: skip
     assert {bar.bar for bar in bars} >= {">= 0.75", ">= 0.85", ">= 10"}
     report = json.loads((tmp_path / "report.json").read_text())
-    assert [section["title"] for section in report["sections"]] == ["Speech", "Seeds", "Emotion", "Speed"]
+    assert [section["title"] for section in report["sections"]] == ["Speech", "Seeds", "Speed", "Expressions"]
     motion = DiceMotion.load(str(tmp_path / "checkpoint"))
     heard = whole(motion.speech, log_mel(noise(0.5)))
     assert motion.whole(heard.features, CURVE, how=How(steps=1)).shape == (12, 55)
@@ -310,7 +304,7 @@ def test_expressions_are_made_to_go_as_far_as_asked(motion, clips):
 
         def whole(self, heard, curve):
             asked = curve.sample([0.0])
-            row = asked.weights[0] @ TABLE.numpy() * asked.intensity[0]
+            row = asked.weights[0] @ TABLE * asked.intensity[0]
             return np.tile(np.pad(0.8 * float(self.model.gain) * row, (0, 3)), (len(heard), 1))
 
     calibrate(Tame(), clips)
