@@ -20,7 +20,7 @@ from gen.emotion.track import EmotionTrack, track
 from talking_head.face.basis import FaceBasis
 from talking_head.face.points import INDEX, side
 from talking_head.motion import life
-from talking_head.motion.expression import MOUTH, express
+from talking_head.motion.expression import HIGHEST, LOWEST, MOUTH, express
 from talking_head.motion.layer import Expression
 from talking_head.motion.speech import FRAME, ROWS, log_mel
 
@@ -83,7 +83,7 @@ class Speaker:
         coefs = sealed(coefs, closed, self.basis)
         amount = told.intensity[:, None] * told.weights
         turns = life.head(count, level, amount, said.turns, np.random.default_rng((seed, 3)))
-        coefs = life.enliven(coefs, level, seed, blinks)
+        coefs = life.enliven(coefs, level, seed, blinks).clip(LOWEST, HIGHEST)
         return Motion(coefs.astype(np.float32), (head_motion * turns).astype(np.float32), closed)
 
     def _say(self, rows: Tensor, told: EmotionTrack, samples: np.ndarray | None, seed: int,

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from faces import expression
 
 from gen import media
 from gen.emotion.spec import EmotionCurve
@@ -22,11 +21,13 @@ from talking_head.motion.dice.speaker import DiceSpeaker
 from talking_head.motion.emote.model import Emote
 from talking_head.motion.emote.sizes import sizes as emote_sizes
 from talking_head.motion.expression import JAW, SPEECH, TABLE
+from talking_head.motion.layer import Expression
 from talking_head.motion.speech import SpeechEncoder, log_mel, spectrum
 from talking_head.training import dice_data as data
 from talking_head.training import lips
 from talking_head.training.dice import train
 from talking_head.training.dice_motion import Settings, Training, calibrate, settle
+from talking_head.training.expression import fit
 
 CURVE = EmotionCurve.parse("0: sad, 3: happy @ 1.3")
 HEARS = 24  # features of the tiny speech encoder
@@ -44,7 +45,9 @@ def motion():
 
 @pytest.fixture(scope="module")
 def speaker(motion):
-    return DiceSpeaker(motion, expression(), FaceBasis.load())
+    layer = Expression(16, conditioner={"name": "label"})
+    fit(layer, steps=60, batch=64, rate=1e-2)
+    return DiceSpeaker(motion, layer, FaceBasis.load())
 
 
 def noise(seconds, seed=0):
