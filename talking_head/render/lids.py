@@ -29,7 +29,9 @@ def grown_over(box: Tensor, upper: np.ndarray, lower: np.ndarray, scale: float) 
     hole = (seen.inside > 0.02)[None].expand(3, -1, -1)
     near = F.max_pool2d(hole[:1].float(), 2 * round(0.12 * scale) + 3, 1, round(0.12 * scale) + 1)[0] > 0
     rim = part[:, near & ~hole[0]]
-    usual = rim[:, rim.mean(0) > rim.mean(0).quantile(0.5)].median(1).values[:, None, None]
+    if not rim.numel():
+        return box
+    usual = rim[:, rim.mean(0) >= rim.mean(0).quantile(0.5)].median(1).values[:, None, None]
     known = torch.minimum(torch.maximum(part, RANGE[0] * usual), RANGE[1] * usual)
     filled = torch.where(hole, usual, known)
     for _ in range(STEPS):

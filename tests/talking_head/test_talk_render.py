@@ -136,3 +136,18 @@ def test_a_shadow_on_overexposed_skin_is_not_gray():
     assert white.sum() > 50
     dark = shading(coefficients({"mouthSmile": 1.0}))[:, white & (shading(coefficients({"mouthSmile": 1.0}))[1] < 0.95)]
     assert torch.all(dark[2] <= dark[0] + 1e-4)
+
+
+@pytest.mark.parametrize("level", [0, 10, 255])
+def test_covered_eyes_are_drawn_all_the_same(level):
+    from PIL import Image, ImageDraw
+
+    from talking_head.render.portrait import Portrait
+
+    covered = Image.fromarray(picture())
+    pen, landmarks = ImageDraw.Draw(covered), face().landmarks
+    for corners in ((33, 133), (362, 263)):  # one even disc over each eye
+        (x, y), radius = landmarks[list(corners), :2].mean(0), 0.9 * np.hypot(*np.diff(landmarks[list(corners), :2], axis=0)[0])
+        pen.ellipse((x - radius, y - radius, x + radius, y + radius), (level,) * 3)
+    drawn = Portrait(np.asarray(covered), face(), basis())
+    assert drawn.frame(coefficients({"eyeBlink": 1.0, "jawOpen": 0.3})).shape == picture().shape
