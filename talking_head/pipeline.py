@@ -127,14 +127,12 @@ class TalkGenerator:
     def frames(self, pixels: np.ndarray, motion: Motion, *, size: int = 512, which: int | None = None,
                progress: Callable[[float], None] = lambda done: None) -> Iterator[np.ndarray]:  # fmt: skip
         """The video's frames (h, w, 3) uint8, one by one, without the visible label that a written file gets."""
+        from talking_head.render.film import film
         from talking_head.render.portrait import Portrait
 
-        pixels, face = self.prepare(pixels, size, which)
-        portrait = Portrait(pixels, face, self.basis)
-        count = len(motion.coefs)
-        for i, (coefs, turn, closed) in enumerate(zip(*motion, strict=True)):
-            frame = portrait.frame(coefs, turn, float(closed))
-            progress((i + 1) / count)
+        portrait = Portrait(*self.prepare(pixels, size, which), self.basis)
+        for i, frame in enumerate(film(portrait, motion), 1):
+            progress(i / len(motion.coefs))
             yield frame
 
     def prepare(self, pixels: np.ndarray, size: int, which: int | None = None) -> tuple[np.ndarray, Face]:

@@ -27,7 +27,7 @@ from talking_head.render import mouth as mouths
 from talking_head.render.eyes import eyeball
 from talking_head.render.opening import Opening, opening
 from talking_head.render.shading import Shading
-from talking_head.render.warp import enlarged, inverted, sampled
+from talking_head.render.warp import Photograph, enlarged, inverted, part_of, sampled
 
 FLAT = 0.85  # of the depth: less folds the far cheek less
 PIVOT = np.array([0.0, -9.0, -7.0])  # cm: where the neck carries the head
@@ -66,6 +66,7 @@ class Portrait:
         x, y = self.low
         part = np.ascontiguousarray(picture[y : y + self.size[1], x : x + self.size[0]])
         self.box = torch.from_numpy(part.copy()).permute(2, 0, 1).float() / 255
+        self.photograph = Photograph.of(self.box)
         self.own = self._own(face.coefs)
         self.gaps0 = self._gaps(self.points)
         neutral = self.points + np.tensordot(-self.own, basis.deltas, 1)
@@ -167,6 +168,7 @@ class Portrait:
             found += [-0.85 * off, 0.15 * off]
         return np.concatenate(found)
 
+    @torch.inference_mode()
     def frame(self, coefs: np.ndarray, turn: np.ndarray | None = None, closed: float = 0.0) -> np.ndarray:
         """The picture (h, w, 3) uint8 with coefficients (52,), the head turned by a rotation vector (3,) from where it
         is, its lips ``closed`` in [0, 1] whatever the coefficients say."""
@@ -177,7 +179,8 @@ class Portrait:
         basis_points = self.points + np.tensordot(moved, self.basis.deltas, 1)
         extra = self._corrections(coefs, basis_points, closed)
         skin = np.where(UPPER_LIDS & (extra < 0), LID_PULL * extra, extra)  # what the sheets do; the lids draw the rest
-        upper, lower = self._sources(np.concatenate((moved, skin)).astype(np.float32), turn, drift)
+        above_off, below_off = self._offsets(np.concatenate((moved, skin)).astype(np.float32), turn, drift)
+        source = enlarged(above_off, *self.size)
         flat, above = (
             self.project(basis_points + np.tensordot(beyond, self.moves[52:], 1), turn, drift)
             for beyond in (extra, skin)
@@ -185,15 +188,16 @@ class Portrait:
         openings = [self._opening(flat, i, self._reach(flat, i)) for i in range(3)]
         for seen in openings:
             if seen is not None:
-                part = upper[seen.rows, seen.columns]
-                part[seen.below] = lower[seen.rows, seen.columns][seen.below]
-        made = sampled(self.box, upper)
-        self._shade(made, moved, upper, flat)
+                lower = part_of(below_off, *self.size, seen.rows, seen.columns)
+                part = source[seen.rows, seen.columns]
+                part.copy_(torch.where(seen.below[..., None], lower, part))
+        made = self.photograph.moved(source, above_off)
+        self._shade(made, moved, source, flat)
         self._fill_mouth(made, openings[0], coefs, turn, drift)
         for i, name in enumerate(("Right", "Left")):
             self._fill_eye(made, openings[i + 1], self.eyes[i], coefs, name, turn, drift)
             contour = sheets.OPENINGS[i + 1][0]
-            lids.draw(made, self.skins[i], upper, above[contour], flat[contour], self.scale)
+            lids.draw(made, self.skins[i], source, above[contour], flat[contour], self.scale)
         return self._pasted(made)
 
     def moving(self) -> np.ndarray:
@@ -214,8 +218,8 @@ class Portrait:
         upper, lower = sheets.OPENINGS[which]
         return opening(flat[upper], flat[lower], self.size, reach)
 
-    def _sources(self, amounts: np.ndarray, turn: np.ndarray, drift: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Where each pixel of the box comes from on the upper and on the lower sheet, (h, w, 2) each."""
+    def _offsets(self, amounts: np.ndarray, turn: np.ndarray, drift: np.ndarray) -> Tensor:
+        """How far from each grid point lies what is seen there, on the upper and on the lower sheet: (2, g, g, 2)."""
         as_tensor = lambda values: torch.from_numpy(np.asarray(values, np.float32))
         off = (as_tensor(amounts) @ self.sheet_moves).view(2, -1, 3)
         place = as_tensor(self.scale * self.rotation.T)
@@ -223,8 +227,7 @@ class Portrait:
         pivot = as_tensor(self.scale * self.rotation @ PIVOT + self.shift)
         swing = (there - pivot) @ as_tensor((turn - np.eye(3)).T) + as_tensor(drift)
         shift = (off @ place + self.follow * swing)[..., :2] * torch.tensor([1.0, -1.0])
-        off = inverted(shift.view(2, sheets.GRID, sheets.GRID, 2), self.size)
-        return tuple(enlarged(off, *self.size))
+        return inverted(shift.view(2, sheets.GRID, sheets.GRID, 2), self.size)
 
     def _fill_mouth(
         self, made: Tensor, seen: Opening | None, coefs: np.ndarray, turn: np.ndarray, drift: np.ndarray
@@ -284,8 +287,10 @@ class Portrait:
     def _pasted(self, made: Tensor) -> np.ndarray:
         frame = self.picture.copy()
         x, y = self.low
-        pixels = (made.clamp_(0, 1) * 255 + 0.5).to(torch.uint8).permute(1, 2, 0)
-        frame[y : y + self.size[1], x : x + self.size[0]] = pixels.numpy()
+        pixels = (made.clamp_(0, 1) * 255).add_(0.5).to(torch.uint8).numpy()
+        part = frame[y : y + self.size[1], x : x + self.size[0]]
+        for channel in range(3):
+            part[..., channel] = pixels[channel]
         return frame
 
 

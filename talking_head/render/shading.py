@@ -17,9 +17,9 @@ from torch import Tensor
 from talking_head.face.surface import Surface
 from talking_head.render.warp import sampled
 
-COLUMNS = 128  # of the grid over the face
+COLUMNS = 112  # of the grid over the face
 GAMMA = 2.2
-NEIGHBOURS = 4  # points that a cell's value comes from
+NEIGHBOURS = 3  # points that a cell's value comes from
 AROUND = 0.45  # cm, standard deviation of the surroundings that a hollow is measured against
 HOLLOW, HOLLOWS = 0.35, (-0.15, 1.5)  # log of the darkening for a hollow of 1, and their range
 DEEP = 0.18  # cm below the mean of the surroundings that makes a hollow of 1

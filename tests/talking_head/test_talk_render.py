@@ -8,7 +8,7 @@ from talking_head.face.points import INDEX, coefficients
 from talking_head.render import glasses, mesh
 from talking_head.render.shading import fitted_light, harmonics
 from talking_head.render.sheets import OPENINGS
-from talking_head.render.warp import inverted
+from talking_head.render.warp import Photograph, inverted, places
 
 
 def again(frame: np.ndarray) -> np.ndarray:
@@ -147,7 +147,59 @@ def test_covered_eyes_are_drawn_all_the_same(level):
     covered = Image.fromarray(picture())
     pen, landmarks = ImageDraw.Draw(covered), face().landmarks
     for corners in ((33, 133), (362, 263)):  # one even disc over each eye
-        (x, y), radius = landmarks[list(corners), :2].mean(0), 0.9 * np.hypot(*np.diff(landmarks[list(corners), :2], axis=0)[0])
+        (x, y), radius = (
+            landmarks[list(corners), :2].mean(0),
+            0.9 * np.hypot(*np.diff(landmarks[list(corners), :2], axis=0)[0]),
+        )
         pen.ellipse((x - radius, y - radius, x + radius, y + radius), (level,) * 3)
     drawn = Portrait(np.asarray(covered), face(), basis())
     assert drawn.frame(coefficients({"eyeBlink": 1.0, "jawOpen": 0.3})).shape == picture().shape
+
+
+def test_a_picture_moved_by_half_a_pixel_stays_sharp_and_one_that_rests_is_copied():
+    import torch
+
+    random = torch.Generator().manual_seed(0)
+    noise = torch.rand(3, 64, 64, generator=random)
+    smooth = torch.nn.functional.avg_pool2d(torch.nn.functional.pad(noise[None], (1,) * 4, "replicate"), 3, 1)[0]
+    taken, still = Photograph.of(smooth), torch.zeros(16, 16, 2)
+    assert (taken.moved(places(64, 64), still) - smooth).abs().max() < 1e-6
+    there = places(64, 64) + 1 / 64  # half a pixel each way
+    read = lambda mode: torch.nn.functional.grid_sample(smooth[None], there[None], mode, "border", align_corners=False)[
+        0
+    ]
+    edges = lambda picture: torch.nn.functional.conv2d(
+        picture[:, None], torch.tensor([[[[0.0, 1, 0], [1, -4, 1], [0, 1, 0]]]]))[..., 4:-4, 4:-4].var()  # fmt: skip
+    moved = edges(taken.moved(there, still + 1 / 64))
+    assert moved > 0.9 * edges(read("bicubic")) and moved > 1.3 * edges(read("bilinear"))
+
+
+def test_where_a_picture_shrinks_fine_stripes_become_gray():
+    import torch
+
+    stripes = (torch.arange(120) % 2).float().expand(3, 120, 120).contiguous()
+    off = 2 * places(24, 24)  # three pixels of the photograph in each of the frame
+    seen = Photograph.of(stripes).moved(places(120, 120) * 3, off)[:, 42:78, 42:78]
+    assert (seen - 0.5).abs().max() < 0.35
+
+
+def test_threads_draw_the_same_frames_in_order():
+    import torch
+
+    from talking_head.motion.speaker import Motion
+    from talking_head.render.film import film
+
+    count, before = 15, torch.get_num_threads()
+    motion = Motion(np.linspace(0, 0.6, count)[:, None] * coefficients({"jawOpen": 1.0, "mouthSmile": 1.0}),
+                    np.zeros((count, 3)), np.zeros(count))  # fmt: skip
+    made = []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            made.append(np.stack(list(film(portrait(), motion))))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert len(made[0]) == len(made[1]) == count
+    assert np.abs(made[0].astype(int) - made[1]).max() <= 1
+    assert np.abs(np.diff(made[1].astype(int), axis=0)).max((1, 2, 3)).min() > 1
