@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gen.emotion.calibration import INTENSITIES, Calibration
-from gen.emotion.embedding.mixture import isotonic
 from gen.emotion.embedding.priors import shared
 from gen.emotion.spec import CANONICAL, EmotionCurve
 from gen.emotion.track import track
@@ -17,15 +16,6 @@ TRIED = (0.0, 0.3, 0.6, 1.0, 1.5, 2.0)
 
 def asked(text: str, times=(0.0,)):
     return track(EmotionCurve.parse(text), times)
-
-
-@given(st.lists(st.floats(-1, 1), min_size=1, max_size=12))
-def test_rising_is_the_nearest_that_never_falls(values):
-    found = isotonic(torch.tensor(values, dtype=torch.float64)).numpy()
-    assert len(found) == len(values) and (np.diff(found) >= -1e-9).all()
-    assert found.mean() == pytest.approx(np.mean(values), abs=1e-9)
-    if (np.diff(values) >= 0).all():
-        np.testing.assert_allclose(found, values)
 
 
 def test_what_is_felt_rises_evenly_up_to_one_and_then_to_the_most():

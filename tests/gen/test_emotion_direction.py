@@ -1,13 +1,10 @@
-"""Mixtures, isotonic regression, and directions whose length is intensity."""
+"""Mixtures, and directions whose length is intensity."""
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from gen.emotion.embedding.direction import KNOTS, DirectionSpace
-from gen.emotion.embedding.mixture import Mixture, fit, isotonic
+from gen.emotion.embedding.mixture import Mixture, fit
 from gen.errors import CheckpointError, InputError
 
 LABELS = ("neutral", "happy", "sad", "anger")
@@ -51,18 +48,6 @@ def test_distance_is_mahalanobis():
     reference = torch.distributions.Normal(torch.zeros(2), torch.tensor([2.0, 1.0]))
     x = torch.randn(5, 2)
     torch.testing.assert_close(mixture.log_prob(x)[:, 0], reference.log_prob(x).sum(-1))
-
-
-@settings(max_examples=60)
-@given(st.lists(st.floats(-10, 10), min_size=1, max_size=12))
-def test_isotonic_regression(values):
-    y = torch.tensor(values, dtype=torch.float64)
-    fitted = isotonic(y)
-    assert (fitted.diff() >= -1e-9).all()
-    assert fitted.mean() == pytest.approx(float(y.mean()), abs=1e-9)
-    lower = np.maximum.accumulate(y.numpy())  # two other non-decreasing sequences are no nearer
-    for other in (lower, np.full(len(values), y.mean())):
-        assert ((fitted - y) ** 2).sum() <= ((torch.from_numpy(other) - y) ** 2).sum() + 1e-9
 
 
 def test_fit_finds_the_labels_and_their_parts(space):

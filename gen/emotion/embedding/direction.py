@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gen.emotion.embedding.mixture import Mixture, fit, isotonic
+from gen.emotion.embedding.mixture import Mixture, fit
 from gen.errors import CheckpointError, InputError
 
 VARIANCE = 0.95  # share of the differences' variance that the filter keeps by default
@@ -134,11 +134,13 @@ class DirectionSpace:
         ``measure`` takes embeddings (n e) and gives effects (n,), which may rise or fall; it is averaged over
         ``sources`` (m e), by default the neutral centroid. Returns the isotonic effects (KNOTS,).
         """
+        from scipy.optimize import isotonic_regression
+
         sources = self._region(self.neutral).mixture.mean()[None] if sources is None else sources
         grid, step = torch.linspace(0, STRONGEST, KNOTS), self.direction(label, "label", "unit")
         effects = torch.stack([measure(sources + i * step).float().mean() for i in grid])
         rising = 1.0 if effects[-1] >= effects[0] else -1.0
-        smooth = isotonic(rising * effects)
+        smooth = torch.from_numpy(isotonic_regression((rising * effects).double().numpy()).x).float()
         ramp = smooth + grid * (1e-4 * (smooth[-1] - smooth[0]) + 1e-12)  # strictly rising, to be inverted
         middle = KNOTS // 2
         lower = torch.lerp(ramp[0], ramp[middle], grid[: middle + 1])

@@ -1,4 +1,4 @@
-"""Gaussian mixtures with diagonal covariance, sized by the Bayesian information criterion, and isotonic regression."""
+"""Gaussian mixtures with diagonal covariance, sized by the Bayesian information criterion."""
 
 import math
 from typing import NamedTuple
@@ -43,17 +43,6 @@ def fit(x: Tensor, most: int, generator: torch.Generator) -> Mixture:
         if criterion < lowest:
             best, lowest = mixture, criterion
     return best
-
-
-def isotonic(y: Tensor) -> Tensor:
-    """(n,) -> (n,) the nearest non-decreasing sequence in least squares: pool adjacent violators."""
-    blocks: list[list[float]] = []  # [mean, count]
-    for value in y.tolist():
-        blocks.append([value, 1])
-        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
-            (low, m), (high, n) = blocks.pop(), blocks.pop()
-            blocks.append([(low * m + high * n) / (m + n), m + n])
-    return torch.tensor([mean for mean, count in blocks for _ in range(count)], dtype=y.dtype)
 
 
 def _square_distance(x: Tensor, means: Tensor, var: Tensor) -> Tensor:
