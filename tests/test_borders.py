@@ -134,5 +134,9 @@ def test_registered_tasks_and_generators_leave_torch_alone():
                                     "voice_conversion.emoreg.score"])  # fmt: skip
 def test_networks_leave_the_compiler_alone(module):
     """``torch._dynamo`` takes a second to import, and only ``torch.compile`` needs it; afterwards it can be had."""
-    code = f"import sys, {module}; assert 'torch._dynamo' not in sys.modules; import torch._dynamo"
+    code = (
+        f"import sys, {module}; from gen import checkpoints; from talking_head.face.graph import Graph\n"
+        "model = checkpoints.load('face-tracker', Graph, 'coefficients').to('cpu'); assert model.device.type == 'cpu'\n"
+        "assert 'torch._dynamo' not in sys.modules; import torch._dynamo"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
