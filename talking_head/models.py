@@ -13,6 +13,7 @@ CLASSES = {
     "DiceSpeaker": "talking_head.motion.dice.speaker",
     "DiceVideo": "talking_head.video.pipeline",
 }
+PRIOR = "Flint"  # a motion prior alone, which speaks nothing
 CONFIG = "config.json"
 
 
@@ -23,6 +24,11 @@ def class_name(name: str | Path) -> str:
         found = json.loads(path.read_text(encoding="utf-8")).get("_class_name")
     except (OSError, ValueError):
         found = None
+    if found == PRIOR:
+        raise CheckpointError(
+            f"{name} is a FLINT motion prior, which does not hear speech: start a training from it with "
+            f"`affekt train talk --set prior={name}`."
+        )
     if found not in CLASSES:
         raise CheckpointError(
             f'{path} must say which model this is: write {{"_class_name": "..."}} there, one of {", ".join(CLASSES)}.'

@@ -15,7 +15,10 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from gen import checkpoints
 from gen.emotion.track import EmotionTrack, plain
+from gen.errors import InputError
+from gen.notes import note
 from gen.training import Run
 from talking_head.face.basis import FaceBasis
 from talking_head.face.points import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
@@ -30,6 +33,7 @@ from talking_head.training.data import Batch, Windows, worn
 from talking_head.training.lips import agreement, calibrate
 from talking_head.training.teacher import Teacher
 
+BOUNDARY = {"encoder.squash.0.conv.weight", "decoder.smooth.weight", "decoder.smooth.bias"}  # of the features
 CLIP = 0.5  # norm of gradients
 LIPS = np.concatenate((INNER_UPPER_LIP, INNER_LOWER_LIP, OUTER_UPPER_LIP, OUTER_LOWER_LIP))
 MET = 0.12  # centimetres of gap at which tracked lips count as met
@@ -47,6 +51,7 @@ class Settings(BaseModel):
     expression_steps: int = 1500
     seed: int = 0
     rate: float = 8e-4
+    prior: str = ""  # a converted FLINT to start the motion prior from
     prior_share: float = 0.1  # of the minutes
     speech_share: float = 0.18
     kl: float = 1e-4
@@ -201,6 +206,8 @@ def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> N
     learnt = [c for c in clips if c.part == "train"]
     size = sizes(settings.size)
     flint, speech, emote = Flint(**size["flint"]), SpeechEncoder(**size["speech"]), Emote(**size["emote"])
+    if settings.prior:
+        start(flint, settings.prior)
     familiarise(speech, clips)
 
     motions = Windows(learnt, speech, SEEN, settings.seed)
@@ -231,6 +238,22 @@ def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> N
     calibrate(speech, emote, learnt)
     export(flint, speech, emote, out / "checkpoint")
     expression.write(out / "checkpoint", settings.conditioner, settings.seed, settings.expression_steps)
+
+
+def start(flint: Flint, name: str) -> None:
+    """Give a motion prior the weights of a converted FLINT. What describes FLAME's features in place of ARKit's cannot
+    be used: the first and the last layer stay as they are, and a note says so.
+    """
+    theirs = checkpoints.load(name, Flint, "flint").float().state_dict()
+    ours = flint.state_dict()
+    lacking = [key for key, value in ours.items() if theirs[key].shape != value.shape]
+    if set(lacking) - BOUNDARY:
+        raise InputError(
+            f"{name} has another size than this training's motion prior ({lacking[0]}): use --set size=paper."
+        )
+    flint.load_state_dict(theirs | {key: ours[key] for key in lacking})
+    if lacking:
+        note(f"{name} moves other features: its first and last layer are learnt anew")
 
 
 def export(flint: Flint, speech: SpeechEncoder, emote: Emote, folder: Path) -> None:

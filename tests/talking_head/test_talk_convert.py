@@ -11,10 +11,12 @@ from safetensors.torch import load_file
 
 from gen.convert.pickles import Shell, training_checkpoint
 from gen.errors import CheckpointError, InputError
+from gen.notes import collect
 from talking_head.models import class_name
 from talking_head.motion.emote import convert
 from talking_head.motion.emote.flint import Flint
 from talking_head.motion.emote.model import Emote
+from talking_head.training.emote import start
 
 
 def layer(prefix: str, dim: int, ffn: int) -> dict:
@@ -95,6 +97,22 @@ def test_flint_converts_key_for_key(tmp_path, features):
     assert model.config.features == features
     torch.testing.assert_close(model.encoder.squash[1].conv.weight, state["motion_encoder.squasher.1.0.weight"])
     torch.testing.assert_close(model.decoder.expand[1].norm.weight, state["motion_decoder.expander.2.2.weight"])
+
+
+def test_a_flint_alone_is_what_a_training_starts_from(tmp_path):
+    state = flint(53)
+    convert.flint(checkpoint(tmp_path / "last.ckpt", state), tmp_path)
+    with pytest.raises(CheckpointError, match=r"FLINT motion prior.*train talk --set prior="):
+        class_name(tmp_path)
+    model = Flint(features=52, dim=16, heads=8, ffn=24)
+    first = model.decoder.smooth.weight.clone()
+    with collect() as notes:
+        start(model, str(tmp_path))
+    assert notes and "first and last layer" in notes[0]
+    torch.testing.assert_close(model.decoder.expand[1].norm.weight, state["motion_decoder.expander.2.2.weight"])
+    assert torch.equal(model.decoder.smooth.weight, first)
+    with pytest.raises(InputError, match="another size"):
+        start(Flint(features=52, dim=32, heads=8, ffn=24), str(tmp_path))
 
 
 def test_emote_converts_and_its_condition_is_the_published_map(tmp_path):

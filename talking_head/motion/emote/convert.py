@@ -85,6 +85,7 @@ def flint(source: Path, out: Path) -> None:
         model = Flint(features=features, dim=dim, heads=8, ffn=len(named["encoder.layer.linear1.weight"]))
     fit(model, named, f"The FLINT checkpoint in {source}")
     model.save_pretrained(out / "flint")
+    write_class(out, "Flint")
 
 
 def emote(source: Path, out: Path) -> None:
