@@ -5,6 +5,7 @@ Wanted in the source folder: the ``.pt`` files of the autoencoder and of its pri
 
 * ids go into musical order (the release sorts them as text), rows of embeddings and heads with them;
 * the codebook keeps the codes in use, which is all that the prior knows;
+* the release joins embeddings with the type first (:data:`JOINED`), so the columns of both input layers move;
 * the prior's temperature 0.3, at which it was trained and is sampled, goes into its head;
 * the dimension reducer, which only training uses, stays behind.
 
@@ -13,7 +14,6 @@ codes, and says the emotion once, at the first step: ``marks_bars`` is false, an
 plays it.
 """
 
-import pickle
 import re
 from pathlib import Path
 
@@ -21,16 +21,18 @@ import torch
 from torch import Tensor
 
 from gen import checkpoints
+from gen.convert import pickles, states
 from gen.errors import CheckpointError
 from gen.nn import positions
 from music.muser.model import MusER
 from music.muser.prior import Prior
 from music.muser.sizes import LINEAR
-from music.tokens import ELEMENTS, STEP, Vocabulary
+from music.tokens import BEAT, CHORD, DURATION, ELEMENTS, PITCH, STEP, TEMPO, TYPE, VELOCITY, Vocabulary
 
 HEADS = 8
 PRIOR_TEMPERATURE = 0.3
 NAMES = {"beat": "bar_beat"}  # elements that the release calls otherwise
+JOINED = (TYPE, TEMPO, CHORD, BEAT, PITCH, DURATION, VELOCITY)  # order of the embeddings in a row there
 UNUSED = re.compile(r"DR\.|VQ_pos_embedd\.")  # the dimension reducer
 CARD = """# MusER, as published
 
@@ -47,9 +49,10 @@ def convert(source: Path, out: Path) -> None:
     networks = [_state(path) for path in sorted(folder.rglob("*.pt"))]
     main = Release(_only(networks, "VQ.embeddings", folder))
     prior = Release(_only(networks, "predict_fc.weight", folder))
-    values, order, quadrants = musical(_read(folder, "dictionary.pkl")[0])
+    values, order, quadrants = musical(_events(_read(folder, "dictionary.pkl")))
     used = _used(_read(folder, "VQ_dict.data"))
-    models = autoencoder(main, order, quadrants, used), prior_of(prior, quadrants)
+    with states.sizes("The release"):
+        models = autoencoder(main, order, quadrants, used), prior_of(prior, quadrants)
     if models[1].config.size != len(used):
         raise CheckpointError(
             f"VQ_dict.data has {len(used)} codes, the prior {models[1].config.size}: they are of different trainings."
@@ -64,11 +67,9 @@ def convert(source: Path, out: Path) -> None:
 
 
 def _state(path: Path) -> dict[str, Tensor]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{path} is not a file of plain weights: fetch it again.") from error
-    return content.get("model", content)
+    content = states.read(path, "the release's file")
+    state = content.get("model", content)
+    return {key: value for key, value in state.items() if isinstance(value, Tensor)} if isinstance(state, dict) else {}
 
 
 def _only(networks: list[dict], key: str, folder: Path) -> dict[str, Tensor]:
@@ -78,24 +79,23 @@ def _only(networks: list[dict], key: str, folder: Path) -> dict[str, Tensor]:
     return found[0]
 
 
-class Plain(pickle.Unpickler):
-    """Reads pickles of dictionaries, lists, tuples, texts and numbers; anything else in them is refused."""
-
-    def find_class(self, module: str, name: str):
-        if module == "builtins" and name in ("set", "frozenset"):
-            return {"set": set, "frozenset": frozenset}[name]
-        raise pickle.UnpicklingError(f"{module}.{name}")
-
-
 def _read(folder: Path, name: str):
     path = next(iter(sorted(folder.rglob(name))), None)
     if path is None:
         raise CheckpointError(f"{folder} holds no {name}, which belongs to the release: put it there.")
-    try:
-        with open(path, "rb") as file:
-            return Plain(file).load()
-    except (pickle.UnpicklingError, EOFError) as error:
-        raise CheckpointError(f"{path} holds more than plain tables ({error}): it is not read.") from error
+    content = pickles.load(path)
+    if not _plain(content):
+        raise CheckpointError(f"{path} holds more than plain tables: it is not read.")
+    return content
+
+
+def _plain(content) -> bool:
+    """Whether a pickle holds nothing but containers, texts and numbers."""
+    if isinstance(content, dict):
+        return _plain([*content, *content.values()])
+    if isinstance(content, list | tuple | set | frozenset):
+        return all(map(_plain, content))
+    return isinstance(content, str | int | float | None)
 
 
 # -------------------------------------------------------------------- ids
@@ -103,10 +103,21 @@ def _read(folder: Path, name: str):
 
 def _used(tables: tuple[dict, dict]) -> Tensor:
     """VQ_dict (code -> compact id, and back) -> the code of each compact id."""
-    compact, codes = tables.values() if isinstance(tables, dict) else tables
+    pair = list(tables.values() if isinstance(tables, dict) else tables if isinstance(tables, list | tuple) else ())
+    compact, codes = pair if len(pair) == 2 and all(isinstance(part, dict) for part in pair) else ({}, {None: None})
     if {code: i for i, code in codes.items()} != compact or sorted(codes) != list(range(len(codes))):
         raise CheckpointError("VQ_dict.data is not a numbering of codes and its inverse: it is another format.")
     return torch.tensor([codes[i] for i in range(len(codes))])
+
+
+def _events(content) -> dict[str, dict]:
+    """The release's dictionary, a pair of which the first part is {element: {event: id}}."""
+    found = content[0] if isinstance(content, list | tuple) and content else {}
+    for name in (*(NAMES.get(element, element).replace("_", "-") for element in ELEMENTS), "emotion"):
+        ids = found.get(name) if isinstance(found, dict) else None
+        if not isinstance(ids, dict) or sorted(ids.values(), key=str) != sorted(range(len(ids)), key=str):
+            raise CheckpointError(f"dictionary.pkl numbers no events of {name}: it is another format.")
+    return found
 
 
 def musical(dictionary: dict[str, dict]) -> tuple[dict[str, list], list[Tensor], list[int]]:
@@ -201,10 +212,7 @@ def _network(state: dict[str, Tensor], layers: str) -> dict:
 
 def _fill(model, state: dict[str, Tensor], own: dict[str, Tensor]):
     """The model with the release's tensors and its ``own``, those that the release has no counterpart of."""
-    try:
-        model.load_state_dict(state | own)
-    except RuntimeError as error:
-        raise CheckpointError(f"The release's tensors do not fit each other: {error}") from error
+    states.fit(model, state | own, "The release")
     return model.eval()
 
 
@@ -225,6 +233,9 @@ def autoencoder(release: Release, order: list[Tensor], quadrants: list[int], use
                          ("decoder_in", "input_x_linear_emo"), ("memory_in", "decoder_cross_linear"),
                          ("slot_in", "subDecoder_linear"), ("with_type", "project_concat_type")):  # fmt: skip
         state |= release.linear(ours, theirs)
+    widths = [state[f"embedding.tables.{e}.weight"].shape[-1] for e in range(7)]
+    for layer in ("encoder_in", "decoder_in"):
+        state[f"{layer}.weight"] = _in_order(state[f"{layer}.weight"], widths)
     emotion = release.take("emotion_emb.lut.weight")
     books = [release.take(f"VQ.{name}") for name in ("embeddings", "ema_cluster_size.hidden", "ema_dw.hidden")]
     for table in ("pos_embedd", "decoder_pos_embedd"):
@@ -236,6 +247,14 @@ def autoencoder(release: Release, order: list[Tensor], quadrants: list[int], use
     kept = model.state_dict()
     own = {key: torch.zeros_like(kept[key]) for key in ("bar_code", "chord_probe.weight", "chord_probe.bias")}
     return _fill(model, state, own | {"codebook.step": torch.tensor(1_000_000)})
+
+
+def _in_order(weight: Tensor, widths: list[int]) -> Tensor:
+    """A layer's weight (out, in) with its columns of the seven elements in our order; those after them stay."""
+    if weight.dim() != 2 or weight.shape[1] < sum(widths):
+        return weight  # missing, or of another shape: told by name later
+    parts = dict(zip(JOINED, weight[:, : sum(widths)].split([widths[e] for e in JOINED], dim=1), strict=True))
+    return torch.cat([*(parts[e] for e in range(7)), weight[:, sum(widths) :]], dim=1)
 
 
 def _emotion(table: Tensor, quadrants: list[int]) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from music.chords import QUALITIES, ROOTS
 
 HEADS, SLOT, USED, CODES = 8, 4, 11, 16
 EMBED = {"tempo": 6, "chord": 8, "bar_beat": 4, "type": 4, "pitch": 10, "duration": 6, "velocity": 6, "emotion": 6}
+JOINED = ("type", "tempo", "chord", "bar_beat", "pitch", "duration", "velocity", "emotion")  # order in a row
 DECODERS = ("tempo", "chord", "beat", "type", "pitch", "duration", "velocity")
 
 
@@ -151,7 +152,9 @@ class Formulas:
         return x + waves(*x.shape)
 
     def rows(self, ids, count):
-        return torch.cat([self.embed(f"{name}_emb", ids[:, i]) for i, name in enumerate(list(EMBED)[:count])], -1)
+        """Embeddings side by side in the release's order; ids (n, 7 or 8) are in the compound word's."""
+        places = list(EMBED)
+        return torch.cat([self.embed(f"{name}_emb", ids[:, places.index(name)]) for name in JOINED[:count]], -1)
 
     def latent(self, target):
         x = self.positions(self.linear("input_y_linear", self.rows(target, 7)))
@@ -167,7 +170,7 @@ class Formulas:
         hidden = self.stack("transformer_decoder", x, True, memory=self.linear("decoder_cross_linear", z))
         out = []
         for i, (decoder, name) in enumerate(zip(DECODERS, EMBED, strict=False)):
-            h = hidden + self.linear("subDecoder_linear", z[:, i * SLOT : (i + 1) * SLOT])
+            h = hidden + self.linear("subDecoder_linear", z[: len(x), i * SLOT : (i + 1) * SLOT])
             h = self.stack(f"{decoder}_decoder", self.positions(h), causal=True)
             if name != "type":
                 h = self.linear("project_concat_type", torch.cat((h, self.embed("type_emb", target_types)), -1))

@@ -1,6 +1,10 @@
 """What the converter makes of a small release: the same networks, and errors that name what is wrong."""
 
+import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,12 +23,15 @@ from published import (
 )
 
 from gen.errors import CheckpointError
+from gen.media import read_midi
 from gen.registry import get
 from music.muser import upstream as subject
 from music.muser.model import MusER
 from music.muser.prior import Prior
 from music.muser.upstream import convert
 from music.tokens import BAR, BEAT, ELEMENTS, TYPE, Vocabulary
+
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent.parent)}
 
 
 @pytest.fixture(scope="module")
@@ -155,12 +162,17 @@ def test_unexpected_and_missing_keys_are_all_named(tmp_path):
 
 
 @pytest.mark.parametrize(("change", "said"), [
-    ({"slot": torch.zeros(24, SLOT + 1)}, "do not fit"),
+    ({"slot": torch.zeros(24, SLOT + 1)}, r"does not fit \(of another shape: codebook.codes, "),
+    ({"input": torch.zeros(16, 9)}, r"does not fit \(of another shape: encoder_in.weight"),
+    ({"book": torch.zeros(4, 7 * SLOT)}, "The release has tensors of another shape"),
+    ({"wide": torch.zeros(17, 24)}, "of another shape|wide, which 8 heads"),
     ({"lut": torch.zeros(CLASSES["pitch"] - 1, EMBED["pitch"])}, "events of pitch"),
     ({"pe": torch.zeros(1, 64, 24)}, "sine and cosine"),
 ])  # fmt: skip
 def test_tensors_that_do_not_fit_are_told(tmp_path, change, said):
-    name = {"slot": "subDecoder_linear.weight", "lut": "pitch_emb.lut.weight", "pe": "decoder_pos_embedd.0.pe"}
+    name = {"slot": "subDecoder_linear.weight", "lut": "pitch_emb.lut.weight", "pe": "decoder_pos_embedd.0.pe",
+            "input": "input_y_linear.weight", "book": "VQ.embeddings",
+            "wide": "transformer_encoder.layers.0.linear1.weight"}  # fmt: skip
     state = published_autoencoder() | {name[key]: value for key, value in change.items()}
     with pytest.raises(CheckpointError, match=said):
         convert(write(tmp_path, main=state), tmp_path / "out")
@@ -199,12 +211,70 @@ def test_a_numbering_that_is_none_is_refused(tmp_path, tables):
         convert(tmp_path, tmp_path / "out")
 
 
+@pytest.mark.parametrize("tables", [[1, 2, 3], {"a": 1}, 7, ({0: 0},)])
+def test_a_numbering_of_another_kind_is_refused(tmp_path, tables):
+    write(tmp_path, tables=tables)
+    with pytest.raises(CheckpointError, match="is not a numbering"):
+        convert(tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    ([], "of tempo"), ({}, "of tempo"), (without(dictionary(), "bar-beat"), "of bar-beat"),
+    (dictionary() | {"pitch": {0: 0, "Note_Pitch_22": 7}}, "of pitch"),
+    (without(dictionary(), "emotion"), "of emotion"),
+])  # fmt: skip
+def test_a_dictionary_of_another_layout_is_refused(tmp_path, words, said):
+    write(tmp_path)
+    (tmp_path / "dictionary.pkl").write_bytes(pickle.dumps((words, {})))
+    with pytest.raises(CheckpointError, match=f"numbers no events {said}: it is another format"):
+        convert(tmp_path, tmp_path / "out")
+
+
 def test_a_dictionary_of_another_kind_is_refused(tmp_path):
     words = dictionary()
     words["bar-beat"]["Beat_x"] = words["bar-beat"].pop("Beat_7")
     write(tmp_path, words=words)
     with pytest.raises(CheckpointError, match="'Beat_x' as beat"):
         convert(tmp_path, tmp_path / "out")
+
+
+def test_greedy_rows_are_those_of_the_published_decoder(converted):
+    muser, _, vocabulary = converted
+    compact, _ = numbering()
+    formulas, maps = Formulas(published_autoencoder()), in_ours(vocabulary)
+    back = [ids.argsort() for ids in maps]  # ours -> the release's
+    chosen = torch.tensor(list(compact))[torch.randint(USED, (24,), generator=torch.Generator().manual_seed(4))]
+    z = muser.latents(torch.tensor([[[compact[c]] for c in chosen.tolist()]]))
+    memory = muser.remember(z)
+    theirs = torch.tensor([[0, 0, 0, 1, 0, 0, 0, 2]])  # a start, in an emotion
+    ours = torch.stack([ids[theirs[:, e]] for e, ids in enumerate(maps)], -1)
+    condition = muser.emotion.null.expand(1, 24, -1).clone()
+    condition[0, 0] = muser.emotion(quadrants=torch.tensor([[[0.0, 1, 0, 0]]])).tokens[0, 0]
+    for step in range(23):
+        types = torch.zeros(step + 1, dtype=torch.long)
+        types[step] = formulas.logits(theirs, types, chosen)[TYPE][step].argmax()
+        row = torch.tensor([x[step].argmax() for x in formulas.logits(theirs, types, chosen)])
+        theirs = torch.cat((theirs, torch.cat((row, row.new_zeros(1)))[None]))
+        hidden = muser.hidden(ours[None], condition[:, : step + 1], memory)
+        kind = maps[TYPE][types][None]
+        found = []
+        for e in range(7):
+            x = muser.element(e, muser.element_input(e, hidden, z[:, : step + 1]))
+            found.append(muser.logits(e, x, kind)[0, step].argmax())
+        ours = torch.cat((ours, torch.stack(found)[None]))
+        assert [int(back[e][ours[-1, e]]) for e in range(7)] == row.tolist(), f"step {step}"
+
+
+@pytest.mark.slow
+def test_published_weights_play_from_the_command_line_in_a_fresh_process(tmp_path):
+    affekt = lambda *words: subprocess.run([sys.executable, "-m", "gen.cli", *words], cwd=tmp_path, text=True,
+                                           capture_output=True, check=False, env=ENVIRONMENT)  # fmt: skip
+    write(tmp_path / "release")
+    done = affekt("checkpoints", "convert", "muser", "--from", "release", "--out", "muser")
+    assert done.returncode == 0, done.stderr
+    done = affekt("music", "--emotion", "Q1", "--model", "./muser", "--bars", "1", "--no-audio", "--out", "q1.mid")
+    assert done.returncode == 0, done.stderr
+    assert read_midi(tmp_path / "q1.mid").note_num() > 0
 
 
 def test_the_registry_knows_the_converter():
