@@ -25,6 +25,12 @@ class RenderError(AffektError):
     exit_code = 4
 
 
+class AlteredError(AffektError):
+    """A file is not as it was made."""
+
+    exit_code = 5
+
+
 class DeviceError(AffektError):
     """The requested device is absent or too small."""
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from uuid import uuid4
 
 from gen.errors import InputError, RenderError
@@ -168,6 +169,16 @@ def hidden(target: Path) -> Iterator[Path]:
         raise OSError(error.errno, error.strerror, str(target.parent)) from None
     finally:
         draft.unlink(missing_ok=True)
+
+
+def writable(place: Path, option: str) -> None:
+    """Raise ``InputError``, naming the ``option`` of the command, where nothing can be written into a folder."""
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=place, prefix=".affekt-"):
+            pass
+    except OSError as error:
+        raise InputError(f"{place} cannot be written to ({error.strerror}): choose another {option}") from None
 
 
 def _sync(path: Path) -> None:

@@ -21,10 +21,11 @@ from gen import registry
 from gen.emotion.resolve import resolve
 from gen.errors import AffektError, InputError
 from gen.jobs import executors
-from gen.jobs.cache import Cache, hidden
+from gen.jobs.cache import Cache, hidden, writable
 from gen.jobs.jobfile import REFERENCE, is_reference
 from gen.jobs.plan import Item, Plan, plan_tasks
 from gen.jobs.schema import Task, curves, with_paths
+from gen.marks import credentials
 from gen.notes import collect, note
 from gen.provenance import manifest
 
@@ -88,6 +89,9 @@ def run(
     ``clash`` is what happens where ``out`` has a file of a result's name: "skip" leaves it and renders nothing, the
     others are those of :meth:`Cache.publish`.
     """
+    for place, option in ((out, "--out"), (cache.root, "--cache")):
+        writable(place, option)
+    credentials.ready()
     if on == "local" and device not in ("auto", "cpu"):
         executors.pick_device(device)  # better before the first item than in each
     states = _Run(plan, out, cache, report, device, clash).go(partial(executors.make, on, workers), workers)

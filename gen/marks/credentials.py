@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import gen
+from gen.errors import InputError
 
 MIME = {".wav": "audio/wav", ".mp4": "video/mp4"}
 YEARS = 10
@@ -53,6 +54,19 @@ def sign(path: Path, manifest: dict) -> None:
         os.replace(signed, path)
     finally:
         signed.unlink(missing_ok=True)
+
+
+def ready() -> None:
+    """Make the key, if one is needed and there is none; raises ``InputError`` where it cannot be kept."""
+    place = folder()
+    if place is None or find_spec("c2pa") is None or (place / "key.pem").is_file():
+        return
+    try:
+        make(place)
+    except OSError as error:
+        wish = "set AFFEKT_SIGNING to a folder that can be written to, or to off to sign nothing"
+        lost = f"the key that files are signed with cannot be kept in {place} ({error.strerror})"
+        raise InputError(f"{lost}: {wish}") from None
 
 
 def read(path: Path) -> Credentials | None:

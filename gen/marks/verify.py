@@ -6,19 +6,21 @@ from pathlib import Path
 
 from gen import media
 from gen.errors import InputError
+from gen.jobs.inputs import SOUNDS as HEARD
 from gen.provenance import sidecar
 
+SOUNDS = (*HEARD, ".ogg")  # what may have a watermark
 TEXT_EVENT = b"\x00\xff\x01"  # of MIDI, at time 0
 
 
 def verify(path: Path) -> dict:
-    """What each mark says, JSON-able; None where there is no such mark. Raises ``InputError`` for what is no media."""
+    """What each mark says, JSON-able; None where there is no such mark, as in files of kinds that carry none.
+
+    ``altered`` tells what shows that the file is not as it was made. Raises ``InputError`` for what cannot be read.
+    """
     path = Path(path)
-    end = path.suffix.lower()
-    if end not in (*media.SOUND, *media.PICTURE, *media.VIDEO, *media.MIDI, ".mp3", ".m4a", ".ogg", ".opus", ".aac"):
-        raise InputError(f"{path} is of no kind that carries marks: give sound, a picture, a video or MIDI")
     inside, beside = embedded(path), _beside(path)
-    return {
+    found = {
         "file": path.name,
         "manifest": inside or beside,
         "where": "in the file" if inside else "beside the file" if beside else None,
@@ -26,6 +28,13 @@ def verify(path: Path) -> dict:
         "credentials": _credentials(path),
         "watermark": _watermark(path),
     }
+    return found | {"altered": _altered(found)}
+
+
+def _altered(found: dict) -> list[str]:
+    signed = found["credentials"] or {}
+    broken = ["its signature does not fit it"] if signed.get("state") == "Invalid" else []
+    return broken + (["the manifest beside it is another"] if found["sidecar"] == "differs" else [])
 
 
 def manifest_of(path: Path) -> dict | None:
@@ -40,9 +49,13 @@ def marked(found: dict) -> bool:
 
 
 def embedded(path: Path) -> dict | None:
-    """The manifest in the file's own metadata."""
+    """The manifest in the file's own metadata; in motion as JSON and GLB, among the data."""
     end = path.suffix.lower()
     media.check(path)
+    if end in (".json", ".glb"):
+        return _in_json(path.read_bytes())
+    if end not in (*media.SOUND, *media.PICTURE, *media.MIDI, *SOUNDS):
+        return None
     if end in media.SOUND:
         import soundfile
 
@@ -68,6 +81,19 @@ def _manifest(text: str) -> dict | None:
     except ValueError:
         return None
     return found if isinstance(found, dict) and "ai_generated" in found else None
+
+
+def _in_json(content: bytes) -> dict | None:
+    """The manifest of motion as JSON, or as glTF in one binary file, whose first chunk is JSON."""
+    text = content[20 : 20 + int.from_bytes(content[12:16], "little")] if content[:4] == b"glTF" else content
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(found, dict):
+        return None
+    inner = found.get("manifest") or (found.get("asset") or {}).get("extras")
+    return inner if isinstance(inner, dict) and "ai_generated" in inner else None
 
 
 def _first_text(data: bytes) -> str:
@@ -100,7 +126,7 @@ def _credentials(path: Path) -> dict | None:
 def _watermark(path: Path) -> dict | None:
     from gen.marks import watermark
 
-    if path.suffix.lower() in (*media.PICTURE, *media.MIDI):
+    if path.suffix.lower() not in SOUNDS:
         return None
     try:
         samples, rate = media.read_audio(path, mono=False)
@@ -113,7 +139,7 @@ def report(found: dict) -> str:
     """Text for a terminal."""
     facts = found["manifest"] or {}
     task = facts.get("task", {})
-    rows = [("file", found["file"])]
+    rows = [("file", found["file"]), ("ALTERED", "; ".join(found["altered"]))]
     made = f"made by Affekt {facts.get('affekt')}, {task.get('kind')}, seed {facts.get('seed')}, {found['where']}"
     rows.append(("manifest", made if facts else "none"))
     if facts:

@@ -107,3 +107,10 @@ def test_the_same_but_for_what_a_file_wraps(tmp_path):
     for end in ("mp4", "wav"):
         a, b, c = (tmp_path / f"{name}.{end}" for name in "abc")
         assert again.same_content(a, b) and not again.same_content(a, c)
+
+
+def test_a_signature_differs_each_time(affekt, tmp_path, monkeypatch):
+    pytest.importorskip("c2pa")
+    monkeypatch.setenv("AFFEKT_SIGNING", str(tmp_path / "keys"))
+    assert affekt("tone", "--seed", "9", "--seconds", "2", "--device", "cpu", "--out", "x.wav")[0] == 0
+    assert "differs from x.wav only in bytes: the signature" in affekt("render", "x.wav")[1]

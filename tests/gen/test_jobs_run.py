@@ -207,6 +207,28 @@ def test_what_was_not_made_here_is_left_alone(show):
     assert len(read_audio(show.out / "a.wav")[0]) == 400 and not (show.out / "a.error.json").exists()
 
 
+@pytest.mark.parametrize("option", ["out", "cache"])
+def test_a_folder_that_cannot_be_written_to_is_told_before_anything_is_rendered(show, option):
+    (show.folder / "file").write_text("no folder")
+    if option == "out":
+        show.out = show.folder / "file" / "x"
+    else:
+        show.cache = Cache(show.folder / "file")
+    with pytest.raises(InputError, match=f"cannot be written to .*: choose another --{option}"):
+        show.render("jobs: [{id: a, kind: tone}]")
+    assert show.events == []
+
+
+def test_a_key_that_cannot_be_kept_is_told_before_anything_is_rendered(show, monkeypatch):
+    pytest.importorskip("c2pa")
+    monkeypatch.delenv("AFFEKT_SIGNING")
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/proc/nohome")
+    with pytest.raises(InputError, match="set AFFEKT_SIGNING"):
+        show.render("jobs: [{id: a, kind: tone}]")
+    assert show.events == []
+
+
 def test_a_number_keeps_both(show):
     text = "jobs: [{id: a, kind: tone, seed: 1, count: 1}]"
     for seed in (1, 2, 2, 1, 3):

@@ -128,7 +128,8 @@ def test_every_kind_gives_its_marks_back(tmp_path, end):
     told = report(found)
     assert "seed 3" in told and "the speaker, in writing" in told
     sidecar(path).write_text(json.dumps(MANIFEST | {"seed": 4}))
-    assert "DIFFERS" in report(verify(path))
+    assert "DIFFERS" in report(verify(path)) and verify(path)["altered"] == ["the manifest beside it is another"]
+    assert main(["verify", str(path)]) == 5
 
 
 def test_unmarked_files_say_so(tmp_path, capsys):
@@ -149,6 +150,30 @@ def test_what_cannot_be_verified(tmp_path, name, capsys):
     with pytest.raises(InputError):
         verify(tmp_path / name)
     assert main(["verify", str(tmp_path / name)]) == 2
+
+
+def test_every_file_of_a_folder_is_judged(tmp_path, capsys):
+    for name in ("a.wav", "b/c.mid"):
+        write(tmp_path / name)
+    gltf = json.dumps({"asset": {"version": "2.0", "extras": MANIFEST}}).encode()
+    head = b"glTF" + (2).to_bytes(4, "little") + (20 + len(gltf)).to_bytes(4, "little")
+    (tmp_path / "d.glb").write_bytes(head + len(gltf).to_bytes(4, "little") + b"JSON" + gltf)
+    (tmp_path / "e.motion.json").write_text(json.dumps({"manifest": MANIFEST, "frames": []}))
+    (tmp_path / "f.arkit.csv").write_text("a,b")
+    sidecar(tmp_path / "f.arkit.csv").write_text(json.dumps(MANIFEST))
+    (tmp_path / "g.txt").write_text("a note of mine")
+    assert main(["verify", str(tmp_path), "--json"]) == 0
+    found = {row["file"]: row["where"] for row in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert found == {
+        "a.wav": "in the file", "c.mid": "in the file", "d.glb": "in the file", "e.motion.json": "in the file",
+        "f.arkit.csv": "beside the file", "g.txt": None,
+    }  # fmt: skip
+    sidecar(tmp_path / "a.wav").write_text(json.dumps(MANIFEST | {"seed": 4}))
+    (tmp_path / "aa.wav").write_bytes(b"nothing of the kind")
+    assert main(["verify", *map(str, sorted(tmp_path.iterdir()))]) == 5
+    told = capsys.readouterr()
+    assert told.out.count("file  ") == 7 and "g.txt" in told.out
+    assert told.err == f"affekt: not as made: {tmp_path / 'a.wav'}\n"
 
 
 # ---------------------------------------------------------------- credentials
@@ -175,6 +200,7 @@ def test_credentials_are_valid_until_a_byte_changes(signing, tmp_path, end):
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     assert signing.read(path).state == "Invalid"
+    assert main(["verify", str(path)]) == 5 and verify(path)["altered"] == ["its signature does not fit it"]
 
 
 def test_signed_sound_is_the_unsigned_one(signing, tmp_path, monkeypatch):

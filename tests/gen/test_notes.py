@@ -9,6 +9,7 @@ from threading import Thread
 import pytest
 import soundfile
 
+from gen import registry
 from gen.cli import main
 from gen.jobs.cache import Cache
 from gen.jobs.plan import plan_file, plan_tasks
@@ -95,3 +96,25 @@ def test_a_task_keeps_what_was_noted_while_it_was_read(tone_kind):
         warnings.simplefilter("error")
         task = parse_task({"kind": "tone", "remark": READ})
     assert task.notes == (READ,) and task.model_copy(update={"seed": 3}).notes == (READ,)
+
+
+def test_what_is_noted_of_a_part_is_noted_of_the_whole(tmp_path, tone_kind, monkeypatch):
+    class Echo(registry.get("task", "tone")):
+        kind: str = "echo"
+
+    class EchoGenerator(registry.get("generator", "tone")):
+        parts = ("tone",)
+
+        def render(self, task, folder, manifest, progress, make):
+            part = parse_task({"kind": "tone", "remark": LEFT, "seed": task.seed})
+            longer = task.model_copy(update={"before": make(part, progress)[0]})
+            return super().render(longer, folder, manifest, progress)
+
+    monkeypatch.setitem(registry._registered["task"], "echo", Echo)
+    monkeypatch.setitem(registry._registered["generator"], "echo", EchoGenerator)
+    cache = Cache(tmp_path / "cache")
+    for name, seconds in (("x", 0.1), ("y", 0.2)):  # the part is rendered, then found
+        task = parse_task({"kind": "echo", "seconds": seconds, "remark": "and the low ones"})
+        events = []
+        run(plan_tasks({name: task}), tmp_path / "out", cache, events.append, device="cpu")
+        assert recorded(tmp_path / "out" / f"{name}.wav") == [LEFT, "and the low ones"] == [*events[-1].notes]
