@@ -90,6 +90,7 @@ def make(on: str, workers: int) -> Executor:
 def _start_worker() -> None:
     """End quietly on Ctrl-C, and with the parent: a worker must not outlive a killed run."""
     hush()
+    os.dup2(2, 1)  # what libraries print belongs to none of the lines that this command prints
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_follow_parent, daemon=True).start()
 

@@ -4,7 +4,7 @@ import csv
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 from gen.jobs.cache import hidden
@@ -19,16 +19,18 @@ COLUMNS = ("index", "id", "kind", "name", "state", "seconds", "seed", "emotion",
 
 @contextmanager
 def json_lines(total: int) -> Iterator[Callable[[Event], None]]:
-    """Each event as one line of JSON on stdout."""
+    """Each event as one line of JSON on stdout; what libraries print meanwhile goes to stderr."""
+    lines = sys.stdout
 
     def tell(event: Event) -> None:
         facts = {"event": event.state, "id": event.id, "name": event.name, "fraction": round(event.fraction, 3)}
         facts |= {"message": event.message, "seconds": round(event.seconds, 3), "files": list(map(str, event.files))}
         facts |= {"notes": event.notes} if event.state != "progress" else {}
-        sys.stdout.write(json.dumps(facts) + "\n")
-        sys.stdout.flush()
+        lines.write(json.dumps(facts) + "\n")
+        lines.flush()
 
-    yield tell
+    with redirect_stdout(sys.stderr):
+        yield tell
 
 
 @contextmanager

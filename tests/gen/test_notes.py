@@ -51,6 +51,15 @@ def test_notes_are_told_and_recorded(tmp_path, tone_kind, workers):
     assert found == {"a.wav": [LEFT], "b.wav": [READ], "c/1.wav": [LEFT], "c/2.wav": [LEFT]}
 
 
+@pytest.mark.slow
+def test_notes_come_from_a_cluster(tmp_path, tone_kind):
+    pytest.importorskip("ray")
+    task = parse_task({"kind": "tone", "remark": LEFT})
+    events = []
+    run(plan_tasks({"x": task}), tmp_path / "out", Cache(tmp_path / "c"), events.append, device="cpu", on="ray")
+    assert recorded(tmp_path / "out" / "x.wav") == [LEFT] == [*events[-1].notes]
+
+
 def test_nothing_to_note_is_recorded_as_that(tmp_path, tone_kind):
     run(plan_tasks({"x": parse_task({"kind": "tone"})}), tmp_path, Cache(tmp_path / "c"), print, device="cpu")
     assert recorded(tmp_path / "x.wav") == []
