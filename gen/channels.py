@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from gen.loudness import limit
 from gen.notes import note
 
 HALF = np.sqrt(0.5)
@@ -19,23 +20,23 @@ MIRROR = {3: (1, 0, 2), 4: (1, 0, 3, 2), 5: (1, 0, 2, 4, 3), 6: (1, 0, 2, 3, 5, 
 CANCELLED = 0.3  # share of the louder channel's power below which the mean of two has lost too much
 
 
-def stereo(samples: np.ndarray, name: str) -> np.ndarray:
+def stereo(samples: np.ndarray, rate: int, name: str) -> np.ndarray:
     """(2, n) of more than two channels, as loud as they were; one or two stay as they are. ``name`` is for the note."""
     count = len(samples)
     if count <= 2:
         return samples
     note(f"{name}: {count} channels were mixed down to two.")
-    return _as_loud(_two(samples), samples)
+    return _as_loud(_two(samples), samples, rate)
 
 
-def mono(samples: np.ndarray, name: str) -> np.ndarray:
+def mono(samples: np.ndarray, rate: int, name: str) -> np.ndarray:
     """(n,): the mean of two channels, or the louder one where they cancel each other out; of more, as loud a mix."""
     count = len(samples)
     if count == 1 or all(np.array_equal(samples[0], other) for other in samples[1:]):
         return samples[0]
     if count > 2:
         note(f"{name}: {count} channels were mixed down to one.")
-        return _as_loud(_two(samples).mean(0, keepdims=True), samples)[0]
+        return _as_loud(_two(samples).mean(0, keepdims=True), samples, rate)[0]
     power, mean = np.square(samples).mean(1), samples.mean(0, dtype=np.float32)
     if np.square(mean).mean() < CANCELLED * power.max():
         which = int(power.argmax())
@@ -53,8 +54,9 @@ def _two(samples: np.ndarray) -> np.ndarray:
     return np.stack((left, right)) @ samples
 
 
-def _as_loud(mixed: np.ndarray, samples: np.ndarray) -> np.ndarray:
-    """``mixed`` with the power that ``samples`` have together, without the low-frequency channel."""
+def _as_loud(mixed: np.ndarray, samples: np.ndarray, rate: int) -> np.ndarray:
+    """``mixed`` with the power that ``samples`` have together, without the low-frequency channel; peaks are limited."""
     heard = np.delete(samples, 3, 0) if len(samples) >= 6 else samples
     wanted, found = (float(np.square(x).mean(1).sum()) for x in (heard, mixed))
-    return mixed * np.float32(np.sqrt(wanted / found)) if found > 1e-12 else mixed
+    gain = np.sqrt(wanted / found) if found > 1e-12 else 1.0
+    return limit(mixed * np.float32(gain), rate).astype(np.float32)

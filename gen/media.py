@@ -93,7 +93,7 @@ def read_audio(path: Path | str, rate: int | None = None, mono: bool = True) -> 
         raise InputError(f"{path} is damaged: some samples are not numbers")
     if (places := _clipped(samples)) > 5:
         note(f"{path.name} is clipped in {places:,} places, where it stays distorted: record it more quietly.")
-    samples = channels.mono(samples.T, path.name) if mono else samples.T
+    samples = channels.mono(samples.T, found, path.name) if mono else samples.T
     if rate and rate != found:
         if rate < found:
             note(f"{path.name}: {found:,} Hz were resampled to {rate:,} Hz.")
@@ -273,7 +273,7 @@ def _for_film(samples: np.ndarray, rate: int, name: str) -> tuple[np.ndarray, in
     """Samples (c, n) and a rate that AAC in MP4 can hold and players play."""
     import soxr
 
-    samples = channels.stereo(samples, name)
+    samples = channels.stereo(samples, rate, name)
     if rate not in AAC:
         wanted = min((r for r in AAC if r >= rate), default=AAC[-1])
         note(f"{name}: its sound has {wanted:,} Hz, since films cannot hold {rate:,} Hz.")

@@ -152,7 +152,7 @@ class Scene:
             return None
         given = self.task.music
         if given and given.suffix.lower() not in media.MIDI:
-            sound = channels.stereo(media.read_audio(given, RATE, mono=False)[0], given.name)
+            sound = channels.stereo(media.read_audio(given, RATE, mono=False)[0], RATE, given.name)
         else:
             self.progress(0.7, "playing the piano")
             score = media.read_midi(given) if given else self.composed(total - RING, curve)
