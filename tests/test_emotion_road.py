@@ -62,12 +62,10 @@ def emote(conditioner):
     from faces import networks
 
     from talking_head.face.basis import FaceBasis
-    from talking_head.motion.emote.model import Emote
-    from talking_head.motion.emote.sizes import sizes
     from talking_head.motion.emote.speaker import EmoteSpeaker
+    from talking_head.motion.layer import Expression
 
-    speech, _ = networks()
-    made = EmoteSpeaker(speech, Emote(**sizes("tiny")["emote"] | {"conditioner": conditioner}), FaceBasis.load())
+    made = EmoteSpeaker(*networks(), Expression(16, conditioner=conditioner), FaceBasis.load(), Calibration.linear())
     return lambda curve: made.speak(sound(16_000), curve).coefs
 
 
@@ -78,13 +76,13 @@ def dice(conditioner):
     from talking_head.motion.dice.sizes import sizes
     from talking_head.motion.dice.speaker import DiceSpeaker
     from talking_head.motion.emote.sizes import sizes as ears
+    from talking_head.motion.layer import Expression
     from talking_head.motion.speech import SpeechEncoder
 
     model = MotionDenoiser(**sizes("tiny", speech=24) | {"conditioner": conditioner})
-    nn.init.normal_(model.leave.weight, std=0.3)
-    for layer in model.stack:
-        nn.init.normal_(layer.norm2.modulate.weight, std=0.1)
-    made = DiceSpeaker(DiceMotion(model, SpeechEncoder(**ears("tiny")["speech"])), FaceBasis.load())
+    motion = DiceMotion(model, SpeechEncoder(**ears("tiny")["speech"]))
+    expression = Expression(16, conditioner=conditioner)
+    made = DiceSpeaker(motion, expression, FaceBasis.load(), Calibration.linear())
     return lambda curve: made.speak(sound(16_000), curve, steps=2).coefs
 
 
