@@ -19,6 +19,7 @@ from music.training.emopia import emopia
 VARIED = {TEMPO: 1, VELOCITY: 2}  # ids by which passages differ from what was played: 3 bpm, 6 of velocity
 GROUPS = ("emopia", "pop909", "giantmidi")
 BLOCK = 4  # bars that share a label; it is read off the eight bars around them
+LEAST = 16  # notes of a piece
 SKIP_GROUPS = {"ground_truth"}  # GiantMIDI files whose origin is not stated
 
 
@@ -106,19 +107,23 @@ def build(data: Path, vocabulary: Vocabulary) -> list[Piece]:
     labeller, tokenised = labeller_of(data), []
     for source in tqdm(list(sources(data)), desc="tokens", mininterval=10):
         notes = read(source)
-        if len(notes) >= 16:
+        if len(notes) >= LEAST:
             rows, around = tokenise(notes, source.beats, vocabulary)
             tokenised.append((source, rows, [features(w) if len(w) > 4 else None for w in around]))
     scales = {"emopia": (labeller.mean, labeller.spread)}
     for group in GROUPS[1:]:
         windows = [x for source, _, found in tokenised if source.group == group for x in found if x is not None]
         scales[group] = np.mean(windows, 0), np.std(windows, 0) + 1e-6
-    pieces = []
-    for source, rows, found in tokenised:
-        felt = np.repeat(feelings(labeller, found, scales[source.group], source.quadrant), BLOCK, axis=0)
-        bars = int((rows[:, BEAT] == BAR).sum())
-        pieces.append(Piece(rows, felt[:bars], source.ends, source.group, source.part))
-    return pieces
+    return [labelled(source, rows, found, labeller, scales[source.group]) for source, rows, found in tokenised]
+
+
+def labelled(
+    source: Source, rows: np.ndarray, windows: list, labeller: Labeller, scale: tuple[np.ndarray, np.ndarray]
+) -> Piece:
+    """A tokenised file with a valence and an arousal for each bar, by the features of the windows around its blocks."""
+    felt = np.repeat(feelings(labeller, windows, scale, source.quadrant), BLOCK, axis=0)
+    bars = int((rows[:, BEAT] == BAR).sum())
+    return Piece(rows, felt[:bars], source.ends, source.group, source.part)
 
 
 def feelings(labeller: Labeller, windows: list, scale: tuple[np.ndarray, np.ndarray], quadrant: int) -> np.ndarray:
@@ -164,6 +169,7 @@ class Batch(NamedTuple):
     feeling: list[np.ndarray]  # each (bars, 2)
     whole: np.ndarray  # (b,) bool: the passage reaches the end of its piece
     group: np.ndarray  # (b,) index into GROUPS
+    piece: np.ndarray  # (b,) index into the pieces
 
 
 class Passages:
@@ -197,7 +203,7 @@ class Passages:
         if self.vary:
             for element, most in VARIED.items():
                 rows = shifted(rows, element, int(self.random.integers(-most, most + 1)), self.vocabulary)
-        return rows, bar, left, piece.feeling[first : first + bar[-1] + 1], whole, GROUPS.index(piece.group)
+        return rows, bar, left, piece.feeling[first : first + bar[-1] + 1], whole, GROUPS.index(piece.group), at
 
     def batch(self, size: int, far: int) -> Batch:
         """``size`` passages, padded with zeros; ``far`` stands for an end out of sight."""
@@ -207,5 +213,5 @@ class Passages:
         bar, left = np.zeros((2, size, lengths.max()), dtype=np.int64)
         for i, (r, b, to_go, *_) in enumerate(drawn):
             rows[i, : len(r)], bar[i, : len(b)], left[i, : len(to_go)] = r, b, to_go
-        whole, group = (np.array([d[i] for d in drawn]) for i in (4, 5))
-        return Batch(rows, lengths, bar, left, [d[3] for d in drawn], whole, group)
+        whole, group, piece = (np.array([d[i] for d in drawn]) for i in (4, 5, 6))
+        return Batch(rows, lengths, bar, left, [d[3] for d in drawn], whole, group, piece)
