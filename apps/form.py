@@ -126,7 +126,7 @@ def component(place: Place, begin: Any = None, kind: str = "") -> gr.components.
     if field.annotation in (int, float):
         low, high = bound(field, ("ge", "gt")), bound(field, ("le", "lt"))
         step = 1 if field.annotation is int else 0.05
-        if low is not None and high is not None:
+        if low is not None and high is not None and high - low <= 1000:
             return gr.Slider(low, high, value=value, step=step, **words)
         return gr.Number(value=value, precision=0 if step == 1 else None, minimum=low, maximum=high, **words)
     return gr.Textbox(value=value or "", max_length=LONGEST, **words)

@@ -91,6 +91,7 @@ def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = Parser(prog="affekt", description="One emotion, three arts: what should be felt, played.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
     _add_jobs(commands)
+    _add_schema(commands)
     for kind in registry.names("task"):
         command = commands.add_parser(kind, help=f"render one {kind} task; its options are the fields of a job")
         if arguments and arguments[0] == kind:
@@ -123,6 +124,17 @@ def _add_jobs(commands) -> None:
     plan.add_argument("--json", action="store_true", help="one JSON line per item")
     plan.add_argument("--cache", type=path, help="finished items (default: $AFFEKT_CACHE or .cache/affekt)")
     _add_rendering(render)
+
+
+def _add_schema(commands) -> None:
+    command = commands.add_parser("schema", help="print the JSON Schema of job files, for editors and other programs")
+    command.set_defaults(command=_schema)
+
+
+def _schema(options) -> None:
+    from gen.jobs.jsonschema import schema
+
+    print(json.dumps(schema(), indent=1))
 
 
 def _add_rendering(command: argparse.ArgumentParser) -> None:
@@ -300,8 +312,8 @@ def _add_kind(command: argparse.ArgumentParser, kind: str) -> None:
         else:
             several, said = get_origin(field.annotation) in (list, tuple), choices(field.annotation)
             facts |= {"nargs": "+"} if several else {}
-            sign = f"{{{','.join(map(str, said))}}}" if said else METAVARS.get(field.annotation, "TEXT")
-            facts |= {"choices": said} if said and isinstance(said[0], str) else {"metavar": sign}
+            sign = {"metavar": METAVARS.get(field.annotation, "TEXT")}
+            facts |= {"choices": said, "type": type(said[0])} if said else sign
         option = f"--{(field.alias or name).replace('_', '-')}"
         fields.add_argument(option, default=argparse.SUPPRESS, required=required, **facts)
     _add_rendering(command)

@@ -9,6 +9,8 @@ from gen.emotion.resolve import resolve
 from gen.emotion.spec import EmotionCurve
 from gen.jobs.schema import Task
 
+SIZES = {"anyOf": [{"const": 0}, {"minimum": 256}]}  # what :func:`sized` says
+
 
 def sized(pixels: int) -> int:
     """A number of pixels that a frame's side may have. Raises ``ValueError``."""
@@ -32,7 +34,10 @@ class TalkTask(Task):
         1.0, ge=0, le=4, description="guidance by emotion of the dice models: more of it, with the same lips"
     )
     size: Annotated[int, AfterValidator(sized)] = Field(
-        512, le=1024, description="side of the square frame around the head, from 256; 0 for the whole picture"
+        512,
+        le=1024,
+        json_schema_extra=SIZES,
+        description="side of the square frame around the head, from 256; 0 for the whole picture",
     )
     head_motion: float = Field(0.6, ge=0, le=1.5, description="how much the head moves; 0 keeps it still")
     mouth: float = Field(1.0, ge=0.5, le=1.5, description="how far speech moves the mouth; the timing is kept")

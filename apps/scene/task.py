@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from gen.emotion.spec import EmotionCurve
 from gen.jobs.schema import Task
 from music.task import MusicTask
-from talking_head.task import TalkTask, sized
+from talking_head.task import SIZES, TalkTask, sized
 from voice_conversion.task import VoiceTask
 
 FILMS = (".mp4", ".mov", ".webm", ".mkv")
@@ -41,7 +41,10 @@ class SceneTask(Task):
     captions: bool = Field(False, description="show `text` in the picture as it is spoken, and write an SRT file")
     stems: bool = Field(False, description="also write the speech and the music as they are in the mix")
     size: Annotated[int, AfterValidator(sized)] = Field(
-        512, le=1024, description="side of the square picture, from 256; 0 for the whole one; a film keeps its own size"
+        512,
+        le=1024,
+        json_schema_extra=SIZES,
+        description="side of the square picture, from 256; 0 for the whole one; a film keeps its own size",
     )
     lead: float = Field(1.2, ge=0, le=20, description="seconds of music before the first word")
     tail: float = Field(2.5, ge=0, le=20, description="seconds of music after the last word")

@@ -31,11 +31,12 @@ from pathlib import Path
 from typing import get_args, get_origin
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from gen.emotion.spec import EmotionCurve
 from gen.errors import InputError
 from gen.jobs.inputs import File, Row, files, named, positional, several, table
-from gen.jobs.schema import Location, Task, describe, field_names, task_class, with_paths
+from gen.jobs.schema import Location, Task, choices, describe, field_names, task_class, with_paths
 from gen.jobs.source import Source
 
 REFERENCE = "\0job:"  # how a path names another item's first output until that exists; no file is called so
@@ -52,6 +53,10 @@ def paths_of(cls: type[Task]) -> dict[str, str]:
     fields = cls.model_fields
     holds = {name for name, field in fields.items() if Path in (field.annotation, *get_args(field.annotation))}
     return {given: name for given, name in field_names(cls).items() if name in holds}
+
+
+def _types(field: FieldInfo) -> set:
+    return {field.annotation, *get_args(field.annotation)}
 
 
 def standard(task: Task, field: str) -> object:
@@ -115,11 +120,18 @@ class JobFile:
         data = self.source.data
         if not isinstance(data, dict) or not isinstance(data.get("jobs"), list) or not data["jobs"]:
             raise self.source.error((), "a job file has a list under `jobs:`, with at least one job.")
-        if unknown := data.keys() - {"jobs", "defaults"}:
+        if unknown := data.keys() - {"jobs", "defaults", "$schema"}:
             raise self.source.error((min(unknown),), f"{min(unknown)}: only `defaults` and `jobs` stand here.")
-        defaults = data.get("defaults") or {}
+        if not isinstance(data.get("$schema", ""), str):
+            raise self.source.error(("$schema",), "$schema: this names the schema that an editor checks the file by.")
+        defaults = {} if data.get("defaults") is None else data["defaults"]
         if not isinstance(defaults, dict) or defaults.keys() & {"id", "matrix"}:
             raise self.source.error(("defaults",), "defaults: give fields that jobs share, without id and matrix.")
+        if "kind" in defaults:
+            try:
+                task_class(defaults["kind"])
+            except InputError as error:
+                raise self.source.error(("defaults", "kind"), f"defaults.kind: {error}") from None
         return data["jobs"], defaults
 
     def _expand(self, place: int, job) -> None:
@@ -206,6 +218,9 @@ class JobFile:
         data |= self._cells(draft, cls, fields) if draft.row else {}
         data = {name: value for name, value in data.items() if value is not UNUSED}
         linked = {name: self._linked(draft, value, (name,)) for name, value in data.items()}
+        plain = {name: value for name, value in data.items() if not draft.row or name not in draft.row.cells}
+        for name, value in plain.items():
+            self._check_word(draft, name, value, cls.model_fields.get(fields.get(name)))
         try:
             task = cls.model_validate(linked)
         except ValidationError as error:
@@ -213,7 +228,24 @@ class JobFile:
             if draft.row and where and (where[0] in draft.row.cells or not {where[0]} & {*draft.data, *self.defaults}):
                 raise InputError(f"{draft.table}:{draft.row.line}: {draft.job}.{message}") from None
             raise self.source.error(self._where(draft, where), f"{draft.job}.{message}") from None
+        for name, value in plain.items():
+            self._check_number(draft, name, value, cls.model_fields[fields[name]])
         return with_paths(task, lambda path: path if is_reference(path) else self.base / path)
+
+    def _check_word(self, draft: Draft, name: str, value, field: FieldInfo | None) -> None:
+        """Refuse true and false where a word is meant: YAML reads yes, no, on and off as these."""
+        if isinstance(value, bool) and field is not None and bool not in _types(field):
+            hint = f"YAML reads yes, no, on and off as true and false: put a word into quotes, not {value}"
+            raise self.source.error(self._where(draft, (name,)), f"{draft.job}.{name}: {hint}.")
+
+    def _check_number(self, draft: Draft, name: str, value, field: FieldInfo) -> None:
+        """Refuse a number or a truth in quotes, and a number for a truth, which pydantic would take; a table has no
+        others."""
+        kinds = _types(field)
+        text, number = isinstance(value, str), isinstance(value, int | float) and not isinstance(value, bool)
+        if (text and kinds & {int, float, bool} and not kinds & {str, Path}) or (number and bool in kinds):
+            wish = "true or false" if bool in kinds else "a number, without quotes"
+            raise self.source.error(self._where(draft, (name,)), f"{draft.job}.{name}: give {wish}, not {value!r}.")
 
     def _cells(self, draft: Draft, cls: type[Task], fields: dict[str, str]) -> dict[str, object]:
         """The cells of a line as values for the fields of ``cls``; UNUSED for a column that only the name has."""
@@ -226,7 +258,8 @@ class JobFile:
                 if get_origin(annotation) in (list, tuple):
                     found[column] = cell.replace(",", " ").split()
                 else:
-                    found[column] = str(draft.table.parent / cell) if column in paths_of(cls) else cell
+                    number = next((one for one in choices(annotation) if str(one) == cell), cell)
+                    found[column] = str(draft.table.parent / cell) if column in paths_of(cls) else number
             elif f"{{{column}}}" in draft.out:
                 found[column] = UNUSED
             else:

@@ -32,7 +32,7 @@ class Task(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
 
     kind: str
-    seed: int = Field(0, description="the same seed gives the same result")
+    seed: int = Field(0, ge=0, lt=2**32, description="the same seed gives the same result")
     consent: str | None = Field(None, max_length=500, description="who agreed to the use of a real face or voice")
     _notes: tuple[str, ...] = PrivateAttr(())
 

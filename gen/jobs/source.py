@@ -7,6 +7,7 @@ import yaml
 from gen.errors import InputError
 from gen.jobs.schema import Location, short
 
+MERGE = "tag:yaml.org,2002:merge"
 MOST = 50  # levels of lists and mappings in each other
 
 # The C loader reads 10,000 jobs in half a second; wheels of PyYAML have it, a build from source may not.
@@ -62,6 +63,8 @@ class Source:
             return [self._read(loader, item, (*where, i), (*above, node)) for i, item in enumerate(node.value)]
         found = {}
         for key_node, value_node in node.value:
+            if key_node.tag == MERGE:
+                continue
             key = self._scalar(loader, key_node, where) if isinstance(key_node, yaml.ScalarNode) else None
             if not isinstance(key, str):
                 self.lines[where] = key_node.start_mark.line + 1
@@ -71,7 +74,21 @@ class Source:
                 raise self.error(where, f"{key!r} is given twice.")
             found[key] = self._read(loader, value_node, (*where, key), (*above, node))
             self.lines[*where, key] = key_node.start_mark.line + 1
+        for key_node, value_node in node.value:
+            if key_node.tag == MERGE:
+                self._merge(loader, value_node, where, (*above, node), found)
         return found
+
+    def _merge(self, loader, node, where: Location, above: tuple, found: dict) -> None:
+        """Add what a mapping, or each of a list of them, has and ``found`` has not: YAML's ``<<: *name``."""
+        for one in node.value if isinstance(node, yaml.SequenceNode) else [node]:
+            if not isinstance(one, yaml.MappingNode):
+                raise self.error(where, "<< takes the fields of another mapping, such as <<: *name.")
+            lines, self.lines = self.lines, {}
+            more = self._read(loader, one, where, above)
+            self.lines = {step: line for step, line in self.lines.items() if step not in lines} | lines
+            for key, value in more.items():
+                found.setdefault(key, value)
 
     def _scalar(self, loader, node, where: Location):
         try:

@@ -9,9 +9,10 @@ from faces import LINE, PICTURE, basis, expression, networks, speaker, tone, tra
 from PIL import Image
 
 from gen import media
-from gen.cli import main
+from gen.cli import build_parser, main
 from gen.emotion.spec import Emotion, EmotionCurve
 from gen.errors import CheckpointError, InputError
+from gen.jobs.jobfile import JobFile
 from gen.jobs.schema import parse_task
 from gen.notes import collect
 from talking_head.models import write_class
@@ -110,6 +111,14 @@ def test_an_upstream_emote_needs_flame(tmp_path):
     write_class(tmp_path, "UpstreamSpeaker")
     with pytest.raises(CheckpointError, match="no speech encoder"):
         TalkGenerator.from_pretrained(tmp_path, "face-tracker", "face-basis")
+
+
+def test_a_number_of_several_is_given_in_words_too(tmp_path):
+    given = build_parser(["talk"]).parse_args(["talk", "a.jpg", "b.wav", "--vram", "16"])
+    assert parse_task({"kind": "talk", "portrait": "a.jpg", "audio": "b.wav", "vram": given.vram}).vram == 16
+    (tmp_path / "t.csv").write_text(f"portrait,audio,vram\n{PICTURE},{LINE},16")
+    (tmp_path / "t.yaml").write_text("jobs: [{id: a, kind: talk, model: dice-video, source: {csv: t.csv}}]")
+    assert JobFile(tmp_path / "t.yaml").tasks["a.1"].vram == 16
 
 
 @pytest.mark.parametrize(
