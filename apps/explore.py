@@ -123,9 +123,8 @@ def directions_picture(emotion: Emotion) -> str:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from apps.embedding.projection import COLOURS
     from apps.studio import results
-    from gen.emotion.picture import INK, PALE, PAPER
+    from gen.emotion.picture import COLOURS, INK, PALE, PAPER
 
     names, likeness = _likeness(emotion)
     figure = Figure(figsize=(7.5, 5.6), facecolor=PAPER, dpi=110)

@@ -28,7 +28,6 @@ NOT_YET_IN_A_ROOM = {
     "voice_conversion.vocoder_training",
 }  # fmt: skip
 STILL_IMPORTED = {
-    ("apps.explore", "apps.embedding.projection"),
     ("voice_conversion.average_voice", "voice_conversion.corpus"),
     ("voice_conversion.dial", "voice_conversion.corpus"),
     ("voice_conversion.dial", "voice_conversion.judge"),

@@ -39,7 +39,7 @@ def bridge(own: "Priors") -> Tensor:
     A checkpoint keeps the priors it was trained with. Where they are today's that is the identity; where they are
     those of an earlier embedding, the ridge regression of one space's emotions on the other's, seen from neutral.
     """
-    here, there = (p.mean.float() - p.mean[NEUTRAL].float() for p in (shared(), own.to("cpu")))
+    here, there = (mean - mean[NEUTRAL] for mean in (shared().mean, own.mean.float().cpu()))
     if here.shape == there.shape and torch.allclose(here, there, atol=1e-2 * float(here.std())):
         return torch.eye(here.shape[1])
     gram = here @ here.T
