@@ -315,7 +315,7 @@ def read_midi(path: Path | str):
 
     path = _given(path)
     try:
-        score = symusic.Score(path)
+        score = symusic.Score.from_midi(path.read_bytes())  # by content: karaoke files end in .kar
     except (RuntimeError, ValueError) as error:
         raise InputError(f"{path} is not MIDI that can be read: give a standard MIDI file") from error
     if not score.note_num():

@@ -22,6 +22,7 @@ RUBATO = 50.0  # cost of a relative change of beat length
 TEMPO = (0.72, 0.33)  # median beat length (s), spread of its logarithm
 TEMPO_WEIGHT = 0.5  # of the tempo prior, per event
 STIFF = 1.0  # weight of second differences of the refined beats, per event
+BLOCK = 8192  # frames weighed at once
 FIT = 0.7  # of an event's likelihood: neighbours are not independent
 
 # logistic weights of features (rows) for POSITIONS (columns), fitted on POP909 001-400 by benchmarks/beats.py --fit
@@ -147,19 +148,38 @@ def position_probabilities(x: np.ndarray) -> np.ndarray:
     return odds / odds.sum(axis=1, keepdims=True)
 
 
-def segment_scores(found: Events, origin: float, count: int) -> np.ndarray:
-    """Log likelihood ratio (t, d) of the events inside a beat that starts at frame t and has length d."""
-    at = np.unique(((found.times - origin) / FRAME).round().astype(int), return_index=True)
-    frames, belief = at[0], position_probabilities(found.features)[at[1]]
-    scores = np.zeros((count, len(FRAMES)))
-    for j, length in enumerate(FRAMES):
-        phase = np.arange(-(length // 8), length - length // 8) / length
-        away = (phase[None] - POSITIONS[:, None] + 0.5) % 1 - 0.5  # (4, length)
-        peaks = np.exp(-0.5 * (away * LENGTHS[j] / JITTER) ** 2) * LENGTHS[j] / (JITTER * np.sqrt(2 * np.pi))
-        gain = np.log((1 - STRAY) * belief @ peaks + STRAY) * FIT + tempo_prior(LENGTHS[j])
-        for i, step in enumerate(range(-(length // 8), length - length // 8)):
-            scores[frames - step, j] += gain[:, i]
-    return scores
+class Segments:
+    """Log likelihood ratios of the events inside a beat that starts at frame t and has length d.
+
+    Worked out for :data:`BLOCK` frames at a time, so that memory does not grow with the piece.
+    """
+
+    def __init__(self, found: Events, origin: float):
+        self.frames, kept = np.unique(((found.times - origin) / FRAME).round().astype(int), return_index=True)
+        self.belief = position_probabilities(found.features)[kept]
+        self.first, self.block = 0, np.zeros((0, len(FRAMES)))
+
+    def __getitem__(self, frame: int) -> np.ndarray:
+        """(d,) of one frame; frames are asked for from 0 on."""
+        if frame >= self.first + len(self.block):
+            self.first, self.block = frame, self._scores(frame)
+        return self.block[frame - self.first]
+
+    def _scores(self, first: int) -> np.ndarray:
+        """(BLOCK, d) of the frames from ``first`` on."""
+        reach = FRAMES[-1] + 1
+        near = slice(*np.searchsorted(self.frames, (first - reach, first + BLOCK + reach)))
+        frames, belief, scores = self.frames[near] - first, self.belief[near], np.zeros((BLOCK, len(FRAMES)))
+        for j, length in enumerate(FRAMES):
+            phase = np.arange(-(length // 8), length - length // 8) / length
+            away = (phase[None] - POSITIONS[:, None] + 0.5) % 1 - 0.5  # (4, length)
+            peaks = np.exp(-0.5 * (away * LENGTHS[j] / JITTER) ** 2) * LENGTHS[j] / (JITTER * np.sqrt(2 * np.pi))
+            gain = np.log((1 - STRAY) * belief @ peaks + STRAY) * FIT + tempo_prior(LENGTHS[j])
+            for i, step in enumerate(range(-(length // 8), length - length // 8)):
+                at = frames - step
+                inside = (at >= 0) & (at < BLOCK)
+                scores[at[inside], j] += gain[inside, i]
+        return scores
 
 
 def tempo_prior(length: float) -> float:
@@ -173,10 +193,12 @@ def beat_times(found: Events) -> np.ndarray:
     pad = FRAMES[-1] + 2
     origin = found.times[0] - pad * FRAME
     last = round((found.times[-1] - origin) / FRAME)
-    scores = segment_scores(found, origin, last + pad + 1)
-    best = np.full((last + pad + 1, len(FRAMES)), -np.inf)  # a beat at t, the one before it at t - d
-    onward = np.full(best.shape, -np.inf)  # a beat at t, the next at t + d
-    source = np.full(best.shape, -1)
+    scores = Segments(found, origin)
+    count, held = last + pad + 1, FRAMES[-1] + 1
+    best = np.full(len(FRAMES), -np.inf)  # a beat at t, the one before it at t - d
+    ends = np.full((pad, len(FRAMES)), -np.inf)  # best after the last event
+    ahead = np.full((held, len(FRAMES)), -np.inf)  # at t % held: a beat at t, the next at t + d, and what lies between
+    source = np.full((count, len(FRAMES)), -1, np.int8)
     columns = np.arange(len(FRAMES))
     steps = np.arange(-REACH, REACH + 1)
     wide = np.pad(np.log(LENGTHS), REACH, mode="reflect", reflect_type="odd")
@@ -184,19 +206,21 @@ def beat_times(found: Events) -> np.ndarray:
     padded = np.full(len(FRAMES) + 2 * REACH, -np.inf)
     options = np.lib.stride_tricks.sliding_window_view(padded, 2 * REACH + 1)  # (d, steps), follows padded
     begun = pad + FRAMES // 8  # beats may start at any frame up to the first event
-    for t in range(len(best)):
+    for t in range(count):
         known = columns[: np.searchsorted(FRAMES, t, side="right")]
-        back = t - FRAMES[known]
-        best[t, known] = onward[back, known] + scores[back, known]
-        padded[REACH:-REACH] = best[t]
+        best[known] = ahead[(t - FRAMES[known]) % held, known]
+        padded[REACH:-REACH] = best
         reached = options - change
         pick = reached.argmax(axis=1)
-        onward[t], source[t] = reached[columns, pick], columns + pick - REACH
+        onward, source[t] = reached[columns, pick], columns + pick - REACH
         if t <= begun[-1]:
-            fresh = (onward[t] < 0) & (t <= begun)
-            onward[t, fresh], source[t, fresh] = 0.0, -1
-    end = last + 1 + np.unravel_index(best[last + 1 :].argmax(), best[last + 1 :].shape)[0]
-    return backtrack(source, best[end].argmax(), end) * FRAME + origin
+            fresh = (onward < 0) & (t <= begun)
+            onward[fresh], source[t, fresh] = 0.0, -1
+        ahead[t % held] = onward + scores[t]
+        if t > last:
+            ends[t - last - 1] = best
+    end, length = np.unravel_index(ends.argmax(), ends.shape)
+    return backtrack(source, length, last + 1 + end) * FRAME + origin
 
 
 def backtrack(source: np.ndarray, column: int, frame: int) -> np.ndarray:

@@ -31,6 +31,7 @@ BASS = (0.80, 0.06, 0.09, 0.04)  # chance that the bass plays root, third, fifth
 COMMON = 0.7 * np.log([0.42, 0.30, 0.008, 0.004, 0.06, 0.07, 0.05, 0.002, 0.006, 0.05, 0.05])  # QUALITIES
 SOUND, GROUND = 4.0, 0.5  # weights of a beat's profile and of its bass
 SILENT, REST = -16.0, 1.0  # score of no chord while notes sound and while none do
+BLOCK = 64  # beats whose notes are weighed at once: memory does not grow with the square of a piece
 CHANGE = (1.2, 1.8, 2.8)  # cost of a change on a bar line, in mid-bar, elsewhere
 
 
@@ -46,14 +47,23 @@ def estimate(notes: np.ndarray, beats: Beats) -> list[str]:
 def profiles(notes: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Share of each pitch class in all sound and in the bass of each beat, both (m, 12); 0 where silent."""
     edges = np.append(times, 2 * times[-1] - times[-2])
-    low, high = edges[:-1, None], edges[1:, None]
+    parts = []
+    for begin in range(0, len(times), BLOCK):
+        part = edges[begin : begin + BLOCK + 1]
+        near = notes[(notes[:, 0] < part[-1]) & (notes[:, 1] > part[0])]
+        parts.append(_profiles(near, part[:-1, None], part[1:, None]))
+    return tuple(share(np.concatenate(columns)) for columns in zip(*parts, strict=True))
+
+
+def _profiles(notes: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of the pitch classes of all sound and of the bass between ``low`` and ``high`` (m, 1), both (m, 12)."""
     sounding = np.minimum(notes[:, 1], high) - np.maximum(notes[:, 0], low)  # (m, n)
     weight = (sounding / (high - low)).clip(0) ** 0.5 * notes[:, 3] / 64
     pitch_class = np.eye(12)[notes[:, 2].astype(int) % 12]  # (n, 12)
     chroma = weight @ pitch_class
     lowest = np.where(weight > 0.2, notes[:, 2], 200).min(axis=1, initial=200)[:, None]
     bass = (weight * np.exp(-(notes[:, 2] - lowest).clip(0) / 2.0)) @ pitch_class
-    return share(chroma), share(bass)
+    return chroma, bass
 
 
 def share(x: np.ndarray) -> np.ndarray:

@@ -11,6 +11,8 @@ import numpy as np
 from gen import checkpoints, media
 from gen.emotion.resolve import resolve
 from gen.emotion.spec import Emotion, EmotionCurve
+from gen.notes import note
+from music.keys import last_bars
 from music.labels import Labeller, features
 from music.task import CANDIDATES, GUIDANCE, TEMPERATURE
 from music.tokens import BAR, BEAT, Grid, Vocabulary, decode, encode, violation
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from music.task import MusicTask
 
 BATCH = 16  # pieces sampled side by side
+PLAYED, LEAD = 128, 16  # bars of an opening that are played as sound at most, and of a longer one
 Progress = Callable[[float, str], None]
 
 
@@ -108,8 +111,17 @@ class MusicGenerator:
             if task.audio:
                 progress(0.8 + 0.2 * place / len(pieces), "playing")
                 paths.append(folder / f"piece-{seed}.wav")
-                media.write_audio(paths[-1], synth.render(score), 44100, facts)
+                sound = synth.render(to_score(self._heard(piece, task.bars)))
+                media.write_audio(paths[-1], sound, 44100, facts)
         return paths
+
+    def _heard(self, piece: Piece, new: int) -> Grid:
+        """What is played of a piece with ``new`` bars: of a long opening only its end, so that memory stays small."""
+        opening = len(piece.grid.tempo) - new
+        if opening <= PLAYED:
+            return piece.grid
+        note(f"The sound begins {LEAD} bars before the new music, since the opening has {opening:,}; the MIDI has all.")
+        return decode(last_bars(piece.tokens, LEAD + new), self.vocabulary)
 
     def compose(
         self, curves: Sequence[EmotionCurve], bars: int, seeds: Sequence[int], *, opening: np.ndarray | None = None,

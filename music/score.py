@@ -6,6 +6,7 @@ import numpy as np
 
 from gen import media
 from gen.errors import InputError
+from gen.notes import note
 from music.beats import Beats, track
 from music.chords import estimate
 from music.tokens import POSITIONS, STEP, TICKS, Grid, apart, quantise
@@ -59,10 +60,12 @@ def read_notes(path: Path, programs: set[str] | None = None) -> np.ndarray:
 
     Drums are left out; ``programs`` keeps only tracks of these names (POP909: MELODY, BRIDGE, PIANO).
     """
-    import symusic
+    return notes_of(media.read_midi(path), programs)
 
-    score = symusic.Score(path).to("second")
-    tracks = [t for t in score.tracks if not t.is_drum and (programs is None or t.name in programs)]
+
+def notes_of(score, programs: set[str] | None = None) -> np.ndarray:
+    """:func:`read_notes` of a symusic.Score."""
+    tracks = [t for t in score.to("second").tracks if not t.is_drum and (programs is None or t.name in programs)]
     rows = [(n.start, n.start + n.duration, n.pitch, n.velocity) for t in tracks for n in t.notes]
     notes = np.array(rows, dtype=np.float64).reshape(-1, 4)
     return notes[np.lexsort((-notes[:, 2], notes[:, 0]))]
@@ -74,14 +77,29 @@ def read_grid(path: Path) -> Grid:
     Raises InputError when the file has no notes or is not in 4/4 where it does keep to its bars.
     """
     score = media.read_midi(path)
-    notes = read_notes(path)
+    notes = notes_of(score)
     if not len(notes):
         raise InputError(f"{path} holds no notes to go on from (drums do not count)")
-    beats = _written_beats(score, notes, path) or track(notes)
+    _say_what_is_lost(score, path.name)
+    beats = _written_beats(score, path)
+    if beats is None:
+        note(f"{path.name}: its bars were found by its accents, since its notes do not keep to the file's own grid.")
+        beats = track(notes)
     return quantise(notes, beats, estimate(notes, beats))
 
 
-def _written_beats(score, notes: np.ndarray, path: Path) -> Beats | None:
+def _say_what_is_lost(score, name: str) -> None:
+    """A note for what of a file a piano in sixteenths has no place for."""
+    if any(track.is_drum and track.notes for track in score.tracks):
+        note(f"{name}: its drums are left out, since the piano has none.")
+    played = {track.program for track in score.tracks if track.notes and not track.is_drum}
+    if played - set(range(8)):  # programs of General MIDI that are pianos
+        note(f"{name}: all its instruments are played on the piano.")
+    if any(t.controls or t.pitch_bends or t.pedals for t in score.tracks):
+        note(f"{name}: its pedal, pitch bends and controllers are left out; notes last as long as they are held.")
+
+
+def _written_beats(score, path: Path) -> Beats | None:
     """The file's own beats, when at least ON_GRID of its onsets keep to its sixteenths."""
     ticks = np.array([note.start for track in score.tracks if not track.is_drum for note in track.notes])
     step = score.tpq / 4

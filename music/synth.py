@@ -21,6 +21,7 @@ DAMPER = ((21, 60, 89), (0.6, 0.35, 0.2))  # keys, and the seconds a damper take
 RESTRUCK = 0.15  # s that the old sound of a key takes to give way when it is struck again
 ROOM = ((700, 1.3), (2500, 0.9), (9000, 0.45))  # upper edge of a band in Hz, its reverberation time in s
 WET, DELAY = -13.0, 0.012  # dB of the room against the piano, s before it answers
+MORE = 60  # s by which the mix grows
 GAIN = -2.5  # dB, fixed: a quiet piece stays quieter than a loud one
 
 
@@ -154,13 +155,13 @@ def render(score, rate: int = 44100) -> np.ndarray:
 
         score = media.read_midi(score)
     piano, echo = bank(), room(rate)
-    sounds = [
-        (int(start * rate), note(piano, int(pitch), int(velocity), end - start, fade, rate))
-        for start, end, pitch, velocity, fade in played(score)
-    ]
-    last = max((begin + len(sound) for begin, sound in sounds), default=0)
-    mix = np.zeros((last + len(echo), 2), dtype=np.float32)
-    for begin, sound in sounds:
+    mix, last = np.zeros((0, 2), dtype=np.float32), 0
+    for start, end, pitch, velocity, fade in played(score):
+        begin, sound = int(start * rate), note(piano, int(pitch), int(velocity), end - start, fade, rate)
+        last = max(last, begin + len(sound))
+        if last > len(mix):
+            mix = np.concatenate((mix, np.zeros((last + MORE * rate - len(mix), 2), dtype=np.float32)))
         mix[begin : begin + len(sound)] += sound
+    mix = np.concatenate((mix[:last], np.zeros((len(echo), 2), dtype=np.float32)))
     mix += oaconvolve(mix, echo, axes=0)[: len(mix)]
     return np.ascontiguousarray(limit(mix.T * 10 ** (GAIN / 20), rate), dtype=np.float32)

@@ -14,7 +14,7 @@ from gen.notes import note
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".heic", ".heif")
 SOUNDS = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac", ".mp4", ".mov", ".webm")
-SCORES = (".mid", ".midi")
+SCORES = (".mid", ".midi", ".kar")
 ENDINGS = {  # of a field's name -> what files it takes
     ("portrait", "image", "picture", "photo", "face"): PICTURES,
     ("source", "audio", "voice", "speech", "recording", "reference", "sound", "line"): SOUNDS,

@@ -1,10 +1,12 @@
 """Beat tracking of synthetic performances."""
 
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
+from music import beats
 from music.beats import cover, events, track
 
 
@@ -91,3 +93,21 @@ def test_chords_are_one_event():
 def test_cover_extends_by_the_local_tempo():
     grid = cover(np.array([10.0, 10.5, 11.0]), 8.9, 12.0)
     np.testing.assert_allclose(grid, np.arange(8.5, 12.6, 0.5))
+
+
+def test_beats_are_the_same_however_many_frames_are_weighed_at_once(monkeypatch):
+    notes = performance(np.arange(0.5, 40, 0.55))
+    whole = track(notes)
+    monkeypatch.setattr(beats, "BLOCK", 300)
+    np.testing.assert_allclose(track(notes).times, whole.times, atol=1e-9)
+    assert track(notes).downbeat == whole.downbeat
+
+
+@pytest.mark.slow
+def test_a_long_performance_is_tracked_in_little_memory():
+    notes = performance(np.arange(0.5, 240, 0.55))
+    tracemalloc.start()
+    track(notes)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16e6  # four tables of frames by beat lengths would be 37 MB

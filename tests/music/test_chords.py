@@ -1,10 +1,13 @@
 """Chord symbols of simple progressions."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
+from music import chords
 from music.beats import Beats
-from music.chords import NAMES, NONE, QUALITIES, ROOTS, TONES, estimate
+from music.chords import NAMES, NONE, QUALITIES, ROOTS, TONES, estimate, profiles
 
 
 def played(symbols: list[str], each: int = 4, low: int = 48) -> tuple[np.ndarray, Beats]:
@@ -63,3 +66,24 @@ def test_passing_notes_do_not_change_the_chord():
     notes, beats = played(["C_M", "F_M"])
     passing = np.array([[0.3, 0.6, 74, 60], [0.9, 1.2, 77, 60], [1.5, 1.8, 71, 60]])
     assert estimate(np.concatenate([notes, passing]), beats) == ["C_M"] * 4 + ["F_M"] * 4
+
+
+def test_memory_does_not_grow_with_the_square_of_a_piece():
+    rng = np.random.default_rng(0)
+    start = np.sort(rng.uniform(0, 2000, 20_000))
+    end, pitch = start + rng.uniform(0.1, 1, len(start)), rng.integers(36, 96, len(start))
+    notes = np.column_stack((start, end, pitch, np.full(len(start), 70)))
+    tracemalloc.start()
+    profiles(notes, np.arange(0, 2000, 0.5))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60e6  # all beats by all notes at once are 640 MB, several times over
+
+
+def test_profiles_are_the_same_however_many_beats_are_weighed_at_once(monkeypatch):
+    notes, beats = played(["C_M", "A_m", "F_M", "G_M"] * 8)
+    notes[::7, 1] += 9.0  # some sound on for many beats
+    whole = profiles(notes, beats.times)
+    monkeypatch.setattr(chords, "BLOCK", 5)
+    for one, other in zip(whole, profiles(notes, beats.times), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-12)

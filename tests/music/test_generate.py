@@ -10,8 +10,10 @@ from test_muser import CONDITIONERS, QUANTIZERS, tiny
 
 from gen.emotion.spec import EmotionCurve
 from gen.emotion.track import track
+from gen.notes import collect
 from music import pipeline
 from music.beats import Beats
+from music.keys import last_bars
 from music.labels import Labeller, features
 from music.muser import generate, passes
 from music.muser.generate import Choice, Prompt, draw, guided, randoms, sample_codes, spelled
@@ -346,3 +348,15 @@ def test_half_precision_plays_too(kind, quantizer):
     made = MusicGenerator(made.autoencoder.bfloat16(), made.prior.bfloat16(), VOCABULARY)
     (piece,) = made.compose([HAPPY], 1, [0], opening=opening(1), guidance=1.5)
     assert violation(piece.tokens) is None and bars_of(piece.tokens) == 2
+
+
+def test_of_a_long_opening_the_sound_plays_only_the_end(monkeypatch):
+    monkeypatch.setattr(pipeline, "PLAYED", 5)
+    monkeypatch.setattr(pipeline, "LEAD", 3)
+    made, rows = generator(), encode(random_grid(np.random.default_rng(0), 8), VOCABULARY)
+    short, long = (pipeline.Piece(r, decode(r, VOCABULARY)) for r in (last_bars(rows, 6), rows))
+    with collect() as notes:
+        assert made._heard(short, 1) is short.grid and not notes
+        heard = made._heard(long, 2)
+    assert len(heard.tempo) == 5 and heard.tempo.tolist() == long.grid.tempo[3:].tolist()
+    assert notes == ["The sound begins 3 bars before the new music, since the opening has 6; the MIDI has all."]

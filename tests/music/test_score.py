@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 
 from gen import media
 from gen.errors import InputError
+from gen.notes import collect
 from music.score import bar_lines, export_miditok, import_miditok, read_grid, seconds, to_notes, to_score
 from music.tokens import POSITIONS, Grid, decode, encode, violation
 
@@ -179,3 +180,39 @@ def test_files_without_notes_are_refused(tmp_path):
     (tmp_path / "not.mid").write_text("not MIDI")
     with pytest.raises(InputError):
         read_grid(tmp_path / "not.mid")
+
+
+def test_karaoke_files_are_read_by_their_content(tmp_path):
+    path = gridded(tmp_path / "a.mid")
+    path.rename(tmp_path / "a.kar")
+    assert len(read_grid(tmp_path / "a.kar").notes) == 64
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, []),
+        ({"program": 40}, ["a.mid: all its instruments are played on the piano."]),
+        ({"extra": "drums"}, ["a.mid: its drums are left out, since the piano has none."]),
+        ({"extra": "pedal"}, ["a.mid: its pedal, pitch bends and controllers are left out; notes last as long as they "
+                              "are held."]),
+        ({"shift": 37}, ["a.mid: its bars were found by its accents, since its notes do not keep to the file's own "
+                         "grid."]),
+    ],
+)  # fmt: skip
+def test_what_a_piano_in_sixteenths_has_no_place_for_is_said(tmp_path, change, said):
+    score = symusic.Score(480)
+    piano = symusic.Track(program=change.get("program", 0))
+    for i in range(16):
+        piano.notes.append(symusic.Note(i * 480 + i % 5 * change.get("shift", 0), 240, 60 + i % 5, 80))
+    if change.get("extra") == "pedal":
+        piano.controls.append(symusic.ControlChange(0, 64, 127))
+    score.tracks.append(piano)
+    if change.get("extra") == "drums":
+        drums = symusic.Track(is_drum=True)
+        drums.notes.append(symusic.Note(0, 120, 36, 90))
+        score.tracks.append(drums)
+    score.dump_midi(tmp_path / "a.mid")
+    with collect() as notes:
+        read_grid(tmp_path / "a.mid")
+    assert notes == said
