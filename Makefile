@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist worksteal -
 MATRIX := OMP_NUM_THREADS=1 OMP_NUM_THREADS=2 OMP_NUM_THREADS=4 \
           ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=SSE41
 
-.PHONY: demo pictures test test-fast test-matrix lint bench clean
+.PHONY: demo pictures test test-fast test-matrix lint types wheel bench clean
 
 demo: .venv/installed
 	@date +%s > .venv/started
@@ -37,8 +37,21 @@ test-matrix: .venv/developing
 lint: .venv/developing
 	$(BIN)/ruff check .
 
+types: .venv/developing
+	@$(PIP) install -c constraints.txt --group types
+	$(BIN)/pyright
+
+# a wheel, installed away from the checkout, makes music
+wheel: .venv/installed
+	rm -rf dist
+	$(PIP) wheel --no-deps --wheel-dir dist .
+	$(BIN)/python -m venv dist/away
+	dist/away/bin/pip --quiet --no-input install -c constraints.txt torch dist/affekt-*.whl
+	cd dist && away/bin/affekt music --emotion happy --bars 2 --out made && ls made/*.wav
+
 bench: .venv/developing
 	$(BIN)/python benchmarks/jobs.py
+	$(BIN)/python benchmarks/startup.py
 
 .venv/installed: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -53,4 +66,4 @@ bench: .venv/developing
 	@touch $@
 
 clean:
-	rm -rf .venv out .cache
+	rm -rf .venv out .cache dist
