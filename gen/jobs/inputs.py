@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from gen import registry
 from gen.errors import InputError
 from gen.notes import note
 
@@ -158,6 +159,19 @@ def table(path: Path) -> tuple[list[str], list[Row]]:
 
 
 # ---------------------------------------------------------------- names
+
+
+def ended(name: str | Path, kind: str) -> bool:
+    """Whether a result's name has an ending, of those that the generator of ``kind`` writes.
+
+    Raises ``InputError`` for the ending of any other file, which would not be what it says.
+    """
+    path = Path(name)
+    ending, written = path.suffix.lower(), getattr(registry.get("generator", kind), "endings", MEDIA)
+    if ending in MEDIA and ending not in written:
+        wanted = " or ".join(f"{path.stem}{one}" for one in written)
+        raise InputError(f"{kind} is not written as {ending}: call it {wanted}, or leave the ending out")
+    return ending in written
 
 
 def slug(value: str | int | float) -> str:

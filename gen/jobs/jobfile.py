@@ -35,7 +35,7 @@ from pydantic.fields import FieldInfo
 
 from gen.emotion.spec import EmotionCurve
 from gen.errors import InputError
-from gen.jobs.inputs import File, Row, files, named, positional, several, table
+from gen.jobs.inputs import File, Row, ended, files, named, positional, several, table
 from gen.jobs.schema import Location, Task, choices, describe, field_names, task_class, with_paths
 from gen.jobs.source import Source
 
@@ -314,7 +314,9 @@ class JobFile:
     def _name(self, draft: Draft) -> str:
         """The output name, with ``{field}`` filled in; may have folders, never leaves the output folder."""
         try:
-            return named(draft.out, partial(self._value, draft), draft.file.folder if draft.file else "")
+            whole = ended(draft.out, self.tasks[draft.id].kind)
+            out = draft.out.removesuffix(Path(draft.out).suffix) if whole else draft.out
+            return named(out, partial(self._value, draft), draft.file.folder if draft.file else "")
         except InputError as error:
             if draft.row:
                 raise self.error(draft.id, f"out: {error}") from None

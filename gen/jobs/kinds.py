@@ -1,0 +1,111 @@
+"""The command of a kind, such as ``affekt voice``: its options are the fields of a job, its files come first."""
+
+import argparse
+from pathlib import Path
+from typing import get_args, get_origin
+
+from gen.arguments import text
+from gen.errors import InputError
+from gen.jobs.commands import add_rendering, run_plan
+from gen.jobs.inputs import ended, files, named, positional, several, slug
+
+METAVARS = {int: "N", float: "X", Path: "FILE"}
+METAVARS |= {kind | None: sign for kind, sign in METAVARS.items()}
+
+
+def add(command: argparse.ArgumentParser, kind: str) -> None:
+    """Options for the fields of a kind's task class; files that there is no task without are named first."""
+    from gen.jobs.schema import choices, task_class
+
+    fields = command.add_argument_group(f"fields of a {kind} job")
+    cls = task_class(kind)
+    needed = positional(cls)
+    for name, field in cls.model_fields.items():
+        if name == "kind":
+            continue
+        if name in needed:
+            many = {"nargs": "+"} if name == needed[-1] else {}
+            fields.add_argument(name, metavar=name.upper(), type=text, help=field.description, **many)
+            continue
+        required, default = field.is_required(), field.get_default(call_default_factory=True)
+        note = "required" if required else "optional" if default is None else f"default: {default}"
+        facts = {"help": f"{field.description or ''} ({note})".strip().replace("%", "%%"), "dest": name}
+        if field.annotation is bool:
+            facts["action"] = argparse.BooleanOptionalAction
+        else:
+            many, said = get_origin(field.annotation) in (list, tuple), choices(field.annotation)
+            facts |= {"nargs": "+"} if many else {}
+            sign = {"metavar": METAVARS.get(field.annotation, "TEXT")}
+            facts |= {"choices": said, "type": type(said[0])} if said else sign
+        option = f"--{(field.alias or name).replace('_', '-')}"
+        fields.add_argument(option, default=argparse.SUPPRESS, required=required, **facts)
+    add_rendering(command)
+    command.set_defaults(command=_render_one, kind=kind)
+
+
+def _render_one(options) -> None:
+    """Render what the options describe, a task for each input file.
+
+    ``--out`` is a folder, a file for a single task, or a pattern such as ``sad/{stem}-{seed}``. In a folder several
+    results are called as their inputs are, a single one by what was asked for.
+    """
+    from gen.jobs.jobfile import standard
+    from gen.jobs.plan import plan_tasks
+    from gen.jobs.schema import task_class
+
+    cls = task_class(options.kind)
+    given = {name: value for name, value in vars(options).items() if name in cls.model_fields}
+    found = [None]
+    if needed := positional(cls):
+        many = given[needed[-1]]
+        found, many = files(many, needed[-1]), len(many) > 1 or several(many[0])
+    one_by_one = [given | ({needed[-1]: str(file.path)} if file else {}) for file in found]
+    tasks = [_checked(one) for one in one_by_one]
+    folder = "{" in str(options.out) or options.out.is_dir() or not ended(options.out, options.kind)
+    if len(tasks) == 1 and not folder:
+        run_plan(plan_tasks({options.out.stem: tasks[0]}), options, options.out.parent)
+        return
+    pattern, wide = _pattern(options), len(str(len(tasks)))
+    names = {}
+    for number, (file, one, task) in enumerate(zip(found, one_by_one, tasks, strict=True), start=1):
+        own = {"stem": file and file.stem, "index": f"{number:0{wide}}"}
+        value = lambda field, own=own, one=one, task=task: own.get(field, one.get(field, standard(task, field)))
+        if pattern:
+            name = named(pattern, value, file.folder if file else "")
+        else:
+            name = named("{stem}", value, file.folder) if file and many else _described(cls, one, file)
+        if name in names:
+            raise InputError(f"{name} would be the name of several results: put {{stem}} or {{index}} into --out")
+        names[name] = task
+    run_plan(plan_tasks(names), options)
+
+
+def _checked(given: dict):
+    """The task of some options, with absolute paths."""
+    from gen.jobs.schema import parse_task, with_paths
+
+    return with_paths(parse_task(given), Path.absolute)
+
+
+def _pattern(options) -> str | None:
+    """What results are called below ``options.out``, which is left with the folder; None where that is all it says."""
+    steps = options.out.parts
+    here = next((at for at, step in enumerate(steps) if "{" in step), None)
+    if here is None:
+        return None
+    options.out, name = Path(*steps[:here]), "/".join(steps[here:])
+    return name.removesuffix(Path(name).suffix) if ended(name, options.kind) else name
+
+
+def _described(cls, given: dict, file) -> str:
+    """A name that tells what was asked for."""
+    fields, needed = cls.model_fields, positional(cls)
+    said = {"kind": given["kind"]} | {name: v for name, v in given.items() if isinstance(v, str) and name != "consent"}
+    holds = lambda name: Path in (fields[name].annotation, *get_args(fields[name].annotation))
+    paths = {name: Path(v).stem for name, v in said.items() if holds(name)}
+    untold = {"kind", "emotion", *needed}  # clear from their values
+    parts = []
+    for name, value in (said | paths).items():
+        plain = "{stem}" if file and name == needed[-1] else slug(value)[:60]
+        parts.append(plain if name in untold else f"{fields[name].alias or name}-{plain}")
+    return named("-".join(parts)[:150].strip("-."), lambda field: file.stem if field == "stem" else None)
