@@ -2,6 +2,7 @@
 else; no import circles; and what may load PyTorch."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -139,3 +140,11 @@ def test_networks_leave_the_compiler_alone(module):
         "assert 'torch._dynamo' not in sys.modules; import torch._dynamo"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_base_classes_of_networks_come_from_one_place(path):
+    text = path.read_text(encoding="utf-8")
+    assert path == ROOT / "gen/network.py" or not re.search(
+        r"from diffusers( import|\.configuration_utils|\.models\.modeling_utils)", text
+    ), "import ConfigMixin, ModelMixin, register_to_config from gen.network: a second less at each start"

@@ -5,11 +5,10 @@ b batch, t frames, d width of the conditioner.
 
 import numpy as np
 import torch
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 from gen.emotion.track import EmotionTrack
+from gen.network import ConfigMixin, ModelMixin, register_to_config
 from gen.registry import build
 from talking_head.face.points import ARKIT
 
