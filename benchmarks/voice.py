@@ -1,4 +1,4 @@
-"""How fast a voice is converted: seconds of work for a second of speech, by steps and by what is side by side.
+"""How fast a voice is converted: seconds of work for a second of speech, by candidates, rate and channels.
 
 python -m benchmarks.voice [--model voice-compact]: prints a table and writes benchmarks/results/voice.md.
 """
@@ -8,30 +8,18 @@ import statistics
 import time
 from pathlib import Path
 
-import numpy as np
-import torch
+import soxr
 
+from gen import media
 from gen.emotion.spec import EmotionCurve
-from voice_conversion import features
-from voice_conversion.emoreg.edit import edit
-from voice_conversion.emoreg.score import Voice
-from voice_conversion.features import RATE
 from voice_conversion.pipeline import VoiceGenerator
-from voice_conversion.task import NEUTRAL
 
-SECONDS = 3.0
-ABOUT = """Processor seconds for a second of speech, one thread, median of three runs after a first. A buzz stands for
-speech. The whole path is pitch tracking, laying out the periods, encoder, decoder with guidance and filter; the decoder
-alone also with eight recordings in one batch."""
+SOURCE = Path(__file__).parent.parent / "examples" / "line.opus"
+ABOUT = """Processor seconds for a second of `examples/line.opus`, one thread, median of three runs after a first: pitch
+tracking, candidates laid on, rendered at 22.05 kHz and listened to, the chosen one rendered at the recording's rate."""
 
 
-def buzz() -> np.ndarray:
-    t = np.arange(int(SECONDS * RATE)) / RATE
-    phase = 2 * np.pi * np.cumsum(130 * 2 ** (0.3 * np.sin(t))) / RATE
-    return (0.05 * sum(np.sin(k * phase) / k for k in range(1, 20)) * (np.sin(20 * t) > -0.5)).astype(np.float32)
-
-
-def median(work) -> float:
+def seconds(work, length: float) -> float:
     """Processor seconds for a second of speech."""
     work()
     times = []
@@ -39,39 +27,22 @@ def median(work) -> float:
         began = time.process_time()
         work()
         times.append(time.process_time() - began)
-    return statistics.median(times) / SECONDS
-
-
-@torch.inference_mode()
-def decoded(speaker: VoiceGenerator, sound: np.ndarray, steps: int, batch: int) -> float:
-    """The decoder's seconds for a second of each of ``batch`` recordings."""
-    plan = speaker.plan(features.cut(sound), EmotionCurve.parse("angry"), NEUTRAL, "keep")
-    mel = features.mel(speaker.tensor(plan.samples))
-    voices = speaker.voices(plan, slice(None), mel, torch.zeros(256))
-    here, there = (Voice(*(part.expand(batch, *part.shape[1:]) for part in voice)) for voice in voices)
-    seeds = [torch.Generator().manual_seed(i) for i in range(batch)]
-    mels = mel.expand(batch, -1, -1)
-    return median(lambda: edit(speaker.decoder, mels, here, there, steps, "pf", 2.5, generators=seeds)) / batch
+    return statistics.median(times) / length
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", default="voice-compact")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    speaker, sound, curve = VoiceGenerator.from_pretrained(options.model), buzz(), EmotionCurve.parse("angry")
-    lines = [
-        "| steps | whole path | through the network vocoder | decoder | decoder, batch of 8 |",
-        "|---|---|---|---|---|",
-    ]
-    for steps in (4, 6, 10, 30):
-        whole, network = (median(lambda n=steps, v=v: speaker.convert(sound, curve, steps=n, vocoder=v))
-                          for v in ("recording", "network"))  # fmt: skip
-        alone = (decoded(speaker, sound, steps, batch) for batch in (1, 8))
-        lines.append(f"| {steps} | " + " | ".join(f"{value:.3f}" for value in (whole, network, *alone)) + " |")
-        print(lines[-1])
-    text = f"# Voice conversion\n\n{ABOUT}\n\n" + "\n".join(lines) + "\n"
-    (Path(__file__).parent / "results" / "voice.md").write_text(text, encoding="utf-8")
+    generator = VoiceGenerator.from_pretrained(parser.parse_args().model)
+    samples, rate = media.read_audio(SOURCE)
+    curve, rows = EmotionCurve.parse("angry"), []
+    for candidates, at in ((1, 22_050), (4, 22_050), (8, 22_050), (8, 48_000), (16, 22_050)):
+        sound = soxr.resample(samples, rate, at)
+        work = lambda sound=sound, at=at, count=candidates: generator.convert(sound, at, curve, candidates=count)
+        rows.append(f"| {candidates} | {at} | {seconds(work, len(sound) / at):.2f} |")
+    table = "\n".join(["| candidates | rate, Hz | seconds |", "|---|---|---|", *rows])
+    (Path(__file__).parent / "results" / "voice.md").write_text(f"{ABOUT}\n\n{table}\n", encoding="utf-8")
+    print(table)
 
 
 if __name__ == "__main__":

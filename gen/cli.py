@@ -137,9 +137,7 @@ def _convert(options) -> None:
 def _add_research(commands) -> None:
     train = commands.add_parser("train", help="train a generator's networks; resumes in --out")
     train.add_argument("kind", choices=registry.names("trainer"))
-    source = train.add_mutually_exclusive_group(required=True)
-    source.add_argument("--data", type=path, help="folder of the training data")
-    source.add_argument("--finetune", type=path, metavar="DIR", help="recordings of your own, which a voice adapts to")
+    train.add_argument("--data", type=path, required=True, help="folder of the training data")
     train.add_argument("--stage", type=text, help="which part, where a generator is trained in parts")
     train.add_argument("--minutes", type=float, help="stop after so many minutes")
     train.set_defaults(command=_train)
@@ -169,12 +167,11 @@ def _setting(argument: str) -> tuple[str, str]:
 
 
 def _train(options) -> None:
-    stage = "finetune" if options.finetune else options.stage
-    settings = dict(options.set) | ({"stage": stage} if stage else {})
+    settings = dict(options.set) | ({"stage": options.stage} if options.stage else {})
     trainer = registry.get("trainer", options.kind)
     chosen = settings_for(trainer, f"train {options.kind}", settings)
     with collect():  # nothing need be said of a corpus's clips
-        trainer(_folder(options.finetune or options.data), options.out, options.minutes, chosen)
+        trainer(_folder(options.data), options.out, options.minutes, chosen)
 
 
 def _folder(path: Path) -> Path:

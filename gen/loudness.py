@@ -51,11 +51,11 @@ def loudness(samples: np.ndarray, rate: int = 44_100) -> float:
     return gated(momentary(np.atleast_2d(samples), rate))
 
 
-def limit(samples: np.ndarray, rate: int) -> np.ndarray:
-    """Samples (c, n) under CEILING: the gain that the loudest sample nearby needs, smoothed over the lookahead."""
+def limit(samples: np.ndarray, rate: int, ceiling: float = CEILING) -> np.ndarray:
+    """Samples (c, n) under a ceiling in dB: the gain that the loudest sample nearby needs, smoothed over LOOKAHEAD."""
     from scipy.ndimage import minimum_filter1d, uniform_filter1d
 
-    need = np.minimum(1, 10 ** (CEILING / 20) / np.maximum(np.abs(samples).max(0), 1e-9))
+    need = np.minimum(1, 10 ** (ceiling / 20) / np.maximum(np.abs(samples).max(0), 1e-9))
     if need.min() == 1:
         return samples
     near = 2 * int(LOOKAHEAD * rate) + 1

@@ -20,6 +20,7 @@ from gen.errors import InputError
 from gen.notes import note
 from gen.provenance import sidecar
 
+DEPTHS = {"PCM_16": "int16", "PCM_24": "int32", "PCM_32": "int32", "FLOAT": "float32", "DOUBLE": "float64"}
 SOUND, PICTURE, VIDEO, MIDI = (".wav", ".flac"), (".png", ".jpg", ".jpeg"), (".mp4",), (".mid", ".midi")
 # FFmpeg's containers that hold their own data; a playlist (hls, concat, sdp) would open other files and addresses
 CONTAINERS = "aac,ac3,aiff,amr,asf,au,avi,caf,flac,flv,gif,matroska,mov,mp3,mpeg,mpegts,ogg,w64,wav,webm"
@@ -124,17 +125,50 @@ def _decode_sound(path: Path) -> tuple[np.ndarray, int]:
     return (np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)), found
 
 
-def write_audio(path: Path | str, samples: np.ndarray, rate: int, manifest: dict | None = None) -> None:
-    """Write samples (n,) or (c, n), clipped to [-1, 1], as 16-bit WAV or FLAC; with a manifest, also a watermark."""
+def write_audio(path: Path | str, samples: np.ndarray, rate: int, manifest: dict | None = None,
+                subtype: str = "PCM_16") -> None:  # fmt: skip
+    """Write samples (n,) or (c, n), clipped to [-1, 1], as WAV or FLAC of 16 bits, or of another ``subtype`` of
+    soundfile's; with a manifest, also a watermark."""
     import soundfile
 
     samples, manifest = marks.sound(_within(samples, Path(path).name), rate, manifest)
     with _atomic(path, manifest, SOUND) as hidden:
         channels = 1 if samples.ndim == 1 else len(samples)
-        with soundfile.SoundFile(hidden, "w", rate, channels, "PCM_16") as file:
+        with soundfile.SoundFile(hidden, "w", rate, channels, subtype) as file:
             if manifest is not None:
                 file.comment = _text(manifest)
             file.write(samples.T)
+
+
+def subtype(path: Path | str) -> str:
+    """The name of a sound's bit depth among :data:`DEPTHS`; 16 bits where it has none, as in MP3 or Opus."""
+    import soundfile
+
+    try:
+        found = soundfile.info(_given(path)).subtype
+    except soundfile.LibsndfileError:
+        found = ""
+    return found if found in DEPTHS else "PCM_16"
+
+
+def copy_audio(source: Path | str, path: Path | str, manifest: dict | None = None) -> None:
+    """Write the sound of a file as a WAV of its own rate, channels and bit depth: every sample as it was decoded, and
+    no watermark, since nothing was made."""
+    import soundfile
+
+    depth = subtype(source)
+    try:
+        samples, rate = soundfile.read(_given(source), dtype=DEPTHS[depth], always_2d=True)
+    except soundfile.LibsndfileError:
+        samples, rate = read_audio(source, mono=False)
+        samples = np.rint(samples.T * 32768).clip(-32768, 32767).astype(np.int16)
+    with (
+        _atomic(path, manifest, SOUND) as hidden,
+        soundfile.SoundFile(hidden, "w", rate, samples.shape[1], depth) as file,
+    ):
+        if manifest is not None:
+            file.comment = _text(manifest)
+        file.write(samples)
 
 
 def _within(samples: np.ndarray, name: str) -> np.ndarray:

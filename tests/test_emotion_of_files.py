@@ -55,7 +55,8 @@ def test_a_voice_and_a_tune_drive_music(heard):
 @pytest.mark.slow
 def test_a_tune_drives_a_voice(heard, capsys):
     line, out = str(ROOT / "examples" / "line.opus"), heard / "driven.wav"
-    assert main(["voice", line, "--emotion", f"from: {heard / 'tune.mid'}", "--steps", "1", "--out", str(out)]) == 0
+    tune = f"from: {heard / 'tune.mid'}"
+    assert main(["voice", line, "--emotion", tune, "--candidates", "1", "--out", str(out)]) == 0
     capsys.readouterr()
     assert main(["perceive", str(out), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["kind"] == "voice"

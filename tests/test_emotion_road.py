@@ -86,27 +86,13 @@ def dice(conditioner):
     return lambda curve: made.speak(sound(16_000), curve, steps=2).coefs
 
 
-def voice(conditioner):
-    from speech import generator
-
-    from voice_conversion.emoreg.score import Score
-
-    made, name = generator(), conditioner["name"]
-    config = {key: value for key, value in conditioner.items() if key not in ("name", "dim")}
-    made.decoder = Score(16, 2, 3, 8, name, config).eval().requires_grad_(False)
-    mixes = (block.mix.weight for block in made.decoder.blocks)
-    for weight in (made.decoder.out.weight, made.decoder.modulate.weight, *mixes):
-        nn.init.normal_(weight, std=0.2)
-    return lambda curve: made.convert(sound(22_050), curve, steps=2, tempo="keep")
-
-
 def sound(rate):
     from speech import voice as buzz
 
     return np.interp(np.arange(int(SECONDS * rate)) / rate, np.arange(int(SECONDS * 22_050)) / 22_050, buzz(SECONDS))
 
 
-GENERATORS = {"music": music, "emote": emote, "dice": dice, "voice": voice}
+GENERATORS = {"music": music, "emote": emote, "dice": dice}
 
 
 def placed(push: float) -> EmotionCurve:

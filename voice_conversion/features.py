@@ -107,8 +107,8 @@ def filled(hz: np.ndarray) -> np.ndarray:
 
 
 CANDIDATES = 8
-UNVOICED = 0.40  # strength of "no voice"
-OCTAVE_COST = 0.02  # of a lower candidate, an octave
+UNVOICED = 0.45  # strength of "no voice"
+OCTAVE_COST = 0.005  # of a lower candidate, an octave
 JUMP_COST = 0.6  # for each octave a frame
 TURN_COST = 0.12  # for voice beginning or ending
 QUIET = 0.01  # of the recording's peak: nothing quieter is a voice

@@ -10,238 +10,174 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from gen import checkpoints, media
-from gen.emotion.calibration import Calibration
-from gen.emotion.resolve import resolve
 from gen.emotion.spec import EMBEDDING, Emotion, EmotionCurve
-from gen.emotion.track import EmotionTrack, track
-from gen.errors import InputError
-from voice_conversion.task import GUIDANCE
+from voice_conversion.task import CANDIDATES, NEUTRAL
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from voice_conversion.average_voice import AverageVoice
-    from voice_conversion.emoreg.score import Score, Voice
+    from gen.emotion.calibration import Calibration
+    from gen.emotion.track import EmotionTrack
     from voice_conversion.hifigan import HiFiGAN
-    from voice_conversion.prosody import Prosody, Shift
-    from voice_conversion.speaker import SpeakerEncoder
+    from voice_conversion.performance.bank import Bank
+    from voice_conversion.performance.choose import Chooser
+    from voice_conversion.performance.recording import Recording
     from voice_conversion.task import VoiceTask
-    from voice_conversion.vocoder import Vocoder
 
+DEFAULT = "voice-compact"
 SPEAKER = "speaker-encoder"
-PHRASE = 560  # frames that are converted in one go, about; cuts are made where it is quiet
-CONTEXT = 24  # frames heard beyond both ends of a phrase
-FADE = 64  # samples over which phrases are joined
-LEAST = 0.2  # seconds
-SILENCE = 1e-4  # RMS
+LEAST = 0.02  # intensity below which nothing is changed
 Progress = Callable[[float], None]
 
 
-class Plan(NamedTuple):
-    """A recording made ready: n frames, after the change of pitch and pace."""
-
-    samples: np.ndarray  # (n HOP,)
-    octave: np.ndarray  # (n,) log2 Hz
-    voiced: np.ndarray  # (n,) bool
-    shift: Shift  # the change of prosody at each frame
-    asked: EmotionTrack  # the emotion wanted at each frame
-    had: EmotionTrack  # the emotion that the recording has
-
-
 class Means(NamedTuple):
-    """How a conversion is computed."""
+    """How a conversion is made; see VoiceTask."""
 
-    steps: int = 10
-    solver: str = "pf"
-    guidance: float = GUIDANCE
-    vocoder: str = "recording"  # see VoiceTask
+    performer: int | str = "auto"
+    candidates: int = CANDIDATES
+    keep_tempo: bool = False
+    seed: int = 0
 
 
 class VoiceGenerator:
-    """The average voice's encoder, the score network, the vocoder and the speaker encoder, ready to speak."""
+    """The bank of performances, what chooses among them, and what intensity means for them."""
 
     endings = (".wav",)
 
-    def __init__(self, encoder: AverageVoice, decoder: Score, vocoder: Vocoder, known: SpeakerEncoder,
-                 prosody: Prosody, calibration: Calibration, published: HiFiGAN | None = None,
-                 device: str = "cpu"):  # fmt: skip
-        ready = lambda model: model.to(device).float().eval().requires_grad_(False)
-        self.encoder, self.decoder, self.vocoder, self.known = map(ready, (encoder, decoder, vocoder, known))
-        self.published = published and ready(published)
-        self.prosody, self.calibration, self.device = prosody, calibration, device
+    def __init__(self, bank: Bank, chooser: Chooser, calibration: Calibration, published: HiFiGAN | None = None):
+        self.bank, self.chooser, self.calibration, self.published = bank, chooser, calibration, published
 
     @staticmethod
     def reading(emotion: Emotion) -> str:
         """What the voice makes of an emotion, in words."""
-        from voice_conversion.prosody import Prosody
+        from gen.emotion.track import track
+        from voice_conversion.performance.bank import Bank
 
-        place = checkpoints.folder("voice-compact")
-        asked = Calibration.load(place)(track(resolve(EmotionCurve.constant(emotion)), [0.0]))
-        shift = Prosody.load(place / "prosody.json")(asked)
-        semitones, pace = 12 * shift.height[0], 100 * (shift.pace[0] - 1)
-        return f"pitch {semitones:+.1f} semitones, its range x{shift.range[0]:.2f}, pace {pace:+.0f} %"
+        bank = Bank.load(checkpoints.folder(DEFAULT))
+        found = track(EmotionCurve.constant(emotion), [0.0])
+        pitch, stretch = (found.intensity[0] * bank.mean(found.weights[0]))[:2]
+        return f"on average, pitch {12 * pitch:+.1f} semitones and pace {100 * (np.exp(-stretch) - 1):+.0f} %"
 
     @staticmethod
     def checkpoints(task: VoiceTask) -> tuple[str, ...]:
-        published = () if task.vocoder in ("recording", "network") else (task.vocoder,)
-        return (task.model, SPEAKER, *published, *((EMBEDDING,) if task.reference else ()))
+        return (task.model, SPEAKER, EMBEDDING, *(() if task.vocoder == "recording" else (task.vocoder,)))
 
     @classmethod
-    def from_pretrained(cls, name: str | Path = "voice-compact", *others: str | Path,
-                        device: str = "cpu") -> VoiceGenerator:  # fmt: skip
-        """The generator of a checkpoint; of ``others``, the third and on are vocoders (:meth:`checkpoints`)."""
-        from voice_conversion.average_voice import AverageVoice
-        from voice_conversion.emoreg.score import Score
+    def from_pretrained(cls, name: str | Path = DEFAULT, *others: str | Path, device: str = "cpu") -> VoiceGenerator:
+        """``others``: the speaker encoder, the embedding and, if wanted, a HiFi-GAN."""
+        from gen.emotion.calibration import Calibration
         from voice_conversion.hifigan import HiFiGAN
-        from voice_conversion.prosody import Prosody
+        from voice_conversion.performance.bank import Bank
+        from voice_conversion.performance.choose import Chooser
         from voice_conversion.speaker import SpeakerEncoder
-        from voice_conversion.vocoder import Vocoder
 
+        checkpoints.digest(str(name))
         place = checkpoints.folder(name)
-        parts = ((AverageVoice, "encoder"), (Score, "decoder"), (Vocoder, "vocoder"))
-        models = (checkpoints.load(name, kind, part) for kind, part in parts)
-        published = [checkpoints.load(other, HiFiGAN) for other in others[1:] if other != EMBEDDING]
-        return cls(*models, checkpoints.load(SPEAKER, SpeakerEncoder), Prosody.load(place / "prosody.json"),
-                   Calibration.load(place), *published, device=device)  # fmt: skip
+        known = checkpoints.load(SPEAKER, SpeakerEncoder).float().eval()
+        published = [checkpoints.load(str(one), HiFiGAN).to(device).float().eval() for one in others[2:]]
+        return cls(Bank.load(place), Chooser(known), Calibration.load(place), *published)
 
     def render(self, task: VoiceTask, folder: Path, manifest: dict, progress: Callable[[float, str], None]):
-        """Write ``voice.wav`` into ``folder``."""
-        from voice_conversion.features import RATE
-
-        samples, _ = media.read_audio(task.source, RATE)
-        made = self.convert(
-            samples, task.aim(), spoken=task.spoken, tempo=task.tempo, steps=task.steps, solver=task.solver,
-            guidance=task.guidance, vocoder=task.vocoder, seed=task.seed,
-            progress=lambda share: progress(share, "speaking"),
-        )  # fmt: skip
+        """Write ``voice.wav``, at the rate, with the channels and the bit depth of the source, into ``folder``."""
         path = folder / "voice.wav"
-        media.write_audio(path, made, RATE, manifest)
-        return [path]
+        curve = task.aim()
+        if all(key.emotion.intensity < LEAST for key in curve.keyframes):
+            media.copy_audio(task.source, path, manifest)
+            progress(1.0, "copying")
+            return [path]
+        samples, rate = media.read_audio(task.source, mono=False)
+        chosen: list[dict] = []
+        made = self.convert(
+            samples, rate, curve, spoken=task.spoken, seed=task.seed, performer=task.performer, record=chosen,
+            candidates=task.candidates, keep_tempo=task.keep_tempo, progress=lambda share: progress(share, "speaking"),
+        )  # fmt: skip
+        if self.published:
+            made, rate = self.resynthesised(made, rate)
+        media.write_audio(path, made, rate, manifest | {"performances": chosen}, media.subtype(task.source))
+        if not task.plot:
+            return [path]
+        from voice_conversion.plot import draw
 
-    def convert(self, samples: np.ndarray, curve: EmotionCurve, **how) -> np.ndarray:
-        """(s,) at 22,050 Hz -> the same words in the emotion of ``curve``; see :meth:`stream` for what ``how`` is."""
-        from voice_conversion import features
+        return [path, draw(samples, made, rate, folder / "voice.png", manifest)]
 
-        made = np.concatenate(list(self.stream(samples, curve, **how)))
-        loud = features.loudness(made)
-        made = made * (features.loudness(samples) / loud) if loud > SILENCE else made
-        return (made / max(1.0, float(np.abs(made).max()))).astype(np.float32)
+    def convert(self, samples: np.ndarray, rate: int, curve: EmotionCurve, **how) -> np.ndarray:
+        """(c, s) or (s,) at any rate -> the same words in the emotion of a resolved ``curve``, as loud as before; see
+        :meth:`stream` for what ``how`` is."""
+        from gen.loudness import CEILING, limit, loudness
 
-    def stream(self, samples: np.ndarray, curve: EmotionCurve, *, spoken: EmotionCurve | None = None,
-               tempo: str = "auto", seed: int = 0, progress: Progress = lambda share: None,
+        given = np.atleast_2d(samples)
+        made = np.concatenate(list(self.stream(given, rate, curve, **how)), 1)
+        if made.shape == given.shape and np.array_equal(made, given):
+            return samples
+        ceiling = max(CEILING, 20 * np.log10(np.abs(given).max()))  # no lower than the recording's own peaks
+        for _ in range(6):  # the limiter takes a little of the loudness away
+            apart = loudness(given, rate) - loudness(made, rate)
+            if not np.isfinite(apart) or abs(apart) < 0.1:
+                break
+            made = limit(made * 10 ** (apart / 20), rate, ceiling)
+        made = limit(made, rate, ceiling).astype(np.float32)
+        return made[0] if samples.ndim == 1 else made
+
+    def stream(self, samples: np.ndarray, rate: int, curve: EmotionCurve, *, spoken: EmotionCurve = NEUTRAL,
+               progress: Progress = lambda share: None, record: list | None = None,
                **means) -> Iterator[np.ndarray]:  # fmt: skip
-        """The converted recording phrase by phrase, at the loudness that the networks know; ``means`` of Means."""
+        """The converted recording (c, t) phrase by phrase; ``means`` of Means. Performances go into ``record``."""
+        from gen.emotion.track import track
+        from voice_conversion.features import HOP, RATE
+        from voice_conversion.performance.recording import FADE, heard, piece
+
+        recording, means = heard(samples, rate), Means(**means)
+        times = (np.arange(len(recording.whole.hz)) + 0.5) * HOP / RATE
+        asked, had = self.calibration(track(curve, times)), track(spoken, times)
+        random, cuts = np.random.default_rng(means.seed), recording.cuts()
+        performer = None if means.performer == "auto" else self.bank.performer(means.performer)
+        tail, fade = np.zeros((len(samples), 0), np.float32), round(FADE * HOP * rate / RATE)
+        for (low, high), (first, last) in zip(pairwise(cuts), recording.spans):
+            change, one = self.change(recording, first, last, asked, had, means, random, performer)
+            if one is not None:
+                performer = one.speaker
+                if record is not None:
+                    facts = {"performer": one.speaker, "emotion": one.emotion, "text": one.text}
+                    record.append({"from": round(first * HOP / RATE, 2), "to": round(last * HOP / RATE, 2)} | facts)
+            made, size = piece(recording, low, high, first, last, change)
+            share = np.linspace(0, 1, tail.shape[1], dtype=np.float32)
+            made[:, : tail.shape[1]] = made[:, : tail.shape[1]] * share + tail * (1 - share)
+            tail = made[:, size : size + fade]
+            progress(high / cuts[-1])
+            yield made[:, :size]
+
+    def change(self, recording: Recording, first: int, last: int, asked: EmotionTrack, had: EmotionTrack,
+               means: Means, random: np.random.Generator, performer: str | None):  # fmt: skip
+        """What is done to frames ``first`` to ``last`` (None for nothing), and the performance that was chosen."""
+        from voice_conversion.performance.lay import Contours, changed
+
+        own, rows = recording.whole.part(first, last), slice(first, last)
+        asked, had = asked.part(rows), had.part(rows)
+        felt = 1 - asked.weights[:, 0]  # share that is not neutral
+        before = self.bank.mean((had.intensity[:, None] * had.weights).mean(0))
+        if asked.intensity.max() < LEAST or (np.abs(felt).max() < LEAST and not before.any()):
+            return None, None
+        choice = self.chooser(self.bank, recording, first, last, asked, means.candidates, random, performer)
+        strength = asked.intensity
+        if choice is None:
+            n = len(own.hz)
+            laid, one = Contours(own.octave - recording.median, np.zeros(n), np.zeros((n, len(before) - 2))), None
+        else:
+            laid, one = choice.laid, self.bank.performances[choice.which]
+            strength = strength * np.where(choice.sign * felt > 0, np.abs(felt), 0) * choice.sign
+        laid = Contours(laid.pitch - before[0], laid.stretch - before[1], laid.change - before[2:])
+        if means.keep_tempo:
+            laid = laid._replace(stretch=np.zeros_like(laid.stretch))
+        return changed(own, recording.median, laid, strength), one
+
+    def resynthesised(self, samples: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
+        """The sound made anew by a HiFi-GAN from its mel: one channel at 22,050 Hz."""
         import soxr
         import torch
 
-        from voice_conversion import features, speaker
-        from voice_conversion.corpus import levelled
-        from voice_conversion.task import NEUTRAL
-
-        if len(samples) < LEAST * features.RATE:
-            raise InputError(f"the recording is {len(samples) / features.RATE:.2f} s long: give at least {LEAST} s")
-        if features.loudness(samples) < SILENCE:
-            raise InputError("the recording is silent: give one with a voice in it")
-        plan = self.plan(levelled(samples), curve, spoken or NEUTRAL, tempo)
-        vector = self.known.embed(soxr.resample(samples, features.RATE, speaker.RATE)).to(self.device)
-        cuts, means = quiet_cuts(plan.samples), Means(**means)
-        tail, phase = np.zeros(0, np.float32), 0.0
-        for index, (first, last) in enumerate(pairwise(cuts)):
-            generator = torch.Generator().manual_seed(seed * 1_000_003 + index)
-            wave = self._phrase(plan, first, last, vector, phase, generator, means)
-            phase += float(np.sum(2.0 ** plan.octave[first:last]) * features.HOP / features.RATE)
-            fade = np.linspace(0, 1, len(tail), dtype=np.float32)
-            wave[: len(tail)] = wave[: len(tail)] * fade + tail * (1 - fade)
-            size = (last - first) * features.HOP
-            tail = wave[size : size + FADE].copy()
-            progress(last / cuts[-1])
-            yield wave[:size]
-
-    def plan(self, samples: np.ndarray, curve: EmotionCurve, spoken: EmotionCurve, tempo: str) -> Plan:
-        """Track the pitch, find what the curves ask for, change pitch and pace."""
+        from gen.notes import note
         from voice_conversion import features
-        from voice_conversion.prosody import moved
-        from voice_conversion.psola import lay, places
 
-        hz = features.track(samples)
-        times = (np.arange(len(hz)) + 0.5) * features.HOP / features.RATE
-        asked, had = (self.calibration(track(resolve(one), times)) for one in (curve, spoken))
-        shift = self.shift(asked, had)
-        median = float(np.median(np.log2(hz[hz > 0]))) if (hz > 0).any() else 7.0
-        target = moved(hz, median, shift)
-        at = places(shift.pace if tempo == "auto" else np.ones(len(hz)))
-        near = np.rint(at).astype(int).clip(0, len(hz) - 1)
-        asked, had, shift = (type(one)(*(part[near] for part in one)) for one in (asked, had, shift))
-        octave = np.interp(at, np.arange(len(hz)), target).astype(np.float32)
-        return Plan(lay(samples, hz, target, at), octave, (hz > 0)[near], shift, asked, had)
-
-    def shift(self, asked: EmotionTrack, had: EmotionTrack) -> Shift:
-        """The change of prosody between two emotions."""
-        new, old = self.prosody(asked), self.prosody(had)
-        factors = {name: getattr(new, name) / getattr(old, name) for name in ("range", "pace", "life", "swing")}
-        sums = {name: getattr(new, name) - getattr(old, name) for name in ("height", "onset", "end")}
-        return type(new)(**factors, **sums)
-
-    def _phrase(self, plan: Plan, first: int, last: int, vector: Tensor, phase: float, generator,
-                means: Means) -> np.ndarray:  # fmt: skip
-        """Frames ``first`` to ``last``, and FADE samples more where the recording goes on."""
-        import torch
-
-        from voice_conversion import features
-        from voice_conversion.emoreg.edit import edit
-        from voice_conversion.prosody import swung
-
-        low, high = max(first - CONTEXT, 0), min(last + CONTEXT, len(plan.octave))
-        part = slice(low, high)
+        note("the HiFi-GAN gives one channel at 22.05 kHz; the recording's own rate needs --vocoder recording")
+        plain = features.cut(soxr.resample(np.atleast_2d(samples).mean(0), rate, features.RATE).astype(np.float32))
         with torch.inference_mode():
-            wave = self.tensor(plan.samples[low * features.HOP : high * features.HOP])
-            mel = features.mel(wave)
-            here, there = self.voices(plan, part, mel, vector)
-            new = edit(self.decoder, mel, here, there, means.steps, means.solver, means.guidance,
-                       generators=[generator])  # fmt: skip
-            shift = type(plan.shift)(*(value[part] for value in plan.shift))
-            new = new + self.tensor(swung(mel[0].cpu().numpy(), plan.voiced[part], shift))
-            start = phase - float(np.sum(2.0 ** plan.octave[low:first]) * features.HOP / features.RATE)
-            wave = self.sound(means.vocoder, wave, mel, new, here, generator, start)[0].cpu().numpy()
-        begin = (first - low) * features.HOP
-        return wave[begin : begin + (last - first) * features.HOP + FADE]
-
-    def sound(self, vocoder: str, wave: Tensor, mel: Tensor, new: Tensor, voice: Voice, generator,
-              start: float) -> Tensor:  # fmt: skip
-        """A wave (1, s) of mel (1, n, 80) with the ``new`` mel: filtered, or made anew from the new mel alone."""
-        from voice_conversion.vocoder import filtered
-
-        if vocoder == "recording":
-            return filtered(wave, new - mel)
-        if vocoder == "network":
-            return self.vocoder(new, voice.octave, voice.voiced, generator=generator, start=start)
-        return self.published(new)
-
-    def tensor(self, x: np.ndarray) -> Tensor:
-        """(n, ...) -> (1, n, ...) on the device."""
-        import torch
-
-        return torch.from_numpy(np.ascontiguousarray(x, np.float32))[None].to(self.device)
-
-    def voices(self, plan: Plan, part: slice, mel: Tensor, vector: Tensor) -> tuple[Voice, Voice]:
-        """What the network is told of the recording, and of what it shall become."""
-        from voice_conversion.emoreg.score import Voice
-
-        emotion = self.decoder.emotion
-        prepared = (emotion.prepare([one.part(part)]) for one in (plan.had, plan.asked))
-        tokens = [emotion(**{name: value.to(self.device) for name, value in one.items()}) for one in prepared]
-        told = self.encoder(mel), self.tensor(plan.octave[part]), self.tensor(plan.voiced[part]), vector[None]
-        return tuple(Voice(*told, token.tokens) for token in tokens)
-
-
-def quiet_cuts(samples: np.ndarray) -> list[int]:
-    """Frames at which to cut a recording into phrases: the quietest within the second half of each PHRASE."""
-    from voice_conversion.features import HOP
-
-    power = np.square(samples.reshape(-1, HOP)).mean(1)
-    power = np.convolve(power, np.ones(5), "same")
-    cuts = [0]
-    while len(power) - cuts[-1] > 1.5 * PHRASE:
-        low = cuts[-1] + PHRASE // 2
-        cuts.append(low + int(power[low : cuts[-1] + PHRASE].argmin()))
-    return [*cuts, len(power)]
+            mel = features.mel(torch.from_numpy(plain)[None].to(self.published.device))
+            return self.published(mel)[0].cpu().numpy(), features.RATE

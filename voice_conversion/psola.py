@@ -1,99 +1,150 @@
-"""The recording itself at another pitch and pace: its periods, laid out anew.
+"""The recording itself at another pitch and pace: its periods, laid out anew, and filtered.
 
 Pitch-synchronous overlap-add ("Pitch-Synchronous Waveform Processing Techniques for Text-to-Speech Synthesis Using
-Diphones", 1990). Formants stay where they are, and what is left alone comes out as it was recorded.
-Shapes: n frames of the recording, m of the result, k marks, each in the middle of a period.
+Diphones", 1990). Formants stay where they are, and what is left alone comes out as it was recorded. Any sample
+rate and any number of channels, which all get the same periods.
+Shapes: c channels, s samples, n frames of the recording (HOP / RATE seconds each), m of the result, k marks, each in
+the middle of a period.
 """
+
+import functools
 
 import numpy as np
 
-from voice_conversion.features import HOP, RATE
+from voice_conversion.features import BANDS, FFT, HOP, RATE, centres, slaney
 
-PLAIN = 110  # samples between the marks where there is no voice: 5 ms
+PLAIN = 0.005  # seconds between the marks where there is no voice
 SEEK = 0.2  # of a period: how far a mark may be from where the pitch expects it
 LOWPASS = 1200.0  # Hz, of what marks are sought in
-LONGEST = RATE // 20  # samples of half a grain
+LONGEST = 0.05  # seconds of half a grain
 
 
-def places(pace: np.ndarray) -> np.ndarray:
-    """Speed at each frame (n,) -> the frame of the source (m,), fractional, that each frame of the result is at."""
-    ends = np.concatenate(([0.0], np.cumsum(1 / pace)))
-    return np.interp(np.arange(round(ends[-1])) + 0.5, ends, np.arange(len(pace) + 1)) - 0.5
+def places(stretch: np.ndarray) -> np.ndarray:
+    """Seconds for a second at each frame (n,) -> the frame of the source (m,), fractional, that each frame of the
+    result is at."""
+    ends = np.concatenate(([0.0], np.cumsum(stretch)))
+    return np.interp(np.arange(max(round(ends[-1]), 1)) + 0.5, ends, np.arange(len(stretch) + 1)) - 0.5
 
 
-def marks(samples: np.ndarray, hz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(n HOP,) samples and (n,) Hz or 0 -> samples (k,) at which periods are centred, and whether a voice's (k,).
+def marks(samples: np.ndarray, rate: int, hz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(s,) samples and (n,) Hz or 0 -> samples (k,) at which periods are centred, and whether a voice's (k,).
 
     The first and the last are the recording's ends.
     """
     from scipy.signal import butter, sosfiltfilt
 
-    slow = sosfiltfilt(butter(2, LOWPASS, fs=RATE, output="sos"), samples).astype(np.float32)
-    at, voiced = [0], [False]
-    edges = np.flatnonzero(np.diff(np.r_[False, hz > 0, False])) * HOP
+    slow = sosfiltfilt(butter(2, LOWPASS, fs=rate, output="sos"), samples).astype(np.float32)
+    at, voiced, plain = [0], [False], round(PLAIN * rate)
+    period = rate / np.maximum(hz, 1e-3)
+    edges = np.flatnonzero(np.diff(np.r_[False, hz > 0, False])) * HOP * rate / RATE
+    edges = np.minimum(np.rint(edges).astype(int), len(samples))
     for first, last in [*zip(edges[::2], edges[1::2]), (len(samples), 0)]:
-        plain = range(at[-1] + PLAIN, first - PLAIN // 2, PLAIN)
-        own = [mark for mark in _stretch(slow, hz, first, last) if mark > 0] if last else [len(samples) - 1]
-        at += [*plain, *own]
-        voiced += [False] * len(plain) + [last > 0] * len(own)
+        between = range(at[-1] + plain, first - plain // 2, plain)
+        own = [m for m in _stretch(slow, rate, period, first, last) if m > 0] if last > first else []
+        own = own if last else [len(samples) - 1]
+        at += [*between, *own]
+        voiced += [False] * len(between) + [last > 0] * len(own)
     at, kept = np.unique(at, return_index=True)  # two stretches may end on one sample, which would hold up time
     return at, np.array(voiced)[kept]
 
 
-def _stretch(slow: np.ndarray, hz: np.ndarray, first: int, last: int) -> list[int]:
+def _stretch(slow: np.ndarray, rate: int, period: np.ndarray, first: int, last: int) -> list[int]:
     """Marks of the voiced stretch of samples ``first`` to ``last``, from its loudest period to both sides."""
     centre = first + int(np.abs(slow[first:last]).argmax())
     found = [centre]
     for way in (1, -1):
-        at = _next(slow, hz, centre, way)
+        at = _next(slow, rate, period, centre, way)
         while first <= at < last:
             found.append(at)
-            at = _next(slow, hz, at, way)
+            at = _next(slow, rate, period, at, way)
     return sorted(found)
 
 
-def _next(slow: np.ndarray, hz: np.ndarray, at: int, way: int) -> int:
+def _next(slow: np.ndarray, rate: int, period: np.ndarray, at: int, way: int) -> int:
     """The mark a period before (-1) or after (1) one: where the wave is most like around it. -1 beyond the ends."""
-    period = RATE / hz[at // HOP]
-    reach, half = max(int(SEEK * period), 2), int(period / 2)
-    low = at + way * round(period) - reach - half
+    length = period[min(int(at * RATE / rate / HOP), len(period) - 1)]
+    if length > rate:
+        return -1
+    reach, half = max(int(SEEK * length), 2), int(length / 2)
+    low = at + way * round(length) - reach - half
     if min(low, at - half) < 0 or max(low + 2 * (reach + half), at + half) >= len(slow):
         return -1
     around = slow[low : low + 2 * (reach + half)]
     like = np.correlate(around, slow[at - half : at + half], "valid")
-    power = np.convolve(np.square(around), np.ones(2 * half), "valid")
+    power = np.concatenate(([0.0], np.cumsum(np.square(around), dtype=np.float64)))
+    power = power[2 * half :] - power[: -2 * half]
     return low + half + int((like / np.sqrt(power + 1e-7)).argmax())
 
 
-def lay(samples: np.ndarray, hz: np.ndarray, target: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """(n HOP,) samples of pitch (n,) Hz -> (m HOP,), of which frame j is about frame ``at[j]`` of the source.
+@functools.lru_cache(maxsize=4096)
+def _rise(size: int) -> np.ndarray:
+    return np.hanning(2 * size + 1)[:size].astype(np.float32)
 
-    ``target`` (n,) is the log2 Hz that each frame of the source shall have. A recording to which nothing is done
-    comes out the same. Where there is no voice and a grain has to be repeated, every other one is turned round.
+
+def lay(samples: np.ndarray, rate: int, hz: np.ndarray, target: np.ndarray, at: np.ndarray,
+        marked: tuple[np.ndarray, np.ndarray] | None = None) -> np.ndarray:  # fmt: skip
+    """(c, s) samples of pitch (n,) Hz -> (c, t), of which frame j is about frame ``at[j]`` of the source.
+
+    ``target`` (n,) is the log2 Hz that each frame of the source shall have; ``marked`` what :func:`marks` found. A
+    recording to which nothing is done comes out the same. Where there is no voice and a grain has to be repeated, every
+    other one is turned round.
     """
-    centre, voiced = marks(samples, hz)
-    gaps = np.diff(centre, prepend=-PLAIN, append=len(samples) + PLAIN).clip(max=LONGEST)
-    frame = np.minimum(centre // HOP, len(hz) - 1)
+    step, longest, plain = HOP * rate / RATE, int(LONGEST * rate), round(PLAIN * rate)
+    centre, voiced = marks(samples.mean(0), rate, hz) if marked is None else marked
+    gaps = np.diff(centre, prepend=-plain, append=samples.shape[1] + plain).clip(max=longest)
+    frame = np.minimum((centre / step).astype(int), len(hz) - 1)
     closer = np.where(voiced & (hz[frame] > 0), hz[frame] / 2 ** target[frame], 1.0)
-    padded, out = np.pad(samples, LONGEST + 1), np.zeros(len(at) * HOP + 2 * LONGEST, np.float32)
-    middles, spots = (np.arange(len(at)) + 0.5) * HOP, (at + 0.5) * HOP
+    size = round(len(at) * step)
+    padded = np.pad(samples, ((0, 0), (longest + 1, longest + 1)))
+    out = np.zeros((len(samples), size + 2 * longest + 1), np.float32)
+    middles, spots = (np.arange(len(at)) + 0.5) * step, (at + 0.5) * step
     place, before = 0.0, -1
-    while place < len(at) * HOP:
+    while place < size:
         beyond = place - min(max(place, middles[0]), middles[-1])
         which = _nearest(centre, np.interp(place, middles, spots) + beyond)
         left, right = gaps[which : which + 2]
-        bell = np.concatenate((np.hanning(2 * left + 1)[:left], np.hanning(2 * right + 1)[right:]))
-        grain = bell * padded[centre[which] + LONGEST + 1 - left : centre[which] + LONGEST + right + 2]
+        bell = np.concatenate((_rise(left), [1.0], _rise(right)[::-1])).astype(np.float32)
+        middle = centre[which] + longest + 1
+        grain = bell * padded[:, middle - left : middle + right + 1]
         if which == before and not voiced[which]:
-            grain, left, which = grain[::-1], right, -1
-        first = round(place) + LONGEST - left
-        out[first : first + len(grain)] += np.sqrt(closer[which]) * grain
-        place += closer[which] * right
+            grain, left, which = grain[:, ::-1], right, -1
+        first = round(place) + longest - left
+        part = out[:, first : first + grain.shape[1]]
+        part += np.float32(np.sqrt(closer[which])) * grain[:, : part.shape[1]]
+        place += max(closer[which] * right, 1.0)
         before = which
-    return out[LONGEST:-LONGEST]
+    return out[:, longest : longest + size]
 
 
 def _nearest(centre: np.ndarray, spot: float) -> int:
     """The mark (k,) that is nearest to a sample."""
     which = min(int(np.searchsorted(centre, spot)), len(centre) - 1)
     return which - (which > 0 and spot - centre[which - 1] < centre[which] - spot)
+
+
+@functools.cache
+def _spread(rate: int, size: int) -> np.ndarray:
+    """(80, size / 2 + 1): a row of bands times this is the values at the bins of a transform."""
+    hz = slaney(np.arange(size // 2 + 1) * rate / size)
+    return np.stack([np.interp(hz, slaney(centres()), row) for row in np.eye(BANDS)]).astype(np.float32)
+
+
+def filtered(samples: np.ndarray, rate: int, change: np.ndarray) -> np.ndarray:
+    """(c, s) samples whose 80 bands are moved by ``change`` (n, 80) nepers, frame by frame; above the bands as in the
+    last of them."""
+    from scipy import fft
+
+    size = fft.next_fast_len(round(FFT * rate / RATE / 4) * 4)
+    size += -size % 4
+    hop = size // 4
+    window = np.hanning(size + 1)[:size].astype(np.float32)
+    count = samples.shape[1] // hop + 5
+    padded = np.pad(samples, ((0, 0), (size, (count + 4) * hop + size - samples.shape[1])))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, size, axis=1)[:, : (count + 4) * hop : hop]
+    middle = (np.arange(frames.shape[1]) * hop - size / 2) * RATE / rate / HOP - 0.5
+    near = np.stack([np.interp(middle, np.arange(len(change)), band) for band in change.T], 1).astype(np.float32)
+    gain = np.exp(near @ _spread(rate, size))
+    parts = fft.irfft(fft.rfft(frames * window) * gain, size)[..., :size] * (window / 1.5)
+    parts = parts.reshape(len(samples), -1, 4, hop)
+    out = sum(np.pad(parts[:, :, j], ((0, 0), (j, 3 - j), (0, 0))) for j in range(4))
+    return out.reshape(len(samples), -1)[:, size : size + samples.shape[1]].astype(np.float32)

@@ -5,12 +5,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from gen.emotion.resolve import resolve
 from gen.emotion.spec import Emotion, EmotionCurve
 from gen.jobs.schema import Task
 
 NEUTRAL = EmotionCurve.constant(Emotion.parse("neutral"))
-GUIDANCE = 3.0  # by the emotion, as validation speakers were heard best
+CANDIDATES = 8
 
 
 class VoiceTask(Task):
@@ -21,18 +20,17 @@ class VoiceTask(Task):
     emotion: EmotionCurve | None = Field(
         None, description='an emotion, or a curve over the seconds of the recording: "0: sad, 4: angry @ 1.4"'
     )
-    reference: Path | None = Field(None, description="a recording that has the emotion, in place of --emotion")
+    reference: Path | None = Field(None, description="a recording whose emotion and melody are taken over")
     intensity: float = Field(1.0, ge=0, le=2, description="multiplies the emotion's own; 0 changes nothing")
     spoken: EmotionCurve = Field(NEUTRAL, description="the emotion that the recording has")
-    tempo: Literal["auto", "keep"] = Field("auto", description="whether the emotion changes the pace")
-    steps: int = Field(10, ge=1, le=200, description="of the diffusion")
-    solver: Literal["ml", "em", "pf"] = Field("pf", description="of the diffusion")
-    guidance: float = Field(
-        GUIDANCE, ge=0, le=5, description="how strictly the network follows the emotion; 1 is unguided"
+    performer: int | Literal["auto"] = Field(
+        "auto", description="whose performances are laid on: a number of the model's card, or who fits best"
     )
+    candidates: int = Field(CANDIDATES, ge=1, le=64, description="performances that are tried for each phrase")
+    keep_tempo: bool = Field(False, description="leave the pace as it is")
+    plot: bool = Field(False, description="draw spectrogram, pitch, pace and loudness of source and result as well")
     vocoder: str = Field(
-        "recording",
-        description='what sounds: the "recording", filtered; the model\'s "network"; or a checkpoint with a HiFi-GAN',
+        "recording", description='what sounds: the "recording", filtered, or a checkpoint with a HiFi-GAN'
     )
     model: str = Field("voice-compact", description="checkpoint")
 
@@ -43,7 +41,9 @@ class VoiceTask(Task):
         return self
 
     def aim(self) -> EmotionCurve:
-        """The emotion asked for, from the reference where that is what was given."""
+        """The emotion asked for, from the reference where that is what was given, at the task's intensity."""
+        from gen.emotion.resolve import resolve
+
         curve = EmotionCurve(source=self.reference) if self.emotion is None else self.emotion
         return scaled(resolve(curve), self.intensity)
 

@@ -16,7 +16,7 @@ from gen.emotion.embedding import features
 from gen.emotion.embedding.features import MODALITIES
 from gen.emotion.embedding.network import TERMS
 from music.training.emopia import part_of_song, vary
-from voice_conversion.corpus import LEVELS, part_of
+from voice_conversion.training.corpus import LEVELS, part_of
 
 log = logging.getLogger(__name__)
 

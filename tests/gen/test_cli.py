@@ -177,24 +177,22 @@ def test_training_and_evaluation_reach_the_registered_functions(affekt, monkeypa
     assert calls == [(Path("d"), Path("o"), 2.0, {"a": "1", "b": "x=y"}), (Path("o"), {"a": "1", "b": "2"})]
     assert json.loads((tmp_path / "o" / "report.json").read_text())["bars"][0]["measured"] == 0.5
     assert affekt("train", "music", "--data", "d", "--out", "o", "--stage", "first")[0] == 0
-    assert affekt("train", "music", "--finetune", "d", "--out", "o")[0] == 0
-    assert [call[3] for call in calls[2:]] == [{"stage": "first"}, {"stage": "finetune"}]
+    assert [call[3] for call in calls[2:]] == [{"stage": "first"}]
     assert affekt("train", "music", "--out", "o")[0] == 2
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("asked", "told"), [
-    ("train voice --data .", "train voice needs stage: give it with --set stage=encoder|"),
+    ("train voice --data . --stage decoder", "train voice has no setting stage: use seed, speaker, tries, files"),
     ("evaluate voice", "evaluate voice needs data: give it with --set data=VALUE"),
     ("evaluate talk --set data=nowhere", "evaluate talk cannot use data=nowhere: path does not point to a directory"),
     ("train music --data . --set nonsense=1", "train music has no setting nonsense: use size, conditioner, "),
     ("train emotion --data . --set steps=abc", "train emotion cannot use steps=abc: it should be a valid integer"),
     ("train music --data nowhere", "nowhere is not a folder"),
-    ("train voice-judge --data . --set colour=blue", "train voice-judge has no setting colour: use seed, steps"),
     ("train dice --data . --set size=tiny compile=maybe", "train dice cannot use compile=maybe: it should be a valid"),
     ("ablate scene --data . --minutes 1 --conditioners vad", "argument kind: invalid choice: 'scene'"),
-    ("ablate voice --data . --minutes 1 --conditioners vad --set stage=decoder --measure nonsense=1",
-     "evaluate voice has no setting nonsense: use data, model, "),
+    ("evaluate voice --set data=. nonsense=1", "evaluate voice has no setting nonsense: use data, model, "),
+    ("ablate voice --data . --minutes 1 --conditioners vad", "`affekt train voice` has no setting conditioner"),
     ("ablate talk --data . --minutes 1 --conditioners vad,lable", "no conditioner 'lable'; the nearest are label"),
     ("ablate music --data . --minutes 1 --conditioners quadrant --set batch=x", "train music cannot use batch=x"),
     ("ablate emotion --data . --minutes 1 --conditioners vad", "`affekt train emotion` has no setting conditioner"),

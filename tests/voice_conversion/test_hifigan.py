@@ -5,10 +5,10 @@ import torch
 from speech import generator, voice
 from torch import nn
 
-from gen import checkpoints
-from gen.emotion.spec import EmotionCurve
+from gen import checkpoints, media
 from gen.errors import CheckpointError
-from voice_conversion.features import HOP
+from gen.notes import collect
+from voice_conversion.features import HOP, RATE
 from voice_conversion.hifigan import HiFiGAN, convert
 from voice_conversion.task import VoiceTask
 
@@ -47,13 +47,14 @@ def test_a_published_state_dict_gives_the_same_sound(pair):
     torch.testing.assert_close(made, model(mel), atol=1e-5, rtol=1e-4)
 
 
-def test_it_speaks_where_it_is_asked_for(pair):
+def test_it_speaks_where_it_is_asked_for(pair, tmp_path):
     speaks = generator()
     speaks.published = checkpoints.load(str(pair[1]), HiFiGAN).eval()
-    recording = voice(0.6)
-    made = speaks.convert(recording, EmotionCurve.parse("happy @ 0"), steps=1, vocoder=str(pair[1]))
-    assert len(made) == len(recording) // HOP * HOP
-    task = VoiceTask(source="in.wav", emotion="sad", vocoder=str(pair[1]))
+    media.write_audio(tmp_path / "in.wav", voice(0.8, rate=48000), 48000)
+    task = VoiceTask(source=tmp_path / "in.wav", emotion="sad", vocoder=str(pair[1]), candidates=1)
+    with collect() as notes:
+        path = speaks.render(task, tmp_path / "out", {}, lambda *_: None)[0]
+    assert media.read_audio(path)[1] == RATE and "22.05 kHz" in notes[0]
     assert str(pair[1]) in speaks.checkpoints(task)
 
 

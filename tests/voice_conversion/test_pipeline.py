@@ -1,17 +1,21 @@
-"""A recording goes through: length, loudness, pitch, seeds, phrases, files; and what is said of bad ones."""
+"""A recording goes through: rate, channels, depth, loudness, pitch, seeds, phrases, files; what is said of bad ones."""
 
 import json
 
 import numpy as np
 import pytest
-from speech import generator, voice
+import soundfile
+from speech import bank, generator, voice
 
 from gen import media
 from gen.emotion.spec import EmotionCurve
 from gen.errors import InputError
+from gen.generator import check_generator
 from gen.jobs.schema import parse_task
-from voice_conversion import features, pipeline
+from gen.loudness import loudness
+from voice_conversion import features
 from voice_conversion.features import RATE
+from voice_conversion.pipeline import VoiceGenerator
 from voice_conversion.task import VoiceTask, scaled
 
 HAPPY = EmotionCurve.parse("happy")
@@ -24,95 +28,121 @@ def speaks():
 
 @pytest.fixture(scope="module")
 def recording():
-    return voice(1.2)
+    return voice(1.3)
 
 
-def test_nothing_asked_for_gives_the_recording_back(speaks, recording):
-    made = speaks.convert(recording, EmotionCurve.parse("neutral"), steps=2)
-    assert len(made) == len(features.cut(recording))
-    np.testing.assert_allclose(made, features.cut(recording), atol=2e-3)
+def median_of(samples, rate=RATE):
+    import soxr
+
+    hz = features.track(features.cut(soxr.resample(samples, rate, RATE)))
+    return float(np.median(np.log2(hz[hz > 0])))
+
+
+def test_the_contract_of_generators_is_kept(tmp_path, recording):
+    media.write_audio(tmp_path / "in.wav", recording, RATE)
+    check_generator(VoiceGenerator, VoiceTask(source=tmp_path / "in.wav", emotion="happy", candidates=2), seeded=False)
+
+
+def test_what_is_asked_at_no_intensity_gives_the_samples_back(speaks, recording):
+    assert speaks.convert(recording, RATE, EmotionCurve.parse("happy @ 0")) is recording
+    assert speaks.convert(recording, RATE, EmotionCurve.parse("neutral")) is recording
+
+
+@pytest.mark.parametrize("depth", ["PCM_16", "PCM_24", "FLOAT"])
+@pytest.mark.parametrize("spoken", ["neutral", "sad"])
+def test_intensity_0_is_the_file_bit_for_bit(speaks, tmp_path, depth, spoken):
+    both = np.stack([voice(0.8, rate=48000), voice(0.8, 150, rate=48000)]).T * 1.5
+    soundfile.write(tmp_path / "in.wav", both, 48000, depth)
+    task = VoiceTask(source=tmp_path / "in.wav", emotion="angry", intensity=0, spoken=spoken)
+    path = speaks.render(task, tmp_path / "out", {"ai_generated": False}, lambda *_: None)[0]
+    assert soundfile.info(path).subtype == depth
+    kind = "float32" if depth == "FLOAT" else "int32"
+    before, after = (soundfile.read(p, dtype=kind)[0] for p in (tmp_path / "in.wav", path))
+    assert np.array_equal(before, after)
+
+
+@pytest.mark.parametrize(("rate", "channels", "depth"), [(48000, 2, "PCM_24"), (16000, 1, "PCM_16")])
+def test_rate_channels_and_depth_stay(speaks, tmp_path, rate, channels, depth):
+    samples = np.stack([voice(1.0, rate=rate)] * channels).T
+    soundfile.write(tmp_path / "in.wav", samples, rate, depth)
+    task = VoiceTask(source=tmp_path / "in.wav", emotion="happy", candidates=1, plot=True)
+    path, picture = speaks.render(task, tmp_path / "out", {"ai_generated": True}, lambda *_: None)
+    facts = soundfile.info(path)
+    assert (facts.samplerate, facts.channels, facts.subtype) == (rate, channels, depth)
+    assert media.read_image(picture).shape[2] == 3
+    assert json.loads((tmp_path / "out" / "voice.wav.json").read_text())["performances"][0]["emotion"] == "happy"
 
 
 def test_pitch_and_pace_follow_the_emotion_and_loudness_stays(speaks, recording):
-    made = speaks.convert(recording, HAPPY, steps=2)
-    before, after = (features.track(features.cut(x)) for x in (recording, made))
-    moved = np.median(np.log2(after[after > 0])) - np.median(np.log2(before[before > 0]))
-    assert moved == pytest.approx(0.4, abs=0.12)
+    made = speaks.convert(recording, RATE, HAPPY)
+    assert median_of(made) - median_of(recording) == pytest.approx(0.4, abs=0.12)
     assert len(made) < 0.97 * len(recording)
-    assert features.loudness(made) == pytest.approx(features.loudness(recording), rel=0.02)
+    assert loudness(made[None], RATE) == pytest.approx(loudness(recording[None], RATE), abs=1.0)
+
+
+def test_a_loud_master_is_limited_not_turned_down(speaks):
+    loud = np.tanh(voice(1.5) * 4).astype(np.float32) * 0.98
+    made = speaks.convert(loud, RATE, EmotionCurve.parse("sad"))
+    assert np.abs(made).max() < 1 and loudness(made[None], RATE) == pytest.approx(loudness(loud[None], RATE), abs=1.0)
 
 
 def test_tempo_may_be_kept(speaks, recording):
-    assert len(speaks.convert(recording, HAPPY, tempo="keep", steps=1)) == len(features.cut(recording))
+    made = speaks.convert(recording, RATE, HAPPY, keep_tempo=True)
+    assert len(made) == pytest.approx(len(recording), abs=2)
+    assert median_of(made) - median_of(recording) > 0.25
 
 
-def test_a_seed_repeats_and_another_differs(speaks, recording):
-    one, again, other = (speaks.convert(recording, HAPPY, steps=1, seed=seed) for seed in (1, 1, 2))
-    assert np.array_equal(one, again) and not np.array_equal(one, other)
+def test_a_seed_repeats(speaks, recording):
+    one, again = (speaks.convert(recording, RATE, HAPPY, seed=1) for _ in range(2))
+    assert np.array_equal(one, again)
 
 
-def test_a_curve_changes_one_end_alone(speaks, recording):
-    curve = EmotionCurve.parse("0 hold: neutral, 0.6: happy @ 2")
-    plan = speaks.plan(features.cut(recording), curve, EmotionCurve.parse("neutral"), "keep")
-    change = plan.octave - features.filled(features.track(features.cut(recording)))
-    assert np.abs(change[:40]).max() < 1e-3 and change[-30:].mean() > 0.5
+def test_a_performer_may_be_chosen(speaks, recording):
+    for number in (1, 3):
+        chosen = []
+        speaks.convert(recording, RATE, HAPPY, performer=number, record=chosen)
+        assert {one["performer"] for one in chosen} == {bank().performers[number - 1]}
+    with pytest.raises(InputError, match="no performer 9"):
+        speaks.convert(recording, RATE, HAPPY, performer=9)
+
+
+def test_a_curve_changes_one_end_alone(speaks):
+    long = np.concatenate([voice(1.2), np.zeros(RATE // 2, np.float32), voice(1.2)])
+    made = speaks.convert(long, RATE, EmotionCurve.parse("0 hold: neutral, 1.4: happy @ 2"), keep_tempo=True)
+    np.testing.assert_allclose(made[:RATE], long[:RATE], atol=0.02)
+    assert median_of(made[-RATE:]) - median_of(long[-RATE:]) > 0.5
 
 
 def test_what_is_spoken_already_is_taken_off(speaks, recording):
-    plan = speaks.plan(features.cut(recording), EmotionCurve.parse("neutral"), HAPPY, "auto")
-    before = features.filled(features.track(features.cut(recording)))
-    assert plan.octave.mean() - before.mean() < -0.3 and len(plan.octave) > len(recording) / features.HOP
+    made = speaks.convert(recording, RATE, EmotionCurve.parse("neutral"), spoken=HAPPY)
+    assert median_of(made) - median_of(recording) == pytest.approx(-0.4, abs=0.12)
+    assert len(made) > 1.05 * len(recording)
 
 
-def test_long_recordings_come_in_phrases_that_fit_together(speaks, monkeypatch):
-    monkeypatch.setattr(pipeline, "PHRASE", 120)
-    long = voice(6.0)
-    parts = list(speaks.stream(long, HAPPY, tempo="keep", steps=1))
-    assert len(parts) > 2 and sum(map(len, parts)) == len(features.cut(long))
-    made = np.concatenate(parts)
+def test_long_recordings_come_in_phrases_of_one_performer_that_fit_together(speaks):
+    gap = np.zeros(RATE // 2, np.float32)
+    long = np.concatenate([part for seed in range(4) for part in (voice(1.3, seed=seed), gap)])
+    chosen = []
+    parts = list(speaks.stream(long[None], RATE, HAPPY, keep_tempo=True, record=chosen))
+    assert len(parts) == 4 and sum(part.shape[1] for part in parts) == pytest.approx(len(long), abs=8)
+    assert len({one["performer"] for one in chosen}) == 1
+    made = np.concatenate(parts, 1)[0]
     jumps = np.abs(np.diff(made))
-    ends = np.cumsum([len(part) for part in parts])[:-1]
-    assert max(jumps[end - 3 : end + 3].max() for end in ends) <= np.quantile(jumps, 0.9999)
-
-
-@pytest.mark.slow
-def test_a_long_recording_takes_little_more_than_its_samples(speaks):
-    import tracemalloc
-
-    peaks = []
-    for seconds in (10.0, 20.0):
-        samples = voice(seconds)
-        tracemalloc.start()
-        for _ in speaks.stream(samples, HAPPY, steps=1):
-            pass
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-    assert peaks[1] - peaks[0] < 48 * 10 * RATE  # bytes: a few arrays of the recording, nothing of the networks
-
-
-def test_cuts_are_made_where_it_is_quiet():
-    quiet = np.concatenate([np.full(500 * 256, 0.1), np.full(20 * 256, 0.001), np.full(900 * 256, 0.1)])
-    cuts = pipeline.quiet_cuts(quiet.astype(np.float32))
-    assert cuts[0] == 0 and cuts[-1] == 1420 and 500 <= cuts[1] <= 520
-    assert max(np.diff(cuts)) <= 1.5 * pipeline.PHRASE
+    cuts = np.cumsum([part.shape[1] for part in parts])[:-1]
+    assert max(jumps[cut - 3 : cut + 3].max() for cut in cuts) <= np.quantile(jumps, 0.999)
 
 
 @pytest.mark.parametrize(
-    ("samples", "says"), [(np.zeros(RATE, np.float32), "silent"), (np.ones(100, np.float32), "give at least")]
+    ("samples", "says"),
+    [
+        (np.zeros(RATE, np.float32), "silent"),
+        (np.ones(100, np.float32), "give at least"),
+        (np.random.default_rng(0).normal(0, 0.1, RATE).astype(np.float32), "no voice"),
+    ],
 )
 def test_what_cannot_be_converted_is_said(speaks, samples, says):
     with pytest.raises(InputError, match=says):
-        speaks.convert(samples, HAPPY)
-
-
-def test_a_task_writes_a_marked_file(speaks, recording, tmp_path):
-    media.write_audio(tmp_path / "in.wav", recording, RATE)
-    task = VoiceTask(source=tmp_path / "in.wav", emotion="happy @ 1.5", steps=1)
-    shares = []
-    paths = speaks.render(task, tmp_path / "out", {"ai_generated": True}, lambda share, _: shares.append(share))
-    made, rate = media.read_audio(paths[0])
-    assert rate == RATE and np.abs(made).max() > 0.01 and shares[-1] == 1.0
-    assert json.loads((tmp_path / "out" / "voice.wav.json").read_text())["ai_generated"]
+        speaks.convert(samples, RATE, HAPPY)
 
 
 def test_a_task_needs_one_aim():
@@ -135,8 +165,4 @@ def test_a_reference_gives_the_emotion(recording, tmp_path):
 
 
 def test_the_kind_is_known():
-    from gen import registry
-
-    if "voice" not in registry.names("task"):
-        pytest.skip("the package is installed without the voice's entry points: install it again")
     assert isinstance(parse_task({"kind": "voice", "source": "a.wav", "emotion": "sad"}), VoiceTask)

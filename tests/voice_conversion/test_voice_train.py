@@ -1,61 +1,103 @@
-"""The stages of the training run one after the other, and a recording of one's own adapts what they made."""
+"""From recordings to a bank, how clear its performances are and what intensity means; and the evaluation of it."""
 
-import shutil
+import csv
+import json
 
 import numpy as np
 import pytest
-from speech import voice, write_data
+from speech import bank, chooser, voice
 
 from gen import media
-from gen.emotion.calibration import FILE, Calibration
-from gen.emotion.spec import EmotionCurve
-from voice_conversion import dial
-from voice_conversion import train as training
+from gen.evaluate.report import Report
+from gen.generator import check_evaluator
+from voice_conversion.evaluation import measures, report
+from voice_conversion.evaluation.report import VoiceEvaluator
 from voice_conversion.features import RATE
-from voice_conversion.pipeline import VoiceGenerator
-from voice_conversion.train import Settings, train
+from voice_conversion.performance.bank import Bank
+from voice_conversion.training import bank as pairs
+from voice_conversion.training import corpus as recordings
+from voice_conversion.training import train
+
+NAMES = "file,set,language,emotion,intensity,speaker,gender,text,text_id,seconds,orig_label"
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    place = tmp_path_factory.mktemp("train")
-    acted = [("neutral", "", "1", "01"), ("angry", "strong", "1", "01"), ("happy", "normal", "1", "01"),
-             ("neutral", "", "1", "15"), ("sad", "", "1", "15")]  # fmt: skip
-    data = write_data(place / "data", acted, ("af_alloy", "af_river"), 1.8)
-    for stage in ("encoder", "decoder", "vocoder"):
-        train(data, place / "out", 0.001, Settings(stage=stage))
+def data(tmp_path_factory):
+    """Two training speakers, one for validation, one for tests; neutral, happy (higher) and sad (slower)."""
+    place = tmp_path_factory.mktemp("data")
+    folder = place / "speech" / "emotional"
+    folder.mkdir(parents=True)
+    with open(folder / "labels.csv", "w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(NAMES.split(","))
+        for actor, hz in (("01", 115.0), ("03", 135.0), ("15", 125.0), ("17", 120.0)):
+            for emotion, up, seconds in (("neutral", 1.0, 1.3), ("happy", 1.4, 1.3), ("sad", 0.9, 1.6)):
+                for text in ("01", "02"):
+                    name = f"03-{emotion}-{text}-01-{actor}.wav"
+                    media.write_audio(folder / name, voice(seconds, hz * up, glide=0.1 * int(text)), RATE)
+                    level = "normal" if emotion == "neutral" else "strong"
+                    table.writerow([name, "ravdess", "en", emotion, level, f"ravdess:Actor_{actor}", "male", "words",
+                                    f"{text}r01", seconds, ""])  # fmt: skip
     return place
 
 
-@pytest.mark.slow
-def test_stages_make_a_checkpoint_that_speaks(made):
-    speaker = VoiceGenerator.from_pretrained(made / "out" / "checkpoint")
-    said = speaker.convert(voice(0.6), EmotionCurve.parse("angry"), steps=1)
-    assert np.isfinite(said).all() and np.abs(said).max() > 0.01
-    log = (made / "out" / "log.jsonl").read_text()
-    assert all(f'"model": "{stage}"' in log for stage in ("encoder", "decoder", "vocoder"))
-    assert "valid_untold" in log and "valid_distance" in log
+@pytest.fixture(scope="module")
+def corpus(data, tmp_path_factory):
+    return recordings.build(data, tmp_path_factory.mktemp("corpus"))
 
 
-@pytest.mark.slow
-def test_a_calibration_is_fitted_to_what_a_judge_hears(made, monkeypatch):
-    for module in (dial, training):
-        monkeypatch.setattr(module, "TRIED", (0.0, 1.0))
-    train(made / "data", made / "out", 0, Settings(stage="dial", files=1))
-    place = made / "out" / "checkpoint"
-    strengths = Calibration.load(place).strengths
-    assert (place / FILE).is_file() and (strengths[:, 0] == 0).all() and (np.diff(strengths) >= -1e-9).all()
-    (place / FILE).unlink()
+def test_a_corpus_is_read_once_and_knows_its_parts(corpus):
+    assert len(corpus.clips) == 24 and {c.part for c in corpus.clips} == {"train", "valid", "test"}
+    clip = corpus.clips[3]
+    assert len(corpus.samples(clip)) == clip.frames * 256 and clip.text == "02" and clip.emotion == "happy"
 
 
-@pytest.mark.slow
-def test_own_recordings_adapt_it(made, tmp_path):
-    for i in range(2):
-        media.write_audio(tmp_path / "mine" / f"{i}.wav", voice(1.8, 100 + 20 * i), RATE)
-    start = str(made / "out" / "checkpoint")
-    train(tmp_path / "mine", tmp_path / "out", 0.002, Settings(stage="finetune", start=start))
-    VoiceGenerator.from_pretrained(tmp_path / "out" / "checkpoint")
-    before, after = (p / "decoder" / "diffusion_pytorch_model.safetensors" for p in
-                     (made / "out" / "checkpoint", tmp_path / "out" / "checkpoint"))  # fmt: skip
-    assert before.read_bytes() != after.read_bytes()
-    shutil.rmtree(tmp_path / "out")
+def test_a_bank_knows_what_was_changed_and_no_test_speaker(corpus):
+    made = pairs.build(corpus)
+    assert len(made.performances) == 12 and "ravdess:Actor_17" not in made.medians
+    for one in made.performances:
+        wanted = {"happy": np.log2(1.4), "sad": np.log2(0.9)}[one.emotion]
+        assert np.median(one.pitch) == pytest.approx(wanted, abs=0.2)
+        assert np.exp(one.stretch).mean() == pytest.approx({"happy": 1.0, "sad": 1.6 / 1.3}[one.emotion], abs=0.15)
+    assert made.means["happy"][0] == pytest.approx(np.log2(1.4), abs=0.1)
+
+
+def test_training_writes_what_the_generator_reads(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(train.Recogniser, "load", classmethod(lambda cls: chooser().recogniser))
+    monkeypatch.setattr(train.checkpoints, "load", lambda *_: chooser().known)
+    train.train(data, tmp_path, None, train.Settings(tries=1, files=1))
+    made = Bank.load(tmp_path / "checkpoint")
+    assert any(one.clarity for one in made.performances)
+    strengths = json.loads((tmp_path / "checkpoint" / "calibration.json").read_text())["strength"]
+    assert strengths["happy"][0] == 0 and strengths["happy"][-1] > 0
+
+
+def test_the_contract_of_evaluators_is_kept(data):
+    check_evaluator(VoiceEvaluator, {"data": str(data), "sources": "1", "candidates": "1", "corpora": "ravdess"})
+
+
+def test_files_for_a_judge_and_tables_of_what_it_heard(data, tmp_path):
+    chosen = report.Settings(data=data, files=str(tmp_path / "files"), sources=1, candidates=1, levels="0,1")
+    VoiceEvaluator(chosen, tmp_path).run()
+    with open(tmp_path / "files" / "made.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["emotion"] for row in rows} == {"happy", "sad"} and {row["intensity"] for row in rows} == {"0.0", "1.0"}
+    assert all((tmp_path / "files" / row["output"]).is_file() for row in rows)
+    same = {"heard_as": "happy", "p": 0.5, "mos": 3.0, "mos_source": 3.2, "speaker": 0.7}
+    heard = [row | same | {"intensity": float(row["intensity"]), "words_wrong": 0.0, "words_wrong_source": 0.0}
+             for row in rows]  # fmt: skip
+    (tmp_path / "heard.json").write_text(json.dumps({"files": heard}))
+    made = VoiceEvaluator(chosen.model_copy(update={"heard": tmp_path / "heard.json"}), tmp_path).run()
+    assert made.bars[0].measured == pytest.approx(0.5)
+    assert isinstance(made, Report)
+
+
+def test_measures_of_what_should_stay():
+    samples = measures.plain(voice(1.0), RATE)
+    assert measures.leaps(samples) < 0.02 and measures.louder(samples, 2 * samples, RATE) == pytest.approx(
+        6.02, abs=0.1
+    )
+    hiss = np.random.default_rng(0).normal(0, 0.1, RATE).astype(np.float32)
+    hiss = np.diff(hiss, prepend=0).astype(np.float32)
+    assert measures.sibilants(hiss, 2 * hiss) == pytest.approx(6.02, abs=0.2)
+    assert bank().performances

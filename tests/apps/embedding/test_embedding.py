@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from same import same_weights
+from voice_conversion.corpus import TEST, VALID
 
 from apps.embedding import corpus, losses, train
 from apps.embedding.batches import middles, other_voice, shifted, sound, throat
@@ -19,7 +20,6 @@ from gen.emotion.embedding.network import TERMS, EmotionEmbedder, Reference, col
 from gen.emotion.spec import EmotionCurve
 from gen.emotion.track import track
 from gen.errors import InputError
-from voice_conversion.corpus import TEST, VALID
 
 RNG = np.random.default_rng(0)
 TINY = {"space": 32, "width": 16, "pooled": 16}

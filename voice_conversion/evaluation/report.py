@@ -1,0 +1,181 @@
+"""``affekt evaluate voice --out DIR --files FOLDER --set data=DATA``: conversions of speakers never trained on.
+
+FOLDER gets the recordings, the conversions, the same speakers' real renditions, and manifests for a judge from outside
+(columns source, output, emotion, intensity, text, lang). What such a judge heard, a JSON with a list ``files`` of rows
+with heard_as, p, words_wrong, speaker, mos, becomes tables with ``--set heard=FILE real_heard=FILE``.
+
+Performances of the sentence that is converted are left out of the bank, so that every text is one never trained on.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, DirectoryPath, FilePath
+
+from gen import media
+from gen.emotion.spec import EmotionCurve
+from gen.evaluate.report import Estimate, Report
+from gen.generator import Bar
+from voice_conversion.evaluation import measures
+from voice_conversion.pipeline import VoiceGenerator
+from voice_conversion.training.corpus import part_of, text_of
+
+TARGETS = ("happy", "sad", "angry", "fear", "disgust", "surprise")
+LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+MEASURES = ("words_wrong", "words_wrong_source", "mos", "mos_source", "speaker")
+COLUMNS = ("source", "output", "emotion", "intensity", "text", "lang")
+
+
+class Settings(BaseModel):
+    """What ``--set`` may change."""
+
+    model_config = ConfigDict(extra="forbid")
+    data: DirectoryPath
+    model: str = "voice-compact"
+    files: str = ""  # a folder for what was made, with manifests for judges from outside
+    heard: FilePath | None = None  # what a judge heard in it
+    real_heard: FilePath | None = None  # and in the speakers' real renditions
+    sources: int = 2  # neutral readings of each test speaker
+    corpora: str = "ravdess,emodb,nemo"
+    levels: str = "1"  # intensities, such as 0,0.25,0.5,0.75,1,1.5,2
+    candidates: int = 8
+    seed: int = 0
+
+
+class VoiceEvaluator:
+    """``affekt evaluate voice``."""
+
+    def __init__(self, settings: Settings, out: Path):
+        self.settings, self.out = settings, out
+        self.report = Report(
+            "Emotional voice conversion",
+            f"`{settings.model}`, {settings.candidates} candidates; recordings of speakers never trained on, each with "
+            "a sentence that the performances laid on it do not have.",
+        )
+
+    def run(self) -> Report:
+        if self.settings.heard:
+            judged(self.report, self.settings)
+        else:
+            self.made()
+        return self.report
+
+    def summary(self) -> list[Bar]:
+        return self.report.bars
+
+    def made(self) -> None:
+        """Render everything, write it where files are wanted, and measure what needs no judge."""
+        chosen = self.settings
+        place, speech = Path(chosen.files) if chosen.files else None, chosen.data / "speech" / "emotional"
+        generator, found, rows = VoiceGenerator.from_pretrained(chosen.model), defaultdict(list), []
+        bank = generator.bank
+        for one, real in readings(chosen.data, chosen.corpora.split(","), chosen.sources):
+            samples, rate = media.read_audio(speech / one["file"], mono=False)
+            generator.bank = bank._replace(performances=[p for p in bank.performances if p.text != text_of(one)])
+            for emotion in TARGETS:
+                if emotion not in real:
+                    continue
+                for level in map(float, chosen.levels.split(",")):
+                    began = time.process_time()
+                    curve = EmotionCurve.parse(f"{emotion} @ {level:g}")
+                    made = generator.convert(samples, rate, curve, seed=chosen.seed, candidates=chosen.candidates)
+                    measure(found[level], samples, made, rate, time.process_time() - began)
+                    if place:
+                        rows += written(place, one, speech / real[emotion]["file"], emotion, level, samples, made, rate)
+        generator.bank = bank
+        if place:
+            for kind in ("made", "real"):
+                with open(place / f"{kind}.csv", "w", newline="", encoding="utf-8") as file:
+                    table = csv.writer(file)
+                    table.writerow(COLUMNS)
+                    table.writerows(row for own, row in rows if own == kind)
+        self.report.section("Without a judge", "What changed that should not, and what it cost.")
+        columns = ["intensity", "octave leaps, share", "sibilants, dB", "loudness, LU", "seconds a second", "files"]
+        middle = lambda own, name: float(np.mean([abs(row[name]) for row in own if np.isfinite(row[name])] or [0.0]))
+        self.report.table("Means of sizes", columns, [
+            [f"{level:g}", *(middle(own, name) for name in ("leaps", "hiss", "louder", "speed")), len(own)]
+            for level, own in found.items()
+        ])  # fmt: skip
+        own = found[max(found)]
+        self.report.bar("octave leaps, share of voiced frames", middle(own, "leaps"), at_most=0.01)
+        self.report.bar("sibilants' change, dB", middle(own, "hiss"), at_most=3)
+        self.report.bar("loudness' change, LU", middle(own, "louder"), at_most=1)
+        self.report.bar("processor seconds a second of speech", middle(own, "speed"), at_most=0.5)
+
+
+def readings(data: Path, corpora: list[str], count: int) -> list[tuple[dict, dict[str, dict]]]:
+    """Rows of neutral readings of the test speakers, ``count`` of each with different words, and for each the
+    speaker's strongest real rendition of the words in every emotion."""
+    with open(data / "speech" / "emotional" / "labels.csv", newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["set"] in corpora and part_of(row["speaker"]) == "test"]
+    found: dict[str, dict[str, tuple]] = defaultdict(dict)
+    for row in rows:
+        own = [r for r in rows if (r["speaker"], text_of(r)) == (row["speaker"], text_of(row))]
+        real = {r["emotion"]: r for r in sorted(own, key=lambda r: (r["intensity"], r["file"]))}
+        if row["emotion"] == "neutral" and text_of(row) not in found[row["speaker"]]:
+            found[row["speaker"]][text_of(row)] = (row, real)
+    best = lambda texts: sorted(texts.values(), key=lambda pair: -len(pair[1]))[:count]
+    return [pair for texts in found.values() for pair in best(texts)]
+
+
+def measure(found: list, source: np.ndarray, made: np.ndarray, rate: int, work: float) -> None:
+    """Add one conversion's measures."""
+    before, after = (measures.plain(x, rate) for x in (source, made))
+    found.append({"leaps": measures.leaps(after), "hiss": measures.sibilants(before, after),
+                  "louder": measures.louder(source, made, rate), "speed": work / (source.shape[1] / rate)})  # fmt: skip
+
+
+def written(place: Path, one: dict, real: Path, emotion: str, level: float, samples: np.ndarray, made: np.ndarray,
+            rate: int) -> list[tuple[str, list]]:  # fmt: skip
+    """Write a source and its conversion; the manifest's rows."""
+    name = f"{one['speaker'].replace(':', '-')}_{text_of(one)}"
+    source, output = f"{name}.wav", f"{name}_{emotion}_{level:g}.wav"
+    if not (place / source).is_file():
+        media.write_audio(place / source, samples, rate)
+    media.write_audio(place / output, made, rate)
+    rows = [("made", [source, output, emotion, level, one["text"], one["language"]])]
+    again = f"{name}_{emotion}_real.wav"
+    if not (place / again).is_file():
+        media.write_audio(place / again, *media.read_audio(real, mono=False))
+        rows.append(("real", [source, again, emotion, 1.0, one["text"], one["language"]]))
+    return rows
+
+
+def judged(report: Report, chosen: Settings) -> None:
+    """Tables of what a judge heard in the conversions, beside what it heard in real renditions."""
+    heard = {kind: json.loads(Path(path).read_text(encoding="utf-8"))["files"]
+             for kind, path in (("made", chosen.heard), ("real", chosen.real_heard)) if path}  # fmt: skip
+    random = np.random.default_rng(chosen.seed)
+    full = [row for row in heard["made"] if row["intensity"] == 1]
+    hits = lambda rows: [row["heard_as"] == row["emotion"] for row in rows]
+    report.section("Heard by a judge from outside", "Seven ways; `real`: the speakers' own strong renditions.")
+    rows = []
+    for corpus in ("", "ravdess", "emodb", "nemo"):
+        for emotion in ("", *TARGETS):
+            part = [r for r in full if corpus in r["output"] and emotion in r["emotion"]]
+            real = [r for r in heard.get("real", []) if corpus in r["output"] and emotion in r["emotion"]]
+            if part:
+                rows.append([f"{corpus or 'all'} {emotion}".strip(), estimate(hits(part), random),
+                             estimate(hits(real), random) if real else "", float(np.mean([r["p"] for r in part])),
+                             *(mean(part, n) for n in MEASURES), len(part)])  # fmt: skip
+    columns = ["what", "right", "real", "p", "words wrong", "words wrong, source", "MOS", "MOS, source", "speaker"]
+    report.table("At intensity 1", [*columns, "files"], rows)
+    report.bar("right at intensity 1", estimate(hits(full), random))
+
+
+def mean(rows: list[dict], name: str) -> float:
+    return float(np.nanmean([row[name] for row in rows]))
+
+
+def estimate(values, random: np.random.Generator, of: Callable = np.mean) -> Estimate:
+    """A statistic of values and its 95 % interval by bootstrap over them."""
+    values = np.asarray(values, float)
+    draws = [of(values[random.integers(len(values), size=len(values))]) for _ in range(500)]
+    return Estimate(float(of(values)), *map(float, np.quantile(draws, [0.025, 0.975])))

@@ -1,0 +1,131 @@
+"""Whose performance: proposals by who performs and what is said, the choice by what is heard of them.
+
+k proposals, e width of the shared embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import soxr
+
+from gen.emotion.embedding.recogniser import SEVEN, Recogniser
+from gen.emotion.spec import CANONICAL
+from gen.emotion.track import EmotionTrack
+from voice_conversion import speaker
+from voice_conversion.features import HOP, RATE
+from voice_conversion.performance.bank import Bank
+from voice_conversion.performance.lay import Contours, changed, contours
+from voice_conversion.performance.phrase import Phrase
+from voice_conversion.performance.recording import Recording, sounding
+from voice_conversion.psola import marks
+from voice_conversion.speaker import SpeakerEncoder
+
+SHARE = 0.2  # of the largest share of a mix: emotions with less give no proposals
+REGISTER, LENGTH, CLEAR = 1.5, 0.7, 2.0  # weights of register (octaves), length (nepers) and clarity in a proposal
+CHANCE = 0.25  # spread of the random part of a proposal's score
+NEAR = 6.0  # weight of the cosine with an emotion that came from clips, against a logarithm of probability
+PERSON, SAME = 6.0, 0.78  # cost of a speaker's cosine below
+PITCH, HIGH = 2.0, 0.8  # cost of an octave beyond, up or down
+PACE = 0.8  # cost of a neper of pace
+
+
+class Choice(NamedTuple):
+    """A performance laid on a phrase, and -1 where it is to be turned round (away from its emotion), else 1."""
+
+    which: int
+    laid: Contours
+    sign: int
+
+
+def shares(weights: np.ndarray, bank: Bank) -> dict[str, float]:
+    """Weights (8,) over the canonical emotions -> those of the bank's emotions, the largest first, summing to 1.
+
+    What the bank does not know is shared among its emotions by their nearness in valence, arousal and dominance.
+    """
+    from gen.emotion import lexicon
+
+    points, known = lexicon.canonical()[0], sorted({p.emotion for p in bank.performances})
+    found = dict.fromkeys(known, 0.0)
+    for name, weight in zip(CANONICAL, weights):
+        if name in found:
+            found[name] += float(weight)
+        elif name != "neutral":
+            apart = [np.square(points[CANONICAL.index(one)] - points[CANONICAL.index(name)]).sum() for one in known]
+            near = np.exp(-np.array(apart) / 0.1)
+            for one, part in zip(known, near / near.sum()):
+                found[one] += float(weight * part)
+    total = sum(map(abs, found.values()))
+    return {n: w / total for n, w in sorted(found.items(), key=lambda item: -abs(item[1]))} if total else {}
+
+
+def proposals(bank: Bank, emotion: str, own: Phrase, median: float, count: int, random: np.random.Generator,
+              performer: str | None = None, without: Callable = lambda performance: False) -> list[int]:  # fmt: skip
+    """Performances of an emotion that fit who speaks and how long the phrase is, best first, performers in turn."""
+    scores: dict[str, list[tuple[float, int]]] = {}
+    for i, one in enumerate(bank.performances):
+        if one.emotion != emotion or (performer and one.speaker != performer) or without(one):
+            continue
+        length = np.log(len(bank.readings[one.reading]) * bank.step / len(own.hz))
+        score = CLEAR * one.clarity - REGISTER * abs(bank.medians[one.speaker] - median) - LENGTH * abs(length)
+        scores.setdefault(one.speaker, []).append((score + CHANCE * random.gumbel(), i))
+    ranked = [sorted(own, reverse=True) for own in scores.values()]
+    turns = [sorted((own[turn] for own in ranked if turn < len(own)), reverse=True) for turn in range(3)]
+    return [i for turn in turns for _, i in turn][:count]
+
+
+class Chooser:
+    """Listens to proposals with the shared embedding's voice encoder, and guards who speaks and how."""
+
+    def __init__(self, known: SpeakerEncoder, recogniser: Recogniser | None = None):
+        self.known, self.recogniser = known, recogniser or Recogniser.load()
+
+    def __call__(self, bank: Bank, recording: Recording, first: int, last: int, asked: EmotionTrack, count: int,
+                 random: np.random.Generator, performer: str | None = None) -> Choice | None:  # fmt: skip
+        """The performance for frames ``first`` to ``last`` of which ``asked`` (n,) says what is wanted; None where
+        nothing but neutral is."""
+        mean = (asked.intensity[:, None] * asked.weights).mean(0)
+        wanted, own = shares(mean, bank), recording.whole.part(first, last)
+        kept = {name: share for name, share in wanted.items() if abs(share) >= SHARE * max(map(abs, wanted.values()))}
+        which, signs = [], []
+        for name, share in kept.items():
+            size = max(round(count * abs(share) / sum(map(abs, kept.values()))), 1)
+            found = proposals(bank, name, own, recording.median, size, random, performer)
+            found = found or proposals(bank, name, own, recording.median, size, random)
+            which, signs = which + found, signs + [1 if share > 0 else -1] * len(found)
+        if not which:
+            return None
+        laid = contours(bank, which, own, recording.median)
+        if len(which) == 1:
+            return Choice(which[0], laid[0], signs[0])
+        scores = self.scores(recording, first, last, laid, signs, wanted, asked)
+        best = int(scores.argmax())
+        return Choice(which[best], laid[best], signs[best])
+
+    def scores(self, recording: Recording, first: int, last: int, laid: list[Contours], signs: list[int],
+               wanted: dict[str, float], asked: EmotionTrack) -> np.ndarray:  # fmt: skip
+        """(k,) how well each is heard as what is wanted, at full strength, less what it costs."""
+        own, rate = recording.whole.part(first, last), RATE
+        plain = recording.plain[first * HOP : last * HOP]
+        marked = marks(plain, rate, own.hz)
+        heard = [sounding(plain[None], rate, own.hz, changed(own, recording.median, one, sign), marked)[0]
+                 for one, sign in zip(laid, signs)]  # fmt: skip
+        found = self.recogniser(heard, self.recogniser.reference([recording.plain], rate), rate)
+        p = np.log(found.probabilities + 1e-3)
+        score = sum(share * p[:, SEVEN.index(name)] for name, share in wanted.items())
+        if (known := float(asked.known.mean())) > 0:
+            aim = asked.embedding.mean(0)
+            near = [one @ aim / np.linalg.norm(one) / np.linalg.norm(aim) for one in found.mu]
+            score = (1 - known) * score + known * NEAR * np.array(near)
+        return score - self.costs(recording.plain, heard, laid)
+
+    def costs(self, plain: np.ndarray, heard: list[np.ndarray], laid: list[Contours]) -> np.ndarray:
+        """(k,) what proposals cost: another person's voice, much higher pitch, another pace."""
+        at16 = lambda wave: soxr.resample(wave, RATE, speaker.RATE)
+        self_ = self.known.embed(at16(plain)).numpy()
+        person = np.array([float(self.known.embed(at16(wave)).numpy() @ self_) for wave in heard])
+        pitch = np.array([max(abs(float(np.median(one.pitch))) - HIGH, 0) for one in laid])
+        pace = np.array([abs(float(np.log(np.exp(one.stretch).mean()))) for one in laid])
+        return PERSON * (SAME - person).clip(0) + PITCH * pitch + PACE * pace

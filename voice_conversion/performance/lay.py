@@ -1,0 +1,80 @@
+"""A performance laid on a phrase that its performer never said: pitch, pace and sound for every frame.
+
+n frames of the phrase, K performances.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from voice_conversion.features import PITCH
+from voice_conversion.performance.bank import Bank, predicted, seen
+from voice_conversion.performance.phrase import Phrase, basis, smooth
+from voice_conversion.performance.warp import align, resampled
+
+STRETCH = (np.log(1 / 1.8), np.log(1 / 0.6))  # limits of the local stretch
+QUIET = (-5.5, -3.5)  # nepers below the loud frames: between them the sound's change fades in
+HISS = 0.23  # nepers (2 dB): how far sounds without a voice may be moved
+WIDE = 1.0  # frames over which contours are smoothed
+
+
+class Change(NamedTuple):
+    """What is done to a phrase."""
+
+    octave: np.ndarray  # (n,) log2 Hz that is to be heard
+    stretch: np.ndarray  # (n,) seconds for a second
+    bands: np.ndarray  # (n, 80) nepers
+
+
+class Contours(NamedTuple):
+    """A performance along a phrase, as strong as it was."""
+
+    pitch: np.ndarray  # (n,) octaves above the speaker's median
+    stretch: np.ndarray  # (n,) logarithm of seconds for a second
+    change: np.ndarray  # (n, 20) cepstra
+
+
+def contours(bank: Bank, which: list[int], own: Phrase, median: float) -> list[Contours]:
+    """Performances ``which`` of the bank along a phrase whose speaker's pitch has the ``median`` (log2 Hz)."""
+    parts = [bank.performances[i] for i in which]
+    step = bank.step
+    heard = resampled(own.cepstra, max(len(own.hz) // step, 4))
+    unique = sorted({part.reading for part in parts})
+    ways = align(heard, [bank.readings[reading] for reading in unique], width=3.0 * 2 / step)
+    found = []
+    for part in parts:
+        way = ways[unique.index(part.reading)]
+        way = np.interp(np.linspace(0, len(way) - 1, len(own.hz)), np.arange(len(way)), way)
+        along = partial(_along, way)
+        pitch, stretch = smooth(along(part.pitch), WIDE), smooth(along(part.stretch), 1.5 * WIDE)
+        stretch = stretch.clip(*STRETCH)
+        if part.change is not None:
+            change = np.stack([along(column) for column in part.change.T], 1)
+        else:
+            change = predicted(part.map, seen(own, pitch, median, stretch))
+        found.append(Contours(pitch, stretch, smooth(change, WIDE)))
+    return found
+
+
+def _along(way: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """A curve (m,) at the places ``way`` (n,), 0 to 1."""
+    return np.interp(way * (len(x) - 1), np.arange(len(x)), x)
+
+
+def changed(own: Phrase, median: float, laid: Contours, intensity: np.ndarray | float) -> Change:
+    """What a performance does to a phrase at an intensity (n,) or one; the loudness of its voice stays."""
+    intensity = np.broadcast_to(np.asarray(intensity, float), (len(own.hz),))
+    octave = own.octave + intensity * (median + laid.pitch - own.octave)
+    octave = np.clip(octave, np.log2(PITCH[0]), np.log2(PITCH[1]))
+    stretch = np.exp((intensity * laid.stretch).clip(*STRETCH))
+    bands = (intensity[:, None] * laid.change) @ basis().T
+    near = np.interp(own.level, QUIET, (0.0, 1.0))[:, None]
+    voiced = smooth((own.hz > 0).astype(float), 1.0)[:, None] * near
+    before = np.exp(2 * own.mel)
+    power = float((voiced * before).sum()), float((voiced * before * np.exp(2 * bands)).sum())
+    bands = bands - 0.5 * np.log(max(power[1], 1e-12) / max(power[0], 1e-12))
+    bands = voiced * bands + (near - voiced).clip(0) * bands.clip(-HISS, HISS)
+    return Change(octave.astype(np.float32), stretch, bands.astype(np.float32))

@@ -1,0 +1,1 @@
+"""How the voice's models are made from recordings."""
