@@ -2,8 +2,7 @@
 
 A prior whose conditioner reads numbers hears of an emotion no more than two of them. Here it learns, from EMOPIA's
 training clips, what the place of each clip in the shared embedding says beside its numbers: one linear map, of which
-words and points have nothing (:class:`gen.emotion.conditioner.NumbersConditioner`). Music lies elsewhere in the space
-than speech does, which is not a feeling: for half of the passages the mean of all clips is taken out.
+words and points have nothing (:class:`gen.emotion.conditioner.NumbersConditioner`).
 """
 
 import logging
@@ -31,7 +30,6 @@ from music.training.emopia import emopia
 from music.training.losses import Data, prior_loss
 
 log = logging.getLogger(__name__)
-CENTRED = 0.5  # share of passages that are told without what all music has in common
 DOMINANCE = 0.0
 
 
@@ -86,15 +84,11 @@ class Places(Data):
     def __init__(self, clips: Felt, part: tuple[str, ...], settings: Settings, vary: bool = False):
         chosen = [i for i, piece in enumerate(clips.pieces) if piece.part in part]
         super().__init__([clips.pieces[i] for i in chosen], {"emopia": 1.0}, settings, settings.seed, vary)
-        self.own, self.middle = clips.beyond[chosen], clips.beyond.mean(0)
-        self.centred, self.shuffled = CENTRED, False
+        self.own, self.shuffled = clips.beyond[chosen], False
 
     def conditions(self, model: nn.Module, batch: Batch, drop: float):
         frames = np.arange(max(len(f) for f in batch.feeling), dtype=float)
-        beyond = self.own[batch.piece]
-        if self.shuffled:
-            beyond = self.own[[self._other(i) for i in batch.piece]]
-        beyond = beyond - (self.random.random(len(beyond)) < self.centred)[:, None] * self.middle
+        beyond = self.own[[self._other(i) for i in batch.piece] if self.shuffled else batch.piece]
         tracks = [told(f, frames, b) for f, b in zip(batch.feeling, beyond, strict=True)]
         prepared = model.emotion.prepare(tracks)
         return model.emotion(**{name: value.to(self.settings.device) for name, value in prepared.items()})
@@ -137,7 +131,7 @@ def likelihoods(prior: Prior, autoencoder: MusER, places: Places, batches: int =
     found, scale = {}, prior.emotion.residual.weight.clone()
     for name, weight, shuffled in (("own", 1.0, False), ("none", 0.0, False), ("other", 1.0, True)):
         places.passages.random, places.random = (np.random.default_rng(1) for _ in range(2))
-        places.shuffled, places.centred = shuffled, 0.0
+        places.shuffled = shuffled
         prior.emotion.residual.weight.copy_(weight * scale)
         values = [prior_loss(prior, autoencoder, places, places.settings, 0.0)[1]["nll"] for _ in range(batches)]
         found[name] = round(float(np.mean(values)), 4)

@@ -232,3 +232,20 @@ def test_the_map_from_emotions_to_the_space_is_continuous():
                        ("v=0.5 a=0.3", "v=0.51 a=0.3"), ("happy @ 0", "sad @ 0")):  # fmt: skip
         assert (place(one)[0] - place(other)[0]).norm() < 0.06 * apart
         assert torch.allclose(place(one)[1], place(other)[1], atol=0.05)
+
+
+def test_the_typical_clip_of_a_quadrant_says_nothing_beyond_it():
+    """Calm music lies far from what the priors make of the word: that is the word's, not the clip's."""
+    from safetensors.torch import load_file
+
+    from gen.checkpoints import folder
+    from gen.emotion.embedding.perceive import _gaps, _place
+    from gen.emotion.track import unit_prior
+
+    held = load_file(folder("emotion-embedding") / "priors.safetensors")
+    for index, name in enumerate(lexicon.QUADRANTS):
+        emotion = Emotion.parse(name)
+        place = _place(emotion, held["quadrants.mean"][index].float(), held["quadrants.var"][index].float())
+        assert np.allclose(place.mean, unit_prior(emotion), atol=1e-3)
+    assert max(np.abs(_gaps()[name]).max() for name in lexicon.CANONICAL) < 1e-3
+    assert np.linalg.norm(_gaps()["calm"]) > 5

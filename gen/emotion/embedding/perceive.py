@@ -41,15 +41,10 @@ Window = tuple[float, np.ndarray]  # its middle in seconds, and its rows
 
 
 class Place(NamedTuple):
-    """Where something lies in the embedding, as strongly as it is."""
+    """Where something lies in the embedding among words, as strongly as it is."""
 
     mean: tuple[float, ...]  # (e,)
     var: tuple[float, ...]  # (e,)
-
-    @classmethod
-    def of(cls, mean, var) -> "Place":
-        """From tensors (e,)."""
-        return cls(tuple(mean.tolist()), tuple(var.tolist()))
 
 
 class Moment(NamedTuple):
@@ -173,12 +168,35 @@ def listen(kind: str, windows: list[Window], reference: tuple[np.ndarray, int] |
         terms, quadrants = (p.numpy() for p in model.probabilities(reading, reference is not None))
     along = ((mu - neutral) @ axes).numpy()  # (w, 10)
     shares, vad = (quadrants if kind == "music" else terms), reading.vad.numpy()
+    judged = [_judge(kind, shares[i], vad[i], along[i]) for i in range(len(windows))]
     moments = tuple(
-        Moment(round(at, 3), *_judge(kind, shares[i], vad[i], along[i]), Place.of(mu[i], var[i]))
-        for i, (at, _) in enumerate(windows)
+        Moment(round(at, 3), *own, _place(own[0], mu[i], var[i]))
+        for i, ((at, _), own) in enumerate(zip(windows, judged))
     )
-    whole = Place.of(mu.mean(0), var.mean(0) + mu.var(0, correction=0))
-    return Perception(kind, *_judge(kind, shares.mean(0), vad.mean(0), along.mean(0)), moments, whole)
+    whole = _judge(kind, shares.mean(0), vad.mean(0), along.mean(0))
+    return Perception(kind, *whole, moments, _place(whole[0], mu.mean(0), var.mean(0) + mu.var(0, correction=0)))
+
+
+def _place(emotion: Emotion, mean, var) -> Place:
+    """Where a mean and a variance (e,) lie among words. Quadrants of music, calm and bored have places of their own,
+    far from what the priors make of those words: what their typical clip has beyond the word is taken out.
+    """
+    gap = sum(share * _gaps()[name] for name, share in emotion.mix)
+    return Place(tuple((mean.numpy() - emotion.intensity * gap).tolist()), tuple(var.tolist()))
+
+
+@lru_cache(maxsize=1)
+def _gaps() -> dict[str, np.ndarray]:
+    """For each term and quadrant, how far its typical clip (e,) lies from the word at intensity 1."""
+    from safetensors.numpy import load_file
+
+    from gen import checkpoints
+    from gen.emotion.embedding.network import TERMS
+    from gen.emotion.track import unit_prior
+
+    held = load_file(checkpoints.folder(EMBEDDING) / "priors.safetensors")
+    means = zip((*TERMS, *lexicon.QUADRANTS), (*held["terms.mean"], *held["quadrants.mean"]))
+    return {name: mean.astype(np.float32) - unit_prior(Emotion(mix={name: 1.0})) for name, mean in means}
 
 
 def _means(kind: str, windows: list[Window], reference: tuple[np.ndarray, int] | None = None):
