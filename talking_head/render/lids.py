@@ -1,19 +1,24 @@
 """Upper lids over an eye that closes.
 
-A lid that is stretched out of the skin above it drags brows and the rims of glasses along. Here the photograph is kept
-a second time with each eye grown over by the skin around it, and a closing lid uncovers that picture down to its edge.
+The skin between brow and lashes is stretched down over the eye, with the lashes at its edge. Behind glasses that would
+drag the rims along: there the photograph is kept a second time with each eye grown over by the skin around it, and a
+closing lid uncovers that picture.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from talking_head.render.opening import opening
-from talking_head.render.warp import sampled
+from talking_head.render.opening import curve, opening
+from talking_head.render.warp import places, sampled
 
 ABOVE, BELOW = 0.26, 0.14  # cm beyond the contours that belongs to the eye and its lashes
-LASH = 0.12  # cm
+LASH = 0.12  # cm above a lid's edge that is not stretched
+FREE, LEAST, MOST = 0.42, 0.12, 0.5  # share of the way to the brow, and cm, that is
+FRESH = 0.4  # share of the grown skin in the middle of a closed lid, which was hidden in the fold
 STEPS = 400  # of the relaxation
 RANGE = (0.8, 1.12)  # of the usual skin around the eye that may grow into it: no rim, no brow, no shine
 ROUND = (0.93, 1.06)  # how much darker the lid is at the fold, and lighter where the eyeball carries it
@@ -46,21 +51,44 @@ def _wider(contour: np.ndarray, pixels: float) -> np.ndarray:
     return contour + np.stack((np.zeros(9), pixels * np.minimum(1, 5 * t * (1 - t))), 1)
 
 
-def draw(made: Tensor, skin: Tensor, source: Tensor, upper: np.ndarray, edge: np.ndarray, scale: float) -> None:
-    """Into the frame's box (3, h, w) what ``skin`` has between the open lid's contour (9, 2) and the ``edge`` (9, 2) it
-    has come down to; ``source`` (h, w, 2) is where each pixel comes from."""
-    fall = float(np.abs(edge - upper).max())
-    if fall < 0.5:
+def strip(upper: np.ndarray, brow: np.ndarray, scale: float) -> np.ndarray:
+    """The upper edge (9, 2) of the skin that an upper lid stretches when it closes: well below the ``brow`` (n, 2)."""
+    room = float(upper[:, 1].min() - brow[:, 1].max()) / scale + 0.1
+    return _wider(upper, -scale * float(np.clip(FREE * room, LEAST, MOST)))
+
+
+def draw(made: Tensor, read: Callable[[Tensor], Tensor], skin: Tensor, source: Tensor, over: np.ndarray,
+         upper: np.ndarray, edge: np.ndarray, scale: float, covered: float) -> None:  # fmt: skip
+    """A closing lid into the frame's box (3, h, w): the strip of skin from ``over`` to the open lid's contour is
+    stretched down to the ``edge`` (9, 2 each), its lowest part, the lashes, as it is.
+
+    ``source`` (h, w, 2): where each pixel comes from; ``read`` gives the photograph's colours (3, h', w') there. What
+    is ``covered`` (0..1) by glasses takes ``skin``, the photograph grown over the eye, so that no rim is stretched.
+    """
+    if float(np.abs(edge - upper).max()) < 0.5:
         return
-    over = _wider(upper, -min(ABOVE * scale, fall))
-    seen = opening(over, edge, (made.shape[2], made.shape[1]), 2.0, soft=1.2)
+    size = (made.shape[2], made.shape[1])
+    seen = opening(over, edge, size, 2.0, soft=1.2)
     if seen is None:
         return
-    colour = sampled(skin, source[seen.rows, seen.columns])
+    axis = over[-1] - over[0]
+    length = float(np.hypot(*axis))
+    axis = axis / length
+    at = seen.along * length
+    was = curve(upper - over[0], axis, at, length) - curve(over - over[0], axis, at, length)
+    left, lash = seen.height - seen.depth, LASH * scale  # pixels above the edge
+    stretched = seen.depth * ((was - lash).clamp_min(1) / (seen.height - lash).clamp_min(1))
+    up = seen.depth - torch.where(left < lash, (was - left).clamp_min(0), torch.minimum(stretched, seen.depth))
+    step = torch.tensor([2 * axis[1] / size[0], -2 * axis[0] / size[1]], dtype=torch.float32)
+    place = places(*size)[seen.rows, seen.columns] + up[..., None] * step
+    there = sampled(source.permute(2, 0, 1), place).permute(1, 2, 0)
+    colour = read(there)
     down = (seen.depth / seen.height.clamp_min(1)).clamp(0, 1)
-    colour = colour * (ROUND[0] + (ROUND[1] - ROUND[0]) * torch.sin(2.6 * down))
-    left = seen.height - seen.depth  # pixels above the edge
-    lashes = 0.7 * (1 - left / max(1.2, LASH * scale)).clamp(0, 1) * (4 * seen.along * (1 - seen.along)).clamp(0, 1)
-    soft = (seen.depth / max(1.5, 0.4 * min(ABOVE * scale, fall))).clamp(0, 1)
+    share = (up / (0.1 * scale)).clamp(0, 1)  # none where nothing was stretched
+    fresh = torch.maximum(
+        FRESH * share * torch.sin(torch.pi * down) * (left / lash - 1).clamp(0, 1), torch.tensor(covered)
+    )
+    colour = torch.lerp(colour, sampled(skin, source[seen.rows, seen.columns]), fresh)
+    colour = colour * (1 + share * (ROUND[0] - 1 + (ROUND[1] - ROUND[0]) * torch.sin(2.6 * down)))
     part = made[:, seen.rows, seen.columns]
-    part += (colour * (1 - lashes) - part) * (seen.inside * soft)
+    part += (colour - part) * seen.inside

@@ -26,18 +26,20 @@ class Mouth(NamedTuple):
     cavity: np.ndarray  # (3,) colour
 
 
-def draw(skin: np.ndarray) -> Mouth:
-    """For a photograph whose skin has the mean colour ``skin`` (3,) in [0, 1]."""
+def draw(skin: np.ndarray, colours: float = 1.0) -> Mouth:
+    """For a photograph whose skin has the mean colour ``skin`` (3,) in [0, 1]; ``colours`` 0: it has one tint only."""
     light = float(np.clip(skin.mean() / TYPICAL.mean(), 0.25, 1.15))
     tint = (skin / skin.mean()) / (TYPICAL / TYPICAL.mean())
     tint = np.clip(tint, 0.6, 1.5) ** 0.5
-    enamel = np.array([0.80, 0.73, 0.63]) * tint * light**0.8
-    flesh = np.array([0.60, 0.29, 0.28]) * tint * light
+    coloured = lambda colour, light: colours * np.array(colour) * tint * light + (1 - colours) * (
+        np.mean(colour) * light * skin / skin.mean())  # fmt: skip
+    enamel = coloured([0.80, 0.73, 0.63], light**0.8)
+    flesh = coloured([0.60, 0.29, 0.28], light)
     return Mouth(
         _teeth(UPPER_EDGES, enamel, flesh * 0.9, 0.10, 1.0, True),
         _teeth(LOWER_EDGES, enamel * 0.86, flesh * 0.7, 0.05, 0.8, False),
         _tongue(flesh),
-        np.array([0.22, 0.085, 0.075]) * tint * light,
+        coloured([0.22, 0.085, 0.075], light),
     )
 
 
@@ -92,8 +94,8 @@ def over(below: Tensor, layer: Tensor, x: Tensor, y: Tensor, shade: Tensor | flo
     return below + (seen[:3] * shade - below) * seen[3:]
 
 
-def teeth_of(box: Tensor, inside: Tensor, rows: slice, columns: slice, skin: np.ndarray) -> Tensor | None:
-    """The photograph's own open mouth (4, h, w) over its part of the box, if it shows teeth."""
+def teeth_of(box: Tensor, inside: Tensor, rows: slice, columns: slice, skin: np.ndarray, scale: float) -> Tensor | None:
+    """The photograph's own open mouth (4, h, w) over its part of the box, if it has teeth; ``scale`` pixels a cm."""
     part, mask = box[:, rows, columns], inside > 0.9
     if mask.sum() < 60:
         return None
@@ -102,4 +104,19 @@ def teeth_of(box: Tensor, inside: Tensor, rows: slice, columns: slice, skin: np.
         return None
     soft = F.avg_pool2d(-F.max_pool2d(-inside[None], 3, 1, 1), 3, 1, 1)
     tooth = (part.mean(0, keepdim=True) > 0.8 * bright.quantile(0.6)).float()
-    return torch.cat((part, soft * F.avg_pool2d(tooth, 3, 1, 1)))
+    wide = 2 * round(scale / 20) + 1  # pixels: gaps between teeth, and ragged edges, are closed
+    tooth = -F.max_pool2d(-F.max_pool2d(tooth, wide, 1, wide // 2), wide, 1, wide // 2)
+    return torch.cat((part, soft * F.avg_pool2d(tooth, wide, 1, wide // 2)))
+
+
+def colours(face: Tensor) -> float:
+    """Of pixels (3, n) of a face: 1 for a photograph in colour, 0 for one in grays, or in grays of one tint."""
+    level = face.mean(0)
+    lit = face[:, (level > 0.1) & (level < 0.95)]
+    if lit.shape[1] < 50:
+        return 0.0
+    tint = lit / lit.mean(0)
+    # a tint goes with brightness; lips, cheeks and eyes differ from it
+    level = torch.stack((torch.ones_like(lit[0]), lit.mean(0), lit.mean(0) ** 2), 1)
+    left = tint.T - level @ torch.linalg.lstsq(level, tint.T).solution
+    return float(((left.std(0).max() - 0.012) / 0.018).clamp(0, 1))

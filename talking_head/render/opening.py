@@ -38,7 +38,7 @@ def opening(
                           torch.arange(low[1], high[1]) + 0.5 - start[1], indexing="xy")  # fmt: skip
     along = x * axis[0] + y * axis[1]
     down = y * axis[0] - x * axis[1]
-    top, bottom = (_curve(contour - start, axis, along, length) for contour in (upper, lower))
+    top, bottom = (curve(contour - start, axis, along, length) for contour in (upper, lower))
     inside = ((down - top) / soft + 0.5).clamp(0, 1) * ((bottom - down) / soft + 0.5).clamp(0, 1)
     within = (along > 0) & (along < length)
     open_ = ((bottom - top) / soft).clamp(0, 1)
@@ -47,7 +47,7 @@ def opening(
                    along / length, down - top, bottom - top)  # fmt: skip
 
 
-def _curve(contour: np.ndarray, axis: np.ndarray, along: Tensor, length: float) -> Tensor:
+def curve(contour: np.ndarray, axis: np.ndarray, along: Tensor, length: float) -> Tensor:
     """Height of a contour (n, 2) over places (h, w) on the line between the corners, smooth between its points."""
     at = contour @ axis
     height = contour @ np.array([-axis[1], axis[0]])

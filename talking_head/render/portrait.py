@@ -32,11 +32,12 @@ from talking_head.render.warp import Photograph, enlarged, inverted, part_of, sa
 FLAT = 0.85  # of the depth: less folds the far cheek less
 PIVOT = np.array([0.0, -9.0, -7.0])  # cm: where the neck carries the head
 REACH = 2.35  # half side of the moving box, in radii of the face
-OWN = {"mouthSmile": 1.05, "jawOpen": 1.05, "mouthUpperUp": 1.0, "mouthLowerDown": 1.0, "mouthFrown": 1.0,
+OWN = {"mouthSmile": 1.3, "jawOpen": 1.05, "mouthUpperUp": 1.0, "mouthLowerDown": 1.0, "mouthFrown": 1.0,
        "mouthStretch": 1.0, "mouthDimple": 1.0, "mouthClose": 1.0, "browInnerUp": 0.5, "browOuterUp": 0.5,
        "browDown": 0.4}  # fmt: skip  # share of the photograph's own expression that is taken away first
 BEND = 0.5  # smoothing of the skin's way onto the photograph's points
-OWN_SHADE = 0.5  # share of the photograph's own expression whose folds are taken away: the model's are deeper
+RAISED = 0.8  # cheek raiser that goes with a smile of 1: the tracker never sees it
+OWN_SHADE = 0.4  # share of the photograph's own expression whose folds are taken away: the model's are deeper
 BEHIND_GLASSES = 0.6  # share of the shading that glasses take away
 GAZE = 0.42  # cm that the iris moves for a look of 1
 LIDS = np.array([INDEX[n] for name in ("eyeBlink", "eyeWide") for n in (name + "Left", name + "Right")])
@@ -67,7 +68,7 @@ class Portrait:
         part = np.ascontiguousarray(picture[y : y + self.size[1], x : x + self.size[0]])
         self.box = torch.from_numpy(part.copy()).permute(2, 0, 1).float() / 255
         self.photograph = Photograph.of(self.box)
-        self.own = self._own(face.coefs)
+        self.had, self.own = own_expression(face.coefs)
         self.gaps0 = self._gaps(self.points)
         neutral = self.points + np.tensordot(-self.own, basis.deltas, 1)
         self.lip_rest = self._gaps(neutral)[0]
@@ -84,22 +85,23 @@ class Portrait:
         high = np.minimum(np.ceil(middle + REACH * radius), (w, h)).astype(int)
         return low, high - low
 
-    @staticmethod
-    def _own(coefs: np.ndarray) -> np.ndarray:
-        own = np.zeros(len(ARKIT), np.float32)
-        for name, share in OWN.items():
-            own[side(name)] = share * coefs[side(name)]
-        return own
+    def _taken(self, coefs: np.ndarray) -> np.ndarray:
+        """What of the photograph's own expression is taken away for ``coefs`` (52,): nothing beyond it where the same
+        is asked for again."""
+        again = np.clip(coefs / np.maximum(self.had, 1e-3), 0, 1)
+        return self.own - (self.own - self.had).clip(0) * again
 
     def _interior(self) -> None:
         """Skin colour, the drawn mouth, the photograph's own teeth, and the eyeballs."""
         flat = self.project(self.points)
         self.skin = self._skin(flat)
-        self.mouth = mouths.draw(self.skin)
+        low, high = (np.clip(f(flat[OVAL], 0), 0, self.size).astype(int) for f in (np.min, np.max))
+        face = self.box[:, low[1] : high[1] : 2, low[0] : high[0] : 2].flatten(1)
+        self.mouth = mouths.draw(self.skin, mouths.colours(face))
         seen = self._opening(flat, 0, 2.0)
         self.photo_teeth, self.photo_at, self.shown = None, (0, 0), SHOWN
         if seen is not None:
-            self.photo_teeth = mouths.teeth_of(self.box, seen.inside, seen.rows, seen.columns, self.skin)
+            self.photo_teeth = mouths.teeth_of(self.box, seen.inside, seen.rows, seen.columns, self.skin, self.scale)
             self.photo_at = (seen.columns.start, seen.rows.start)
         if self.photo_teeth is not None:  # drawn teeth go on where the photograph's end
             lowest = self.points[[87, 14, 317], 1].mean()
@@ -121,13 +123,15 @@ class Portrait:
         holes = np.concatenate([points.reshape(-1, 2) for points in filled])
         return Shading(self.box, skin, rest, self.project(rest), self.scale, self.rotation, bare, holes)
 
-    def _shade(self, made: Tensor, moved: np.ndarray, source: Tensor, flat: np.ndarray) -> None:
-        """Light and folds of the expression on the frame's box (3, h, w), whose pixels come from ``source``."""
+    def _factors(self, moved: np.ndarray) -> Tensor:
+        """Light and folds of an expression ``moved`` (52,) away from the photograph's, on the shading's grid."""
+        return self.shading(moved + (1 - OWN_SHADE) * np.clip(-moved, 0, self.own))
+
+    def _shade(self, made: Tensor, factors: Tensor, source: Tensor, flat: np.ndarray) -> None:
+        """The frame's box (3, h, w), whose pixels come from ``source``, times the factors there."""
         low = np.maximum(flat.min(0) - 0.25 * np.ptp(flat, axis=0), 0).astype(int)
         high = np.minimum(flat.max(0) + 0.1 * np.ptp(flat, axis=0), self.size).astype(int)
         part = slice(low[1], high[1]), slice(low[0], high[0])
-        taken = np.clip(-moved, 0, self.own)
-        factors = self.shading(moved + (1 - OWN_SHADE) * taken)
         made[:, *part] *= sampled(factors, self.shading.where(source[part], self.size))
 
     def _skin(self, flat: np.ndarray) -> np.ndarray:
@@ -155,7 +159,8 @@ class Portrait:
         """How far lip and lid points must go beyond the basis so that lips meet and lids close, (corrections,) cm."""
         found = []
         gaps = self._gaps(points)
-        wanted = (gaps[0] - self.lip_rest).clip(0, None) * (1 - closed) * np.minimum(1, LIP_TAPER)
+        wanted = (gaps[0] - self.lip_rest).clip(0, None) * (1 - closed)
+        wanted = np.minimum(wanted, wanted.max() * ROUNDED)
         off = gaps[0] - wanted
         found += [-0.35 * off, 0.65 * off]
         for gap, own, name in zip(gaps[1:], self.gaps0[1:], ("Right", "Left"), strict=True):
@@ -174,7 +179,7 @@ class Portrait:
         is, its lips ``closed`` in [0, 1] whatever the coefficients say."""
         turn = matrix(np.zeros(3) if turn is None else turn)
         drift = np.array([turn[0, 2], -turn[1, 2], 0.0]) * self.scale * 1.5
-        moved = coefs - self.own
+        moved = coefs - self._taken(coefs)
         moved[LIDS] = 0
         basis_points = self.points + np.tensordot(moved, self.basis.deltas, 1)
         extra = self._corrections(coefs, basis_points, closed)
@@ -192,12 +197,15 @@ class Portrait:
                 part = source[seen.rows, seen.columns]
                 part.copy_(torch.where(seen.below[..., None], lower, part))
         made = self.photograph.moved(source, above_off)
-        self._shade(made, moved, source, flat)
+        factors = self._factors(moved)
+        self._shade(made, factors, source, flat)
+        read = lambda at: sampled(self.photograph.fine, at) * sampled(factors, self.shading.where(at, self.size))
         self._fill_mouth(made, openings[0], coefs, turn, drift)
         for i, name in enumerate(("Right", "Left")):
             self._fill_eye(made, openings[i + 1], self.eyes[i], coefs, name, turn, drift)
             contour = sheets.OPENINGS[i + 1][0]
-            lids.draw(made, self.skins[i], source, above[contour], flat[contour], self.scale)
+            strip = lids.strip(above[contour], flat[BROWS[i]], self.scale)
+            lids.draw(made, read, self.skins[i], source, strip, above[contour], flat[contour], self.scale, self.worn)
         return self._pasted(made)
 
     def moving(self) -> np.ndarray:
@@ -248,6 +256,7 @@ class Portrait:
             inner = self._own_teeth(inner, pixels)
         cm = seen.depth / self.scale  # the upper lip shades what is just behind it
         corner = (torch.minimum(seen.along, 1 - seen.along) / 0.22).clamp(0, 1)
+        inner = torch.lerp(cavity, inner, (1.6 * corner).clamp_max(1))  # between cheek and teeth it is dark
         shade = (0.6 + 0.4 * (cm / 0.25).clamp(0, 1)) * (0.35 + 0.65 * corner)
         part = made[:, seen.rows, seen.columns]
         part += (inner * shade - part) * seen.inside
@@ -294,5 +303,16 @@ class Portrait:
         return frame
 
 
-LIP_TAPER = np.ones(9)
+def own_expression(coefs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of a photograph's coefficients (52,): its expression, and as much of it as is taken away for a face at rest."""
+    had, own = np.zeros((2, len(ARKIT)), np.float32)
+    for name, share in OWN.items():
+        had[side(name)] = min(1.0, share) * coefs[side(name)]
+        own[side(name)] = share * coefs[side(name)]
+    had[side("cheekSquint")] = own[side("cheekSquint")] = RAISED * coefs[side("mouthSmile")]
+    return had, own
+
+
+BROWS = np.array([[46, 53, 52, 65, 55], [276, 283, 282, 295, 285]])  # lower edges, right and left
+ROUNDED = (1 - (np.arange(-4, 5) / 5) ** 2) ** 0.75  # most of the mouth's height that the inner lip points open to
 UPPER_LIDS = np.isin(np.arange(46), (*range(18, 25), *range(32, 39)))  # of the corrections
