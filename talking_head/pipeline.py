@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from talking_head.motion.dice.speaker import DiceSpeaker
     from talking_head.motion.emote.speaker import EmoteSpeaker
     from talking_head.motion.speaker import Motion
+    from talking_head.render.portrait import Portrait
     from talking_head.task import TalkTask
     from talking_head.video.talk import VideoTalk
 
@@ -131,6 +132,7 @@ class TalkGenerator:
         from talking_head.render.portrait import Portrait
 
         portrait = Portrait(*self.prepare(pixels, size, which), self.basis)
+        _say(portrait, motion)
         for i, frame in enumerate(film(portrait, motion), 1):
             progress(i / len(motion.coefs))
             yield frame
@@ -153,6 +155,16 @@ class TalkGenerator:
             pixels = np.asarray(Image.fromarray(pixels).resize(wanted, Image.Resampling.LANCZOS))
             face = face._replace(landmarks=face.landmarks * scale)
         return even(pixels), face
+
+
+def _say(portrait: Portrait, motion: Motion) -> None:
+    """Notes on what the photograph does not allow."""
+    from talking_head.face.points import side
+
+    if portrait.covered:
+        note("the mouth seems to be covered in the photograph, so it does not move: give one that shows it")
+    elif portrait.broad and np.median(motion.coefs[:, side("mouthSmile")]) < 0.3:
+        note("something of the photograph's broad smile stays: give one with a closed mouth for other expressions")
 
 
 def _refuse_foreign(task: TalkTask, model: str) -> None:

@@ -24,6 +24,7 @@ from talking_head.face.pose import matrix, placed, upward
 from talking_head.face.tracker import Face
 from talking_head.render import glasses, lids, sheets
 from talking_head.render import mouth as mouths
+from talking_head.render.covered import covered
 from talking_head.render.eyes import eyeball
 from talking_head.render.opening import Opening, opening
 from talking_head.render.shading import Shading
@@ -36,6 +37,7 @@ OWN = {"mouthSmile": 1.3, "jawOpen": 1.05, "mouthUpperUp": 1.0, "mouthLowerDown"
        "mouthStretch": 1.0, "mouthDimple": 1.0, "mouthClose": 1.0, "browInnerUp": 0.5, "browOuterUp": 0.5,
        "browDown": 0.4}  # fmt: skip  # share of the photograph's own expression that is taken away first
 BEND = 0.5  # smoothing of the skin's way onto the photograph's points
+BROAD = 0.5  # a smile's coefficient
 RAISED = 0.8  # cheek raiser that goes with a smile of 1: the tracker never sees it
 OWN_SHADE = 0.4  # share of the photograph's own expression whose folds are taken away: the model's are deeper
 BEHIND_GLASSES = 0.6  # share of the shading that glasses take away
@@ -53,6 +55,7 @@ class Portrait:
         self.worn = glasses.seen(picture, face.landmarks)
         basis = glasses.stiff(basis, self.worn)
         self.basis, self.picture = basis, picture
+        self.covered = covered(picture, face.landmarks)  # then the mouth is left alone
         landmarks = face.landmarks * (1, 1, FLAT)
         self.place = placed(landmarks, basis.canonical)
         self.scale, self.rotation, self.shift = self.place
@@ -76,6 +79,11 @@ class Portrait:
         self.teeth_depth = float(neutral[13, 2]) - TEETH_DEPTH
         self._interior()
         self.shading = self._shading()
+
+    @property
+    def broad(self) -> bool:
+        """Whether the photograph has a broad smile with teeth, of which something stays in every expression."""
+        return self.photo_teeth is not None and float(self.had[side("mouthSmile")].mean()) > BROAD
 
     def _box(self, landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         middle = landmarks[OVAL, :2].mean(0)
@@ -177,12 +185,16 @@ class Portrait:
     def frame(self, coefs: np.ndarray, turn: np.ndarray | None = None, closed: float = 0.0) -> np.ndarray:
         """The picture (h, w, 3) uint8 with coefficients (52,), the head turned by a rotation vector (3,) from where it
         is, its lips ``closed`` in [0, 1] whatever the coefficients say."""
+        if self.covered:
+            coefs = np.where(MOUTH, self.had, coefs)
         turn = matrix(np.zeros(3) if turn is None else turn)
         drift = np.array([turn[0, 2], -turn[1, 2], 0.0]) * self.scale * 1.5
         moved = coefs - self._taken(coefs)
         moved[LIDS] = 0
         basis_points = self.points + np.tensordot(moved, self.basis.deltas, 1)
         extra = self._corrections(coefs, basis_points, closed)
+        if self.covered:
+            extra[: len(ROUNDED) * 2] = 0
         skin = np.where(UPPER_LIDS & (extra < 0), LID_PULL * extra, extra)  # what the sheets do; the lids draw the rest
         above_off, below_off = self._offsets(np.concatenate((moved, skin)).astype(np.float32), turn, drift)
         source = enlarged(above_off, *self.size)
@@ -200,7 +212,8 @@ class Portrait:
         factors = self._factors(moved)
         self._shade(made, factors, source, flat)
         read = lambda at: sampled(self.photograph.fine, at) * sampled(factors, self.shading.where(at, self.size))
-        self._fill_mouth(made, openings[0], coefs, turn, drift)
+        if not self.covered:
+            self._fill_mouth(made, openings[0], coefs, turn, drift)
         for i, name in enumerate(("Right", "Left")):
             self._fill_eye(made, openings[i + 1], self.eyes[i], coefs, name, turn, drift)
             contour = sheets.OPENINGS[i + 1][0]
@@ -313,6 +326,7 @@ def own_expression(coefs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return had, own
 
 
+MOUTH = np.array([name.startswith(("jaw", "mouth")) for name in ARKIT])
 BROWS = np.array([[46, 53, 52, 65, 55], [276, 283, 282, 295, 285]])  # lower edges, right and left
 ROUNDED = (1 - (np.arange(-4, 5) / 5) ** 2) ** 0.75  # most of the mouth's height that the inner lip points open to
 UPPER_LIDS = np.isin(np.arange(46), (*range(18, 25), *range(32, 39)))  # of the corrections

@@ -203,3 +203,73 @@ def test_threads_draw_the_same_frames_in_order():
     assert len(made[0]) == len(made[1]) == count
     assert np.abs(made[0].astype(int) - made[1]).max() <= 1
     assert np.abs(np.diff(made[1].astype(int), axis=0)).max((1, 2, 3)).min() > 1
+
+
+def masked() -> np.ndarray:
+    """The portrait with a cloth over nose and mouth."""
+    from PIL import Image, ImageDraw
+
+    cloth, points = Image.fromarray(picture()), face().landmarks[:, :2]
+    edge = (93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 347, 5, 118)
+    ImageDraw.Draw(cloth).polygon([tuple(points[i]) for i in edge], (150, 180, 200))
+    return np.asarray(cloth)
+
+
+def test_a_mask_gets_no_mouth_cut_into_it():
+    from talking_head.render.portrait import Portrait
+
+    assert not portrait().covered
+    portrayed = Portrait(masked(), face(), basis())
+    assert portrayed.covered
+    still, wide = (portrayed.frame(coefficients({"jawOpen": v, "browInnerUp": 0.5})).astype(int) for v in (0.0, 0.8))
+    assert np.abs(wide - still).max() <= 1
+
+
+def test_what_the_photograph_does_not_allow_is_said():
+    from types import SimpleNamespace
+
+    from gen.notes import collect
+    from talking_head.motion.speaker import Motion
+    from talking_head.pipeline import _say
+
+    calm = Motion(np.zeros((5, 52)), np.zeros((5, 3)), np.zeros(5))
+    glad = calm._replace(coefs=np.tile(coefficients({"mouthSmile": 0.8}), (5, 1)))
+    for shown, motion, words in (((True, False), calm, "covered"), ((False, True), calm, "smile"),
+                                 ((False, True), glad, None), ((False, False), calm, None)):  # fmt: skip
+        with collect() as notes:
+            _say(SimpleNamespace(covered=shown[0], broad=shown[1]), motion)
+        assert len(notes) == (words is not None) and (words is None or words in notes[0])
+
+
+def test_a_smile_that_is_asked_for_again_is_the_one_in_the_photograph():
+    from talking_head.render.portrait import Portrait, own_expression
+
+    had, own = own_expression(coefficients({"mouthSmile": 0.8}))
+    assert own[INDEX["mouthSmileLeft"]] > had[INDEX["mouthSmileLeft"]] > 0 and own[INDEX["cheekSquintLeft"]] > 0.5
+    smiling = Portrait(picture(), face()._replace(coefs=coefficients({"mouthSmile": 0.8})), basis())
+    assert np.allclose(smiling._taken(smiling.had), smiling.had)
+    assert np.allclose(smiling._taken(np.zeros(52)), smiling.own)
+
+
+def test_a_portrait_in_grays_gets_a_gray_mouth():
+    from talking_head.render.portrait import Portrait
+
+    gray = np.repeat(picture().mean(2, keepdims=True).astype(np.uint8), 3, 2)
+    frame = Portrait(gray, face(), basis()).frame(coefficients({"jawOpen": 0.8, "mouthLowerDown": 0.8})).astype(int)
+    assert np.ptp(frame, axis=2).max() <= 2
+    assert portrait().mouth.cavity[0] > 1.5 * portrait().mouth.cavity[2]
+
+
+def test_a_lid_that_closes_takes_its_lashes_along():
+    from talking_head.render.portrait import Portrait
+
+    marked, points = picture().copy(), face().landmarks[:, :2]
+    contour = OPENINGS[1][0]
+    for x, y in points[contour][2:-2]:  # a green line of lashes
+        marked[int(y) - 2 : int(y) + 1, int(x) - 4 : int(x) + 5] = (0, 255, 0)
+    drawn = Portrait(marked, face(), basis())
+    drawn.worn = 0.0
+    green = lambda frame: (frame[..., 1].astype(int) - frame[..., [0, 2]].max(2) > 40).nonzero()[0]
+    open_, shut = (green(drawn.frame(coefficients({"eyeBlinkRight": v}))) for v in (0.0, 1.0))
+    height = points[OPENINGS[1][1]][4, 1] - points[contour][4, 1]
+    assert shut.max() - np.median(open_) > 0.6 * height and shut.mean() - open_.mean() > 0.2 * height
