@@ -19,6 +19,7 @@ from gen.raster import know_heif
 
 LONGEST = 1000  # signs of an emotion
 PERSONAL = ("consent", "label")  # of use where a real person's face or voice goes in
+PARTS = {"voice_model": "voice", "face_model": "talk", "music_model": "music"}  # fields of a kind made of others
 
 
 class Place(NamedTuple):
@@ -115,8 +116,8 @@ def component(place: Place, begin: Any = None, kind: str = "") -> gr.components.
     value, allowed = default(field) if begin is None else begin, choices(field.annotation)
     if holds_file(field):
         return _file(place)
-    if place.name == "model":
-        return gr.Dropdown(models(kind, value) if kind else [value], value=value, **words)
+    if of := kind if place.name == "model" else PARTS.get(place.name):
+        return gr.Dropdown(models(of, value), value=value, **words)
     if allowed and get_origin(field.annotation) is tuple:
         return gr.CheckboxGroup(allowed, value=list(value), **words)
     if allowed:

@@ -13,8 +13,9 @@ from contextvars import ContextVar
 __all__ = ["UserNote", "collect", "hush", "note"]
 
 class _Collection(list):
-    """Sentences, and who is told each when it is new."""
+    """Sentences, how each is put, and who is told each when it is new."""
 
+    edit: Callable[[str], str] | None = None
     tell: Callable[[str], None] | None = None
 
 
@@ -30,19 +31,25 @@ def note(sentence: str) -> None:
     notes = _collected.get()
     if notes is None:
         warnings.warn(sentence, UserNote, stacklevel=2)
-    elif sentence not in notes:
+        return
+    sentence = notes.edit(sentence) if notes.edit else sentence
+    if sentence not in notes:
         notes.append(sentence)
         if notes.tell:
             notes.tell(sentence)
 
 
 @contextmanager
-def collect(tell: Callable[[str], None] | None = None) -> Iterator[list[str]]:
-    """The notes of the block, in order; the list fills while the block runs, and ``tell`` is called with each new one.
+def collect(
+    tell: Callable[[str], None] | None = None, edit: Callable[[str], str] | None = None
+) -> Iterator[list[str]]:
+    """The notes of the block, in order; the list fills while the block runs, and ``tell`` is called with each new one,
+    as ``edit`` puts it.
+
     Collections do not nest: the inner one takes the notes. A thread started in the block is outside it, unless it runs
     in a copy of the context (:func:`contextvars.copy_context`)."""
     notes = _Collection()
-    notes.tell = tell
+    notes.tell, notes.edit = tell, edit
     token = _collected.set(notes)
     try:
         yield notes

@@ -58,7 +58,7 @@ class ToneGenerator:
 
     def render(self, task: Tone, folder: Path, manifest: dict, progress) -> list[Path]:
         if task.remark and not task.remark.startswith("read: "):
-            note(task.remark)
+            note(task.remark.format(before=task.before, name=task.before and task.before.name))
         misbehave(task, folder.parent)
         times = np.arange(round(task.seconds * RATE)) / RATE
         loudness = task.emotion.sample(times).intensity * (0.1 if task.soft else 0.4)

@@ -24,7 +24,7 @@ from gen.jobs import executors
 from gen.jobs.cache import Cache, hidden, writable
 from gen.jobs.jobfile import REFERENCE, is_reference
 from gen.jobs.plan import Item, Plan, plan_tasks
-from gen.jobs.schema import Task, curves, with_paths
+from gen.jobs.schema import Task, curves, with_paths, without_names
 from gen.marks import credentials
 from gen.notes import collect, note
 from gen.provenance import manifest
@@ -101,7 +101,7 @@ def run(
 def attempt(work: Work, progress: Callable[[float, str], None]) -> Outcome:
     """Render one item in this process; again, once, after a failure that may pass."""
     start = time.perf_counter()
-    with collect() as notes:
+    with collect(edit=partial(without_names, work.task)) as notes:
         try:
             try:
                 _render(work, work.task, progress, notes)
@@ -147,7 +147,7 @@ def _made(work: Work, task: Task, progress: Callable[[float, str], None]) -> lis
     item, cache = plan_tasks({work.id: task}).items[0], Cache(work.cache)
     if item.key not in cache:
         part = replace(work, key=item.key, task=task, checkpoints=item.checkpoints, notes=item.notes)
-        with collect() as notes:
+        with collect(edit=partial(without_names, task)) as notes:
             _render(part, task, progress, notes)
     for sentence in cache.notes(item.key):
         note(sentence)

@@ -5,6 +5,7 @@ YAML, command line, studio and Python build the same one.
 
 import difflib
 import json
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -139,6 +140,24 @@ def curves(value, swap: Callable[[EmotionCurve], EmotionCurve]):
         new = [curves(item, swap) for item in value]
         return value if all(a is b for a, b in zip(new, value)) else type(value)(new)
     return value
+
+
+def without_names(task: Task, sentence: str) -> str:
+    """A sentence with the names of a task's input files replaced by those of the fields that they are in: a name may be
+    private, and another name for the same content gives the same result."""
+    named: dict[str, str] = {}
+    for name, field in type(task).model_fields.items():
+        label = field.alias or name
+
+        def keep(path: Path, label: str = label) -> Path:
+            named.setdefault(str(path), label)
+            named.setdefault(path.name, label)
+            return path
+
+        with_paths(getattr(task, name), keep)
+    for found in sorted(named, key=len, reverse=True):
+        sentence = re.sub(rf"(?<![\w./]){re.escape(found)}(?![\w/])", named[found], sentence)
+    return sentence
 
 
 def with_paths(value, swap: Callable[[Path], Path]):

@@ -33,10 +33,10 @@ def test_every_field_but_the_emotion_has_a_place():
 
 def test_limits_and_choices_of_the_components():
     made = form.Form("music")
-    parts = {place.name: form.component(place) for place in made.places}
+    parts = {place.name: form.component(place, kind="music") for place in made.places}
     assert (parts["bars"].minimum, parts["bars"].maximum, parts["bars"].value) == (1, 512, 16)
     assert parts["audio"].value is True
-    assert parts["continue_from"].file_types == [".mid", ".midi"]
+    assert parts["continue_from"].file_types == [".mid", ".midi", ".kar"]
     assert [choice for _, choice in parts["model"].choices] == ["muser-compact"]
 
 
@@ -46,11 +46,12 @@ def test_every_model_that_is_here_can_be_chosen(tmp_path, monkeypatch):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "config.json").write_text("{")
     chosen = {}
-    for kind in ("talk", "music"):
+    for kind, field in (("talk", "model"), ("music", "model"), ("scene", "face_model")):
         made = form.Form(kind)
-        part = dict(zip((place.name for place in made.places), made.build(made.places, {})))["model"]
+        part = dict(zip((place.name for place in made.places), made.build(made.places, {})))[field]
         chosen[kind] = [choice for _, choice in part.choices]
-    assert chosen == {"talk": ["emote-compact", "dice-compact"], "music": ["muser-compact", "mine"]}
+    faces = ["emote-compact", "dice-compact"]
+    assert chosen == {"talk": faces, "music": ["muser-compact", "mine"], "scene": faces}
 
 
 def test_form_gives_the_task_of_the_same_yaml(tmp_path):

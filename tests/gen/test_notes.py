@@ -6,6 +6,7 @@ from contextvars import copy_context
 from pathlib import Path
 from threading import Thread
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -58,6 +59,18 @@ def test_notes_come_from_a_cluster(tmp_path, tone_kind):
     events = []
     run(plan_tasks({"x": task}), tmp_path / "out", Cache(tmp_path / "c"), events.append, device="cpu", on="ray")
     assert recorded(tmp_path / "out" / "x.wav") == [LEFT] == [*events[-1].notes]
+
+
+def test_no_name_of_an_input_is_recorded(tmp_path, tone_kind):
+    made = []
+    for name in ("my wife's voice.wav", "b.wav"):
+        soundfile.write(tmp_path / name, np.full(800, 0.1), 8000)
+        remark = "{name}: resampled; {before} is long; ab.wav stays"
+        task = parse_task({"kind": "tone", "continue": tmp_path / name, "remark": remark})
+        run(plan_tasks({"x": task}), tmp_path / name[0], Cache(tmp_path / f"c{name[0]}"), print, device="cpu")
+        made.append((tmp_path / name[0] / "x.wav").read_bytes())
+        assert recorded(tmp_path / name[0] / "x.wav") == ["continue: resampled; continue is long; ab.wav stays"]
+    assert made[0] == made[1]
 
 
 def test_nothing_to_note_is_recorded_as_that(tmp_path, tone_kind):
