@@ -5,13 +5,18 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from gen.emotion import lexicon
 from gen.emotion.spec import EmotionCurve
 from gen.jobs.schema import Task
+from gen.notes import note
 
 GUIDANCE, TEMPERATURE, CANDIDATES = 1.0, 1.0, 4  # how pieces are drawn unless one asks otherwise
 
 
 def _in_bars(curve: EmotionCurve) -> EmotionCurve:
+    points = [frame.emotion.vad for frame in curve.keyframes if frame.emotion.vad]
+    if any(abs(d - lexicon.expected_dominance(v, a)) > 0.01 for v, a, d in points):
+        note("The piano knows valence and arousal: the dominance of a point is left out.")
     return curve.model_copy(update={"unit": "bars"})
 
 

@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from gen.emotion.spec import EmotionCurve
 from gen.emotion.track import track
+from gen.notes import note
 from music.keys import last_bars
 from music.muser.generate import BAR_ROWS, Choice, Held, Player, Prompt, Teller, draw, draw_element, randoms
 from music.muser.model import MusER
@@ -57,6 +58,10 @@ class UpstreamPasses:
                  guidance: float, temperature: float, candidates: int):  # fmt: skip
         self.generator, self.curves, self.seeds, self.bars = generator, curves, seeds, bars
         self.temperature = temperature
+        if guidance != 1:
+            note("This model never learned music without an emotion, so guidance changes nothing.")
+        if any(len(curve.keyframes) > 1 for curve in curves):
+            note("This model is told an emotion once for each passage: that of the passage's first bar.")
 
     def run(self, opening: np.ndarray | None, progress: Callable[[float], None]) -> list[np.ndarray]:
         """Rows (T, 7) of each piece, the opening's included."""

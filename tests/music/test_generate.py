@@ -18,6 +18,7 @@ from music.labels import Labeller, features
 from music.muser import generate, passes
 from music.muser.generate import Choice, Prompt, draw, guided, randoms, sample_codes, spelled
 from music.pipeline import MusicGenerator
+from music.task import MusicTask
 from music.tokens import BAR, BEAT, CHORD, CONTI, NOTE, PITCH, TEMPO, TYPE, decode, encode, violation
 from music.training.corpus import tokenise
 
@@ -360,3 +361,9 @@ def test_of_a_long_opening_the_sound_plays_only_the_end(monkeypatch):
         heard = made._heard(long, 2)
     assert len(heard.tempo) == 5 and heard.tempo.tolist() == long.grid.tempo[3:].tolist()
     assert notes == ["The sound begins 3 bars before the new music, since the opening has 6; the MIDI has all."]
+
+
+@pytest.mark.parametrize(("emotion", "said"), [("v=0.3 a=0.2", 0), ("anger", 0), ("v=0.3 a=0.2 d=-0.8", 1)])
+def test_a_points_dominance_is_left_out_and_said(emotion, said):
+    task = MusicTask(emotion=EmotionCurve.parse(emotion))
+    assert ["dominance" in text for text in task.notes] == [True] * said

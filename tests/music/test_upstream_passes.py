@@ -8,9 +8,11 @@ from published import USED, write
 
 from gen.convert import convert
 from gen.emotion.spec import EmotionCurve
+from gen.notes import collect
 from music.muser import generate, upstream_passes
 from music.muser.generate import Prompt, randoms
 from music.muser.passes import BAR_LINE
+from music.muser.upstream_passes import UpstreamPasses
 from music.pipeline import MusicGenerator
 from music.tokens import BAR, BEAT, EOS, NOTE, START, TYPE, encode, violation
 
@@ -20,6 +22,14 @@ def made(tmp_path_factory):
     out = tmp_path_factory.mktemp("ours") / "muser"
     convert("muser", write(tmp_path_factory.mktemp("release")), out)
     return MusicGenerator.from_pretrained(out)
+
+
+def test_what_published_weights_cannot_follow_is_said(made):
+    with collect() as notes:
+        UpstreamPasses(made, [EmotionCurve.parse("sad")], [0], 1, 1.0, 1.0, 1)
+        assert not notes
+        UpstreamPasses(made, [EmotionCurve.parse("0: sad, 1: happy")], [0], 1, 2.0, 1.0, 1)
+    assert [text.split()[2] for text in notes] == ["never", "is"] and "guidance" in notes[0]
 
 
 def ending(model, bias, monkeypatch):
