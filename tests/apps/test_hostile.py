@@ -153,7 +153,7 @@ def test_no_emotion_in_a_bad_file(tmp_path, name):
 def test_serves_nothing_outside_its_own_folder(served, path):
     for route in ("gradio_api/file=", "file=", "gradio_api/file/", "static/", "assets/"):
         with pytest.raises(urllib.error.HTTPError) as caught:
-            urllib.request.urlopen(f"{served[1]}{route}{path}", timeout=20)
+            urllib.request.urlopen(f"{served[1]}{route}{path}", timeout=120)
         assert caught.value.code in (400, 403, 404, 405)
 
 
@@ -191,7 +191,7 @@ def post(url: str, name: str, content: bytes) -> int:
     body = head.encode() + content + f"\r\n--{edge}--\r\n".encode()
     kind = {"Content-Type": f"multipart/form-data; boundary={edge}"}
     try:
-        with urllib.request.urlopen(urllib.request.Request(f"{url}gradio_api/upload", body, kind), timeout=30) as got:
+        with urllib.request.urlopen(urllib.request.Request(f"{url}gradio_api/upload", body, kind), timeout=120) as got:
             return got.status
     except urllib.error.HTTPError as error:
         return error.code

@@ -49,7 +49,7 @@ def finished(cache: Path) -> dict[str, bytes]:
 
 
 def end(process: subprocess.Popen) -> None:
-    _, told = process.communicate(timeout=120)
+    _, told = process.communicate(timeout=600)
     assert process.returncode == 0, told.decode()
 
 
@@ -96,7 +96,7 @@ def test_workers_end_with_a_killed_parent(tmp_path):
     assert process.poll() is None
     process.kill()
     process.communicate()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while group_is_alive(process.pid):
         assert time.monotonic() < deadline
         time.sleep(0.05)

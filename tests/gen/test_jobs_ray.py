@@ -56,7 +56,7 @@ def test_a_killed_worker_loses_nothing(tmp_path, monkeypatch):
     victims = workers(process)
     assert victims, lines
     os.kill(victims[0].pid, signal.SIGKILL)
-    rest, told = process.communicate(timeout=240)
+    rest, told = process.communicate(timeout=600)
     assert process.returncode == 0, told
     events = [json.loads(line) for line in [*lines, *rest.splitlines()]]  # nothing else is on stdout
     assert sum(event["event"] == "rendered" for event in events) == 12  # each once
