@@ -10,6 +10,7 @@ import soundfile
 from PIL import Image, ImageCms
 
 from gen import channels, media
+from gen.cli import main
 from gen.errors import InputError
 from gen.notes import collect
 from gen.provenance import sidecar
@@ -252,3 +253,21 @@ def test_notes_of_a_film_are_those_until_its_last_frame(tmp_path):
 
     with av.open(str(tmp_path / "a.mp4")) as container:
         assert json.loads(container.metadata["comment"])["notes"] == facts(tmp_path / "a.mp4")
+
+
+@pytest.mark.slow
+def test_a_film_records_what_became_of_its_picture_and_its_sound(tmp_path, monkeypatch, capsys):
+    """A gray picture of 16 bits, and surround sound at 192 kHz, as a user gives them."""
+    monkeypatch.chdir(tmp_path)
+    gray = np.asarray(Image.open(EXAMPLES / "grace_hopper.jpg").convert("L"), np.uint16) * 257
+    Image.fromarray(gray).save("gray.png")
+    soundfile.write("surround.wav", noise(*[0.02] * 6)[:, :60_000].T, 192_000, subtype="FLOAT")
+    assert main(["talk", "gray.png", "surround.wav", "--size", "256", "--out", "a.mp4", "--device", "cpu"]) == 0
+    notes = [
+        "surround.wav: 6 channels were mixed down to one.",
+        "gray.png: more than 8 bits a colour were reduced to 8.",
+        "talk.mp4: its sound has 48,000 Hz, since films cannot hold 192,000 Hz.",
+    ]
+    assert set(notes) <= set(facts(Path("a.mp4")))
+    told = capsys.readouterr().err
+    assert all(sentence in told for sentence in notes)
