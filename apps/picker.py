@@ -15,6 +15,7 @@ import numpy as np
 
 from apps.form import LONGEST, short, spelled
 from gen import registry
+from gen.emotion import own
 from gen.emotion.resolve import resolve
 from gen.emotion.spec import CANONICAL, Emotion, EmotionCurve, Keyframe
 from gen.errors import InputError
@@ -73,6 +74,7 @@ def state(curve: EmotionCurve, selected: int, span: float) -> dict:
 
 def parse(text: str) -> EmotionCurve:
     """The curve that a text means. Raises ``InputError``, also where the text names a file."""
+    own.load()
     curve = EmotionCurve.parse(short(text))
     if curve.source is not None:
         raise InputError("To take the emotion from a file, upload it here; a path is not opened.")

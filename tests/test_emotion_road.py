@@ -1,12 +1,13 @@
 """One road for every generator: a conditioner from outside works in all of them, and so do clips and own emotions."""
 
+import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from diffusers.configuration_utils import register_to_config
+from safetensors.numpy import save_file
 from torch import nn
 
 from gen import registry
@@ -16,7 +17,8 @@ from gen.emotion.conditioner import Condition, EmotionConditioner, check_conditi
 from gen.emotion.embedding.priors import shared
 from gen.emotion.resolve import resolve
 from gen.emotion.spec import CANONICAL, Embedding, Emotion, EmotionCurve, Keyframe
-from gen.emotion.track import plain, track
+from gen.emotion.track import plain, track, unit_prior
+from gen.network import register_to_config
 
 for room in ("music", "talking_head", "voice_conversion"):
     sys.path.append(str(Path(__file__).parent / room))
@@ -221,3 +223,59 @@ def test_what_is_made_from_clips_is_what_resolve_reads(tmp_path, monkeypatch):
     finally:
         monkeypatch.undo()
         own.load()
+
+
+# ---------------------------------------------------------------- shipped checkpoints
+
+
+@pytest.fixture
+def two_of_equal_numbers(tmp_path, monkeypatch):
+    """Two own emotions with one mix and one point; their clips lay where fear and where happiness do."""
+    monkeypatch.setenv("AFFEKT_EMOTIONS", str(tmp_path))
+    sad = Emotion.parse("sad")
+    facts = {"vad": sad.point().tolist(), "sd": [0.2] * 3, "weights": sad.weights().tolist(),
+             "quadrants": sad.quadrants().tolist()}  # fmt: skip
+    for name, like in (("ebbwise", "fear"), ("tidewise", "happy")):
+        (tmp_path / f"{name}.json").write_text(json.dumps(facts))
+        save_file({"mean": unit_prior(Emotion.parse(like)), "var": np.ones(256, np.float32)},
+                  tmp_path / f"{name}.safetensors")  # fmt: skip
+    own.load()
+    yield [resolve(EmotionCurve.parse(name)) for name in ("ebbwise", "tidewise")]
+    monkeypatch.undo()
+    own.load()
+
+
+def shipped_face(name):
+    from talking_head.pipeline import TalkGenerator
+
+    made = TalkGenerator.from_pretrained(name)
+    return lambda curve: made.speak(sound(16_000), 16_000, curve).coefs
+
+
+def shipped_voice():
+    from voice_conversion.pipeline import VoiceGenerator
+
+    made = VoiceGenerator.from_pretrained()
+    return lambda curve: made.convert(sound(22_050).astype(np.float32), 22_050, curve, candidates=4)
+
+
+def shipped_music():
+    from music.pipeline import MusicGenerator
+
+    made = MusicGenerator.from_pretrained()
+    return lambda curve: made.compose([curve], 2, [0], candidates=1)[0].tokens
+
+
+SHIPPED = {"emote": lambda: shipped_face("emote-compact"), "dice": lambda: shipped_face("dice-compact"),
+           "voice": shipped_voice}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(SHIPPED))
+def test_own_emotions_of_equal_numbers_are_made_differently(name, two_of_equal_numbers):
+    one, other = two_of_equal_numbers
+    for read in (lambda key: key.emotion.weights(), lambda key: key.emotion.point()):
+        assert np.array_equal(read(one.keyframes[0]), read(other.keyframes[0]))
+    make = SHIPPED[name]()
+    first, second = make(one), make(other)
+    assert first.shape != second.shape or not np.allclose(first, second, atol=1e-3)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from gen import registry
+from gen.emotion import own
 from gen.emotion.resolve import resolve
 from gen.emotion.spec import CANONICAL, QUADRANTS, Emotion, EmotionCurve
 
@@ -14,6 +15,7 @@ AXES = ("valence", "arousal", "dominance")
 
 def describe(text: str | dict | Emotion | EmotionCurve) -> dict:
     """A JSON-able account of an emotion; a curve also has one for each keyframe. Raises ``InputError``."""
+    own.load()
     curve = resolve(EmotionCurve.parse(text))
     if len(curve.keyframes) == 1:
         return _emotion(curve.keyframes[0].emotion)
@@ -42,6 +44,7 @@ def plot(emotion: str | dict | Emotion | EmotionCurve, path: str | Path) -> None
     """Draw where an emotion or a curve lies among the others, to a picture file (PNG, SVG or PDF by its ending)."""
     from gen.emotion.picture import draw
 
+    own.load()
     draw(resolve(EmotionCurve.parse(emotion)), path)
 
 
