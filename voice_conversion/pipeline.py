@@ -35,6 +35,7 @@ class Means(NamedTuple):
     candidates: int = CANDIDATES
     keep_tempo: bool = False
     seed: int = 0
+    melody: Recording | None = None  # whose phrases' melodies are taken over
 
 
 class VoiceGenerator:
@@ -87,7 +88,8 @@ class VoiceGenerator:
         chosen: list[dict] = []
         made = self.convert(
             samples, rate, curve, spoken=task.spoken, seed=task.seed, performer=task.performer, record=chosen,
-            candidates=task.candidates, keep_tempo=task.keep_tempo, progress=lambda share: progress(share, "speaking"),
+            candidates=task.candidates, keep_tempo=task.keep_tempo, melody=self.melody(task.reference),
+            progress=lambda share: progress(share, "speaking"),
         )  # fmt: skip
         if self.published:
             made, rate = self.resynthesised(made, rate)
@@ -147,7 +149,7 @@ class VoiceGenerator:
     def change(self, recording: Recording, first: int, last: int, asked: EmotionTrack, had: EmotionTrack,
                means: Means, random: np.random.Generator, performer: str | None):  # fmt: skip
         """What is done to frames ``first`` to ``last`` (None for nothing), and the performance that was chosen."""
-        from voice_conversion.performance.lay import Contours, changed
+        from voice_conversion.performance.lay import Contours, changed, sung
 
         own, rows = recording.whole.part(first, last), slice(first, last)
         asked, had = asked.part(rows), had.part(rows)
@@ -163,10 +165,21 @@ class VoiceGenerator:
         else:
             laid, one = choice.laid, self.bank.performances[choice.which]
             strength = strength * np.where(choice.sign * felt > 0, np.abs(felt), 0) * choice.sign
+        if means.melody is not None:
+            spans = means.melody.spans
+            other = means.melody.whole.part(*spans[recording.spans.index((first, last)) % len(spans)])
+            laid = sung(laid, own, other.cepstra, other.octave)
         laid = Contours(laid.pitch - before[0], laid.stretch - before[1], laid.change - before[2:])
         if means.keep_tempo:
             laid = laid._replace(stretch=np.zeros_like(laid.stretch))
         return changed(own, recording.median, laid, strength), one
+
+    @staticmethod
+    def melody(reference: Path | None) -> Recording | None:
+        """A reference recording, where there is one."""
+        from voice_conversion.performance.recording import heard
+
+        return heard(*media.read_audio(reference, mono=False)) if reference else None
 
     def resynthesised(self, samples: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
         """The sound made anew by a HiFi-GAN from its mel: one channel at 22,050 Hz."""

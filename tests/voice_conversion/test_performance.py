@@ -10,6 +10,7 @@ from speech import bank, chooser, measured, voice
 from gen.emotion.spec import CANONICAL
 from gen.emotion.track import plain
 from gen.errors import InputError
+from gen.notes import collect
 from voice_conversion import features
 from voice_conversion.features import HOP, RATE
 from voice_conversion.performance import lay
@@ -175,3 +176,33 @@ def test_no_octave_leaps_at_half_strength(hz):
 def test_mel_of_a_phrase_is_finite():
     own = measured(np.concatenate([np.zeros(RATE // 2, np.float32), voice(0.8)]))
     assert np.isfinite(own.cepstra).all() and torch.isfinite(torch.from_numpy(own.level)).all()
+
+
+def test_music_under_speech_is_said_and_clean_speech_is_not():
+    clean = np.concatenate([voice(1.0), np.zeros(RATE // 3, np.float32), voice(1.0)])
+    t = np.arange(len(clean)) / RATE
+    chord = sum(np.sin(2 * np.pi * hz * t) + np.sin(4 * np.pi * hz * t) / 2 for hz in (220, 277, 330))
+    chord = chord * features.loudness(clean) * 10 ** (-12 / 20) / chord.std()
+    for samples, says in ((clean, 0), (clean + chord.astype(np.float32), 1)):
+        with collect() as notes:
+            heard(samples[None], RATE)
+        assert len(notes) == says
+
+
+def test_a_reference_gives_its_melody_and_the_performance_its_height(spoken):
+    recording, own = spoken
+    laid = lay.contours(bank(), [0], own, recording.median)[0]
+    rise = np.linspace(7.0, 7.8, len(own.hz))
+    made = lay.sung(laid, own, own.cepstra, rise)
+    assert np.median(made.pitch) == pytest.approx(np.median(laid.pitch), abs=1e-6)
+    assert made.pitch[-5] - made.pitch[5] == pytest.approx(0.75, abs=0.1)
+
+
+def test_clips_of_an_emotion_change_what_scores(spoken):
+    recording, own = spoken
+    n, first, last = len(own.hz), recording.spans[0][0], recording.spans[-1][1]
+    words = plain(one_hot("happy", n), np.ones(n))
+    laid = lay.contours(bank(), [0, 3, 6], own, recording.median)
+    score = lambda asked: chooser().scores(recording, first, last, laid, [1, 1, 1], {"happy": 1.0}, asked)
+    placed = words._replace(embedding=np.random.default_rng(0).normal(size=words.embedding.shape), known=np.ones(n))
+    assert np.array_equal(score(words), score(words)) and np.abs(score(placed) - score(words)).max() > 1e-3

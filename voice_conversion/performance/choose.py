@@ -27,9 +27,9 @@ SHARE = 0.2  # of the largest share of a mix: emotions with less give no proposa
 REGISTER, LENGTH, CLEAR = 1.5, 0.7, 2.0  # weights of register (octaves), length (nepers) and clarity in a proposal
 CHANCE = 0.25  # spread of the random part of a proposal's score
 NEAR = 6.0  # weight of the cosine with an emotion that came from clips, against a logarithm of probability
-PERSON, SAME = 6.0, 0.78  # cost of a speaker's cosine below
-PITCH, HIGH = 2.0, 0.8  # cost of an octave beyond, up or down
-PACE = 0.8  # cost of a neper of pace
+PERSON, SAME = 6.0, 0.7  # cost of a speaker's cosine below
+PITCH, LOW, HIGH = 3.0, -0.7, 1.5  # cost of each octave below and above, from the speaker's median
+PACE = 0.5  # cost of a neper of pace
 
 
 class Choice(NamedTuple):
@@ -126,6 +126,7 @@ class Chooser:
         at16 = lambda wave: soxr.resample(wave, RATE, speaker.RATE)
         self_ = self.known.embed(at16(plain)).numpy()
         person = np.array([float(self.known.embed(at16(wave)).numpy() @ self_) for wave in heard])
-        pitch = np.array([max(abs(float(np.median(one.pitch))) - HIGH, 0) for one in laid])
+        ends = np.array([np.quantile(one.pitch, (0.05, 0.95)) for one in laid])
+        pitch = (LOW - ends[:, 0]).clip(0) + (ends[:, 1] - HIGH).clip(0)
         pace = np.array([abs(float(np.log(np.exp(one.stretch).mean()))) for one in laid])
         return PERSON * (SAME - person).clip(0) + PITCH * pitch + PACE * pace

@@ -18,6 +18,7 @@ from voice_conversion.performance.warp import align, resampled
 STRETCH = (np.log(1 / 1.8), np.log(1 / 0.6))  # limits of the local stretch
 QUIET = (-5.5, -3.5)  # nepers below the loud frames: between them the sound's change fades in
 HISS = 0.23  # nepers (2 dB): how far sounds without a voice may be moved
+HIGHEST = 1.8  # octaves above the speaker's median: nobody's pitch is raised further
 WIDE = 1.0  # frames over which contours are smoothed
 
 
@@ -35,6 +36,13 @@ class Contours(NamedTuple):
     pitch: np.ndarray  # (n,) octaves above the speaker's median
     stretch: np.ndarray  # (n,) logarithm of seconds for a second
     change: np.ndarray  # (n, 20) cepstra
+
+
+def sung(laid: Contours, own: Phrase, reading: np.ndarray, melody: np.ndarray) -> Contours:
+    """The contours with another melody (m,) in octaves, whose sounds have the cepstra (m, 13); its height stays."""
+    way = align(own.cepstra, [reading])[0]
+    pitch = smooth(_along(way, melody), WIDE)
+    return laid._replace(pitch=pitch - np.median(pitch) + np.median(laid.pitch))
 
 
 def contours(bank: Bank, which: list[int], own: Phrase, median: float) -> list[Contours]:
@@ -68,7 +76,7 @@ def changed(own: Phrase, median: float, laid: Contours, intensity: np.ndarray | 
     """What a performance does to a phrase at an intensity (n,) or one; the loudness of its voice stays."""
     intensity = np.broadcast_to(np.asarray(intensity, float), (len(own.hz),))
     octave = own.octave + intensity * (median + laid.pitch - own.octave)
-    octave = np.clip(octave, np.log2(PITCH[0]), np.log2(PITCH[1]))
+    octave = np.clip(octave, np.log2(PITCH[0]), np.minimum(np.log2(PITCH[1]), median + HIGHEST))
     stretch = np.exp((intensity * laid.stretch).clip(*STRETCH))
     bands = (intensity[:, None] * laid.change) @ basis().T
     near = np.interp(own.level, QUIET, (0.0, 1.0))[:, None]

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gen.errors import InputError
+from gen.notes import note
 from voice_conversion import features, psola
 from voice_conversion.features import HOP, RATE
 from voice_conversion.performance.lay import Change
@@ -20,6 +21,7 @@ SILENCE = 1e-4  # RMS
 PAUSE = 24  # frames of silence that end a phrase
 LONG = 400  # frames: longer phrases are cut where they are quietest
 SHORT = 20  # frames: shorter sounds are no phrase
+UNDER = 2.4  # nepers (21 dB) below the loud frames: where hardly a frame is quieter, something sounds in the pauses
 FADE = 2  # frames over which pieces are joined
 
 
@@ -58,6 +60,8 @@ def heard(samples: np.ndarray, rate: int) -> Recording:
     if not (hz > 0).any():
         raise InputError("no voice is heard in the recording: give one in which somebody speaks")
     whole = phrase(mel, hz)
+    if np.quantile(whole.level, 0.04) > -UNDER:
+        note("there is music or noise under the speech, which is changed along with it: give the voice alone")
     return Recording(samples, rate, plain, whole, float(np.median(whole.octave[hz > 0])), spans(whole.level))
 
 

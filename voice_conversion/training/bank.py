@@ -15,10 +15,18 @@ from voice_conversion.performance.warp import align, resampled
 from voice_conversion.psola import lay, places
 from voice_conversion.training.corpus import Clip, Corpus
 
+MANY = 30  # texts
 HIGHEST = 1.8  # octaves from the median: a performance further away is an error of the pitch tracker
 FREE = 0.1  # cost of leaving the straight line where both say the same
 FINE = 1.0  # frames over which cepstral changes are smoothed
 QUIET = 3.5  # nepers below the loud frames: quieter frames teach the map little
+
+
+def kept(clips: list[Clip]) -> list[Clip]:
+    """The clips that a small bank is made from: strong renditions, and every third of a corpus's many texts."""
+    texts = {group: sorted({c.text for c in clips if c.group == group}) for group in {c.group for c in clips}}
+    texts = {group: set(own[:: 3 if len(own) > MANY else 1]) for group, own in texts.items()}
+    return [c for c in clips if c.text in texts[c.group] and (c.level >= 1 or c.emotion == "neutral")]
 
 
 def pairs(clips: list[Clip]) -> list[tuple[Clip, Clip]]:
@@ -87,7 +95,7 @@ def coarse(x: np.ndarray) -> np.ndarray:
 
 def build(corpus: Corpus, keep_change: bool = False) -> Bank:
     """All pairs of a corpus as a bank, without the speakers that evaluations use."""
-    clips = [clip for clip in corpus.clips if clip.part != "test"]
+    clips = kept([clip for clip in corpus.clips if clip.part != "test"])
     middle, readings, known, found, means = medians(corpus, clips), [], {}, [], defaultdict(list)
     for neutral, clip in pairs(clips):
         rows = corpus.rows(neutral)
