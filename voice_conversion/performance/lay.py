@@ -19,7 +19,8 @@ STRETCH = (np.log(1 / 1.8), np.log(1 / 0.6))  # limits of the local stretch
 QUIET = (-5.5, -3.5)  # nepers below the loud frames: between them the sound's change fades in
 HISS = 0.23  # nepers (2 dB): how far sounds without a voice may be moved
 HIGHEST = 1.8  # octaves above the speaker's median: nobody's pitch is raised further
-WIDE = 1.0  # frames over which contours are smoothed
+WIDE = 1.0  # frames over which contours are smoothed, and
+SOFT = 2.0  # changes of the sound
 
 
 class Change(NamedTuple):
@@ -63,7 +64,7 @@ def contours(bank: Bank, which: list[int], own: Phrase, median: float) -> list[C
             change = np.stack([along(column) for column in part.change.T], 1)
         else:
             change = predicted(part.map, seen(own, pitch, median, stretch))
-        found.append(Contours(pitch, stretch, smooth(change, WIDE)))
+        found.append(Contours(pitch, stretch, smooth(change, SOFT)))
     return found
 
 
