@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, get_args, get_origin
 
 import gradio as gr
 import yaml
+from gradio.utils import get_upload_folder
 from pydantic.fields import FieldInfo
 
 from gen import checkpoints, registry
@@ -14,7 +15,7 @@ from gen.emotion.spec import EmotionCurve
 from gen.errors import InputError
 from gen.jobs.inputs import PICTURES, SOUNDS, endings
 from gen.jobs.jobfile import JobFile
-from gen.jobs.schema import Task, choices, curves, field_names, parse_task, task_class
+from gen.jobs.schema import Task, choices, curves, field_names, parse_task, task_class, with_paths
 from gen.raster import know_heif
 
 LONGEST = 1000  # signs of an emotion
@@ -94,7 +95,7 @@ class Form:
             if value not in (None, "", []) and value != default(place.field):
                 found[place.alias] = value
         task = parse_task(found)
-        curves(task, _without_file)
+        curves(task, openable)
         return task
 
     def values(self, task: Task, own: Sequence[Path] = ()) -> list[Any]:
@@ -170,10 +171,24 @@ def bound(field: FieldInfo, names: tuple[str, str]) -> float | None:
     return next((limit for limit in found if limit is not None), None)
 
 
-def _without_file(curve: EmotionCurve) -> EmotionCurve:
-    if curve.source is not None:
+def openable(curve: EmotionCurve) -> EmotionCurve:
+    """The curve, if it names no file but uploaded ones. Raises ``InputError``."""
+    uploads = Path(get_upload_folder()).resolve()
+    files = (curve.source, *curve.reference) if curve.source else ()
+    if not all(file.resolve().is_relative_to(uploads) for file in files):
         raise InputError("To take the emotion from a file, upload it under the emotion; a path is not opened.")
     return curve
+
+
+def _without_file(curve: EmotionCurve) -> EmotionCurve:
+    if curve.source is not None:
+        raise InputError("To take the emotion from a file, upload it under the emotion; a job's path is not opened.")
+    return curve
+
+
+def _by_name(curve: EmotionCurve) -> EmotionCurve:
+    """The curve with its files by their names."""
+    return with_paths(curve, lambda path: Path(path.name))
 
 
 # ---------------------------------------------------------------- YAML
@@ -186,6 +201,7 @@ def to_yaml(task: Task, name: str) -> str:
         value = getattr(task, field)
         if field == "kind" or value == type(task).model_fields[field].get_default(call_default_factory=True):
             continue
+        value = _by_name(value) if isinstance(value, EmotionCurve) else value
         job[alias] = value.name if isinstance(value, Path) else shown(value)
     return yaml.safe_dump({"jobs": [job]}, sort_keys=False, allow_unicode=True, width=100)
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 import numpy as np
 
-from apps.form import LONGEST, short, spelled
+from apps.form import LONGEST, openable, short, spelled
 from gen import registry
 from gen.emotion import own
 from gen.emotion.resolve import resolve
@@ -73,12 +73,9 @@ def state(curve: EmotionCurve, selected: int, span: float) -> dict:
 
 
 def parse(text: str) -> EmotionCurve:
-    """The curve that a text means. Raises ``InputError``, also where the text names a file."""
+    """The resolved curve that a text means. Raises ``InputError``, also where it names a file that is no upload."""
     own.load()
-    curve = EmotionCurve.parse(short(text))
-    if curve.source is not None:
-        raise InputError("To take the emotion from a file, upload it here; a path is not opened.")
-    return curve
+    return resolve(openable(EmotionCurve.parse(short(text))))
 
 
 def keyframes(value: dict, unit: str) -> EmotionCurve:
@@ -187,12 +184,12 @@ class _Wire:
     def __init__(self, picker: Picker, kind: str | None, unit: str, span: float):
         self.picker, self.kind, self.unit, self.span = picker, kind, unit, span
 
-    def shown(self, curve: EmotionCurve, selected: int = 0, span: float | None = None) -> tuple:
-        """Values for the components of the picker."""
+    def shown(self, curve: EmotionCurve, selected: int = 0, span: float | None = None, text: str = "") -> tuple:
+        """Values for the components of the picker; ``text`` is how the curve is written, if not by its keyframes."""
         curve = curve.model_copy(update={"unit": self.unit})
         drawn = state(curve, selected, span or self.span)
         key = curve.keyframes[drawn["selected"]]
-        return spelled(curve), drawn, key.emotion.intensity, key.ease, reading(curve, self.kind)
+        return text or spelled(curve), drawn, key.emotion.intensity, key.ease, reading(curve, self.kind)
 
     def connect(self, word, shares, add, remove, file, follow) -> None:
         p, private = self.picker, {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
@@ -220,13 +217,14 @@ class _Wire:
     def typed(self, text: str, plane: dict) -> tuple:
         """While typing: no message in the way, the mistake stands where the reading was."""
         try:
-            return self.shown(parse(text), 0, self.at(plane)[2])[1:]
+            return self.shown(drawable(parse(text)), 0, self.at(plane)[2])[1:]
         except InputError as error:
             wrong = f"<div class='reading wrong'>{html.escape(str(error))}</div>"
             return plane, gr.skip(), gr.skip(), wrong
 
     def settled(self, text: str, plane: dict) -> tuple:
-        return self.shown(parse(text), 0, self.at(plane)[2])
+        written = text if EmotionCurve.parse(short(text)).source else ""
+        return self.shown(drawable(parse(text)), 0, self.at(plane)[2], written)
 
     def moved(self, plane: dict) -> tuple:
         return self.shown(*self.at(plane))
@@ -268,10 +266,16 @@ class _Wire:
         curve, selected, span = self.at(plane)
         if not file:
             return self.shown(curve, selected, span)
-        found = resolve(EmotionCurve(source=Path(file), follow=follow, unit=self.unit))
-        if follow:
-            return self.shown(found.model_copy(update={"keyframes": thinned(found.keyframes)}), 0, span)
+        source = openable(EmotionCurve(source=Path(file), follow=follow, unit=self.unit))
+        found = resolve(source)
+        if follow or len(curve.keyframes) == 1:  # written as the file, whose place in the embedding words do not have
+            return self.shown(drawable(found), 0, span, str(source))
         return self.shown(changed(curve, selected, found.keyframes[0].emotion), selected, span)
+
+
+def drawable(curve: EmotionCurve) -> EmotionCurve:
+    """The curve with no more keyframes than the plane shows."""
+    return curve.model_copy(update={"keyframes": thinned(curve.keyframes)})
 
 
 def thinned(keys: tuple[Keyframe, ...]) -> tuple[Keyframe, ...]:

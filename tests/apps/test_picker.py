@@ -5,6 +5,7 @@ import pytest
 pytest.importorskip("gradio")
 
 from apps import picker
+from apps.form import Form, default, to_yaml
 from gen.emotion.spec import CANONICAL, Emotion, EmotionCurve
 from gen.errors import InputError
 
@@ -53,13 +54,26 @@ def test_reading_is_the_generator_s_own_and_escaped():
     assert "<script>" not in picker.reading(EmotionCurve.parse("happy"), "music")
 
 
-def test_emotion_of_a_file(wire, tmp_path):
-    note = tmp_path / "note.txt"
-    note.write_text("I am very happy. Then I was sad.")
+def test_emotion_of_a_file(wire, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    note, elsewhere = tmp_path / "uploads" / "note.txt", tmp_path / "note.txt"
+    note.parent.mkdir()
+    for path in (note, elsewhere):
+        path.write_text("I am very happy. Then I was sad.")
     text, *_ = wire.heard(str(note), False, picker.state(TURN, 0, 8))
     assert "happy" in text and text.startswith("bar 0")
-    drawn = wire.heard(str(note), True, picker.state(TURN, 0, 8))[1]
-    assert len(drawn["keys"]) == 2
+    text, drawn, *_ = wire.heard(str(note), True, picker.state(TURN, 0, 8))
+    assert len(drawn["keys"]) == 2 and text == f"follow: {note}"
+    assert wire.settled(text, drawn)[0] == text and len(wire.typed(text, drawn)[0]["keys"]) == 2
+    assert not wire.moved(drawn)[0].startswith("follow")  # edited, it is words
+    task = Form("music").task(text, [default(place.field) for place in Form("music").places])
+    assert task.emotion.source == note and task.emotion.follow
+    assert "follow: note.txt" in to_yaml(task, "a")
+    for refused in (f"from: {elsewhere}", f"from: {note.parent}/../note.txt", f"from: {note} against {elsewhere}"):
+        with pytest.raises(InputError, match="upload it"):
+            picker.parse(refused)
+    with pytest.raises(InputError, match="upload it"):
+        wire.heard(str(elsewhere), False, drawn)
 
 
 @pytest.mark.parametrize("value", [
