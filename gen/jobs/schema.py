@@ -129,6 +129,12 @@ def _holds_paths(annotation) -> bool:
     return annotation is Path or any(_holds_paths(part) for part in get_args(annotation))
 
 
+@cache
+def _with_paths(cls: type[BaseModel]) -> tuple[str, ...]:
+    """The fields of a model that may have paths in them."""
+    return tuple(name for name, field in cls.model_fields.items() if _holds_paths(field.annotation))
+
+
 def curves(value, swap: Callable[[EmotionCurve], EmotionCurve]):
     """A task (or anything inside one) with every emotion curve replaced by ``swap(curve)``."""
     if isinstance(value, EmotionCurve):
@@ -165,8 +171,7 @@ def with_paths(value, swap: Callable[[Path], Path]):
     if isinstance(value, Path):
         return swap(value)
     if isinstance(value, BaseModel):
-        fields = type(value).model_fields
-        old = {name: getattr(value, name) for name in fields if _holds_paths(fields[name].annotation)}
+        old = {name: getattr(value, name) for name in _with_paths(type(value))}
         new = {name: with_paths(item, swap) for name, item in old.items()}
         return value if all(new[name] is old[name] for name in old) else value.model_copy(update=new)
     if isinstance(value, dict):
