@@ -98,21 +98,47 @@ def _gains(heard: np.ndarray) -> np.ndarray:
 
 def _applied(samples: np.ndarray, rate: int, gains: np.ndarray) -> np.ndarray:
     """Samples with a gain (b, n) in dB for each tile."""
-    from scipy.signal import istft, stft
-
     size, gains = round(WINDOW * rate / 4) * 4, np.pad(gains, ((0, 0), (0, 1)), mode="edge")
     block, changed = size * 1000, np.empty(samples.shape, np.float32)
     for start in range(0, samples.shape[-1], block):
         left = min(size, start)
         part = samples[..., start - left : start + block + size]
-        frequencies, times, spectrum = stft(part, rate, "hann", size, size * 3 // 4)
-        band = np.searchsorted(edges(), frequencies) - 1  # (k,)
+        spectrum = np.fft.rfft(_windows(_padded(part, size), size, size // 4))  # (..., f, k)
+        times = np.arange(spectrum.shape[-2]) * (size // 4) / rate
+        band = np.searchsorted(edges(), np.fft.rfftfreq(size, 1 / rate)) - 1  # (k,)
         tile = (times + (start - left) / rate - (WINDOW - STEP) / 2) // (STEP * TILE)
         here = gains[band.clip(0, BANDS - 1)][:, tile.clip(0, gains.shape[1] - 1).astype(int)]
         here[(band < 0) | (band >= BANDS)] = 0
-        _, done = istft(spectrum * 10 ** (here / 20), rate, "hann", size, size * 3 // 4)
+        done = _joined(np.fft.irfft(spectrum * 10 ** (here.T / 20)), size)
         changed[..., start : start + block] = done[..., left : part.shape[-1]][..., :block]
     return changed
+
+
+def _hann(size: int) -> np.ndarray:
+    return np.hanning(size + 1)[:-1].astype(np.float32)
+
+
+def _padded(samples: np.ndarray, size: int) -> np.ndarray:
+    """Half a window of silence on both sides, and as much more behind as fills the last one."""
+    more = -samples.shape[-1] % (size // 4)
+    return np.pad(samples, [(0, 0)] * (samples.ndim - 1) + [(size // 2, size // 2 + more)])
+
+
+def _windows(samples: np.ndarray, size: int, step: int) -> np.ndarray:
+    """(..., f, size) of samples (..., n), each under a Hann window."""
+    return np.lib.stride_tricks.sliding_window_view(samples, size, axis=-1)[..., ::step, :] * _hann(size)
+
+
+def _joined(windows: np.ndarray, size: int) -> np.ndarray:
+    """What :func:`_windows` of :func:`_padded` samples, a quarter of their size apart, were cut from."""
+    count, step, hann = windows.shape[-2], size // 4, _hann(size)
+    quarters, weights = (windows * hann).reshape(*windows.shape[:-1], 4, step), np.square(hann).reshape(4, step)
+    done, weight = np.zeros((*windows.shape[:-2], count + 3, step), windows.dtype), np.zeros((count + 3, step))
+    for i in range(4):
+        done[..., i : i + count, :] += quarters[..., i, :]
+        weight[i : i + count] += weights[i]
+    whole = done / np.maximum(weight, 1e-10).astype(np.float32)
+    return whole.reshape(*done.shape[:-2], -1)[..., size // 2 : -(size // 2)]
 
 
 def _apart(levels: np.ndarray, step: int = 1) -> np.ndarray:
@@ -126,14 +152,12 @@ def _apart(levels: np.ndarray, step: int = 1) -> np.ndarray:
 
 def _levels(samples: np.ndarray) -> np.ndarray:
     """(b, f) dB of each band in each frame."""
-    from scipy.signal import stft
-
     step, size = round(STEP * RATE), round(WINDOW * RATE)
     energies = []
     for part in _blocks(samples, step * 6000, size):
-        frequencies, _, spectrum = stft(part, RATE, "hann", size, size - step, boundary=None, padded=False)
-        band = np.searchsorted(edges(), frequencies) - 1
-        energies.append(np.stack([np.square(np.abs(spectrum[band == b])).sum(0) for b in range(BANDS)]))
+        power = np.square(np.abs(np.fft.rfft(_windows(part, size, step)).T))  # (k, f)
+        band = np.searchsorted(edges(), np.fft.rfftfreq(size, 1 / RATE)) - 1
+        energies.append(np.stack([power[band == b].sum(0) for b in range(BANDS)]))
     energy = np.concatenate(energies, 1)
     return 10 * np.log10(energy + FLOOR * energy.max() + 1e-20)
 

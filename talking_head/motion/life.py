@@ -58,13 +58,35 @@ def glances(count: int, random: np.random.Generator) -> np.ndarray:
 def stresses(level: np.ndarray) -> np.ndarray:
     """(count,) bumps where speech gets loud, in [0, 1]."""
     from scipy.ndimage import gaussian_filter1d
-    from scipy.signal import find_peaks
 
     smooth = gaussian_filter1d(level, 2.0)
-    peaks, facts = find_peaks(smooth, prominence=0.15, distance=9)
     bumps = np.zeros(len(level))
-    bumps[peaks] = facts["prominences"]
+    for peak in _apart(smooth, np.flatnonzero((np.diff(smooth[:-1]) > 0) & (np.diff(smooth[1:]) <= 0)) + 1, 9):
+        height = _prominence(smooth, peak)
+        bumps[peak] = height if height >= 0.15 else 0.0
     return gaussian_filter1d(bumps, 3.0) * 3.0 * 2.5
+
+
+def _apart(values: np.ndarray, peaks: np.ndarray, least: int) -> list[int]:
+    """Of peaks that are nearer to each other than ``least``, the higher ones."""
+    kept = np.ones(len(peaks), bool)
+    for i in np.argsort(values[peaks])[::-1]:
+        if kept[i]:
+            near = slice(*np.searchsorted(peaks, (peaks[i] - least + 1, peaks[i] + least)))
+            kept[near] = False
+            kept[i] = True
+    return peaks[kept].tolist()
+
+
+def _prominence(values: np.ndarray, peak: int) -> float:
+    """How far it goes down from a peak on both sides before it goes higher, at least."""
+    lows = []
+    for step in (-1, 1):
+        at = low = peak
+        while 0 <= at < len(values) and values[at] <= values[peak]:
+            low, at = (at if values[at] < values[low] else low), at + step
+        lows.append(values[low])
+    return float(values[peak] - max(lows))
 
 
 def head(count: int, level: np.ndarray, amount: np.ndarray, turns: np.ndarray | None,
