@@ -151,4 +151,4 @@ def measure(report: Report, e: Evaluation) -> None:
     speech(report, e, drawn)
     seeds(report, e, drawn)
     speed(report, e)
-    portraits.shown(report, e.generator, e.s)
+    portraits.expressions(report, e.generator, e.s)

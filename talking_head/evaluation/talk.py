@@ -182,18 +182,22 @@ def measure(report: Report, chosen: Settings) -> None:
         ["largest change of a pixel outside the moving part (of 255)", max(found.outside)],
         ["frames a second, 384 pixels, this machine", round(found.drawn / found.seconds, 1)],
     ])  # fmt: skip
-    shown(report, generator, chosen)
+    expressions(report, generator, chosen)
 
 
-def shown(report: Report, generator: TalkGenerator, chosen: Settings) -> None:
+def expressions(report: Report, generator: TalkGenerator, chosen: Settings) -> None:
     """Expressions, to look at here and to be judged from outside."""
-    data, sound = Path(chosen.data), Path(chosen.sound) if chosen.sound else line_of(Path(chosen.data))
+    data = Path(chosen.data)
     report.section(
         "Expressions",
         "What strangers read in them, recognisers from outside say: `--files DIR` writes films and the manifest that "
         "they take. Tracked coefficients carry too little of sad, fear and disgust to judge by.",
     )
-    films.sheet(report, generator, sorted((data / "face" / "portraits").glob("*.jpg"))[: chosen.portraits], sound)
+    shown = sorted((data / "face" / "portraits").glob("*.jpg"))[: chosen.portraits]
+    if not shown and not chosen.files:
+        return
+    sound = Path(chosen.sound) if chosen.sound else line_of(data)
+    films.sheet(report, generator, shown, sound)
     if chosen.files:
         people = films.people_of(data)[: chosen.people]
         films.films(generator, people, sound, Path(chosen.files), chosen.size)
@@ -201,4 +205,5 @@ def shown(report: Report, generator: TalkGenerator, chosen: Settings) -> None:
 
 def line_of(data: Path) -> Path:
     """A line of a voice that no training heard."""
-    return sorted((data / "speech" / "aligned").glob(f"{corpus.HELD_VOICES[1]}*.opus"))[0]
+    return next(path for voice in corpus.HELD_VOICES
+                for path in sorted((data / "speech" / "aligned").glob(f"{voice}*.opus")))  # fmt: skip

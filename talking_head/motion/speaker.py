@@ -26,9 +26,10 @@ from talking_head.motion.speech import FRAME, ROWS, log_mel
 
 FPS = 25
 BLOCK = 60 * 16_000  # samples turned into rows at once
-LEAD = 5  # rows of 10 ms that lips are ahead of the sound: people's lead by as much beside those that were learnt from
+LEAD = 4  # rows of 10 ms that lips are ahead of the sound: people's lead by as much beside those that were learnt from
 LIKELY = (0.05, 0.13)  # of training voices' p, b, m nine of ten pass the second, of all frames one in eleven
 GIVES_WAY = {"mouthUpperUp": 1.0, "mouthLowerDown": 1.0, "mouthFunnel": 0.7, "mouthShrugUpper": 0.7, "jawOpen": 0.45}
+EVEN = (0.35, 0.7)  # nepers from a recording's quiet frames to its loud ones: noise, and surely a voice
 PAUSE = 50  # frames of silence after which a mouth no longer counts as speaking
 
 
@@ -145,12 +146,13 @@ def contact(probability: np.ndarray) -> np.ndarray:
 
 
 def loudness(rows: Tensor) -> np.ndarray:
-    """(t,) in [0, 1], of rows (4 t, 80)."""
+    """(t,) in [0, 1], of rows (4 t, 80): 0 throughout where nothing but even noise is heard."""
     level = rows.mean(-1).view(-1, ROWS).amax(-1).numpy()
-    top = np.percentile(level, 97)
+    low, top = np.percentile(level, (20, 97))
     if top < -8.5:
         return np.zeros(len(level), np.float32)
-    return ((level - top + 3.0) / 3.0).clip(0, 1).astype(np.float32)
+    alive = ((top - low - EVEN[0]) / (EVEN[1] - EVEN[0])).clip(0, 1) if len(level) > FPS else 1.0
+    return (alive * ((level - top + 3.0) / 3.0).clip(0, 1)).astype(np.float32)
 
 
 def steadied(coefs: np.ndarray) -> np.ndarray:

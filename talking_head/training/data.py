@@ -85,7 +85,8 @@ class Windows:
 def worn(motion: Tensor, weights: Tensor, intensity: Tensor, active: Tensor, closed: Tensor) -> Tensor:
     """Neutral motion (b, t, 52) with the expressions of mixes (b, t, 8) at intensities (b, t) over it."""
     points, rows = lexicon.canonical()[0], []
-    for moved, mix, amount, speaks, met in zip(*(x.numpy() for x in (motion, weights, intensity, active, closed))):
+    told = (x.float().numpy() for x in (motion, weights, intensity, active, closed))
+    for moved, mix, amount, speaks, met in zip(*told):
         face = target(mix, mix @ points) * amount[:, None]
         rows.append(express(moved, face, speaks, np.ones_like(speaks), met, (mix @ points)[:, 1] * amount))
     return torch.from_numpy(np.stack(rows).astype(np.float32))
