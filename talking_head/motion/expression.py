@@ -23,8 +23,8 @@ FACES = {
     "surprise": {"browInnerUp": 0.6, "browOuterUp": 1.0, "eyeWide": 0.8, "jawOpen": 0.5, "mouthFunnel": 0.35,
                  "mouthUpperUp": 0.15},
     # AU 1 + 2 + 4 + 5 + 20 (+ 25)
-    "fear": {"browInnerUp": 1.0, "browOuterUp": 0.4, "browDown": 0.2, "eyeWide": 1.2, "mouthFrown": 0.9,
-             "mouthStretch": 1.2, "mouthLowerDown": 0.55, "mouthUpperUp": 0.25, "jawOpen": 0.25},
+    "fear": {"browInnerUp": 1.0, "browOuterUp": 0.4, "browDown": 0.2, "eyeWide": 1.2, "mouthFrown": 0.7,
+             "mouthStretch": 1.1, "mouthLowerDown": 0.5, "mouthUpperUp": 0.25, "jawOpen": 0.25},
     # AU 4 + 7 + 9 + 10 + 15
     "disgust": {"browDown": 1.1, "noseSneer": 1.15, "cheekSquint": 0.5, "eyeSquint": 0.8, "mouthUpperUp": 0.85,
                 "mouthFrown": 0.6, "mouthShrugLower": 0.3, "eyeBlink": 0.2},
@@ -61,6 +61,7 @@ SPEECH = np.array([name.startswith(("jawOpen", "mouthClose", "mouthFunnel", "mou
                                     "mouthPress", "mouthLowerDown", "mouthUpperUp")) for name in ARKIT])  # fmt: skip
 JAW, PUCKER, FUNNEL = INDEX["jawOpen"], INDEX["mouthPucker"], INDEX["mouthFunnel"]
 WIDER = 0.3  # how much further the jaw moves, per unit of arousal
+WIDE, SHARED = 0.35, 0.4  # jawOpen of a mouth that speech opens wide; how much less an expression opens it further then
 CALM = 0.7  # share of an expression's open mouth that a quiet voice gets
 
 
@@ -79,6 +80,8 @@ def express(speech: np.ndarray, face: np.ndarray, speaking: np.ndarray, effort: 
     """
     kept = 1 - speaking[:, None] * (1 - SPOKEN)
     kept = kept * np.where(OPENING, 1 - ((1 - CALM) * speaking * (1 - effort))[:, None], 1.0)
+    open_ = (speech[:, JAW] / WIDE).clip(0, 1)
+    kept = kept * np.where(OPENING, 1 - SHARED * open_[:, None], 1.0)
     kept = kept * np.where(PARTING, 1 - closed[:, None], 1.0)
     rounded = (speech[:, PUCKER] + speech[:, FUNNEL]).clip(0, 1)
     kept = kept * np.where(MOUTH, 1 - 0.5 * rounded[:, None], 1.0)
