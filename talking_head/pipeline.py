@@ -139,22 +139,28 @@ class TalkGenerator:
 
     def prepare(self, pixels: np.ndarray, size: int, which: int | None = None) -> tuple[np.ndarray, Face]:
         """The frame's picture and the face in it."""
-        from PIL import Image
+        return prepared(self.tracker, pixels, size, which)
 
-        from talking_head.frame import even, head_square
 
-        face = self.tracker.face(pixels, which)
-        if size % 2:
-            note(f"a film's sides are even: the frame has {size // 2 * 2} pixels, not {size}")
-        if size:
-            return head_square(pixels, face, size // 2 * 2)
-        scale = min(1.0, LONGEST / max(pixels.shape[:2]))
-        if scale < 1:
-            wanted = tuple(round(n * scale) for n in pixels.shape[1::-1])
-            note(f"the picture of {pixels.shape[1]} x {pixels.shape[0]} pixels is reduced to {wanted[0]} x {wanted[1]}")
-            pixels = np.asarray(Image.fromarray(pixels).resize(wanted, Image.Resampling.LANCZOS))
-            face = face._replace(landmarks=face.landmarks * scale)
-        return even(pixels), face
+def prepared(tracker: FaceTracker, pixels: np.ndarray, size: int, which: int | None = None
+             ) -> tuple[np.ndarray, Face]:  # fmt: skip
+    """The frame's picture and the face in it."""
+    from PIL import Image
+
+    from talking_head.frame import even, head_square
+
+    face = tracker.face(pixels, which)
+    if size % 2:
+        note(f"a film's sides are even: the frame has {size // 2 * 2} pixels, not {size}")
+    if size:
+        return head_square(pixels, face, size // 2 * 2)
+    scale = min(1.0, LONGEST / max(pixels.shape[:2]))
+    if scale < 1:
+        wanted = tuple(round(n * scale) for n in pixels.shape[1::-1])
+        note(f"the picture of {pixels.shape[1]} x {pixels.shape[0]} pixels is reduced to {wanted[0]} x {wanted[1]}")
+        pixels = np.asarray(Image.fromarray(pixels).resize(wanted, Image.Resampling.LANCZOS))
+        face = face._replace(landmarks=face.landmarks * scale)
+    return even(pixels), face
 
 
 def _say(portrait: Portrait, motion: Motion) -> None:

@@ -83,7 +83,7 @@ def closure_rows(generator: TalkGenerator, clips: list[corpus.Clip], count: int)
             gap = generator.basis.lip_gap(made.coefs)
             share = clip.visemes[:, CLOSED].astype(np.float32)
             peaks = [i for i in range(len(share)) if share[i] > 0.6 and share[i] == share[max(0, i - 2) : i + 3].max()]
-            met += [gap[max(0, i - 1) : i + 2].min() < MET for i in peaks]
+            met += [gap[max(0, i - 2) : i + 2].min() < MET for i in peaks]  # lips are ahead of the sound
         rows.append([name, estimate(met), len(met)])
     return rows
 

@@ -19,12 +19,12 @@ FACES = {
     # AU 1 + 4 + 15 (+ 17, 20)
     "sad": {"browInnerUp": 1.2, "browDown": 0.5, "browOuterUp": -0.4, "mouthFrown": 1.2, "mouthShrugLower": 0.2,
             "mouthStretch": 0.3, "mouthPress": 0.2, "eyeLookDown": 0.2},
-    # AU 1 + 2 + 5 + 26
-    "surprise": {"browInnerUp": 0.6, "browOuterUp": 1.0, "eyeWide": 0.8, "jawOpen": 0.5, "mouthFunnel": 0.35,
+    # AU 1 + 2 + 5 + 26: what speech takes from the jaw, brows and eyes must say
+    "surprise": {"browInnerUp": 0.9, "browOuterUp": 1.3, "eyeWide": 1.2, "jawOpen": 0.65, "mouthFunnel": 0.35,
                  "mouthUpperUp": 0.15},
-    # AU 1 + 2 + 4 + 5 + 20 (+ 25)
-    "fear": {"browInnerUp": 1.0, "browOuterUp": 0.4, "browDown": 0.2, "eyeWide": 1.2, "mouthFrown": 0.7,
-             "mouthStretch": 1.1, "mouthLowerDown": 0.5, "mouthUpperUp": 0.25, "jawOpen": 0.25},
+    # AU 1 + 2 + 4 + 5 + 20 + 25: a frown of the mouth (15) would make it sad
+    "fear": {"browInnerUp": 1.2, "browOuterUp": 0.8, "browDown": 0.2, "eyeWide": 1.5, "mouthFrown": 0.3,
+             "mouthStretch": 1.1, "mouthLowerDown": 0.5, "mouthUpperUp": 0.25, "jawOpen": 0.35},
     # AU 4 + 7 + 9 + 10 + 15
     "disgust": {"browDown": 1.1, "noseSneer": 1.15, "cheekSquint": 0.5, "eyeSquint": 0.8, "mouthUpperUp": 0.85,
                 "mouthFrown": 0.6, "mouthShrugLower": 0.3, "eyeBlink": 0.2},

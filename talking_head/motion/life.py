@@ -122,7 +122,7 @@ def enliven(coefs: np.ndarray, level: np.ndarray, seed: int, blink: bool) -> np.
     shut, looks = blinks(count, level, random), glances(count, random)
     for side, inward in (("Left", 1), ("Right", -1)):
         place = INDEX[f"eyeBlink{side}"]
-        coefs[:, place] = coefs[:, place] + shut * (1 - coefs[:, place].clip(0, 1))
+        coefs[:, place] += shut * (1 - coefs[:, place])  # all the way, whatever the lids do otherwise
         across = looks[:, 0] * inward  # the person's left eye looks in when it looks to the person's right
         for name, values in (("In", across), ("Out", -across), ("Up", looks[:, 1]), ("Down", -looks[:, 1])):
             coefs[:, INDEX[f"eyeLook{name}{side}"]] += values.clip(0, None)

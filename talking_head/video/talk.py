@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from gen import checkpoints, media
-from talking_head.pipeline import FPS, HEAR, Progress, TalkGenerator
+from talking_head.pipeline import FPS, HEAR, Progress, prepared
 
 if TYPE_CHECKING:
     from talking_head.face.tracker import FaceTracker
@@ -42,7 +42,7 @@ class VideoTalk:
         progress(0.0, "listening")
         samples, rate = media.read_audio(task.audio)
         heard = samples if rate == HEAR else soxr.resample(samples, rate, HEAR)
-        pixels, face = TalkGenerator.prepare(self, media.read_image(task.portrait), task.size, task.face)
+        pixels, face = prepared(self.tracker, media.read_image(task.portrait), task.size, task.face)
         low, high = face.landmarks[:, :2].min(0), face.landmarks[:, :2].max(0)
         plan = Plan(task.steps or Plan.steps)
         plan = replace(plan, scales=plan.scales | {"emotion": plan.scales["emotion"] * task.emotion_scale})

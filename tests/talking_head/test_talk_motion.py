@@ -7,16 +7,18 @@ import struct
 import numpy as np
 import pytest
 import torch
-from faces import basis, networks, speaker, tone
+from faces import basis, expression, networks, speaker, tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gen.emotion.spec import EmotionCurve
+from gen.emotion.track import plain
 from talking_head import export
 from talking_head.face.points import ARKIT, INDEX, coefficients
 from talking_head.motion import life
 from talking_head.motion import speaker as speakers
 from talking_head.motion.emote import speaker as emote_speaker
+from talking_head.motion.emote.speaker import EmoteSpeaker
 from talking_head.motion.speaker import Motion, sealed
 from talking_head.motion.speech import log_mel
 
@@ -83,6 +85,44 @@ def test_sealed_lips_meet_and_open_ones_are_left():
     gaps = basis().lip_gap(made)
     assert np.array_equal(made[0], coefs[0]) and gaps[0] > gaps[1] > gaps[2] and abs(gaps[2]) < 1e-3
     assert made[2, INDEX["mouthSmileLeft"]] == coefs[2, INDEX["mouthSmileLeft"]]
+
+
+@pytest.mark.parametrize("level", [0.0, 2e-4, 1e-2])
+def test_where_nobody_speaks_lips_are_closed_and_still(level):
+    hiss = np.random.default_rng(0).normal(0, 1, 48_000) * level
+    made = speaker().speak(hiss.astype(np.float32), NEUTRAL, head_motion=0, blinks=False)
+    mouth = [i for name, i in INDEX.items() if name.startswith(("jaw", "mouth"))]
+    assert np.abs(made.coefs[:, mouth]).max() < 0.05 and np.abs(np.diff(made.coefs[:, mouth], axis=0)).max() < 0.01
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_clip_of_three_seconds_blinks(seed):
+    made = speaker().speak(tone(3.2), NEUTRAL, head_motion=0, seed=seed)
+    assert made.coefs[:, [INDEX["eyeBlinkLeft"], INDEX["eyeBlinkRight"]]].max(0).min() > 0.9
+
+
+def test_the_mouth_goes_as_far_as_asked_at_the_same_time():
+    less, more = (basis().lip_gap(speaker().speak(tone(3.0), NEUTRAL, mouth=m, blinks=False).coefs) for m in (0.5, 1.0))
+    assert np.corrcoef(less, more)[0, 1] > 0.95 and more.std() / less.std() == pytest.approx(2, rel=0.2)
+
+
+def test_lips_are_ahead_of_the_sound():
+    rows = torch.arange(40.0)[:, None].expand(40, 80)
+    early = speakers.ahead(rows)
+    assert early.shape == rows.shape and early[0, 0] == speakers.LEAD and early[-1, 0] == 39
+    assert speakers.ahead(rows[:2]).shape == (2, 80)
+
+
+def test_emote_runs_where_it_is():
+    speech, emote = (type(m)(**{k: v for k, v in m.config.items() if k[0] != "_"}).to("meta") for m in networks())
+    subject = EmoteSpeaker(speech, emote, expression(), basis())
+    hear = subject._ears(torch.zeros(40, 80), None)
+    features, closed = hear(slice(0, 10))
+    tokens = emote.emotion(
+        **{k: v.to("meta") for k, v in emote.emotion.prepare([plain(np.eye(8), np.ones(8))]).items()}
+    )
+    assert emote(features[:, :8], tokens.tokens, torch.zeros(1, dtype=torch.long, device="meta")).device.type == "meta"
+    assert closed.device.type == "meta"
 
 
 def test_silence_keeps_the_lips_out_of_it():

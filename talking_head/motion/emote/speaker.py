@@ -45,8 +45,9 @@ class EmoteSpeaker(Speaker):
         return told.at_intensity(np.zeros(len(told.intensity)))
 
     def _ears(self, rows: Tensor, samples: np.ndarray | None) -> Ears:
+        usual, count = spectrum(rows)
         rows = rows.to(self.speech.device)
-        own = self.speech.familiar(*spectrum(rows))
+        own = self.speech.familiar(usual.to(rows.device), count)
 
         def hear(part: slice) -> tuple[Tensor, Tensor]:
             features, logits = self.speech(rows[None, part.start * ROWS : part.stop * ROWS] + own)
