@@ -10,6 +10,8 @@ import torch
 from faces import LINE, basis, expression, networks, speaker, tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter1d
+from scipy.signal import find_peaks
 
 from gen import media
 from gen.emotion.spec import EmotionCurve
@@ -37,6 +39,16 @@ def test_blinks_wait_for_pauses():
     level[::12] = 0
     starts = np.flatnonzero(np.diff((life.blinks(len(level), level, np.random.default_rng(0)) > 0.3).astype(int)) > 0)
     assert np.mean((starts % 12 < 2) | (starts % 12 > 9)) > 0.8
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_stresses_are_the_peaks_that_stand_out(seed):
+    level = gaussian_filter1d(np.random.default_rng(seed).random(400), 2.0)
+    level = (level - level.min()) / np.ptp(level)
+    peaks, facts = find_peaks(gaussian_filter1d(level, 2.0), prominence=0.15, distance=9)
+    bumps = np.zeros(len(level))
+    bumps[peaks] = facts["prominences"]
+    np.testing.assert_allclose(life.stresses(level), gaussian_filter1d(bumps, 3.0) * 7.5)
 
 
 def test_the_head_keeps_within_reason_and_nods():
