@@ -115,7 +115,8 @@ def calibrate(motion: DiceMotion, clips: list[Clip], most: int = 4) -> None:
         calm = draw("neutral")[:, :52].mean(0)
         for name, row in zip(CANONICAL[1:], TABLE[1:, beside]):
             shares.append((draw(name)[:, :52].mean(0) - calm)[beside] @ row / (row @ row))
-    motion.model.gain.fill_(min(max(1 / float(np.mean(shares)), 1.0), 1.5))
+    reached = float(np.mean(shares))  # nothing where the conditioner tells no emotion
+    motion.model.gain.fill_(min(max(1 / reached, 1.0), 1.5) if reached > 0 else 1.0)
 
 
 def agreement(motion: DiceMotion, clips: list[Clip], seeds: int = 2, most: int = 8) -> dict[str, float]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from gen import media
+from gen.ablate import ablate
 from gen.emotion.spec import EmotionCurve
 from gen.errors import CheckpointError, InputError
 from gen.evaluate.run import evaluate
@@ -297,6 +298,16 @@ def test_training_goes_on_and_its_checkpoint_speaks(folder, teacher, tmp_path):
     heard = whole(motion.speech, log_mel(noise(0.5)))
     assert motion.whole(heard.features, CURVE, how=How(steps=1)).shape == (12, 55)
     assert motion.model.scale.min() > 0.01
+
+
+@pytest.mark.slow
+def test_conditioners_are_compared_in_one_table(folder, teacher, tmp_path):
+    training = {"size": "tiny", "device": "cpu", "teacher": str(teacher)}
+    measuring = {"emote": str(teacher), "clips": "1", "seeds": "2", "steps": "1", "lines": "1", "portraits": "0"}
+    table = ablate("dice", ["none", "vad"], folder, tmp_path, 1e-4, training, measuring).read_text()
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    assert lines[0] == ["", "none", "vad", "bar"] and len(lines) > 6
+    assert all(cell for line in lines[2:] for cell in line[:3])
 
 
 def test_expressions_are_made_to_go_as_far_as_asked(motion, clips):
