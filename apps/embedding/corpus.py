@@ -1,7 +1,7 @@
-"""The recordings the embedding learns from, as features with labels, split by speaker, actor and song.
+"""The faces and the music that the embedding learns from, as features with labels, split by actor and song.
 
-``data`` is a folder with ``speech/emotional``, ``face/motion``, ``music/emopia`` and ``emotion``. Everything is read
-once and kept in ``<cache>/{voice,face,music}.npz``.
+``data`` is a folder with ``face/motion``, ``music/emopia`` and ``emotion``. Everything is read once and kept in
+``<cache>/{face,music}.npz``. Voices: :mod:`apps.embedding.speech`.
 """
 
 import csv
@@ -13,10 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from gen.emotion.embedding import features
-from gen.emotion.embedding.features import MODALITIES
 from gen.emotion.embedding.network import TERMS
 from music.training.emopia import part_of_song, vary
-from voice_conversion.training.corpus import LEVELS, part_of
+from voice_conversion.training.corpus import LEVELS
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +29,7 @@ CARRIERS = 3  # painted faces of each emotion on each stretch of unlabelled moti
 class Clip(NamedTuple):
     """One labelled recording. ``term`` indexes TERMS and ``quadrant`` Q1..Q4; -1 where that is not known."""
 
-    rows: np.ndarray  # (n, f) float16
+    rows: np.ndarray  # (n, f) float16; of a voice (k v) float32, vectors of k versions of it
     term: int
     quadrant: int
     level: float  # intensity
@@ -38,21 +37,6 @@ class Clip(NamedTuple):
     group: str  # the corpus
     part: str  # train, valid or test
     key: str  # what pairs share: a sentence and its repetition; for music the clip
-
-
-def voices(data: Path) -> list[Clip]:
-    """RAVDESS, EmoDB and nEMO: acted speech in English, German and Polish."""
-    from gen.media import read_audio
-
-    place, clips = data / "speech" / "emotional", []
-    with open(place / "labels.csv", newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    for row in rows:
-        seen = features.voice(read_audio(place / row["file"], features.RATE)[0]).astype(np.float16)
-        term = TERMS.index(SPOKEN.get(row["emotion"], row["emotion"]))
-        level, person = LEVELS.get(row["intensity"], 1.0), row["speaker"]
-        clips.append(Clip(seen, term, -1, level, person, row["set"], part_of(person), row["text_id"]))
-    return clips
 
 
 def faces(data: Path) -> list[Clip]:
@@ -136,9 +120,9 @@ def music(data: Path, seed: int = 0) -> list[Clip]:
 
 
 def load(data: Path, cache: Path) -> dict[str, list[Clip]]:
-    """Clips by modality; read from ``cache``, which is filled first where it is empty."""
-    readers, found = {"voice": voices, "face": faces, "music": music}, {}
-    for name in MODALITIES:
+    """Faces and music; read from ``cache``, which is filled first where it is empty."""
+    readers, found = {"face": faces, "music": music}, {}
+    for name in readers:
         path = cache / f"{name}.npz"
         if not path.is_file():
             log.info("reading the %s recordings once, into %s", name, path)

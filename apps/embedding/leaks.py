@@ -11,12 +11,13 @@ from gen.emotion.spec import QUADRANTS
 from gen.evaluate.report import Report
 
 
-def identity(report: Report, clips: dict[str, list[Clip]], models: dict[str, EmotionEmbedder]) -> None:
+def identity(report: Report, models: dict[str, tuple[EmotionEmbedder, list[Clip]]]) -> None:
+    """``models``: each with the held-out voices as its own encoder has them."""
     report.section("Identity", "A linear probe learns who speaks from other takes of the same held-out speakers.")
-    chosen = [c for c in clips["voice"] if c.part == "test"]
-    group, people, texts = (np.array([getattr(c, f) for c in chosen]) for f in ("group", "person", "key"))
-    rows, others = [], references(chosen)
-    for how, model in models.items():
+    rows = []
+    for how, (model, chosen) in models.items():
+        group, people, texts = (np.array([getattr(c, f) for c in chosen]) for f in ("group", "person", "key"))
+        others = references(chosen)
         seen = {
             "mean": embed(model, "voice", chosen),
             f"mean, against {REFERENCE} others of its speaker": embed(model, "voice", chosen, reference=others),

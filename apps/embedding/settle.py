@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from apps.embedding.batches import POINTS, middles
 from apps.embedding.corpus import Clip
 from apps.embedding.measures import calibration_error
+from apps.embedding.speech import READING
 from gen import checkpoints
 from gen.emotion.embedding import features
 from gen.emotion.embedding.direction import DirectionSpace
@@ -30,12 +31,14 @@ REFERENCE = 10  # other recordings of the speaker, of any emotion, when a voice 
 
 def embed(model: EmotionEmbedder, name: str, clips: list[Clip], encoded: bool = False,
           reference: Reference | None = None, size: int = 64) -> Tensor:  # fmt: skip
-    """The means (n, e) of clips of one modality, or what its encoder hands to the neck."""
-    rows, found = [torch.from_numpy(features.steps(name, c.rows)) for c in clips], [torch.empty(0)] * len(clips)
+    """The means (n, e) of clips of one modality, or what its encoder hands to the neck; voices are vectors already."""
+    rows = [torch.from_numpy(c.rows[0] if name == "voice" else features.steps(name, c.rows)) for c in clips]
+    found = [torch.empty(0)] * len(clips)
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     for start in range(0, len(order), size):
         chosen = order[start : start + size]
-        given = {name: collate([rows[i] for i in chosen])}
+        own = [rows[i] for i in chosen]
+        given = {"heard": torch.stack(own)} if name == "voice" else {name: collate(own)}
         own = None if reference is None else Reference(*(part[chosen] for part in reference))
         with torch.no_grad():
             seen = model.encode(own, **given) if encoded else model(own, **given).mu
@@ -85,8 +88,9 @@ class Strangers(NamedTuple):
 
 
 def learnt_from(clips: dict[str, list[Clip]]) -> dict[str, list[Clip]]:
-    """The clips that the space rests on: of painted faces only those of contempt, which nothing else shows."""
+    """The clips that the space rests on: no reading aloud, and of painted faces only those of contempt."""
     learnt = {n: [c for c in own if c.part == "train"] for n, own in clips.items()}
+    learnt["voice"] = [c for c in learnt["voice"] if c.group not in READING]
     learnt["face"] = [c for c in learnt["face"] if c.group != "painted" or c.term == TERMS.index("contempt")]
     return learnt
 
@@ -110,8 +114,7 @@ def whiten(model: EmotionEmbedder, clips: dict[str, list[Clip]]) -> None:
 
 @torch.no_grad()
 def settle(model: EmotionEmbedder, clips: dict[str, list[Clip]], strangers: Strangers, out: Path) -> None:
-    """Whiten, calibrate by ``strangers`` and the validation songs, and write model, priors and directions."""
-    whiten(model, clips)
+    """Calibrate by ``strangers`` and the validation songs, and write the whitened model, priors and directions."""
     calibrate(model, strangers, [c for c in clips["music"] if c.part == "valid"])
     learnt = learnt_from(clips)
     spoken = [*learnt["voice"], *learnt["face"]]
@@ -137,6 +140,24 @@ def calibrate(model: EmotionEmbedder, strangers: Strangers, pieces: list[Clip]) 
         model.temperature[index] = temperature(torch.from_numpy(logits), torch.from_numpy(strangers.term))
     logits = model.read(embed(model, "music", pieces)).quadrants
     model.temperature[2] = temperature(logits, torch.tensor([c.quadrant for c in pieces]))
+
+
+def familiar(model: EmotionEmbedder, voices: list[Clip], outliers: Tensor) -> None:
+    """Fit the head that tells voices from what is no emotion of speech (n v): logistic, each side counting alike."""
+    inside = torch.from_numpy(np.concatenate([c.rows for c in voices if c.part == "train"]))
+    x = (torch.cat((inside, outliers)) - model.vector_centre) * model.vector_scale
+    target = torch.cat((torch.zeros(len(inside)), torch.ones(len(outliers))))
+    weight = torch.where(target > 0, len(inside) / len(outliers), 1.0)
+    line = model.outside.requires_grad_(True)
+    optimizer = torch.optim.LBFGS(line.parameters(), max_iter=100, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = F.binary_cross_entropy_with_logits(line(x)[:, 0], target, weight) + 1e-3 * line.weight.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
 
 
 def within(mu: Tensor, term: Tensor, level: Tensor, shrink: float = 0.1) -> Tensor:

@@ -1,16 +1,19 @@
-"""Train the embedding (``affekt train emotion``): under a clock, and to be gone on with.
+"""Train the embedding (``affekt train emotion``), in four stages, each kept in ``OUT`` and not done again.
 
-Losses: classes, quadrants and points of each clip, supervised contrast across people and modalities, KL, the order of
-normal and strong, the distance between modalities within a quadrant, and the reversed gradients of who it is and which
-modality. State goes to ``OUT/state.pt`` every two minutes; the same command goes on from there.
+1. Recordings of voices are read, varied and told by the teacher (:mod:`apps.embedding.speech`).
+2. The encoder of voices learns without the speakers that are put aside (:mod:`apps.embedding.hearing`); a space on top
+   of it (stage 4) is asked about those, which tells how sure one may be of people never heard.
+3. The encoder goes on with all speakers but those for testing.
+4. The encoders of faces and music and the space that all share are trained, on the voices' vectors. Losses: classes,
+   quadrants and points of each clip, supervised contrast across people and modalities, KL, the order of normal and
+   strong, the distance between modalities within a quadrant, and reversed gradients of who it is and which modality.
+   State goes to ``state.pt`` every two minutes; the same command goes on from there.
 """
 
 import json
 import logging
 import math
 import time
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,13 +23,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from apps.embedding import corpus, losses
+from apps.embedding import corpus, hearing, losses
+from apps.embedding.attach import attach, settled
 from apps.embedding.batches import Batches, Part, targets
 from apps.embedding.corpus import SEVEN
 from apps.embedding.measures import interval, likeliest, recall
-from apps.embedding.settle import Strangers, crossed, settle, whiten
+from apps.embedding.settle import Strangers, crossed, familiar, settle, whiten
+from apps.embedding.speech import ACTED, ASIDE, READING, Speech, prepare
 from gen.emotion.embedding.features import MODALITIES
 from gen.emotion.embedding.network import EmotionEmbedder, Gaussian
+from gen.emotion.embedding.voice import VoiceEncoder
 from gen.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -42,8 +48,10 @@ class Settings(NamedTuple):
     decay: float = 0.05
     neck: int = 16
     seed: int = 0
-    folds: int = 5  # networks that each leave out some speakers, to learn how sure one may be of strangers
-    calibrated: str = ""  # another training of this recipe whose folds serve this one
+    hearing: int = 1400  # steps of the encoder of voices without the speakers put aside,
+    again: int = 800  # and of going on with them
+    space: str = ""  # a checkpoint whose space is kept: only how voices are read into it is trained
+    teacher: str = "whisper-base"  # the checkpoint that teaches it; none: it learns from labels alone
     cache: str = ""
     classes: float = 1.0
     quadrants: float = 0.7
@@ -54,37 +62,70 @@ class Settings(NamedTuple):
     identity: float = 0.3
     modality: float = 0.1
     alignment: float = 0.3
-    together: float = 0.5
 
 
 def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> None:
-    """Train each network for ``steps`` steps, or ``minutes`` if they end first; write model, priors and directions.
+    """Train each stage for its steps (the last for ``minutes`` if they end first); write model, priors and directions.
 
-    What is written learns from all speakers but those for testing; how sure it may be is learnt from networks in
-    ``OUT/fold0`` and on. The features of the recordings are kept in ``cache``, by default ``OUT/cache``.
+    The features of the recordings are kept in ``cache``, by default ``OUT/cache``.
     """
-    clips = corpus.load(data, Path(settings.cache or out / "cache"))
-    path = Path(settings.calibrated or out) / "strangers.npz"
-    if not path.is_file():
-        Strangers.all([apart(clips, k, settings, out / f"fold{k}", minutes) for k in range(settings.folds)]).save(path)
-    strangers = Strangers.load(path)
-    clips = clips | {"voice": split(clips["voice"], settings.folds, settings.folds)}
-    run = Run(clips, settings, out, minutes)
-    run.train()
-    settle(run.model, clips, strangers, out)
+    cache = Path(settings.cache or out / "cache")
+    prepare(data, cache, settings.teacher)
+    speech, clips = Speech(cache), {} if settings.space else corpus.load(data, cache)
+    learnt = np.array([take.part != "test" for take in speech.takes])
+    strange = np.array([take.person in ASIDE for take in speech.takes])
+    recipe = hearing.Settings(seed=settings.seed, steps=settings.hearing)
+    student = hearing.student(speech, learnt & ~strange, recipe, out / "apart.pt")
+    if not (out / "strangers.npz").is_file():
+        voices = heard_clips(student.encoder, speech, "valid")
+        model = shared(clips | {"voice": voices}, student, settings, out / "apart", minutes)[0]
+        Strangers.hear(model, [c for c in voices if c.part == "valid"]).save(out / "strangers.npz")
+    strangers = Strangers.load(out / "strangers.npz")
+    again = recipe._replace(steps=settings.again, rate=recipe.rate / 2, seed=settings.seed + 1)
+    student = hearing.student(speech, learnt, again, out / "encoder.pt", student)
+    clips = clips | {"voice": heard_clips(student.encoder, speech, "train")}
+    model, spent = shared(clips, student, settings, out, minutes)
+    familiar(model, clips["voice"], outliers(student.encoder, speech))
+    if settings.space:
+        settled(model, settings.space, strangers, out)
+    else:
+        settle(model, clips, strangers, out)
     foretold = {kind: heard(getattr(strangers, kind), strangers) for kind in ("alone", "referred")}
-    facts = {"minutes": run.elapsed / 60, "steps": run.step, "settings": named(settings), "foretold": foretold}
+    facts = {"minutes": spent / 60, "settings": named(settings), "foretold": foretold}
     (out / "training.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
-def apart(clips: dict[str, list[corpus.Clip]], fold: int, chosen: Settings, out: Path,
-          minutes: float | None) -> Strangers:  # fmt: skip
-    """What a network that has never heard the speakers of a fold says of them."""
-    clips = clips | {"voice": split(clips["voice"], fold, chosen.folds)}
-    run = Run(clips, chosen, out, minutes)
+def shared(clips: dict[str, list[corpus.Clip]], student: hearing.Student, settings: Settings, out: Path,
+           minutes: float | None) -> tuple[EmotionEmbedder, float]:  # fmt: skip
+    """The space on top of the student's encoder, whitened, and the seconds it took; or an older one's, kept."""
+    if settings.space:
+        return attach(settings.space, student, clips["voice"], settings.seed), 0.0
+    run = Run(clips, settings, out, minutes, student.encoder)
     run.train()
     whiten(run.model, clips)
-    return Strangers.hear(run.model, [c for c in clips["voice"] if c.part == "valid"])
+    return run.model, run.elapsed
+
+
+FEW = 4  # of so many recordings of reading aloud, one
+VARIED = 1  # further versions of each recording, of other throats, microphones and lines
+
+
+def heard_clips(encoder: VoiceEncoder, speech: Speech, aside: str) -> list[corpus.Clip]:
+    """The voices as clips whose rows are vectors: of the versions of the recording, then of varied crops. Speakers of
+    ASIDE belong to the part ``aside``.
+    """
+    learnt = [i for i, take in enumerate(speech.takes) if take.part != "test"]
+    read = [i for i in learnt if speech.takes[i].group in READING]
+    own = [i for i in learnt if speech.takes[i].group in ACTED] + read[::FEW]
+    found = [hearing.encode(encoder, [speech.rows(i, v) for i in own]) for v in range(speech.versions)]
+    found += [hearing.encode(encoder, hearing.crops(speech, own, seed)) for seed in range(VARIED)]
+    return [c._replace(part=aside) if c.person in ASIDE else c for c in speech.clips(own, *found)]
+
+
+def outliers(encoder: VoiceEncoder, speech: Speech) -> Tensor:
+    """Vectors (n, v) of what is no emotion of speech."""
+    own = [i for i, take in enumerate(speech.takes) if take.term == hearing.OTHER and take.part == "train"]
+    return torch.cat([hearing.encode(encoder, [speech.rows(i, v) for i in own]) for v in range(speech.versions)])
 
 
 def heard(logits: np.ndarray, strangers: Strangers) -> dict:
@@ -98,41 +139,37 @@ def heard(logits: np.ndarray, strangers: Strangers) -> dict:
             "recall": {name: list(value) for name, value in rows.items()}}  # fmt: skip
 
 
-def split(voices: list[corpus.Clip], fold: int, folds: int) -> list[corpus.Clip]:
-    """The clips with every ``folds``-th speaker of each corpus put aside as "valid", from ``fold`` on; where it is
-    ``folds``, nobody. Those for testing stay so.
-    """
-    people = sorted({(c.group, c.person) for c in voices if c.part != "test"})
-    place = {person: i for _, own in groupby(people, itemgetter(0)) for i, (_, person) in enumerate(own)}
-    part = {person: "valid" if fold < folds and i % folds == fold else "train" for person, i in place.items()}
-    return [c if c.part == "test" else c._replace(part=part[c.person]) for c in voices]
-
-
 def named(chosen: Settings) -> dict:
     """The settings without where things are."""
-    return chosen._asdict() | {"cache": "", "calibrated": ""}
+    return chosen._asdict() | {"cache": ""}
 
 
 class Run:
     """One training: its networks, optimizer, clock and chance; begun anew, or gone on with from ``OUT/state.pt``."""
 
-    def __init__(self, clips: dict[str, list[corpus.Clip]], chosen: Settings, out: Path, minutes: float | None):
+    def __init__(self, clips: dict[str, list[corpus.Clip]], chosen: Settings, out: Path, minutes: float | None,
+                 encoder: VoiceEncoder | None = None):  # fmt: skip
         self.chosen, self.out, self.seconds = chosen, out, 60 * minutes if minutes else math.inf
         torch.manual_seed(chosen.seed)
         self.batches = Batches(clips, chosen.seed)
         self.model = EmotionEmbedder(neck=chosen.neck)
+        if encoder is not None:
+            self.model.voice.load_state_dict(encoder.state_dict())
+        self.model.voice.requires_grad_(False)
         for name in MODALITIES:
+            prefix = "vector" if name == "voice" else name
             centre, scale = self.batches.moments(name)
-            self.model.get_buffer(f"{name}_centre").copy_(centre)
-            self.model.get_buffer(f"{name}_scale").copy_(scale)
+            self.model.get_buffer(f"{prefix}_centre").copy_(centre)
+            self.model.get_buffer(f"{prefix}_scale").copy_(scale)
         space = self.model.config.space
         self.judges = nn.ModuleDict({
             "identity": losses.Adversary(space, len(self.batches.known)),
             "modality": losses.Adversary(space, len(MODALITIES)),
         })  # fmt: skip
-        groups = [{"params": [*self.model.parameters()]}, {"params": [*self.judges.parameters()], "weight_decay": 0.0}]
+        self.learning = [p for p in self.model.parameters() if p.requires_grad]
+        groups = [{"params": self.learning}, {"params": [*self.judges.parameters()], "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, chosen.rate, betas=(0.9, 0.98), weight_decay=chosen.decay)
-        self.average = [p.detach().clone() for p in self.model.parameters()]
+        self.average = [p.detach().clone() for p in self.learning]
         self.step, self.elapsed = 0, 0.0
         out.mkdir(parents=True, exist_ok=True)
         if self.path.is_file():
@@ -182,7 +219,7 @@ class Run:
                 self.save()
                 saved = self.elapsed
         self.save()
-        torch._foreach_copy_([p.detach() for p in self.model.parameters()], self.average)
+        torch._foreach_copy_([p.detach() for p in self.learning], self.average)
         self.model.eval()
 
     def advance(self, done: float) -> dict[str, float]:
@@ -193,11 +230,11 @@ class Run:
         parts = loss(self.model, self.judges, self.batches, self.chosen, done)
         self.optimizer.zero_grad()
         sum(parts.values()).backward()
-        for net in (self.model, self.judges):
-            nn.utils.clip_grad_norm_(net.parameters(), 2.0)
+        for own in (self.learning, [*self.judges.parameters()]):
+            nn.utils.clip_grad_norm_(own, 2.0)
         self.optimizer.step()
         pace = 1 - min(EVEN, 1 - 1 / (0.1 * self.step + 1))
-        torch._foreach_lerp_(self.average, [p.detach() for p in self.model.parameters()], pace)
+        torch._foreach_lerp_(self.average, [p.detach() for p in self.learning], pace)
         return {name: round(float(value.detach()), 4) for name, value in parts.items()}
 
 
@@ -209,17 +246,16 @@ def loss(model, judges, batches: Batches, chosen: Settings, done: float) -> dict
     seen = [model.place(rows.float()) for rows in pooled]
     scale = 2 / (1 + math.exp(-8 * done)) - 1
     found: dict[str, Tensor] = {"classes": 0.0, "quadrants": 0.0, "points": 0.0}
-    for part, gaussian, weight in zip(parts, seen, (1, 0.7, 0.7, 0.7 * chosen.together)):
+    for part, gaussian, weight in zip(parts, seen, (1, 0.7, 0.7)):
         for name, value in supervised(model, part, gaussian).items():
             found[name] = found[name] + weight * getattr(chosen, name) * value
-    single = parts[:3]
-    mu, z = (torch.cat(rows) for rows in ([g.mu for g in seen[:3]], [g.sample() for g in seen[:3]]))
-    where = torch.cat([torch.full_like(part.term, i) for i, part in enumerate(single)])
-    term, quadrant, person = (torch.cat([getattr(p, n) for p in single]) for n in ("term", "quadrant", "person"))
+    mu, z = (torch.cat(rows) for rows in ([g.mu for g in seen], [g.sample() for g in seen]))
+    where = torch.cat([torch.full_like(part.term, i) for i, part in enumerate(parts)])
+    term, quadrant, person = (torch.cat([getattr(p, n) for p in parts]) for n in ("term", "quadrant", "person"))
     found["contrast"] = chosen.contrast * losses.contrastive(z, *relations(term, quadrant, person, where))
-    found["kl"] = chosen.kl * losses.divergence(mu, torch.cat([g.log_var for g in seen[:3]]))
+    found["kl"] = chosen.kl * losses.divergence(mu, torch.cat([g.log_var for g in seen]))
     pairs = torch.arange(0, 2 * batches.pairs_drawn, 2)
-    axis = (model.terms.weight[single[0].term[pairs]] - model.terms.weight[0]).detach()
+    axis = (model.terms.weight[parts[0].term[pairs]] - model.terms.weight[0]).detach()
     found["order"] = chosen.order * losses.ordered(seen[0].mu, axis, pairs, pairs + 1)
     found["alignment"] = chosen.alignment * alignment(mu, quadrant, where)
     found["identity"] = judges["identity"](mu, batches.named[person], chosen.identity * scale)

@@ -4,8 +4,9 @@ b batch, n steps, f features of a step (:mod:`gen.emotion.embedding.features`), 
 space. An encoder per modality reads steps into one vector; a head that all share makes of it the mean and the spread of
 an emotion, through a neck of a few dimensions: what tells emotions apart passes, little of who speaks does.
 
-A voice is read twice over: as it is, and against a reference. That is the mean step of other recordings of the same
-speaker where there are any, else of the clip itself; how many they are is told, too.
+A voice is first heard by an encoder of its own (:mod:`gen.emotion.embedding.voice`), which makes one vector of a
+recording. Where there are other recordings of the same speaker, what the vector is against their mean is told as well,
+and how many they are. Voice and face together are the mean of both.
 """
 
 from typing import NamedTuple
@@ -15,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gen.emotion.embedding import features
-from gen.emotion.embedding.features import MODALITIES
+from gen.emotion.embedding.voice import VoiceEncoder, moments
 from gen.emotion.lexicon import CANONICAL
 from gen.network import ConfigMixin, ModelMixin, register_to_config
-from gen.nn import Attention, Block
+from gen.nn import Block
 
 TERMS = (*CANONICAL, "calm", "bored")  # what the classifier tells apart; the last two are in some speech only
 LOG_VAR = (-6.0, 2.0)
@@ -28,7 +29,7 @@ WELL_KNOWN = 4.0  # log of 55: so many recordings of a speaker count as 1
 class Reference(NamedTuple):
     """What is known of the speakers of voices beside the clips themselves."""
 
-    middle: Tensor  # (b, f) the mean step of other recordings, each counting alike
+    middle: Tensor  # (b, v) the mean vector of other recordings
     count: Tensor  # (b,) how many they are; where it is 0 the middle says nothing
 
 
@@ -93,25 +94,21 @@ class Pool(nn.Module):
         return self.plain(torch.cat(moments(rows, mask), 1)) + self.out(self.norm(torch.cat(seen, 1)))
 
 
-def moments(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """(b n f) -> mean and standard deviation (b f) over the steps that exist."""
-    here = mask[..., None]
-    count = here.sum(1)
-    mean = (x * here).sum(1) / count
-    return mean, ((x - mean[:, None]).square() * here).sum(1).div(count).add(1e-4).sqrt()
-
-
 class EmotionEmbedder(ModelMixin, ConfigMixin):
     """Voice, face, both together, or music -> :class:`Gaussian` -> :class:`Reading`."""
 
     @register_to_config
-    def __init__(self, space: int = 256, width: int = 96, pooled: int = 128, neck: int = 16, dropout: float = 0.2):
+    def __init__(self, space: int = 256, width: int = 96, pooled: int = 128, neck: int = 16, dropout: float = 0.2,
+                 voice_width: int = 192, vector: int = 192):  # fmt: skip
         super().__init__()
-        dilations = {"voice": (1, 3), "face": (1, 2), "music": (1, 3)}
-        sizes = features.SIZES | {"voice": 2 * features.SIZES["voice"] + 1}
-        self.encoders = nn.ModuleDict({n: Encoder(sizes[n], width, dilations[n], dropout) for n in MODALITIES})
-        self.pools = nn.ModuleDict({n: Pool(sizes[n], width, pooled) for n in MODALITIES})
-        self.cross = nn.ModuleDict({n: Attention(width, 4) for n in ("voice", "face")})
+        dilations = {"face": (1, 2), "music": (1, 3)}
+        sizes = features.SIZES
+        self.voice = VoiceEncoder(voice_width, vector)
+        self.heard = nn.Sequential(nn.Linear(2 * vector + 1, pooled), nn.GELU(), nn.Dropout(dropout),
+                                   nn.Linear(pooled, pooled))  # fmt: skip
+        self.outside = nn.Linear(vector, 1)
+        self.encoders = nn.ModuleDict({n: Encoder(sizes[n], width, dilations[n], dropout) for n in dilations})
+        self.pools = nn.ModuleDict({n: Pool(sizes[n], width, pooled) for n in dilations})
         self.narrow = nn.Sequential(nn.LayerNorm(pooled), nn.ReLU(), nn.Dropout(dropout), nn.Linear(pooled, neck))
         self.head = nn.Linear(neck, 2 * space)
         nn.init.orthogonal_(self.head.weight[:space])
@@ -122,13 +119,18 @@ class EmotionEmbedder(ModelMixin, ConfigMixin):
         self.register_buffer("temperature", torch.ones(3))  # of terms, of terms with a reference, of quadrants
         self.register_buffer("middle", torch.zeros(space))
         self.register_buffer("spread", torch.eye(space))  # makes the clips of one emotion vary alike in all directions
-        for n in MODALITIES:
+        self.register_buffer("vector_centre", torch.zeros(vector))
+        self.register_buffer("vector_scale", torch.ones(vector))
+        for n in dilations:
             self.register_buffer(f"{n}_centre", torch.zeros(features.SIZES[n]))
             self.register_buffer(f"{n}_scale", torch.ones(features.SIZES[n]))
 
-    def forward(self, reference: Reference | None = None, **given: tuple[Tensor, Tensor]) -> Gaussian:
-        """``voice=``, ``face=`` or ``music=``: steps (b n f) and mask (b n) bool; voice and face may come together."""
-        return self.place(self.encode(reference, **given))
+    def forward(self, reference: Reference | None = None, heard: Tensor | None = None,
+                **given: tuple[Tensor, Tensor]) -> Gaussian:  # fmt: skip
+        """``voice=``, ``face=`` or ``music=``: steps (b n f) and mask (b n) bool; or ``heard`` (b v), voices that the
+        encoder has made vectors of. Voice and face may come together.
+        """
+        return self.place(self.encode(reference, heard, **given))
 
     def place(self, seen: Tensor) -> Gaussian:
         """What the encoders hand over (b, pooled) -> where that lies in the space."""
@@ -147,39 +149,47 @@ class EmotionEmbedder(ModelMixin, ConfigMixin):
         self.middle.copy_(middle)
         self.spread.copy_(spread)
 
-    def encode(self, reference: Reference | None = None, **given: tuple[Tensor, Tensor]) -> Tensor:
+    def encode(self, reference: Reference | None = None, heard: Tensor | None = None,
+               **given: tuple[Tensor, Tensor]) -> Tensor:  # fmt: skip
         """What the encoders hand to the neck (b, pooled)."""
-        rows, mask = {n: self._even(n, steps) for n, (steps, _) in given.items()}, {n: m for n, (_, m) in given.items()}
         if "voice" in given:
-            rows["voice"] = self._against(reference, rows["voice"], mask["voice"])
-        x = {n: self.encoders[n](rows[n], mask[n]) for n in given}
-        if len(x) == 2:
-            voice, face = x["voice"], x["face"]
-            x["voice"] = voice + self.cross["voice"](voice, self.cross["voice"].remember(face, mask["face"]))
-            x["face"] = face + self.cross["face"](face, self.cross["face"].remember(voice, mask["voice"]))
-        return torch.stack([self.pools[n](x[n], rows[n], mask[n]) for n in given]).mean(0)
+            heard = self.voice(*given.pop("voice"))[1]
+        found = [] if heard is None else [self.heard(self._against(reference, heard))]
+        for name, (steps, mask) in given.items():
+            rows = (steps - self.get_buffer(f"{name}_centre")) * self.get_buffer(f"{name}_scale")
+            found.append(self.pools[name](self.encoders[name](rows, mask), rows, mask))
+        return torch.stack(found).mean(0)
 
-    def _even(self, name: str, steps: Tensor) -> Tensor:
-        return (steps - self.get_buffer(f"{name}_centre")) * self.get_buffer(f"{name}_scale")
-
-    def _against(self, reference: Reference | None, rows: Tensor, mask: Tensor) -> Tensor:
-        """Voices (b n f) beside what they are against a reference, and how much that is worth (b n 2f+1)."""
-        base, worth = moments(rows, mask)[0], rows.new_zeros(len(rows), 1)
+    def _against(self, reference: Reference | None, heard: Tensor) -> Tensor:
+        """Vectors of voices (b v) beside what they are against a reference, and how much that is worth (b 2v+1)."""
+        heard, worth = (heard - self.vector_centre) * self.vector_scale, heard.new_zeros(len(heard), 1)
+        apart = torch.zeros_like(heard)
         if reference is not None:
-            worth = reference.count[:, None].to(rows).log1p() / WELL_KNOWN
-            base = torch.where(worth > 0, self._even("voice", reference.middle), base)
-        return torch.cat((rows, rows - base[:, None], worth[:, None].expand(-1, rows.shape[1], -1)), -1)
+            worth = reference.count[:, None].to(heard).log1p() / WELL_KNOWN
+            middle = (reference.middle - self.vector_centre) * self.vector_scale
+            apart = torch.where(worth > 0, heard - middle, apart)
+        return torch.cat((heard, apart, worth), -1)
+
+    def known(self, heard: Tensor) -> Tensor:
+        """How likely vectors of voices (b v) come from emotional or plain speech, and not from music, a song or noise,
+        0..1 (b,).
+        """
+        return torch.sigmoid(-self.outside((heard - self.vector_centre) * self.vector_scale))[:, 0]
 
     def read(self, mu: Tensor) -> Reading:
         """Means (b, e) -> what they say."""
         return Reading(self.terms(mu), self.quadrants(mu), self.vad(mu).tanh())
 
-    def probabilities(self, reading: Reading, referred: bool = False) -> tuple[Tensor, Tensor]:
-        """Calibrated shares of TERMS (b, 10) and of the quadrants (b, 4); ``referred`` to the speaker."""
-        return (
-            (reading.terms / self.temperature[int(referred)]).softmax(-1),
-            (reading.quadrants / self.temperature[2]).softmax(-1),
-        )
+    def probabilities(self, reading: Reading, referred: bool = False,
+                      known: Tensor | None = None) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Calibrated shares of TERMS (b, 10) and of the quadrants (b, 4); ``referred`` to the speaker. The less a voice
+        is ``known`` (b,), the more evenly they are spread.
+        """
+        shares = ((reading.terms / self.temperature[int(referred)]).softmax(-1),
+                  (reading.quadrants / self.temperature[2]).softmax(-1))  # fmt: skip
+        if known is None:
+            return shares
+        return tuple(known[:, None] * own + (1 - known[:, None]) / own.shape[1] for own in shares)
 
 
 def collate(rows: list[Tensor], size: int | None = None) -> tuple[Tensor, Tensor]:

@@ -121,7 +121,7 @@ def perceive(path: str | Path, reference: Sequence[str | Path] = ()) -> Percepti
 
 
 def _reference(kind: str, path: Path, others: Sequence[str | Path]) -> tuple[np.ndarray, int] | None:
-    """The mean step (f,) of other recordings, each counting alike, and how many they are."""
+    """The mean vector (v,) of other recordings, each counting alike, and how many they are."""
     if not others:
         return None
     if kind != "voice":
@@ -131,8 +131,21 @@ def _reference(kind: str, path: Path, others: Sequence[str | Path]) -> tuple[np.
         kind, windows = _windows(Path(other))
         if kind != "voice":
             raise InputError(f"{other} is no recording of a voice, which a reference must be")
-        means.append(np.mean([features.steps(kind, rows).mean(0) for _, rows in windows], 0))
+        means.append(_vectors([rows for _, rows in windows]).mean(0))
     return np.mean(means, 0), len(means)
+
+
+def _vectors(voices: list[np.ndarray]) -> np.ndarray:
+    """(w, v) what the encoder makes of rows of voices."""
+    import torch
+
+    from gen.emotion.embedding.network import collate
+
+    model, steps, found = _model()[0], [torch.from_numpy(features.steps("voice", rows)) for rows in voices], []
+    with torch.inference_mode():
+        for i in range(0, len(steps), 32):
+            found.append(model.voice(*collate(steps[i : i + 32]))[1])
+    return torch.cat(found).numpy()
 
 
 def _windows(path: Path) -> tuple[str, list[Window]]:
@@ -156,16 +169,16 @@ NOTHING = {
 
 
 def listen(kind: str, windows: list[Window], reference: tuple[np.ndarray, int] | None = None) -> Perception:
-    """Windows of one modality -> what they say, each and together; ``reference``: a speaker's mean step (f,), and of
-    how many recordings it is.
+    """Windows of one modality -> what they say, each and together; ``reference``: a speaker's mean vector (v,), and
+    of how many recordings it is.
     """
     import torch
 
     model, neutral, axes = _model()
-    mu, var = _means(kind, windows, reference)
+    mu, var, known = _means(kind, windows, reference)
     with torch.inference_mode():
         reading = model.read(mu)
-        terms, quadrants = (p.numpy() for p in model.probabilities(reading, reference is not None))
+        terms, quadrants = (p.numpy() for p in model.probabilities(reading, reference is not None, known))
     along = ((mu - neutral) @ axes).numpy()  # (w, 10)
     shares, vad = (quadrants if kind == "music" else terms), reading.vad.numpy()
     judged = [_judge(kind, shares[i], vad[i], along[i]) for i in range(len(windows))]
@@ -200,22 +213,23 @@ def _gaps() -> dict[str, np.ndarray]:
 
 
 def _means(kind: str, windows: list[Window], reference: tuple[np.ndarray, int] | None = None):
-    """(w, e) means and variances of windows in the embedding."""
+    """(w, e) means and variances of windows in the embedding; of voices also how well such sounds are known (w,)."""
     import torch
 
     from gen.emotion.embedding.network import Reference, collate
 
-    model, _, _ = _model()
-    steps = [torch.from_numpy(features.steps(kind, rows)) for _, rows in windows]
-    found = []
+    model, rows = _model()[0], [own for _, own in windows]
     with torch.inference_mode():
-        for i in range(0, len(steps), 32):
-            part, own = steps[i : i + 32], None
+        if kind == "voice":
+            heard, known = torch.from_numpy(_vectors(rows)), None
             if reference is not None:
                 middle, count = map(torch.as_tensor, reference)
-                own = Reference(middle.expand(len(part), -1), count.expand(len(part)))
-            found.append(model(own, **{kind: collate(part)}))
-    return torch.cat([one.mu for one in found]), torch.cat([one.log_var for one in found]).exp()
+                known = Reference(middle.expand(len(heard), -1), count.expand(len(heard)))
+            place = model(known, heard)
+            return place.mu, place.log_var.exp(), model.known(heard)
+        steps = [torch.from_numpy(features.steps(kind, own)) for own in rows]
+        found = [model(**{kind: collate(steps[i : i + 32])}) for i in range(0, len(steps), 32)]
+    return torch.cat([one.mu for one in found]), torch.cat([one.log_var for one in found]).exp(), None
 
 
 def _judge(kind: str, shares: np.ndarray, vad: np.ndarray, along: np.ndarray) -> tuple:

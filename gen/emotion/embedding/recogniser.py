@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import soxr
 import torch
+from torch import Tensor
 
 from gen import checkpoints
 from gen.emotion.embedding import features
@@ -24,6 +25,7 @@ class Heard(NamedTuple):
     terms: np.ndarray  # (n, 10) over all terms: the seven, contempt, calm and bored
     mu: np.ndarray  # (n, e) place in the embedding
     log_var: np.ndarray  # (n, e)
+    known: np.ndarray  # (n,) 0..1 how likely it is speech, and not music, a song or noise
 
 
 class Recogniser:
@@ -39,8 +41,14 @@ class Recogniser:
 
     def reference(self, recordings: Sequence[np.ndarray], rate: int = features.RATE) -> Reference:
         """What is known of a speaker from recordings (s,), such as the neutral one that is to be changed."""
-        means = [features.steps("voice", _rows(own, rate)).mean(0) for own in recordings]
-        return Reference(torch.from_numpy(np.mean(means, 0))[None], torch.tensor([len(means)]))
+        return Reference(self.vectors(recordings, rate).mean(0, keepdim=True), torch.tensor([len(recordings)]))
+
+    @torch.inference_mode()
+    def vectors(self, recordings: Sequence[np.ndarray], rate: int = features.RATE) -> Tensor:
+        """What the encoder of voices makes of recordings (s,): (n, v)."""
+        rows = [torch.from_numpy(features.voice(_at_rate(own, rate))) for own in recordings]
+        parts = [collate(rows[i : i + TOGETHER]) for i in range(0, len(rows), TOGETHER)]
+        return torch.cat([self.model.voice(*part)[1] for part in parts])
 
     @torch.inference_mode()
     def __call__(self, recordings: Sequence[np.ndarray], reference: Reference | None = None,
@@ -48,18 +56,14 @@ class Recogniser:
         """Recordings (s,) at ``rate`` Hz, mono, any level, all of the speaker of ``reference``. Raises
         :class:`InputError` where one is silent.
         """
-        steps = [torch.from_numpy(features.steps("voice", _rows(own, rate))) for own in recordings]
-        found = []
-        for start in range(0, len(steps), TOGETHER):
-            part = steps[start : start + TOGETHER]
-            known = reference and Reference(*(own.expand(len(part), *own.shape[1:]) for own in reference))
-            place = self.model(known, voice=collate(part))
-            terms = self.model.probabilities(self.model.read(place.mu), reference is not None)[0]
-            found.append((terms, *place))
-        terms, mu, log_var = (torch.cat(own).numpy() for own in zip(*found))
+        heard = self.vectors(recordings, rate)
+        known = reference and Reference(*(own.expand(len(heard), *own.shape[1:]) for own in reference))
+        place = self.model(known, heard)
+        terms = self.model.probabilities(self.model.read(place.mu), reference is not None)[0].numpy()
         seven = terms[:, [TERMS.index(name) for name in SEVEN]]
-        return Heard(seven / seven.sum(1, keepdims=True), terms, mu, log_var)
+        return Heard(seven / seven.sum(1, keepdims=True), terms, place.mu.numpy(), place.log_var.numpy(),
+                     self.model.known(heard).numpy())  # fmt: skip
 
 
-def _rows(samples: np.ndarray, rate: int) -> np.ndarray:
-    return features.voice(samples if rate == features.RATE else soxr.resample(samples, rate, features.RATE))
+def _at_rate(samples: np.ndarray, rate: int) -> np.ndarray:
+    return samples if rate == features.RATE else soxr.resample(samples, rate, features.RATE)

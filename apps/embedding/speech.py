@@ -1,0 +1,221 @@
+"""What the encoder of voices learns from: versions of each recording as rows, and what the teacher makes of it.
+
+Acted speech (RAVDESS, EmoDB, nEMO), people and a synthesiser reading aloud (GRID, FACEGOOD, aligned speech), and sounds
+that hold no emotion of speech, which are made from the aligned speech and from EMOPIA's pieces. :func:`prepare` keeps
+in one folder ``sound.i16`` (all of it end to end, 16 kHz, silence at both ends cut, evenly loud), ``takes.json``,
+``rows0.npz`` (the recordings as they are), ``rows1.npz`` and on (varied) and ``taught.npz``.
+"""
+
+import csv
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from apps.embedding import augment, teacher
+from apps.embedding.corpus import Clip
+from apps.embedding.opinions import Facts, opinions
+from gen import checkpoints
+from gen.emotion.embedding import features
+from gen.emotion.embedding.network import TERMS
+from gen.media import read_audio, read_midi
+from music.synth import render
+from music.training.emopia import emopia
+from voice_conversion.training.corpus import LEVELS, part_of
+
+log = logging.getLogger(__name__)
+ASIDE = {*(f"ravdess:Actor_{k}" for k in (13, 14, 15, 16)), "emodb:09", "emodb:11", "nemo:TP0"}  # they calibrate
+SPOKEN = {"angry": "anger"}
+ACTED = ("ravdess", "emodb", "nemo")
+READING = ("aligned", "grid", "facegood")  # nobody acts: it counts as neutral
+UNREAD = {"af_nicole", "af_sky", "am_adam", "bf_lily", "bm_lewis"}  # voices of the aligned speech that test
+VERSIONS = 3  # of each recording, the first as it is
+OUTLIERS = {"train": 500, "test": 100}
+TUNES = {"train": 40, "test": 12}  # pieces that outliers and noises are made of
+SECONDS = 12.0  # of each
+LOUD = 0.06  # RMS of what is loud in every recording
+DIRECTIONS = 256  # of the teacher's pooled blocks
+SLIM = 64  # of its frames
+TEACHER_STEP = teacher.TOGETHER * 0.02  # seconds
+
+
+class Take(NamedTuple):
+    """One recording. ``term`` indexes TERMS; len(TERMS) is what is no emotion of speech."""
+
+    group: str
+    person: str
+    term: int
+    level: float
+    part: str
+    key: str
+    size: int = 0  # samples
+
+
+class Speech:
+    """Everything that :func:`prepare` made; ``rows`` of a take as it is (version 0) or varied."""
+
+    def __init__(self, cache: Path, versions: int = VERSIONS):
+        self.takes = [Take(*row) for row in json.loads((cache / "takes.json").read_text(encoding="utf-8"))]
+        self.versions, self._rows, self._ends, self.speed = versions, [], [], []
+        for v in range(versions):
+            with np.load(cache / f"rows{v}.npz") as file:
+                self._rows.append(file["rows"])
+                self._ends.append(np.append(0, np.cumsum(file["sizes"])))
+                self.speed.append(file["speed"])
+        self.lessons = cache / "taught.npz"
+        self.learn()
+
+    def learn(self) -> None:
+        """Read what the teacher has made of the recordings so far."""
+        count = len(self.takes)
+        self.pooled, self.taught = np.zeros((count, DIRECTIONS), np.float32), np.zeros(count, bool)
+        self.alone, self.pair = (np.zeros((count, len(TERMS) + 1), np.float32) for _ in range(2))
+        self.frames, self._first = np.zeros((1, SLIM), np.float32), np.zeros(count + 1, int)
+        if self.lessons.is_file():
+            with np.load(self.lessons) as file:
+                own = len(file["pooled"])
+                self.pooled[:own], self.taught[:own] = file["pooled"], file["taught"]
+                self.frames = file["frames"].astype(np.float32)
+                self.alone, self.pair = file["alone"], file["pair"]
+                self._first[1 : own + 1] = np.cumsum(file["count"])
+                self._first[own + 1 :] = self._first[own]
+
+    def rows(self, i: int, version: int = 0) -> np.ndarray:
+        """(n, 68) float16"""
+        ends = self._ends[version]
+        return self._rows[version][ends[i] : ends[i + 1]]
+
+    def clips(self, index: list[int], *vectors: Tensor) -> list[Clip]:
+        """Recordings as clips whose rows are the ``vectors`` (n, v) of versions of them."""
+        rows = torch.stack(vectors, 1).numpy()
+        return [Clip(own, take.term, -1, take.level, take.person, take.group, take.part, take.key)
+                for own, take in zip(rows, (self.takes[i] for i in index))]  # fmt: skip
+
+    def framed(self, index: list[int], at: Tensor) -> tuple[Tensor, Tensor]:
+        """The teacher's frames (b m s) of recordings at times ``at`` (b m) in seconds, and whether they exist (b m)."""
+        first, last = self._first[index], self._first[np.array(index) + 1]
+        place = at.numpy() / TEACHER_STEP - 0.5
+        there = (place > -0.6) & (place < (last - first)[:, None] - 0.4)
+        size = np.maximum(last - first, 1)[:, None]
+        place = np.clip(place, 0, size - 1)
+        low = np.minimum(place.astype(int), np.maximum(size - 2, 0))
+        share = (place - low)[..., None].astype(np.float32)
+        base = first[:, None] + low
+        base = np.minimum(base, len(self.frames) - 1)
+        after = np.minimum(base + 1, len(self.frames) - 1)
+        return torch.from_numpy(self.frames[base] * (1 - share) + self.frames[after] * share), torch.from_numpy(there)
+
+
+def prepare(data: Path, cache: Path, told_by: str = "") -> None:
+    """Fill ``cache`` from the recordings under ``data``, as far as it is not filled; ``told_by``: the teacher's
+    checkpoint, or nothing.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    if not (cache / f"rows{VERSIONS - 1}.npz").is_file():
+        _listen(data, cache)
+    if told_by and not (cache / "taught.npz").is_file():
+        _ask(teacher.Whisper(checkpoints.folder(told_by) / "model.bin"), cache)
+
+
+def levelled(x: np.ndarray) -> np.ndarray:
+    """(s,) without the silence at both ends, its loud parts at LOUD."""
+    size, hop = features.FRAME, features.HOP
+    frames = np.lib.stride_tricks.sliding_window_view(np.pad(x, (0, max(0, size - len(x)))), size)[::hop]
+    power = np.square(frames - frames.mean(1, keepdims=True)).mean(1)
+    heard = np.flatnonzero(power > features.ACTIVE * np.quantile(power, 0.95))
+    level = np.sqrt(power[power > 0.05 * power.max()].mean() + 1e-12)
+    return (x[max(heard[0] - 3, 0) * hop : (heard[-1] + 4) * hop] * (LOUD / level)).clip(-1, 1)
+
+
+def _recordings(data: Path) -> Iterator[tuple[Take, np.ndarray]]:
+    """Acted and read speech."""
+    read = lambda path: read_audio(path, features.RATE)[0]
+    with open(data / "speech/emotional/labels.csv", newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            term, person = TERMS.index(SPOKEN.get(row["emotion"], row["emotion"])), row["speaker"]
+            take = Take(row["set"], person, term, LEVELS.get(row["intensity"], 1.0), part_of(person), row["text_id"])
+            yield take, read(data / "speech/emotional" / row["file"])
+    for line in (data / "speech/aligned/rows.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        part = "test" if row["voice"] in UNREAD else "train"
+        take = Take("aligned", f"aligned:{row['voice']}", 0, 1.0, part, row["file"])
+        yield take, read(data / "speech/aligned" / row["file"])
+    for path in sorted((data / "face/motion/grid_s1_audio").iterdir())[::5]:
+        yield Take("grid", "grid:s1", 0, 1.0, "train", path.stem), read(path)
+    for path in sorted((data / "face/motion/facegood_audio").iterdir()):
+        x = read(path)
+        for start in range(0, len(x) - 4 * features.RATE, 6 * features.RATE):
+            take = Take("facegood", "facegood", 0, 1.0, "train", f"{path.stem}{start}")
+            yield take, x[start : start + 5 * features.RATE]
+
+
+def _tunes(data: Path, rng: np.random.Generator) -> dict[str, list[np.ndarray]]:
+    """Beginnings of pieces, played on the piano."""
+    clips, found = emopia(data / "music"), {}
+    for part, count in TUNES.items():
+        own = [clip for clip in clips if clip.part == part]
+        scores = [read_midi(own[i].path).to("second").clip(0.0, SECONDS) for i in rng.permutation(len(own))[:count]]
+        found[part] = [render(score, features.RATE).mean(0)[: int(SECONDS * features.RATE)] for score in scores]
+    return found
+
+
+def _listen(data: Path, cache: Path) -> None:
+    rng, takes, sounds = np.random.default_rng(0), [], []
+    for take, x in _recordings(data):
+        takes.append(take)
+        sounds.append((levelled(x) * 32767).astype(np.int16))
+    tunes, real = _tunes(data, rng), lambda x: x.astype(np.float32) / 32767
+    talk = {part: [real(x) for take, x in zip(takes, sounds) if take.group == "aligned" and take.part == part][::7]
+            for part in OUTLIERS}  # fmt: skip
+    for part, count in OUTLIERS.items():
+        for k in range(count):
+            takes.append(Take("outlier", "outlier", len(TERMS), 1.0, part, f"{part}{k}"))
+            sounds.append((levelled(augment.outlier(talk[part], tunes[part], rng)) * 32767).astype(np.int16))
+    np.concatenate(sounds).tofile(cache / "sound.i16")
+    facts = json.dumps([[*take, len(x)] for take, x in zip(takes, sounds)])
+    (cache / "takes.json").write_text(facts, encoding="utf-8")
+    for version in range(VERSIONS):
+        others = talk["train"], tunes["train"], rng
+        made = [augment.vary(real(x), *others) if version else (real(x), 1.0) for x in sounds]
+        rows = [features.voice(x).astype(np.float16) for x, _ in made]
+        np.savez(cache / f"rows{version}.npz", rows=np.concatenate(rows), sizes=[len(row) for row in rows],
+                 speed=[speed for _, speed in made])  # fmt: skip
+        log.info("version %d of %d recordings", version, len(rows))
+
+
+def _ask(whisper: teacher.Whisper, cache: Path) -> None:
+    """What the teacher makes of acted speech and every second recording of the aligned, but for people who test."""
+    speech, sound = Speech(cache), np.memmap(cache / "sound.i16", np.int16, "r")
+    ends = np.cumsum([0, *(take.size for take in speech.takes)])
+    own = [i for i, take in enumerate(speech.takes) if take.part != "test" and take.group not in ("grid", "facegood")]
+    own = [i for i in own if speech.takes[i].term < len(TERMS) and (speech.takes[i].group != "aligned" or i % 2)]
+    lessons = [teacher.lesson(whisper(sound[ends[i] : ends[i + 1]].astype(np.float32) / 32767)) for i in own]
+    blocks, frames = (list(part) for part in zip(*lessons))
+    pooled, count = np.zeros((len(speech.takes), DIRECTIONS), np.float32), np.zeros(len(speech.takes), int)
+    flat = np.stack(blocks)[:, 1:].reshape(len(own), -1).astype(np.float32)
+    pooled[own] = directions(flat, DIRECTIONS)
+    count[own] = [len(row) for row in frames]
+    takes = [speech.takes[i] for i in own]
+    group, person, term = (np.array([getattr(take, field) for take in takes]) for field in ("group", "person", "term"))
+    open_to_all = np.isin(group, ACTED) & ~np.isin(person, [*ASIDE])
+    told = np.zeros((2, len(speech.takes), len(TERMS) + 1), np.float32)
+    told[:, own] = opinions(flat, Facts(group, person, term, open_to_all))
+    slim = directions(np.concatenate(frames).astype(np.float32), SLIM)
+    np.savez(cache / "taught.npz", pooled=pooled, taught=count > 0, count=count, frames=slim.astype(np.float16),
+             alone=told[0], pair=told[1])  # fmt: skip
+
+
+def directions(x: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
+    """(n, f) -> (n, count) of mean square 1: along the main directions, each divided by the root of its deviation."""
+    torch.manual_seed(seed)
+    rows = torch.from_numpy(x)
+    rows = (rows - rows.mean(0)) / (rows.std(0) + 1e-3)
+    axes = torch.svd_lowrank(rows[torch.randperm(len(rows))[:20_000]], count + 20, niter=3)[2][:, :count]
+    found = rows @ axes
+    found = found / found.std(0).sqrt()
+    return (found / found.square().mean().sqrt()).numpy()
