@@ -52,7 +52,9 @@ def _completed(pixels: np.ndarray, clear: np.ndarray, centre: np.ndarray, radius
     nearest = distance_transform_edt(~white, return_distances=False, return_indices=True)
     sclera = pixels[nearest[0], nearest[1]]
     sclera = np.stack([gaussian_filter(sclera[..., c], 0.15 * radius + 1) for c in range(3)], -1)
-    sclera = np.where(white[..., None], pixels, sclera)
+    level = pixels[white].mean(1)
+    typical = np.median(pixels[white][level >= np.median(level)], 0)  # lids shade what is nearest to them
+    sclera = np.where(white[..., None], pixels, 0.4 * sclera + 0.6 * typical)
     ring = np.clip(distance, 0, radius - 0.5).astype(int)
     inner = clear & (distance < radius)
     colours = np.stack([np.bincount(ring[inner], pixels[..., c][inner], int(radius) + 2) for c in range(3)], -1)

@@ -17,7 +17,7 @@ from talking_head.render.warp import places, sampled
 
 ABOVE, BELOW = 0.26, 0.14  # cm beyond the contours that belongs to the eye and its lashes
 LASH = 0.18  # cm above a lid's edge that is not stretched
-FREE, LEAST, MOST = 0.42, 0.28, 0.5  # share of the way to the brow, and cm, that is
+FREE, LEAST, MOST = 0.42, 0.18, 0.5  # share of the way to the brow, and cm, that is
 FRESH = 0.4  # share of the grown skin in the middle of a closed lid, which was hidden in the fold
 STEPS = 400  # of the relaxation
 RANGE = (0.8, 1.12)  # of the usual skin around the eye that may grow into it: no rim, no brow, no shine

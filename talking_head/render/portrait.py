@@ -39,12 +39,14 @@ OWN = {"mouthSmile": 1.3, "jawOpen": 1.05, "mouthUpperUp": 1.0, "mouthLowerDown"
 BEND = 0.5  # smoothing of the skin's way onto the photograph's points
 BROAD = 0.5  # a smile's coefficient
 RAISED = 0.8  # cheek raiser that goes with a smile of 1: the tracker never sees it
-OWN_SHADE = 0.4  # share of the photograph's own expression whose folds are taken away: the model's are deeper
+OWN_SHADE = 0.35  # share of the photograph's own expression whose folds are taken away: the model's are deeper
 BEHIND_GLASSES = 0.6  # share of the shading that glasses take away
 GAZE = 0.42  # cm that the iris moves for a look of 1
 LIDS = np.array([INDEX[n] for name in ("eyeBlink", "eyeWide") for n in (name + "Left", name + "Right")])
 LID_PULL = 0.12  # share of a closing lid's way that the skin above it goes along
+WIDE = 0.65  # share of an eye's height that it opens further for eyeWide 1
 TEETH_DEPTH = 0.9  # cm behind the lips
+STANDING = 0.8  # cm that the lower teeth stand out of the lower lip at most
 SHOWN = 0.28  # cm of the upper teeth below the resting lip line
 
 
@@ -79,6 +81,7 @@ class Portrait:
         self.teeth_depth = float(neutral[13, 2]) - TEETH_DEPTH
         self._interior()
         self.shading = self._shading()
+        self.folds = self.shading.own_folds(self.own)
 
     @property
     def broad(self) -> bool:
@@ -133,7 +136,8 @@ class Portrait:
 
     def _factors(self, moved: np.ndarray) -> Tensor:
         """Light and folds of an expression ``moved`` (52,) away from the photograph's, on the shading's grid."""
-        return self.shading(moved + (1 - OWN_SHADE) * np.clip(-moved, 0, self.own))
+        taken = np.clip(-moved, 0, self.own)
+        return self.shading(moved + (1 - OWN_SHADE) * taken, self.folds * float(taken.sum() / (self.own.sum() + 1e-6)))
 
     def _shade(self, made: Tensor, factors: Tensor, source: Tensor, flat: np.ndarray) -> None:
         """The frame's box (3, h, w), whose pixels come from ``source``, times the factors there."""
@@ -174,7 +178,7 @@ class Portrait:
         for gap, own, name in zip(gaps[1:], self.gaps0[1:], ("Right", "Left"), strict=True):
             value = lambda part, name=name: float(coefs[INDEX[f"eye{part}{name}"]])
             blink = np.clip(value("Blink") + 0.25 * max(0.0, value("LookDown")), 0, 1)
-            wide = 1 + 0.38 * np.clip(value("Wide"), 0, 1) + 0.15 * np.clip(value("LookUp"), 0, 1)
+            wide = 1 + WIDE * np.clip(value("Wide"), 0, 1.5) + 0.15 * np.clip(value("LookUp"), 0, 1)
             squint = 1 - 0.30 * np.clip(value("Squint"), 0, 1)
             wanted = own * wide * squint * (1 - blink)
             off = gap - np.maximum(wanted, 0)
@@ -213,7 +217,8 @@ class Portrait:
         self._shade(made, factors, source, flat)
         read = lambda at: sampled(self.photograph.fine, at) * sampled(factors, self.shading.where(at, self.size))
         if not self.covered:
-            self._fill_mouth(made, openings[0], coefs, turn, drift)
+            lip = float(basis_points[14, 1] + (extra @ self.moves[52:, 14, 1]))
+            self._fill_mouth(made, openings[0], coefs, turn, drift, lip)
         for i, name in enumerate(("Right", "Left")):
             self._fill_eye(made, openings[i + 1], self.eyes[i], coefs, name, turn, drift)
             contour = sheets.OPENINGS[i + 1][0]
@@ -251,19 +256,21 @@ class Portrait:
         return inverted(shift.view(2, sheets.GRID, sheets.GRID, 2), self.size)
 
     def _fill_mouth(
-        self, made: Tensor, seen: Opening | None, coefs: np.ndarray, turn: np.ndarray, drift: np.ndarray
+        self, made: Tensor, seen: Opening | None, coefs: np.ndarray, turn: np.ndarray, drift: np.ndarray, lip: float
     ) -> None:
+        """``lip``: height (cm) of the lower lip's inner middle."""
         if seen is None or float(seen.inside.max()) < 0.05:
             return
         origin = np.array([0, self.lip_line, self.teeth_depth])
         x, y, pixels = self._plane(seen, origin, turn, drift, np.zeros(2))
         drop = max(0.0, float(coefs[INDEX["jawOpen"]])) * -float(self.basis.deltas[INDEX["jawOpen"], 14, 1]) * 0.8
+        row = max(0.02 + drop, self.lip_line - lip - STANDING)
         aside = float(coefs[INDEX["jawRight"]] - coefs[INDEX["jawLeft"]]) * -0.6
         h, w = x.shape
         dark = (seen.depth / seen.height.clamp_min(1)).clamp(0, 1)
         cavity = torch.from_numpy(self.mouth.cavity.astype(np.float32))[:, None, None] * (0.5 + 0.9 * dark)
-        inner = mouths.over(cavity.expand(3, h, w), self.mouth.tongue, x - aside, y - 0.3 - 0.6 * drop)
-        inner = mouths.over(inner, self.mouth.lower, x - aside, y - 0.02 - drop, 0.95)
+        inner = mouths.over(cavity.expand(3, h, w), self.mouth.tongue, x - aside, y - 0.25 - max(0.6 * drop, 0.8 * row))
+        inner = mouths.over(inner, self.mouth.lower, x - aside, y - row, 0.95)
         inner = mouths.over(inner, self.mouth.upper, x, y - self.shown)
         if self.photo_teeth is not None:
             inner = self._own_teeth(inner, pixels)

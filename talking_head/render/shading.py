@@ -19,18 +19,19 @@ from talking_head.render.warp import sampled
 
 COLUMNS = 112  # of the grid over the face
 GAMMA = 2.2
-NEIGHBOURS = 3  # points that a cell's value comes from
+WIDEST = 8  # cells that a triangle may span
 AROUND = 0.45  # cm, standard deviation of the surroundings that a hollow is measured against
 HOLLOW, HOLLOWS = 0.35, (-0.15, 1.5)  # log of the darkening for a hollow of 1, and their range
 DEEP = 0.18  # cm below the mean of the surroundings that makes a hollow of 1
 DARKEST, BRIGHTEST = -0.9, 0.22  # log
+FILLED = 0.4  # log of the most that a fold of the photograph's own is lightened
 FLOOR = 0.25  # of the median light: no skin is darker
 PRIOR = np.array([0.72, 0.38, 0.50, 0.0, 0.0, 0.06, 0.05, 0.0, -0.02])  # light from above and in front
 TRUST = np.array([0.02] * 4 + [0.15] * 5)  # weight of that prior, as a share of the samples
 EDGE = (0.2, 0.45)  # cm from the eyes and the mouth at which shading begins, and is whole
 SURE = 0.6  # of a cell: surely bare skin
 RIM = (0.5, 0.8)  # of the surroundings that are skin: where shading begins, and is whole
-FACING = (0.2, 0.5)  # of a normal towards the viewer: unseen, and seen for certain
+FACING = (0.22, 0.5)  # of a normal towards the viewer: unseen, and seen for certain
 ODD = (0.45, 0.9)  # log of a pixel's light beside the expected: skin, and not skin (brows, beard, hair, rims)
 TINGE = (0.35, 0.7)  # log of a colour beside the skin's own: the same
 WHITE = (0.88, 0.99)  # brightness of overexposed skin
@@ -96,7 +97,10 @@ class Shading:
         facing = np.clip((normals[:, 2] - FACING[0]) / (FACING[1] - FACING[0]), 0, 1)
         kept = np.flatnonzero(facing > 0)
         self._tables(np.concatenate((rest[None], surface.deltas)), u, v, near, normals, kept, towards)
-        self._grid(place[kept])
+        again = np.full(len(rest), -1)
+        again[kept] = np.arange(len(kept))
+        triangles = again[surface.triangles]
+        self._grid(place[kept], triangles[(triangles >= 0).all(1)], (rest @ towards.T)[kept, 2])
         self.reach = AROUND * scale / self.cell
         near = cKDTree(holes).query(self.cells.reshape(-1, 2))[0].reshape(self.cells.shape[:2]) / scale
         beyond = as_tensor((near - EDGE[0]) / (EDGE[1] - EDGE[0])).clamp(0, 1)
@@ -117,18 +121,32 @@ class Shading:
         table = as_tensor(np.concatenate((*tangents, rise), -1).transpose(1, 2, 0))
         self.rest, self.moves = table[0, :6], table[1:].flatten(1)
 
-    def _grid(self, place: np.ndarray) -> None:
-        """Cells over the face, and the points that each one's value comes from."""
+    def _grid(self, place: np.ndarray, triangles: np.ndarray, depth: np.ndarray) -> None:
+        """Cells over the face, and the three points that each one's value comes from: the corners of the foremost
+        triangle (m, 3) over it, of points at ``place`` (k, 2) in pixels and at ``depth`` (k,) towards the viewer."""
         low, high = place.min(0), place.max(0)
         self.cell = cell = (high[0] - low[0]) / (COLUMNS - 4)
         rows = int((high[1] - low[1]) / cell) + 5
         y, x = np.mgrid[:rows, :COLUMNS]
         self.cells = np.stack((x, y), -1) * cell + low - 1.5 * cell
-        far, corner = cKDTree(place).query(self.cells.reshape(-1, 2), NEIGHBOURS)
-        weight = np.exp(-((far / far[:, 1:2].clip(0.7 * cell)) ** 2)) * (far[:, :1] < 3 * cell)
-        self.weight = as_tensor((weight / (weight.sum(1, keepdims=True) + 1e-9)).T)
-        self.corner = torch.from_numpy(corner.T)
         self.extent = as_tensor(np.array([*(low - 2 * cell), cell * COLUMNS, cell * rows]))
+        a, b, c = (place[triangles[:, i]] / cell - (low / cell - 1.5) for i in range(3))  # in cells
+        turned = lambda p, q: p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]
+        area = turned(b - a, c - a)
+        first = np.floor(np.minimum(np.minimum(a, b), c)).astype(int)
+        wide = int(np.ceil((np.maximum(np.maximum(a, b), c) - first).max())) + 1
+        weight, corner = np.zeros((rows * COLUMNS, 3), np.float32), np.zeros((rows * COLUMNS, 3), np.int64)
+        order = np.argsort(depth[triangles].mean(1))
+        order = order[area[order] ** 2 > 1e-12]
+        for down, across in np.ndindex(min(wide, WIDEST), min(wide, WIDEST)):
+            at = first[order] + (across, down)
+            to_b, to_c = (turned((p - a)[order], at - a[order]) for p in (b, c))
+            two = np.stack((-to_c, to_b), 1) / area[order, None]
+            share = np.column_stack((1 - two.sum(1), two))
+            inside = (share > -0.01).all(1) & (at >= 0).all(1) & (at < (COLUMNS, rows)).all(1)
+            cells = at[inside, 1] * COLUMNS + at[inside, 0]
+            weight[cells], corner[cells] = share[inside], triangles[order[inside]]
+        self.weight, self.corner = as_tensor(weight.T), torch.from_numpy(np.ascontiguousarray(corner.T))
 
     def where(self, source: Tensor, size: tuple[int, int]) -> Tensor:
         """Places (..., 2) in [-1, 1] of the box (width, height) -> places in [-1, 1] of the grid."""
@@ -165,6 +183,7 @@ class Shading:
         """``mask``: what is skin; ``power``: how each channel follows brightness, and on overexposed skin, which has
         lost its colour, more; ``room``: what is nearly white gets no brighter."""
         bright, logs = pixels.mean(0), pixels.log()
+        self.level = logs.mean(0)
         chroma = logs - logs.mean(0)
         chroma = chroma - chroma[:, free > SURE].median(1).values[:, None, None]
         share = lambda value, ends: ((ends[1] - value) / (ends[1] - ends[0])).clamp(0, 1)
@@ -174,7 +193,7 @@ class Shading:
         core = (self.mask > 0.7) & (over == 0)
         power = torch.ones(3)
         if core.sum() > 200:  # cells
-            level, own = logs.mean(0)[core], logs[:, core]
+            level, own = self.level[core], logs[:, core]
             level, own = level - level.median(), own - own.median(1, keepdim=True).values
             power = ((level * own).sum(1) + 1) / ((level * level).sum() + 1)
         power = power[:, None, None] + 2 * over * chroma
@@ -198,13 +217,20 @@ class Shading:
         light = (normal * (self.square @ normal + self.linear)).sum(0) + self.constant
         return light.clamp_min(self.floor).log() / GAMMA
 
-    def __call__(self, moved: np.ndarray) -> Tensor:
-        """Coefficients (52,) beyond the photograph's own -> factors (3, rows, columns) of the grid."""
+    def own_folds(self, own: np.ndarray) -> Tensor:
+        """(rows, columns) log of what fills the dark folds that the photograph has for its own expression (52,)."""
+        hollow = self._around(self.gathered((as_tensor(own) @ self.moves).view(7, -1)[6])) / DEEP
+        lighter = blur(self.level[None], self.reach)[0] - self.level
+        return lighter.clamp(0, FILLED) * blur(hollow.clamp(0, 1)[None], 1.5)[0] * self.mask
+
+    def __call__(self, moved: np.ndarray, filled: Tensor | float = 0.0) -> Tensor:
+        """Coefficients (52,) beyond the photograph's own, and the log of what is ``filled`` of its folds -> factors
+        (3, rows, columns) of the grid."""
         change = (as_tensor(moved) @ self.moves).view(7, -1)
         ratio, rise = self.gathered(torch.stack((self._lit(self.rest + change[:6]) - self.before, change[6])))
         ratio = ratio - HOLLOW * (self._around(rise) / DEEP).clamp(*HOLLOWS)
         ratio = blur(ratio[None], 0.7)[0].clamp(DARKEST, BRIGHTEST) * self.mask
-        dark = ratio.clamp_max(0) * self.power
+        dark = (ratio.clamp_max(0) + filled) * self.power
         return (dark + ratio.clamp_min(0) * self.room).exp()
 
 
