@@ -16,12 +16,17 @@ def convert(name: str, source: Path, out: Path) -> Path:
     if not source.exists():
         raise InputError(f"{source} does not exist: give the folder or file of the published weights with --from.")
     converter = registry.get("converter", name)
-    draft = out.with_name(f".{out.name}.draft")
+    if out.exists() and not checkpoints.entry_of(out) and not (out.is_dir() and not any(out.iterdir())):
+        raise InputError(f"{out} is there already and is no checkpoint that was converted: give another --out.")
+    draft = out.absolute().with_name(f".{out.absolute().name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    converter(source, draft)
-    shutil.rmtree(out, ignore_errors=True)
-    draft.rename(out)
+    try:
+        converter(source, draft)
+        shutil.rmtree(out, ignore_errors=True)
+        draft.rename(out)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
     known = checkpoints.index().get(out.name, {})
     checkpoints.add(
         out.name,

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from gen import checkpoints, registry
 from gen.checkpoints import add, digest, folder, index, load, save, verify
 from gen.convert import convert
-from gen.errors import CheckpointError
+from gen.errors import CheckpointError, InputError
 
 
 class Line(ModelMixin, ConfigMixin):
@@ -146,7 +146,13 @@ def test_conversion_appears_as_a_whole(tmp_path, monkeypatch):
     torch.save({"x": torch.ones(2)}, tmp_path / "old.pt")
     with pytest.raises(CheckpointError, match="two keys"):
         convert("fails", tmp_path / "old.pt", tmp_path / "new")
-    assert not (tmp_path / "new").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["old.pt"]
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "mine.txt").write_text("not to be lost")
+    with pytest.raises(InputError, match="letters is there already and is no checkpoint"):
+        convert("works", tmp_path / "old.pt", tmp_path / "letters")
+    assert (tmp_path / "letters" / "mine.txt").is_file()
+    convert("works", tmp_path / "old.pt", tmp_path / "new")
     convert("works", tmp_path / "old.pt", tmp_path / "new")
     verify(str(tmp_path / "new"))
     assert checkpoints.entry_of(tmp_path / "new")["origin"] == "converted from old.pt"
