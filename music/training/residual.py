@@ -5,7 +5,6 @@ training clips, what the place of each clip in the shared embedding says beside 
 words and points have nothing (:class:`gen.emotion.conditioner.NumbersConditioner`).
 """
 
-import logging
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from gen import checkpoints, registry
+from gen.emotion.conditioner import NumbersConditioner
 from gen.emotion.resolve import resolve
 from gen.emotion.spec import EMBEDDING, EmotionCurve
 from gen.emotion.track import EmotionTrack, track
@@ -29,7 +29,6 @@ from music.training.corpus import Batch, Piece, Source
 from music.training.emopia import emopia
 from music.training.losses import Data, prior_loss
 
-log = logging.getLogger(__name__)
 DOMINANCE = 0.0
 
 
@@ -111,17 +110,17 @@ def told(feeling: np.ndarray, frames: np.ndarray, beyond: np.ndarray) -> Emotion
 
 
 def taught(prior: Prior) -> Prior:
-    """The prior with a conditioner like its own, that has a residual; everything but that is frozen."""
-    own = {k: v for k, v in prior.config.conditioner.items() if k not in ("embedding", "priors")}
-    new = registry.build("conditioner", **own, priors=EMBEDDING)
-    if getattr(new, "residual", None) is None:
-        raise InputError(f"the conditioner {own['name']!r} reads the embedding itself: there is no residual to learn")
-    new.load_state_dict(prior.emotion.state_dict(), strict=False)
-    prior.emotion = new
-    prior.register_to_config(conditioner=own | {"embedding": new.config.embedding})
-    prior.requires_grad_(False)
-    new.residual.requires_grad_(True)
-    return prior
+    """The prior with a residual in its conditioner; everything but that is frozen."""
+    config = {name: value for name, value in prior.config.items() if not name.startswith("_")}
+    told = {name: value for name, value in config["conditioner"].items() if name != "embedding"}
+    if not issubclass(registry.get("conditioner", told["name"]), NumbersConditioner):
+        raise InputError(f"the conditioner {told['name']!r} has no residual to learn: 'label' and 'vad' have")
+    new = Prior(**config | {"conditioner": told | {"priors": EMBEDDING}})
+    new.load_state_dict(prior.state_dict(), strict=False)
+    new.register_to_config(conditioner=told | {"embedding": new.emotion.config.embedding})
+    new.requires_grad_(False)
+    new.emotion.residual.requires_grad_(True)
+    return new
 
 
 @torch.no_grad()
@@ -156,4 +155,4 @@ def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> N
     prior.eval()  # no dropout: what is learnt is small
     run.train(lambda: loss(prior, autoencoder, learnt, settings))
     run.record(**likelihoods(prior.eval(), autoencoder, held))
-    prior.cpu().half().save_pretrained(out / "checkpoint" / "prior")
+    checkpoints.save(prior.cpu().half(), out / "checkpoint" / "prior")
