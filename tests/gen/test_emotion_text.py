@@ -87,6 +87,11 @@ SAID = {  # text -> what it is read as, printed
     "I hated every minute": "hate",
     "she laughed": "happy",
     "not bad": "-unhappy @ 0.9",
+    "She is so tired of being alone": "tired 0.619048 + sad 0.380952 @ 1.05",
+    "I can't wait to see you": "eager",
+    "my heart is broken": "heartbroken",
+    "don't worry, be happy": "happy 0.5 - worry 0.5",
+    "he laughed until he cried": "happy 0.5 + sad 0.5",
     "bittersweet longing": "bittersweet 0.5 + longing 0.5",
 }
 
