@@ -46,7 +46,7 @@ def test_the_embedding_runs_where_it_is(given):
     with torch.device("meta"):
         model = EmotionEmbedder().eval()
         steps = {name: (torch.empty(2, 9, SIZES[name]), torch.ones(2, 9, dtype=torch.bool)) for name in given}
-        own = Reference(torch.empty(2, SIZES["voice"]), torch.ones(2)) if "voice" in given else None
+        own = Reference(torch.empty(2, model.config.vector), torch.ones(2)) if "voice" in given else None
     found = model(own, **steps)
     reading = model.read(found.mu)
     parts = (*found, *reading, *model.probabilities(reading, referred=own is not None))
