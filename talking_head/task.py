@@ -31,7 +31,7 @@ class TalkTask(Task):
     )
     emotion_from: Path | None = Field(None, description="a voice, clip or text whose emotion is taken instead")
     emotion_scale: float = Field(
-        1.0, ge=0, le=4, description="guidance by emotion of the dice models: more of it, with the same lips"
+        1.0, ge=0, le=4, description="how much further expressions of the dice models go, with the same lips"
     )
     size: Annotated[int, AfterValidator(sized)] = Field(
         512,

@@ -158,7 +158,7 @@ class TalkEvaluator:
 def measure(report: Report, chosen: Settings) -> None:
     """All sections of the report."""
     generator = TalkGenerator.from_pretrained(chosen.model)
-    clips = corpus.load(Path(chosen.features)) if chosen.features else corpus.build(Path(chosen.data))
+    clips = corpus.load(Path(chosen.features)) if chosen.features else corpus.held_out(Path(chosen.data))
     found = rendered(generator, chosen)
     report.section(
         "Lips",

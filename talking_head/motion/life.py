@@ -9,7 +9,7 @@ import numpy as np
 from talking_head.face.points import INDEX
 
 FPS = 25
-BLINK = np.array([0.35, 0.85, 1.0, 0.95, 0.6, 0.3, 0.1])  # frames of 40 ms
+BLINK = np.array([0.4, 0.9, 1.0, 1.0, 0.85, 0.5, 0.25, 0.1])  # frames of 40 ms
 BETWEEN = (3.4, 0.45)  # median seconds between blinks, and its spread
 GLANCE = 1.6  # mean seconds between glances
 BREATH, BREATHS = 0.005, 4.0  # radians, seconds

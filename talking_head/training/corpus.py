@@ -169,6 +169,14 @@ def build(data: Path) -> list[Clip]:
     ]
 
 
+def held_out(data: Path) -> list[Clip]:
+    """What nothing is trained on, of motion with sound and of aligned speech; FACEGOOD is a speaker of its own."""
+    sources = (("grid_s1", "grid_s1_audio", "grid"), ("facegood", "facegood_audio", "facegood"),
+               ("other_clips", "other_audio", "other"))  # fmt: skip
+    clips = [clip for source in sources for clip in spoken(data, *source)] + list(aligned(data))
+    return [clip for clip in clips if clip.part == "test" or clip.source == "facegood"]
+
+
 def save(clips: list[Clip], path: Path) -> None:
     """One npz of all rows, each clip made :func:`spectrum`-free later by the encoder's mean."""
     facts = json.dumps([[c.name, c.source, c.part, len(c.rows), len(c.motion), len(c.visemes)] for c in clips])
