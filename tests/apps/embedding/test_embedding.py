@@ -33,7 +33,7 @@ def spoken(hz: float = 180.0, seconds: float = 1.0) -> np.ndarray:
     return (0.2 * np.sign(np.sin(2 * np.pi * hz * t)) * np.sin(np.pi * t / seconds)).astype(np.float32)
 
 
-@pytest.mark.parametrize("hz", [90.0, 180.0, 320.0])
+@pytest.mark.parametrize("hz", [90.0, 180.0, 320.0, 420.0])
 def test_pitch_is_found(hz):
     rows = features.voice(spoken(hz))
     height = rows[rows[:, -1] > 0.5, features.BANDS + 1]
