@@ -8,6 +8,7 @@ from clips import write_clips
 
 from gen.emotion.spec import EmotionCurve
 from gen.errors import InputError
+from gen.generator import check_evaluator
 from gen.settings import settings_of
 from music.evaluation import evaluate as subject
 from music.evaluation import report as findings
@@ -103,6 +104,14 @@ def test_report_holds_every_bar(found, tmp_path):
     ]
     assert len(sections["Likeness to real music"]["tables"]) == 4
     assert (tmp_path / "report.html").read_text().count("data:image/png") >= 9
+
+
+@pytest.mark.slow
+def test_the_evaluator_keeps_the_contract(chosen, monkeypatch):
+    monkeypatch.setattr(subject, "STEPS", np.linspace(-1.0, 1.0, 4))
+    sizes = {"bars": "2", "pieces": "2", "sweep": "1", "curves": "1", "candidates": "1", "listen": "0"}
+    bars = check_evaluator(subject.MusicEvaluator, {"data": str(chosen.data)} | sizes)
+    assert len(bars) == 7 and bars[0].met
 
 
 def test_a_copied_song_is_found_and_an_own_one_is_not():
