@@ -42,7 +42,6 @@ class Performance(NamedTuple):
     stretch: np.ndarray  # natural logarithm of seconds for a neutral second
     map: np.ndarray  # (f + 1, 20) features, and 1, to cepstral changes
     clarity: float = 0.0  # how clearly the emotion is heard when others perform it, against its other performances
-    change: np.ndarray | None = None  # (n, 20) what was changed there; ``map`` stands for it where it is not kept
 
 
 class Bank(NamedTuple):

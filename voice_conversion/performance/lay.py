@@ -60,10 +60,7 @@ def contours(bank: Bank, which: list[int], own: Phrase, median: float) -> list[C
         along = partial(_along, way)
         pitch, stretch = smooth(along(part.pitch), WIDE), smooth(along(part.stretch), 1.5 * WIDE)
         stretch = stretch.clip(*STRETCH)
-        if part.change is not None:
-            change = np.stack([along(column) for column in part.change.T], 1)
-        else:
-            change = predicted(part.map, seen(own, pitch, median, stretch))
+        change = predicted(part.map, seen(own, pitch, median, stretch))
         found.append(Contours(pitch, stretch, smooth(change, SOFT)))
     return found
 

@@ -93,7 +93,7 @@ def coarse(x: np.ndarray) -> np.ndarray:
     return x.reshape(-1, STEP, *x.shape[1:]).mean(1).astype(np.float32)
 
 
-def build(corpus: Corpus, keep_change: bool = False) -> Bank:
+def build(corpus: Corpus) -> Bank:
     """All pairs of a corpus as a bank, without the speakers that evaluations use."""
     clips = kept([clip for clip in corpus.clips if clip.part != "test"])
     middle, readings, known, found, means = medians(corpus, clips), [], {}, [], defaultdict(list)
@@ -121,6 +121,5 @@ def build(corpus: Corpus, keep_change: bool = False) -> Bank:
         found.append(Performance(
             canonical(clip.emotion), clip.speaker, clip.group, clip.sex, clip.text,
             known[neutral.start], clip.level, coarse(pitch), coarse(stretch), map,
-            change=coarse(change) if keep_change else None,
         ))  # fmt: skip
     return Bank(readings, found, middle, {name: np.mean(rows, 0).tolist() for name, rows in means.items()})

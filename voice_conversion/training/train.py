@@ -29,6 +29,7 @@ from voice_conversion.training.corpus import Clip, Corpus
 
 log = logging.getLogger(__name__)
 TRIED = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)  # strengths; 0 is the recording
+MOST = 1.5  # strength at an intensity of 2
 NEAR = 0.5  # octaves between the medians of those who may try each other's performances
 
 
@@ -120,4 +121,16 @@ def calibrated(bank: Bank, corpus: Corpus, chooser: Chooser, files: int, seed: i
             responses.setdefault(name, []).append(np.array(shares))
     mean = {name: np.mean(rows, 0) for name, rows in responses.items()}
     log.info("heard at strengths %s: %s", TRIED, {name: row.round(2).tolist() for name, row in mean.items()})
-    return Calibration.fit(TRIED, mean)
+    rows = {name: spaced(np.array(TRIED), row) for name, row in mean.items()}
+    return Calibration(np.stack([rows.get(name, np.mean([*rows.values()], 0)) for name in CANONICAL]))
+
+
+def spaced(tried: np.ndarray, response: np.ndarray) -> np.ndarray:
+    """(9,) strengths at INTENSITIES: the performance as it was at 1, MOST of it at 2, and between 0 and 1 even steps of
+    the response (m,) to the strengths ``tried``."""
+    from scipy.optimize import isotonic_regression
+
+    below = tried <= 1
+    curve = isotonic_regression(response[below]).x + 0.05 * tried[below]
+    even = np.interp(np.linspace(curve[0], curve[-1], 5), curve, tried[below])
+    return np.concatenate([even, np.linspace(1, MOST, 5)[1:]])
