@@ -33,10 +33,13 @@ MOTION, DICE, VIDEO = {"EmoteSpeaker", "UpstreamSpeaker", "DiceSpeaker"}, {"Dice
 # fields that not every model has: their usual value, and the classes that have them
 FOREIGN = {"emotion_scale": (1.0, DICE), "steps": (0, DICE), "vram": (24, VIDEO),
            "head_motion": (0.6, MOTION),
-           "blinks": (True, MOTION), "mouth": (1.0, MOTION), "export": ((), MOTION)}  # fmt: skip
-MENDS = {"vram": "it says how dice-video fits into a GPU, so leave it out"} | dict.fromkeys(
-    ("emotion_scale", "steps"), "use `emotion @ intensity`, or --model dice") | dict.fromkeys(
-    ("head_motion", "blinks", "mouth", "export"), "it draws all of the face itself, so leave it as it is")  # fmt: skip
+           "blinks": (True, MOTION), "mouth": (1.0, MOTION), "export": ((), MOTION),
+           "aspect": ("1:1", MOTION), "crop": ("head", MOTION), "fps": (FPS, MOTION)}  # fmt: skip
+MENDS = {"vram": "it says how dice-video fits into a GPU, so leave it out"}
+MENDS |= dict.fromkeys(("emotion_scale", "steps"), "use `emotion @ intensity`, or --model dice")
+MENDS |= dict.fromkeys(("head_motion", "blinks", "mouth", "export"),
+                       "it draws all of the face itself, so leave it as it is")  # fmt: skip
+MENDS |= dict.fromkeys(("aspect", "crop", "fps"), "its frames are squares, 25 a second")
 Progress = Callable[[float, str], None]
 
 
@@ -102,10 +105,11 @@ class TalkGenerator:
         )  # fmt: skip
         frames = self.frames(
             media.read_image(task.portrait), motion, size=task.size, which=task.face,
+            aspect=task.aspect, crop=task.crop, fps=task.fps,
             progress=lambda done: progress(0.1 + 0.9 * done, "drawing"),
         )  # fmt: skip
         paths = [folder / "talk.mp4"]
-        media.write_video(paths[0], frames, FPS, samples, rate, manifest)
+        media.write_video(paths[0], frames, task.fps, samples, rate, manifest)
         for name in task.export:
             paths.append(folder / f"talk{export.ENDINGS[name]}")
             export.WRITERS[name](paths[-1], motion, self.basis, manifest)
@@ -126,34 +130,39 @@ class TalkGenerator:
         return type(motion)(*(_counted(part, count) for part in motion))
 
     def frames(self, pixels: np.ndarray, motion: Motion, *, size: int = 512, which: int | None = None,
+               aspect: str = "1:1", crop: str = "head", fps: int = FPS,
                progress: Callable[[float], None] = lambda done: None) -> Iterator[np.ndarray]:  # fmt: skip
         """The video's frames (h, w, 3) uint8, one by one, without the visible label that a written file gets."""
         from talking_head.render.film import film
         from talking_head.render.portrait import Portrait
 
-        portrait = Portrait(*self.prepare(pixels, size, which), self.basis)
+        portrait = Portrait(*self.prepare(pixels, size, which, aspect, crop), self.basis)
         _say(portrait, motion)
+        motion = type(motion)(*(_at_rate(part, fps) for part in motion))
         for i, frame in enumerate(film(portrait, motion), 1):
             progress(i / len(motion.coefs))
             yield frame
 
-    def prepare(self, pixels: np.ndarray, size: int, which: int | None = None) -> tuple[np.ndarray, Face]:
+    def prepare(self, pixels: np.ndarray, size: int, which: int | None = None, aspect: str = "1:1",
+                crop: str = "head") -> tuple[np.ndarray, Face]:  # fmt: skip
         """The frame's picture and the face in it."""
-        return prepared(self.tracker, pixels, size, which)
+        return prepared(self.tracker, pixels, size, which, aspect, crop)
 
 
-def prepared(tracker: FaceTracker, pixels: np.ndarray, size: int, which: int | None = None
-             ) -> tuple[np.ndarray, Face]:  # fmt: skip
-    """The frame's picture and the face in it."""
+def prepared(tracker: FaceTracker, pixels: np.ndarray, size: int, which: int | None = None, aspect: str = "1:1",
+             crop: str = "head") -> tuple[np.ndarray, Face]:  # fmt: skip
+    """The frame's picture and the face in it; what they mean says :func:`talking_head.frame.framed`."""
     from PIL import Image
 
-    from talking_head.frame import even, head_square
+    from talking_head.frame import even, framed
 
     face = tracker.face(pixels, which)
     if size % 2:
         note(f"a film's sides are even: the frame has {size // 2 * 2} pixels, not {size}")
+    if not size and (aspect, crop) != ("1:1", "head"):
+        note("size 0 is the whole picture, so aspect and crop change nothing: give a size as well")
     if size:
-        return head_square(pixels, face, size // 2 * 2)
+        return framed(pixels, face, size // 2 * 2, aspect, crop)
     scale = min(1.0, LONGEST / max(pixels.shape[:2]))
     if scale < 1:
         wanted = tuple(round(n * scale) for n in pixels.shape[1::-1])
@@ -182,6 +191,16 @@ def _refuse_foreign(task: TalkTask, model: str) -> None:
     for name in sorted(asked):
         if found not in FOREIGN[name][1]:
             raise InputError(f"{task.model} has no {name}: {MENDS[name]}")
+
+
+def _at_rate(values: np.ndarray, fps: int) -> np.ndarray:
+    """Rows at :data:`FPS` a second -> at ``fps``, between them by straight lines."""
+    if fps == FPS:
+        return values
+    at = np.minimum(np.arange(round(len(values) * fps / FPS)) * FPS / fps, len(values) - 1)
+    before = at.astype(int)
+    share = (at - before).reshape(-1, *[1] * (values.ndim - 1))
+    return values[before] * (1 - share) + values[np.minimum(before + 1, len(values) - 1)] * share
 
 
 def _counted(values: np.ndarray, count: int) -> np.ndarray:

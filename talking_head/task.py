@@ -15,7 +15,7 @@ SIZES = {"anyOf": [{"const": 0}, {"minimum": 256}]}  # what :func:`sized` says
 def sized(pixels: int) -> int:
     """A number of pixels that a frame's side may have. Raises ``ValueError``."""
     if pixels and pixels < 256:
-        raise ValueError(f"give 0 for the whole picture, or 256 to 1024 pixels, not {pixels}")
+        raise ValueError(f"give 0 for the whole picture, or at least 256 pixels, not {pixels}")
     return pixels
 
 
@@ -35,10 +35,13 @@ class TalkTask(Task):
     )
     size: Annotated[int, AfterValidator(sized)] = Field(
         512,
-        le=1024,
+        le=2160,
         json_schema_extra=SIZES,
-        description="side of the square frame around the head, from 256; 0 for the whole picture",
+        description="shorter side of the frame, from 256; 0 for the whole picture as it is",
     )
+    aspect: Literal["1:1", "9:16", "16:9", "source"] = Field("1:1", description="width to height of the frame")
+    crop: Literal["head", "shoulders", "whole"] = Field("head", description="how much of the person the frame shows")
+    fps: Literal[25, 30, 60] = Field(25, description="frames a second: 25 30 60")
     head_motion: float = Field(0.6, ge=0, le=1.5, description="how much the head moves; 0 keeps it still")
     mouth: float = Field(1.0, ge=0.5, le=1.5, description="how far speech moves the mouth; the timing is kept")
     blinks: bool = Field(True, description="whether the eyes blink and look about")

@@ -273,3 +273,39 @@ def test_a_lid_that_closes_takes_its_lashes_along():
     open_, shut = (green(drawn.frame(coefficients({"eyeBlinkRight": v}))) for v in (0.0, 1.0))
     height = points[OPENINGS[1][1]][4, 1] - points[contour][4, 1]
     assert shut.max() - np.median(open_) > 0.6 * height and shut.mean() - open_.mean() > 0.2 * height
+
+
+@pytest.mark.parametrize("crop", ["head", "shoulders", "whole"])
+@pytest.mark.parametrize(("aspect", "shape"), [("1:1", (256, 256)), ("9:16", (456, 256)), ("16:9", (256, 456)),
+                                               ("source", (320, 256))])  # fmt: skip
+def test_a_frame_holds_the_face_at_every_aspect(crop, aspect, shape):
+    from talking_head.frame import framed
+
+    wide = np.zeros((500, 400, 3), np.uint8)
+    placed = face()._replace(landmarks=face().landmarks * 150 / np.ptp(face().landmarks[:, 1]))
+    placed = placed._replace(landmarks=placed.landmarks - (*placed.landmarks[:, :2].mean(0) - (200, 200), 0))
+    seen, there = framed(wide, placed, 256, aspect, crop)
+    assert seen.shape[:2] == shape
+    assert (there.landmarks[:, :2] > 0).all() and (there.landmarks[:, :2] < shape[::-1]).all()
+
+
+def test_a_frame_that_would_cut_the_face_is_refused():
+    from gen.errors import InputError
+    from talking_head.frame import framed
+
+    tall = np.zeros((900, 200, 3), np.uint8)
+    placed = face()._replace(landmarks=face().landmarks * 190 / np.ptp(face().landmarks[:, 1]))
+    placed = placed._replace(landmarks=placed.landmarks - (*placed.landmarks[:, :2].mean(0) - (100, 400), 0))
+    with pytest.raises(InputError, match="cut the face"):
+        framed(tall, placed, 256, "16:9")
+
+
+def test_sixty_frames_a_second_pass_through_the_same_motion():
+    from talking_head.pipeline import _at_rate
+
+    rows = np.random.default_rng(0).normal(size=(25, 3))
+    faster = _at_rate(rows, 50)
+    assert len(faster) == 50 and np.allclose(faster[::2], rows) and np.allclose(faster[1], (rows[0] + rows[1]) / 2)
+    assert (
+        len(_at_rate(rows, 30)) == 30 and np.allclose(_at_rate(rows, 25), rows) and len(_at_rate(rows[:, 0], 60)) == 60
+    )
