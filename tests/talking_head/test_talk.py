@@ -63,7 +63,8 @@ def test_sound_that_is_no_frame_long_is_refused():
 def test_task_checks_its_fields():
     made = parse_task({"kind": "talk", "portrait": "a.png", "audio": "b.wav", "emotion": "0: sad, 2: happy @ 1.3"})
     assert made.size == 512 and len(made.emotion.keyframes) == 2
-    for wrong in ({"size": 100}, {"size": 3000}, {"aspect": "4:5"}, {"fps": 24}, {"head_motion": 3}, {"export": ["fbx"]}):
+    for wrong in ({"size": 100}, {"size": 3000}, {"aspect": "4:5"}, {"fps": 24}, {"head_motion": 3},
+                  {"export": ["fbx"]}):  # fmt: skip
         with pytest.raises(InputError):
             parse_task({"kind": "talk", "portrait": "a.png", "audio": "b.wav"} | wrong)
 
