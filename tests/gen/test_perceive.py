@@ -17,6 +17,7 @@ from gen.errors import InputError
 from gen.jobs.plan import plan_file, plan_tasks
 from gen.jobs.schema import parse_task
 from gen.media import read_image, write_audio, write_image, write_midi, write_video
+from gen.notes import collect
 
 RATE = 16_000
 PORTRAIT = Path(__file__).parents[2] / "examples" / "grace_hopper.jpg"
@@ -249,3 +250,17 @@ def test_the_typical_clip_of_a_quadrant_says_nothing_beyond_it():
         assert np.allclose(place.mean, unit_prior(emotion), atol=1e-3)
     assert max(np.abs(_gaps()[name]).max() for name in lexicon.CANONICAL) < 1e-3
     assert np.linalg.norm(_gaps()["calm"]) > 5
+
+
+def test_what_is_no_speech_is_read_with_no_confidence(tmp_path):
+    rng, t = np.random.default_rng(0), np.arange(3 * RATE) / RATE
+    chords = sum(np.sin(2 * np.pi * 220 * 2 ** (np.floor(2 * t) % 5 * 2 / 12 + k / 12) * t) for k in (0, 4, 7))
+    for name, sound in {"chords": chords, "hiss": rng.standard_normal(len(t))}.items():
+        write_audio(tmp_path / f"{name}.wav", (0.1 * sound).astype(np.float32)[None], RATE)
+        try:
+            with collect() as said:
+                found = perceive(tmp_path / f"{name}.wav")
+        except InputError as error:
+            assert "voice" in str(error)  # not even a pitch
+            continue
+        assert found.confidence < 0.3 and any("not like speech" in sentence for sentence in said)

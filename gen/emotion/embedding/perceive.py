@@ -23,7 +23,7 @@ from gen.emotion import text as english
 from gen.emotion.embedding import features
 from gen.emotion.spec import EMBEDDING, Embedding, Emotion, EmotionCurve, Keyframe
 from gen.errors import InputError
-from gen.notes import collect
+from gen.notes import collect, note
 
 MUSIC = {".mid", ".midi"}
 TEXT = {".txt", ".md"}
@@ -176,6 +176,8 @@ def listen(kind: str, windows: list[Window], reference: tuple[np.ndarray, int] |
 
     model, neutral, axes = _model()
     mu, var, known = _means(kind, windows, reference)
+    if known is not None and known.mean() < 0.5:
+        note("this sounds like music, a song or noise and not like speech: little can be read in it")
     with torch.inference_mode():
         reading = model.read(mu)
         terms, quadrants = (p.numpy() for p in model.probabilities(reading, reference is not None, known))
