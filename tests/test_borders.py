@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ARTS = {"talking_head", "voice_conversion", "music"}
 MAY_IMPORT = {"gen": set(), "apps": ARTS | {"gen"}} | {art: {"gen"} for art in ARTS}
-FILES = [path for package in MAY_IMPORT for path in sorted((ROOT / package).rglob("*.py"))]
+FILES = [path for package in sorted(MAY_IMPORT) for path in sorted((ROOT / package).rglob("*.py"))]
 
 ROOMS = ("training", "evaluation")  # of each art
 RESEARCH = ("gen.training", "gen.evaluate", "gen.ablate", "apps.embedding", "apps.scene.evaluate",

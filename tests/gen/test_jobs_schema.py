@@ -93,7 +93,10 @@ def test_the_schema_is_one():
     jsonschema.Draft202012Validator.check_schema(schema())
 
 
-@pytest.mark.parametrize(("where", "value"), [((), None), *CHANGES], ids=lambda part: str(part)[:50])
+ids = lambda part: "unset" if part is UNSET else str(part)[:50]
+
+
+@pytest.mark.parametrize(("where", "value"), [((), None), *CHANGES], ids=ids)
 def test_schema_and_plan_agree(folder, where, value):
     data = yaml.safe_load(BASE)
     data = changed(data, where, value) if where else data
