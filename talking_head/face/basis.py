@@ -130,12 +130,11 @@ def scanned_deltas(canonical: np.ndarray, scan: Scan) -> np.ndarray:
     The canonical head is bent onto the scan through 68 common points; each point takes the nearest vertex, of its own
     lip or lid where those touch.
     """
-    from scipy.interpolate import RBFInterpolator
     from scipy.spatial import cKDTree
 
     vertices, deltas = scan.vertices, scan.deltas
-    bend = RBFInterpolator(canonical[SIXTY_EIGHT[FIRST]], vertices[scan.landmarks[FIRST]], smoothing=0.01)
-    wanted = bend(canonical)
+    known, theirs = canonical[SIXTY_EIGHT[FIRST]], vertices[scan.landmarks[FIRST]]
+    wanted = surface.bent(known, theirs, canonical, 0.01)
     nearest = cKDTree(vertices).query(wanted)[1]
     jaw = -deltas[INDEX["jawOpen"]][:, 1]
     lids = -(deltas[INDEX["eyeBlinkLeft"]] + deltas[INDEX["eyeBlinkRight"]])[:, 1]

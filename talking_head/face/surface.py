@@ -38,15 +38,26 @@ class Surface(NamedTuple):
         save_file(values, folder / FILE)
 
 
+def bent(source: np.ndarray, target: np.ndarray, points: np.ndarray, smoothing: float) -> np.ndarray:
+    """Points (n, 3) carried along as ``source`` (k, 3) goes to ``target`` (k, 3): a thin-plate spline (Wahba, "Spline
+    Models for Observational Data", 1990) with a linear part; ``smoothing`` 0 meets the targets."""
+
+    def plate(at: np.ndarray) -> np.ndarray:
+        far = np.maximum(((at[:, None] - source) ** 2).sum(-1), 1e-12)
+        return 0.5 * far * np.log(far)
+
+    linear = np.column_stack((np.ones(len(source)), source))
+    system = np.block([[plate(source) + smoothing * np.eye(len(source)), linear], [linear.T, np.zeros((4, 4))]])
+    weight = np.linalg.solve(system, np.concatenate((target, np.zeros((4, 3)))))
+    return plate(points) @ weight[:-4] + np.column_stack((np.ones(len(points)), points)) @ weight[-4:]
+
+
 def build(
     vertices: np.ndarray, deltas: np.ndarray, triangles: np.ndarray, ours: np.ndarray, theirs: np.ndarray
 ) -> Surface:
     """From the scan's skin (n, 3), (52, n, 3), (m, 3) in canonical size, bent so that its points ``theirs`` (k, 3) lie
     at ``ours`` (k, 3) on the canonical head."""
-    from scipy.interpolate import RBFInterpolator
-
-    bent = RBFInterpolator(theirs, ours, smoothing=0.01)(vertices)
     near = (vertices[:, 2] > BACK) & (vertices[:, 1] > LOW) & (vertices[:, 1] < HIGH)
     kept = triangles[near[triangles].all(1)]
     used, again = np.unique(kept, return_inverse=True)
-    return Surface(bent[used], deltas[:, used], again.reshape(-1, 3))
+    return Surface(bent(theirs, ours, vertices[used], 0.01), deltas[:, used], again.reshape(-1, 3))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.interpolate import RBFInterpolator
 from torch import Tensor
 
 from talking_head.face.basis import FIRST, SIXTY_EIGHT, FaceBasis
@@ -21,6 +20,7 @@ from talking_head.face.points import (
     side,
 )
 from talking_head.face.pose import matrix, placed, upward
+from talking_head.face.surface import bent
 from talking_head.face.tracker import Face
 from talking_head.render import glasses, lids, sheets
 from talking_head.render import mouth as mouths
@@ -126,8 +126,9 @@ class Portrait:
     def _shading(self) -> Shading:
         skin, neutral = self.basis.skin, self.points - np.tensordot(self.own, self.basis.deltas, 1)
         known = SIXTY_EIGHT[FIRST]
-        bend = RBFInterpolator(self.basis.neutral[known], neutral[known], smoothing=BEND)
-        rest = bend(skin.neutral) + np.tensordot(self.own, skin.deltas, 1)
+        rest = bent(self.basis.neutral[known], neutral[known], skin.neutral, BEND) + np.tensordot(
+            self.own, skin.deltas, 1
+        )
         bare = 1 - BEHIND_GLASSES * self.worn * glasses.behind(self.basis.neutral, skin.neutral)
         flat, share = self.project(self.points), np.linspace(0, 1, 7)[:, None, None]
         filled = [flat[upper] * share + flat[lower] * (1 - share) for upper, lower in sheets.OPENINGS]

@@ -309,3 +309,10 @@ def test_sixty_frames_a_second_pass_through_the_same_motion():
     assert (
         len(_at_rate(rows, 30)) == 30 and np.allclose(_at_rate(rows, 25), rows) and len(_at_rate(rows[:, 0], 60)) == 60
     )
+
+
+def test_the_upper_lip_moves_as_skin_and_not_as_teeth():
+    from talking_head.face.points import INNER_UPPER_LIP, side
+
+    sneer = basis().deltas[side("noseSneer")].sum(0)[INNER_UPPER_LIP]
+    assert np.linalg.norm(np.diff(sneer, axis=0), axis=-1).max() < 0.5  # cm from one point to the next
