@@ -130,7 +130,7 @@ class VoiceGenerator:
         times = (np.arange(len(recording.whole.hz)) + 0.5) * HOP / RATE
         asked, had = self.calibration(track(curve, times)), track(spoken, times)
         random, cuts = np.random.default_rng(means.seed), recording.cuts()
-        performer = None if means.performer == "auto" else self.bank.performer(means.performer)
+        performer = None if means.performer == "auto" else self.bank.performer(int(means.performer))
         tail, fade = np.zeros((len(samples), 0), np.float32), round(FADE * HOP * rate / RATE)
         for (low, high), (first, last) in zip(pairwise(cuts), recording.spans):
             change, one = self.change(recording, first, last, asked, had, means, random, performer)

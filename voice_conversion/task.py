@@ -1,9 +1,9 @@
 """What can be asked of a voice."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from gen.emotion.spec import Emotion, EmotionCurve
 from gen.jobs.schema import Task
@@ -23,9 +23,10 @@ class VoiceTask(Task):
     reference: Path | None = Field(None, description="a recording whose emotion and melody are taken over")
     intensity: float = Field(1.0, ge=0, le=2, description="multiplies the emotion's own; 0 changes nothing")
     spoken: EmotionCurve = Field(NEUTRAL, description="the emotion that the recording has")
-    performer: int | Literal["auto"] = Field(
-        "auto", description="whose performances are laid on: a number of the model's card, or who fits best"
-    )
+    performer: Annotated[str, BeforeValidator(str)] = Field(
+        "auto", pattern=r"^(auto|[1-9][0-9]*)$",
+        description='whose performances are laid on: a number of the model\'s card, or "auto", who fits best',
+    )  # fmt: skip
     candidates: int = Field(CANDIDATES, ge=1, le=64, description="performances that are tried for each phrase")
     keep_tempo: bool = Field(False, description="leave the pace as it is")
     plot: bool = Field(False, description="draw spectrogram, pitch, pace and loudness of source and result as well")

@@ -106,6 +106,17 @@ def test_a_performer_may_be_chosen(speaks, recording):
         speaks.convert(recording, RATE, HAPPY, performer=9)
 
 
+def test_a_performer_is_auto_or_a_number():
+    assert [VoiceTask(source="a.wav", emotion="sad", performer=p).performer for p in (7, "7", "auto")] == [
+        "7",
+        "7",
+        "auto",
+    ]
+    for wrong in ("0", "me", -1):
+        with pytest.raises(ValueError, match="performer"):
+            VoiceTask(source="a.wav", emotion="sad", performer=wrong)
+
+
 def test_a_curve_changes_one_end_alone(speaks):
     long = np.concatenate([voice(1.2), np.zeros(RATE // 2, np.float32), voice(1.2)])
     made = speaks.convert(long, RATE, EmotionCurve.parse("0 hold: neutral, 1.4: happy @ 2"), keep_tempo=True)
