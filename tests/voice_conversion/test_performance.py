@@ -15,7 +15,7 @@ from voice_conversion import features
 from voice_conversion.features import HOP, RATE
 from voice_conversion.performance import lay
 from voice_conversion.performance.bank import Bank, fitted, predicted
-from voice_conversion.performance.choose import proposals, shares
+from voice_conversion.performance.choose import kept, proposals, shares
 from voice_conversion.performance.phrase import ends, unfolded
 from voice_conversion.performance.recording import heard, mixed, spans
 from voice_conversion.performance.warp import align
@@ -206,3 +206,12 @@ def test_clips_of_an_emotion_change_what_scores(spoken):
     score = lambda asked: chooser().scores(recording, first, last, laid, [1, 1, 1], {"happy": 1.0}, asked)
     placed = words._replace(embedding=np.random.default_rng(0).normal(size=words.embedding.shape), known=np.ones(n))
     assert np.array_equal(score(words), score(words)) and np.abs(score(placed) - score(words)).max() > 1e-3
+
+
+def test_what_is_said_is_kept_by_a_new_pitch_and_lost_in_noise(spoken):
+    recording, own = spoken
+    plain_wave = recording.plain[recording.spans[0][0] * HOP : recording.spans[-1][1] * HOP]
+    still = np.ones(len(own.hz))
+    noise = np.random.default_rng(0).normal(0, 0.1, len(plain_wave)).astype(np.float32)
+    assert kept(own, plain_wave, still) > 0.99
+    assert kept(own, noise, still) < 0.3

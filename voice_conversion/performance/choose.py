@@ -18,7 +18,7 @@ from voice_conversion import speaker
 from voice_conversion.features import HOP, RATE
 from voice_conversion.performance.bank import Bank
 from voice_conversion.performance.lay import Contours, changed, contours
-from voice_conversion.performance.phrase import Phrase
+from voice_conversion.performance.phrase import Phrase, basis
 from voice_conversion.performance.recording import Recording, sounding
 from voice_conversion.psola import marks
 from voice_conversion.speaker import SpeakerEncoder
@@ -29,6 +29,7 @@ CHANCE = 0.25  # spread of the random part of a proposal's score
 NEAR = 6.0  # weight of the cosine with an emotion that came from clips, against a logarithm of probability
 PERSON, SAME = 6.0, 0.7  # cost of a speaker's cosine below
 PITCH, LOW, HIGH = 3.0, -0.7, 1.5  # cost of each octave below and above, from the speaker's median
+WORDS, TOLD, SPOKEN = 8.0, 9, 3.0  # cost of losing the words, cepstra that tell them, nepers below the loud frames
 PACE = 0.5  # cost of a neper of pace
 
 
@@ -76,6 +77,21 @@ def proposals(bank: Bank, emotion: str, own: Phrase, median: float, count: int, 
     return [i for turn in turns for _, i in turn][:count]
 
 
+def kept(own: Phrase, wave: np.ndarray, stretch: np.ndarray) -> float:
+    """How much of what is said is left in a rendering: the mean correlation, over the frames of speech, of the first
+    cepstra of the phrase and of its rendering (s,), in which a frame takes ``stretch`` (n,)."""
+    import torch
+
+    from voice_conversion import features
+
+    mel = features.mel(torch.from_numpy(features.cut(wave))[None])[0].numpy()
+    when = np.cumsum(stretch) - stretch / 2 - 0.5
+    made = np.stack([np.interp(when, np.arange(len(mel)), row) for row in (mel @ basis()[:, :TOLD]).T], 1)
+    speech = own.level > -SPOKEN
+    pairs = zip(own.cepstra[speech, :TOLD].T, made[speech].T)
+    return float(np.mean([np.corrcoef(before, after)[0, 1] for before, after in pairs]))
+
+
 class Chooser:
     """Listens to proposals with the shared embedding's voice encoder, and guards who speaks and how."""
 
@@ -110,8 +126,8 @@ class Chooser:
         own, rate = recording.whole.part(first, last), RATE
         plain = recording.plain[first * HOP : last * HOP]
         marked = marks(plain, rate, own.hz)
-        heard = [sounding(plain[None], rate, own.hz, changed(own, recording.median, one, sign), marked)[0]
-                 for one, sign in zip(laid, signs)]  # fmt: skip
+        changes = [changed(own, recording.median, one, sign) for one, sign in zip(laid, signs)]
+        heard = [sounding(plain[None], rate, own.hz, change, marked)[0] for change in changes]
         found = self.recogniser(heard, self.recogniser.reference([recording.plain], rate), rate)
         p = np.log(found.probabilities + 1e-3)
         score = sum(share * p[:, SEVEN.index(name)] for name, share in wanted.items())
@@ -119,7 +135,8 @@ class Chooser:
             aim = asked.embedding.mean(0)
             near = [one @ aim / np.linalg.norm(one) / np.linalg.norm(aim) for one in found.mu]
             score = (1 - known) * score + known * NEAR * np.array(near)
-        return score - self.costs(recording.plain, heard, laid)
+        said = np.array([kept(own, wave, change.stretch) for wave, change in zip(heard, changes)])
+        return score - self.costs(recording.plain, heard, laid) - WORDS * (1 - said)
 
     def costs(self, plain: np.ndarray, heard: list[np.ndarray], laid: list[Contours]) -> np.ndarray:
         """(k,) what proposals cost: another person's voice, much higher pitch, another pace."""
