@@ -20,6 +20,7 @@ QUIET = (-5.5, -3.5)  # nepers below the loud frames: between them the sound's c
 HISS = 0.23  # nepers (2 dB): how far sounds without a voice may be moved
 HIGHEST = 1.8  # octaves above the speaker's median: nobody's pitch is raised further
 WIDE = 1.0  # frames over which contours are smoothed, and
+LOUDEST = 2.0  # nepers that no band is moved beyond
 SOFT = 2.0  # changes of the sound
 
 
@@ -77,6 +78,7 @@ def changed(own: Phrase, median: float, laid: Contours, intensity: np.ndarray | 
     octave = np.clip(octave, np.log2(PITCH[0]), np.minimum(np.log2(PITCH[1]), median + HIGHEST))
     stretch = np.exp((intensity * laid.stretch).clip(*STRETCH))
     bands = (intensity[:, None] * laid.change) @ basis().T
+    bands = LOUDEST * np.tanh(bands / LOUDEST)
     near = np.interp(own.level, QUIET, (0.0, 1.0))[:, None]
     voiced = smooth((own.hz > 0).astype(float), 1.0)[:, None] * near
     before = np.exp(2 * own.mel)
