@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from talking_head.face.points import ARKIT
 from talking_head.face.surface import Surface
 from talking_head.render.warp import sampled
 
@@ -23,6 +24,7 @@ WIDEST = 8  # cells that a triangle may span
 AROUND = 0.45  # cm, standard deviation of the surroundings that a hollow is measured against
 HOLLOW, HOLLOWS = 0.35, (-0.15, 1.5)  # log of the darkening for a hollow of 1, and their range
 DEEP = 0.18  # cm below the mean of the surroundings that makes a hollow of 1
+STIFF = 0.3  # share of the hollows that the jaw makes
 DARKEST, BRIGHTEST = -0.9, 0.22  # log
 FILLED = 0.4  # log of the most that a fold of the photograph's own is lightened
 FLOOR = 0.25  # of the median light: no skin is darker
@@ -36,6 +38,9 @@ ODD = (0.45, 0.9)  # log of a pixel's light beside the expected: skin, and not s
 TINGE = (0.35, 0.7)  # log of a colour beside the skin's own: the same
 WHITE = (0.88, 0.99)  # brightness of overexposed skin
 STEEP = (0.6, 1.8)  # range of a channel's exponent
+
+
+JAW = np.array([name.startswith("jaw") for name in ARKIT])
 
 
 def harmonics(normals: np.ndarray) -> np.ndarray:
@@ -119,6 +124,7 @@ class Shading:
         tangents = [shaped(near @ (d @ flat)) for d in (u, v)]
         rise = np.einsum("kcd,kd->kc", shaped(flat), normals[kept])[..., None]
         table = as_tensor(np.concatenate((*tangents, rise), -1).transpose(1, 2, 0))
+        table[1:][JAW, 6] *= STIFF  # the chin turns with the jaw as a whole
         self.rest, self.moves = table[0, :6], table[1:].flatten(1)
 
     def _grid(self, place: np.ndarray, triangles: np.ndarray, depth: np.ndarray) -> None:
