@@ -150,12 +150,14 @@ class MusicGenerator:
     def miss(self, rows: np.ndarray, curve: EmotionCurve, first: int, bars: int) -> float:
         """Mean squared distance in valence and arousal between asked and heard, over halves of the last ``bars`` of
         rows (T, 7); the first of them is bar ``first`` of the curve."""
+        from gen.emotion.track import track
         from music.muser.passes import points_of
 
         piece, total = Piece(rows, decode(rows, self.vocabulary)), 0.0
         lines, notes = piece.bars[-bars:], piece.notes
         for half in np.array_split(np.arange(bars), 2 if bars >= 8 else 1):
-            want = self.critic.asked(points_of(curve.sample(first + half.astype(float)))).mean(0)
+            told = track(curve, first + half.astype(float)).in_numbers()
+            want = self.critic.asked(points_of(told)).mean(0)
             end = lines[half[-1] + 1] if half[-1] + 1 < bars else np.inf
             heard = notes[(notes[:, 0] >= lines[half[0]] - 1e-6) & (notes[:, 0] < end - 1e-6)]
             total += float(((self.critic(features(heard)[None])[0] - want) ** 2).sum())

@@ -10,7 +10,7 @@ import torch
 from safetensors.numpy import save_file
 from torch import nn
 
-from gen import registry
+from gen import media, registry
 from gen.emotion import own
 from gen.emotion.calibration import Calibration
 from gen.emotion.conditioner import Condition, EmotionConditioner, check_conditioner
@@ -23,6 +23,7 @@ from gen.network import register_to_config
 for room in ("music", "talking_head", "voice_conversion"):
     sys.path.append(str(Path(__file__).parent / room))
 
+ROOT = Path(__file__).parents[1]
 SECONDS = 0.6
 
 
@@ -255,8 +256,8 @@ def shipped_face(name):
 def shipped_voice():
     from voice_conversion.pipeline import VoiceGenerator
 
-    made = VoiceGenerator.from_pretrained()
-    return lambda curve: made.convert(sound(22_050).astype(np.float32), 22_050, curve, candidates=4)
+    made, (samples, rate) = VoiceGenerator.from_pretrained(), media.read_audio(ROOT / "examples/line.opus")
+    return lambda curve: made.convert(samples, rate, curve)
 
 
 def shipped_music():
@@ -267,7 +268,7 @@ def shipped_music():
 
 
 SHIPPED = {"emote": lambda: shipped_face("emote-compact"), "dice": lambda: shipped_face("dice-compact"),
-           "voice": shipped_voice}  # fmt: skip
+           "music": shipped_music, "voice": shipped_voice}  # fmt: skip
 
 
 @pytest.mark.slow

@@ -82,31 +82,13 @@ def carried(tracks: Sequence[EmotionTrack], prior: Priors) -> Tensor:
 
 
 class NumbersConditioner(EmotionConditioner):
-    """Base of those that read an emotion's numbers. With the width of an ``embedding``, or its ``priors``, a learned
-    linear map, the residual, adds what clips and own emotions have beyond the prior of their numbers. It begins at 0;
-    words and points have nothing beyond.
+    """Base of those that read an emotion's numbers. Clips and own emotions reach them as numbers, too: their place in
+    the embedding moves the point and the weights (:meth:`EmotionTrack.in_numbers`).
     """
 
-    def __init__(self, dim: int, embedding: int = 0, priors: str | None = None):
-        super().__init__(dim)
-        self.residual = None
-        if embedding or priors:
-            self.prior = Priors(*prior_files.read(priors)) if priors else Priors.seeded(embedding)
-            self.residual = nn.Linear(self.prior.mean.shape[1], dim, bias=False)
-            nn.init.zeros_(self.residual.weight)
-            self.register_to_config(priors=None, embedding=self.residual.in_features)
-
     def prepare(self, tracks: Sequence[EmotionTrack]) -> dict[str, Tensor]:
-        told = {name: stacked([getattr(track, name) for track in tracks]) for name in ("weights", "vad", "intensity")}
-        return told | ({"beyond": carried(tracks, self.prior)} if self.residual else {})
-
-    def embed(self, weights, vad, intensity, beyond=None):
-        tokens = self.read(weights, vad, intensity)
-        return (tokens if beyond is None else tokens + self.residual(beyond)), 0.0
-
-    def read(self, weights: Tensor, vad: Tensor, intensity: Tensor) -> Tensor:
-        """(b n 8), (b n 3), (b n) -> (b n d)."""
-        raise NotImplementedError
+        told = [track.in_numbers() for track in tracks]
+        return {name: stacked([getattr(track, name) for track in told]) for name in ("weights", "vad", "intensity")}
 
 
 def head(width: int, dim: int) -> nn.Sequential:
@@ -132,12 +114,12 @@ class LabelConditioner(NumbersConditioner):
     """One vector per canonical emotion, mixed by the weights (EMOTE, SIGGRAPH Asia 2023, sec. 4)."""
 
     @register_to_config
-    def __init__(self, dim: int, embedding: int = 0, priors: str | None = None):
-        super().__init__(dim, embedding, priors)
+    def __init__(self, dim: int):
+        super().__init__(dim)
         self.table = nn.Parameter(0.5 * torch.randn(len(CANONICAL), dim))
 
-    def read(self, weights, vad, intensity):
-        return scale_weights(weights, intensity) @ self.table
+    def embed(self, weights, vad, intensity):
+        return scale_weights(weights, intensity) @ self.table, 0.0
 
 
 @register("conditioner", "vad")
@@ -149,13 +131,13 @@ class VADConditioner(NumbersConditioner):
     """
 
     @register_to_config
-    def __init__(self, dim: int, octaves: int = 1, embedding: int = 0, priors: str | None = None):
-        super().__init__(dim, embedding, priors)
+    def __init__(self, dim: int, octaves: int = 1):
+        super().__init__(dim)
         self.features = FourierFeatures(3, dim, octaves)
         self.head = head(dim, dim)
 
-    def read(self, weights, vad, intensity):
-        return self.head(self.features((vad * intensity[..., None]).clamp(-1, 1)))
+    def embed(self, weights, vad, intensity):
+        return self.head(self.features((vad * intensity[..., None]).clamp(-1, 1))), 0.0
 
 
 class PriorConditioner(EmotionConditioner):

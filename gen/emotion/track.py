@@ -13,6 +13,8 @@ import numpy as np
 from gen.emotion import lexicon
 from gen.emotion.spec import Embedding, Emotion, EmotionCurve
 
+FAINT = 0.25  # intensity below which what an embedding has beyond its prior moves a point no further
+
 
 class EmotionTrack(NamedTuple):
     """float32 arrays; ``vad`` is the point at intensity 1, ``embedding`` where the emotion lies at its intensity."""
@@ -46,6 +48,21 @@ class EmotionTrack(NamedTuple):
         """The mirror image through neutral, at intensity 1: what guidance leads away from. Neutral's is neutral."""
         mirrored = self.restated(-np.clip(self.vad * self.intensity[:, None], -1, 1))
         return mirrored._replace(embedding=mirrored.embedding - 2 * self.beyond())
+
+    def in_numbers(self) -> "EmotionTrack":
+        """The track for those who read numbers alone: the point is moved by what the embedding has beyond its prior, as
+        far as points move the priors (the inverse of their slope), and the weights as the points' posteriors move. What
+        has nothing beyond stays as it is.
+        """
+        if not np.any(self.known):
+            return self
+        from gen.emotion.embedding.priors import shared
+
+        moved = self.beyond() @ np.linalg.pinv(shared().slope.numpy())
+        strong = np.maximum(self.intensity, FAINT)[:, None]
+        vad = np.clip(self.vad + moved / strong, -1, 1).astype(np.float32)
+        weights = self.weights + (lexicon.posterior(vad) - lexicon.posterior(self.vad))
+        return self._replace(weights=weights.astype(np.float32), vad=vad)
 
     def beyond(self) -> np.ndarray:
         """(t, e) what the embedding has beyond the prior of its numbers; exactly 0 where nothing is known."""

@@ -32,22 +32,19 @@ def test_built_in_conditioners_keep_the_contract(name):
 
 
 @pytest.mark.parametrize("name", ["label", "vad"])
-def test_a_residual_lets_clips_in_and_leaves_words_as_they_were(name):
-    cls = registry.get("conditioner", name)
-    check_conditioner(cls, embedding=24)
-    check_conditioner(cls, priors="emotion-embedding")
-    torch.manual_seed(0)
-    made = cls(8, priors="emotion-embedding").eval()
-    assert made.config.embedding == 256 and made.config.priors is None
-    before = tokens(made, "sad @ 1.5", "0: happy, 2: fear")
-    key = EmotionCurve.parse("sad").keyframes[0]
-    mean = (shared().mean[2] + torch.linspace(-1, 1, 256)).tolist()
-    clips = EmotionCurve(keyframes=(key.model_copy(update={"embedding": Embedding(mean=mean, variance=mean)}),))
-    heard = lambda: made(**made.prepare([track(clips, [0.0])])).tokens
-    torch.testing.assert_close(heard(), tokens(made, "sad"))
-    torch.nn.init.normal_(made.residual.weight, std=0.1)
-    assert torch.equal(tokens(made, "sad @ 1.5", "0: happy, 2: fear"), before)
-    assert (heard() - tokens(made, "sad")).norm() > 0.1
+def test_those_who_read_numbers_hear_of_clips(name):
+    check_conditioner(registry.get("conditioner", name), embeds=True)
+    sad, space = EmotionCurve.parse("sad").keyframes[0], shared()
+    towards = lambda emotion: (space.mean[2] + 0.5 * (space.mean[CANONICAL.index(emotion)] - space.mean[2])).tolist()
+    for emotion, way in (("happy", 1), ("disgust", -1)):
+        clips = Embedding(mean=towards(emotion), variance=[1.0] * 256)
+        found = track(EmotionCurve(keyframes=(sad.model_copy(update={"embedding": clips}),)), [0.0]).in_numbers()
+        before = track(EmotionCurve.parse("sad"), [0.0])
+        assert before.in_numbers() is before
+        assert found.weights.sum() == pytest.approx(1, abs=1e-4)
+        assert found.weights[0, CANONICAL.index(emotion)] > before.weights[0, CANONICAL.index(emotion)]
+        if way > 0:
+            assert found.vad[0, 0] > before.vad[0, 0] + 0.2
 
 
 def test_an_earlier_embedding_is_carried_over():
