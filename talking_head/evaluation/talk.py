@@ -13,11 +13,13 @@ from gen.evaluate.report import Estimate, Report
 from gen.generator import Bar
 from talking_head.evaluation import beside, films
 from talking_head.face.points import coefficients, side
-from talking_head.motion.speech import CLOSED
+from talking_head.motion.speaker import LEAD
+from talking_head.motion.speech import CLOSED, ROWS
 from talking_head.pipeline import TalkGenerator
 from talking_head.training import corpus, lips
 from talking_head.training.emote import HEARD
 
+EARLY = round(LEAD / ROWS)  # frames that lips are ahead of the sound
 MET = 0.15  # cm of lip gap beyond rest at which lips count as closed
 EXERCISES = {
     "jaw": ("jawOpen",),
@@ -83,7 +85,7 @@ def closure_rows(generator: TalkGenerator, clips: list[corpus.Clip], count: int)
             gap = generator.basis.lip_gap(made.coefs)
             share = clip.visemes[:, CLOSED].astype(np.float32)
             peaks = [i for i in range(len(share)) if share[i] > 0.6 and share[i] == share[max(0, i - 2) : i + 3].max()]
-            met += [gap[max(0, i - 2) : i + 2].min() < MET for i in peaks]  # lips are ahead of the sound
+            met += [gap[max(0, i - 1 - EARLY) : i + 2].min() < MET for i in peaks]
         rows.append([name, estimate(met), len(met)])
     return rows
 

@@ -26,7 +26,7 @@ from talking_head.motion.speech import FRAME, ROWS, log_mel
 
 FPS = 25
 BLOCK = 60 * 16_000  # samples turned into rows at once
-LEAD = 4  # rows of 10 ms that lips are ahead of the sound: people's lead by as much beside those that were learnt from
+LEAD = 7  # rows of 10 ms that lips are ahead of what was learnt: people are, beside GRID, by 4; trackers are late by 3
 LIKELY = (0.05, 0.10)  # of p, b, m of voices never heard 95 of 100 pass the second
 GIVES_WAY = {"mouthUpperUp": 1.0, "mouthLowerDown": 1.0, "mouthFunnel": 0.7, "mouthShrugUpper": 0.7, "jawOpen": 0.45}
 EVEN = (0.35, 0.7)  # nepers from a recording's quiet frames to its loud ones: noise, and surely a voice
