@@ -41,7 +41,7 @@ SPREAD = 0.45  # of a label over its neighbours in valence-arousal-dominance
 class Settings(NamedTuple):
     """What may change; the last ones weigh losses."""
 
-    steps: int = 3000
+    steps: int = 1800
     rate: float = 2e-3
     decay: float = 0.05
     width: int = 192
@@ -49,7 +49,7 @@ class Settings(NamedTuple):
     out: int = 192
     dropout: float = 0.1
     seed: int = 0
-    mixed: float = 0.4  # share of voices that are mixed with another
+    mixed: float = 0.3  # share of voices that are mixed with another
     pooled: float = 1.0
     frames: float = 0.5
     pair: float = 0.7

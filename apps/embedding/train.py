@@ -48,8 +48,8 @@ class Settings(NamedTuple):
     decay: float = 0.05
     neck: int = 16
     seed: int = 0
-    hearing: int = 1400  # steps of the encoder of voices without the speakers put aside,
-    again: int = 800  # and of going on with them
+    hearing: int = 1800  # steps of the encoder of voices without the speakers put aside,
+    again: int = 700  # and of going on with them
     space: str = ""  # a checkpoint whose space is kept: only how voices are read into it is trained
     teacher: str = "whisper-base"  # the checkpoint that teaches it; none: it learns from labels alone
     cache: str = ""
