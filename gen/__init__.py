@@ -3,4 +3,4 @@
 Knows nothing of faces, voices or notes; domain packages are found through :mod:`gen.registry` alone.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
