@@ -264,8 +264,8 @@ def test_a_film_records_what_became_of_its_picture_and_its_sound(tmp_path, monke
     soundfile.write("surround.wav", noise(*[0.02] * 6)[:, :60_000].T, 192_000, subtype="FLOAT")
     assert main(["talk", "gray.png", "surround.wav", "--size", "256", "--out", "a.mp4", "--device", "cpu"]) == 0
     notes = [
-        "surround.wav: 6 channels were mixed down to one.",
-        "gray.png: more than 8 bits a colour were reduced to 8.",
+        "audio: 6 channels were mixed down to one.",
+        "portrait: more than 8 bits a colour were reduced to 8.",
         "talk.mp4: its sound has 48,000 Hz, since films cannot hold 192,000 Hz.",
     ]
     assert set(notes) <= set(facts(Path("a.mp4")))
