@@ -117,8 +117,10 @@ def test_key_follows_checkpoint(write, tmp_path, monkeypatch):
     assert plan_tasks({"x": task}).items[0].key != first
 
 
-def test_key_follows_the_code(write, monkeypatch, tmp_path):
+def test_key_follows_the_code(write, monkeypatch, tmp_path, request):
     from gen import provenance, registry
+
+    request.addfinalizer(provenance.code.cache_clear)  # tests after this one have the true code again
 
     def keys() -> list[str]:
         provenance.code.cache_clear()
