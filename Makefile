@@ -22,7 +22,7 @@ demo: .venv/installed
 pictures: demo
 	$(BIN)/python benchmarks/pictures.py out examples/pictures
 
-test test-fast: export OMP_NUM_THREADS ?= 1
+test test-fast test-matrix: export OMP_NUM_THREADS ?= 1
 
 test: .venv/developing
 	$(PYTEST)
