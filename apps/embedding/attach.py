@@ -17,7 +17,7 @@ from apps.embedding import losses
 from apps.embedding.batches import Batches, Part, targets
 from apps.embedding.corpus import Clip
 from apps.embedding.hearing import Student
-from apps.embedding.settle import Strangers, temperature
+from apps.embedding.settle import HeldOutPredictions, temperature
 from gen import checkpoints
 from gen.emotion.embedding.network import TERMS, EmotionEmbedder
 from gen.errors import InputError
@@ -91,10 +91,10 @@ def told(student: Student, part: Part) -> Tensor:
     return logits[:, : len(TERMS)].softmax(-1)
 
 
-def settled(model: EmotionEmbedder, name: str, strangers: Strangers, out: Path) -> None:
-    """Calibrate the voices by ``strangers`` and write the checkpoint: the space's own files are copied."""
-    for index, logits in enumerate((strangers.alone, strangers.referred)):
-        model.temperature[index] = temperature(torch.from_numpy(logits), torch.from_numpy(strangers.term))
+def settled(model: EmotionEmbedder, name: str, held_out: HeldOutPredictions, out: Path) -> None:
+    """Calibrate the voices by ``held_out`` and write the checkpoint: the space's own files are copied."""
+    for index, logits in enumerate((held_out.alone, held_out.referred)):
+        model.temperature[index] = temperature(torch.from_numpy(logits), torch.from_numpy(held_out.term))
     for file in FILES:
         shutil.copyfile(checkpoints.folder(name) / file, out / file)
     checkpoints.save(model.half(), out)

@@ -60,7 +60,7 @@ def references(clips: list[Clip], count: int = REFERENCE, neutral: bool = False,
     return Reference(torch.from_numpy(np.stack(means)), torch.tensor(counts))
 
 
-class Strangers(NamedTuple):
+class HeldOutPredictions(NamedTuple):
     """What a model that has not learnt from their speakers says of voices."""
 
     alone: np.ndarray  # (n, 10) logits of TERMS
@@ -69,20 +69,20 @@ class Strangers(NamedTuple):
     person: np.ndarray  # (n,) who speaks
 
     @classmethod
-    def hear(cls, model: EmotionEmbedder, clips: list[Clip]) -> "Strangers":
+    def hear(cls, model: EmotionEmbedder, clips: list[Clip]) -> "HeldOutPredictions":
         alone, referred = (model.read(embed(model, "voice", clips, reference=own)).terms.detach().numpy()
                            for own in (None, references(clips)))  # fmt: skip
         return cls(alone, referred, np.array([c.term for c in clips]), np.array([c.person for c in clips]))
 
     @classmethod
-    def all(cls, parts: list["Strangers"]) -> "Strangers":
+    def all(cls, parts: list["HeldOutPredictions"]) -> "HeldOutPredictions":
         return cls(*(np.concatenate(own) for own in zip(*parts)))
 
     def save(self, path: Path) -> None:
         np.savez(path, **self._asdict())
 
     @classmethod
-    def load(cls, path: Path) -> "Strangers":
+    def load(cls, path: Path) -> "HeldOutPredictions":
         with np.load(path, allow_pickle=False) as file:
             return cls(**file)
 
@@ -113,9 +113,9 @@ def whiten(model: EmotionEmbedder, clips: dict[str, list[Clip]]) -> None:
 
 
 @torch.no_grad()
-def settle(model: EmotionEmbedder, clips: dict[str, list[Clip]], strangers: Strangers, out: Path) -> None:
-    """Calibrate by ``strangers`` and the validation songs, and write the whitened model, priors and directions."""
-    calibrate(model, strangers, [c for c in clips["music"] if c.part == "valid"])
+def settle(model: EmotionEmbedder, clips: dict[str, list[Clip]], held_out: HeldOutPredictions, out: Path) -> None:
+    """Calibrate by ``held_out`` and the validation songs, and write the whitened model, priors and directions."""
+    calibrate(model, held_out, [c for c in clips["music"] if c.part == "valid"])
     learnt = learnt_from(clips)
     spoken = [*learnt["voice"], *learnt["face"]]
     term, level = (torch.tensor([getattr(c, field) for c in spoken]) for field in ("term", "level"))
@@ -134,10 +134,10 @@ def settle(model: EmotionEmbedder, clips: dict[str, list[Clip]], strangers: Stra
     model.float()
 
 
-def calibrate(model: EmotionEmbedder, strangers: Strangers, pieces: list[Clip]) -> None:
+def calibrate(model: EmotionEmbedder, held_out: HeldOutPredictions, pieces: list[Clip]) -> None:
     """Set the three temperatures by people and songs that were not learnt from."""
-    for index, logits in enumerate((strangers.alone, strangers.referred)):
-        model.temperature[index] = temperature(torch.from_numpy(logits), torch.from_numpy(strangers.term))
+    for index, logits in enumerate((held_out.alone, held_out.referred)):
+        model.temperature[index] = temperature(torch.from_numpy(logits), torch.from_numpy(held_out.term))
     logits = model.read(embed(model, "music", pieces)).quadrants
     model.temperature[2] = temperature(logits, torch.tensor([c.quadrant for c in pieces]))
 

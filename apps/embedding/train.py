@@ -28,7 +28,7 @@ from apps.embedding.attach import attach, settled
 from apps.embedding.batches import Batches, Part, targets
 from apps.embedding.corpus import SEVEN
 from apps.embedding.measures import interval, likeliest, recall
-from apps.embedding.settle import Strangers, crossed, familiar, settle, whiten
+from apps.embedding.settle import HeldOutPredictions, crossed, familiar, settle, whiten
 from apps.embedding.speech import ACTED, ASIDE, READING, Speech, prepare
 from gen.emotion.embedding.features import MODALITIES
 from gen.emotion.embedding.network import EmotionEmbedder, Gaussian
@@ -76,21 +76,21 @@ def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> N
     strange = np.array([take.person in ASIDE for take in speech.takes])
     recipe = hearing.Settings(seed=settings.seed, steps=settings.hearing)
     student = hearing.student(speech, learnt & ~strange, recipe, out / "apart.pt")
-    if not (out / "strangers.npz").is_file():
+    if not (out / "held_out.npz").is_file():
         voices = heard_clips(student.encoder, speech, "valid")
         model = shared(clips | {"voice": voices}, student, settings, out / "apart", minutes)[0]
-        Strangers.hear(model, [c for c in voices if c.part == "valid"]).save(out / "strangers.npz")
-    strangers = Strangers.load(out / "strangers.npz")
+        HeldOutPredictions.hear(model, [c for c in voices if c.part == "valid"]).save(out / "held_out.npz")
+    held_out = HeldOutPredictions.load(out / "held_out.npz")
     again = recipe._replace(steps=settings.again, rate=recipe.rate / 2, seed=settings.seed + 1)
     student = hearing.student(speech, learnt, again, out / "encoder.pt", student)
     clips = clips | {"voice": heard_clips(student.encoder, speech, "train")}
     model, spent = shared(clips, student, settings, out, minutes)
     familiar(model, clips["voice"], outliers(student.encoder, speech))
     if settings.space:
-        settled(model, settings.space, strangers, out)
+        settled(model, settings.space, held_out, out)
     else:
-        settle(model, clips, strangers, out)
-    foretold = {kind: heard(getattr(strangers, kind), strangers) for kind in ("alone", "referred")}
+        settle(model, clips, held_out, out)
+    foretold = {kind: heard(getattr(held_out, kind), held_out) for kind in ("alone", "referred")}
     facts = {"minutes": spent / 60, "settings": named(settings), "foretold": foretold}
     (out / "training.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
@@ -128,14 +128,14 @@ def outliers(encoder: VoiceEncoder, speech: Speech) -> Tensor:
     return torch.cat([hearing.encode(encoder, [speech.rows(i, v) for i in own]) for v in range(speech.versions)])
 
 
-def heard(logits: np.ndarray, strangers: Strangers) -> dict:
+def heard(logits: np.ndarray, held_out: HeldOutPredictions) -> dict:
     """The calibration error of the folds, and mean recall of seven classes with its interval, in all and by corpus."""
-    seven = np.isin(strangers.term, SEVEN)
-    told, true, person = likeliest(logits[seven], SEVEN), strangers.term[seven], strangers.person[seven]
+    seven = np.isin(held_out.term, SEVEN)
+    told, true, person = likeliest(logits[seven], SEVEN), held_out.term[seven], held_out.person[seven]
     group = np.array([name.split(":")[0] for name in person])
     sets = {"all sets": np.ones(len(group), bool)} | {name: group == name for name in np.unique(group)}
     rows = {name: interval(recall, person[own], told[own], true[own]) for name, own in sets.items()}
-    return {"calibration error": crossed(logits, strangers.term, strangers.person), "speakers": len(np.unique(person)),
+    return {"calibration error": crossed(logits, held_out.term, held_out.person), "speakers": len(np.unique(person)),
             "recall": {name: list(value) for name, value in rows.items()}}  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from apps.embedding import settle as settle_module
 from apps.embedding.batches import middles
 from apps.embedding.corpus import Clip
 from apps.embedding.measures import calibration_error, chance, interval, precision, probe, recall
-from apps.embedding.settle import Strangers, between, crossed, embed, references, settle, whiten, within
+from apps.embedding.settle import HeldOutPredictions, between, crossed, embed, references, settle, whiten, within
 from gen import checkpoints
 from gen.emotion.conditioner import BankConditioner, DirectionConditioner, GaussianConditioner
 from gen.emotion.embedding import features
@@ -178,7 +178,7 @@ def test_training_learns_and_its_files_serve_the_conditioners(tmp_path):
     run.train()
     model = run.model
     whiten(model, clips)
-    settle(model, clips, Strangers.hear(model, [c for c in clips["voice"] if c.part == "valid"]), tmp_path)
+    settle(model, clips, HeldOutPredictions.hear(model, [c for c in clips["voice"] if c.part == "valid"]), tmp_path)
     assert (model.temperature != 1).all()
     held = [c for c in clips["voice"] if c.part == "test"]
     told = model.read(embed(model, "voice", held)).terms.argmax(1)
@@ -198,7 +198,7 @@ def test_the_folds_tell_recall_and_confidence_of_strangers():
     person = np.array(["ravdess:a", "ravdess:b", "nemo:c", "nemo:d"])[np.arange(280) % 4]
     right = np.where(np.char.startswith(person, "nemo"), (term + 1) % 7, term)
     logits = 4 * np.eye(10)[right]
-    found = train.heard(logits, Strangers(logits, logits, term, person))
+    found = train.heard(logits, HeldOutPredictions(logits, logits, term, person))
     assert [found["recall"][name][0] for name in ("all sets", "ravdess", "nemo")] == [0.5, 1, 0]
     assert found["speakers"] == 4 and found["calibration error"] > 0.1
 
