@@ -24,6 +24,7 @@ from gen import checkpoints
 from gen.emotion.embedding import features
 from gen.emotion.embedding.network import TERMS
 from gen.media import read_audio, read_midi
+from gen.whisper import Whisper
 from music.synth import render
 from music.training.emopia import emopia
 from voice_conversion.training.corpus import LEVELS, part_of
@@ -119,7 +120,7 @@ def prepare(data: Path, cache: Path, told_by: str = "") -> None:
     if not (cache / f"rows{VERSIONS - 1}.npz").is_file():
         _listen(data, cache)
     if told_by and not (cache / "taught.npz").is_file():
-        _ask(teacher.Whisper(checkpoints.folder(told_by) / "model.bin"), cache)
+        _ask(Whisper(checkpoints.folder(told_by) / "model.bin"), cache)
 
 
 def levelled(x: np.ndarray) -> np.ndarray:
@@ -188,7 +189,7 @@ def _listen(data: Path, cache: Path) -> None:
         log.info("version %d of %d recordings", version, len(rows))
 
 
-def _ask(whisper: teacher.Whisper, cache: Path) -> None:
+def _ask(whisper: Whisper, cache: Path) -> None:
     """What the teacher makes of acted speech and every second recording of the aligned, but for people who test."""
     speech, sound = Speech(cache), np.memmap(cache / "sound.i16", np.int16, "r")
     ends = np.cumsum([0, *(take.size for take in speech.takes)])

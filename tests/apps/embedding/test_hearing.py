@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from apps.embedding import augment, hearing, speech, teacher
+from apps.embedding import augment, hearing, speech
 from apps.embedding.opinions import Facts, opinions
 from gen.emotion.embedding import features
 from gen.emotion.embedding.network import TERMS, collate
 from gen.emotion.embedding.voice import VoiceEncoder
+from gen.whisper import mel
 
 RNG = np.random.default_rng(0)
 
@@ -92,7 +93,7 @@ def test_labels_are_shares_that_lean_to_their_neighbours():
 
 
 def test_the_teacher_hears_a_tone_where_it_is():
-    bands = teacher.mel(tone(1000))
+    bands = mel(tone(1000))
     assert bands.shape == (80, 100) and bands.max() - bands.min() <= 2.0001
     assert abs(int(bands.mean(1).argmax()) - 26) <= 2
 
