@@ -12,6 +12,7 @@ import torch
 
 from gen import checkpoints
 from gen.emotion.spec import EmotionCurve
+from gen.nn import by_column
 from music.muser.generate import Prompt, randoms, sample_codes, sample_rows
 from music.muser.model import MusER
 from music.muser.prior import Prior
@@ -129,6 +130,8 @@ def report(checkpoint: str | None, repeats: int, few: int = 3) -> str:
     ]
     for size in ("paper", "compact"):
         model, prior = networks(size, checkpoint if size == "compact" else None)
+        for one in (model, prior):
+            by_column(one)
         for batch in (1, 16):
             play, tell = sampled(model, prior, batch, repeats)
             row = f"| {size} | {batch} | {1 / play:.0f} | {1 / tell:.0f} | {1 / (play + tell):.0f} |"

@@ -13,6 +13,14 @@ from gen.network import AttentionBackendName, dispatch_attention_fn
 CHUNK = 128  # steps of causal linear attention worked out at once
 
 
+def by_column(model: nn.Module) -> None:
+    """Lay the weights of all linear layers out column by column, in place: a product with a row or two then reads
+    memory in order, which a CPU does up to twice as fast. Values and shapes stay."""
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear):
+            layer.weight.data = layer.weight.data.T.contiguous().T
+
+
 def lengths_to_mask(lengths: Tensor, size: int) -> Tensor:
     """(b,) lengths -> (b, size) bool, True on the items that exist."""
     return torch.arange(size, device=lengths.device) < lengths[:, None]
@@ -129,7 +137,8 @@ class Attention(nn.Module):
         if self.kind == "softmax":
             return {"at": 0, "key": like.new_empty(batch, capacity, self.heads, d),
                     "value": like.new_empty(batch, capacity, self.heads, d)}  # fmt: skip
-        return {"at": 0, "total": torch.zeros(batch, self.heads, d, d + 1, device=like.device)}
+        total = torch.zeros(batch, self.heads, d, d + 1, device=like.device)
+        return {"at": 0, "total": total, "value": torch.ones_like(total[:, :, :1])}
 
     def causal(self, x: Tensor, state: dict | None = None) -> Tensor:
         """x (b, n, d) attends to itself up to each step and to what ``state`` holds; the state goes on."""
@@ -171,8 +180,9 @@ class Attention(nn.Module):
     def _step_linear(self, x: Tensor, state: dict) -> Tensor:
         """One step (b, 1, d), in place: what sampling spends its time on."""
         y = self.qkv(x).float().view(len(x), 3, self.heads, -1)
-        query, key = (F.elu(y[:, :2]) + 1).unbind(1)
-        state["total"].addcmul_(key[..., None], with_ones(y[:, 2])[..., None, :])
+        query, key = F.elu(y[:, :2]).add_(1).unbind(1)
+        state["value"][..., 0, :-1] = y[:, 2]  # the last one stays 1, see with_ones
+        state["total"].addcmul_(key[..., None], state["value"])
         state["at"] += 1
         return weighed((query[..., None, :] @ state["total"]).transpose(1, 2))
 
@@ -205,11 +215,14 @@ class Block(nn.Module):
 
     def _add(self, x: Tensor, norm: nn.LayerNorm, branch) -> Tensor:
         if self.norm_first:
-            return x + self.dropout(branch(norm(x)))
-        return norm(x + self.dropout(branch(x)))
+            return x + self._drop(branch(norm(x)))
+        return norm(x + self._drop(branch(x)))
 
     def _feed(self, x: Tensor) -> Tensor:
-        return self.linear2(self.dropout(F.gelu(self.linear1(x))))
+        return self.linear2(self._drop(F.gelu(self.linear1(x))))
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return self.dropout(x) if self.training else x
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """x (b, n, d), mask (b, n) bool: every item sees every other that exists."""
@@ -218,11 +231,11 @@ class Block(nn.Module):
 
     def causal(self, x: Tensor, state: dict | None = None, memory: tuple[Tensor, ...] | None = None) -> Tensor:
         """x (b, n, d) sees itself up to each step, then ``memory`` (from ``self.cross.remember``)."""
-        start = state["at"] if state else 0
-        x = self._add(x, self.norms[0], lambda y: self.attention.causal(y, state))
+        start, norms = state["at"] if state else 0, [*self.norms]
+        x = self._add(x, norms[0], lambda y: self.attention.causal(y, state))
         if memory is not None:
-            x = self._add(x, self.norms[1], lambda y: self.cross(y, memory, start))
-        return self._add(x, self.norms[-1], self._feed)
+            x = self._add(x, norms[1], lambda y: self.cross(y, memory, start))
+        return self._add(x, norms[-1], self._feed)
 
 
 def set_attention_backend(model: nn.Module, name: str) -> None:

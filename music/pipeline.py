@@ -81,6 +81,7 @@ class MusicGenerator:
                         device: str = "cpu") -> MusicGenerator:  # fmt: skip
         """The generator of a checkpoint, in float32: codes of bfloat16 latents would differ. ``others``, the piano
         that plays, is loaded when it plays."""
+        from gen.nn import by_column
         from music.muser.model import MusER
         from music.muser.prior import Prior
 
@@ -88,7 +89,9 @@ class MusicGenerator:
         models = (checkpoints.load(name, kind, part) for kind, part in parts)
         folder = checkpoints.folder(name)
         critic = Labeller.load(folder / "labeller.json") if (folder / "labeller.json").exists() else None
-        exact = (model.float() for model in models)
+        exact = [model.float() for model in models]
+        for model in exact if device == "cpu" else ():
+            by_column(model)
         return cls(*exact, Vocabulary.load(folder / "vocabulary.json"), device, critic)
 
     def render(self, task: MusicTask, folder: Path, manifest: dict, progress: Progress) -> list[Path]:

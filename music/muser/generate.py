@@ -89,6 +89,11 @@ def copied(x: Tensor, copies: int) -> Tensor:
     return x if copies == 1 else torch.cat([x] * copies)
 
 
+def summed(table: Tensor, ids: Tensor) -> Tensor:
+    """Rows of a table (k, d) that ids (b, n, s) name, summed over s -> (b, n, d)."""
+    return F.embedding_bag(ids.flatten(0, 1), table, mode="sum").unflatten(0, ids.shape[:2])
+
+
 def guided(logits: Tensor, scale: float) -> Tensor:
     if scale == 1:
         return logits
@@ -105,17 +110,19 @@ class Teller:
 
     def __init__(self, prior: Prior, condition: Tensor, against: Tensor, bars: int, steps: int, guidance: float):
         self.prior, self.bars, self.scale = prior, bars, guidance
-        self.condition = branches(condition, against, guidance)
-        self.copies = len(self.condition) // len(condition)
-        self.states = [block.attention.state(len(self.condition), steps) for block in prior.blocks]
+        both = branches(condition, against, guidance)
+        self.copies = len(both) // len(condition)
+        self.ids, self.told = prior.entrance(both)
+        self.first = torch.arange(prior.config.slots, device=both.device) * (prior.config.size + 3)
+        self.states = [block.attention.state(len(both), steps) for block in prior.blocks]
 
     def advance(self, previous: Tensor, begun: Tensor) -> None:
         """Read the codes before each of n steps (b, n, s), and the bars begun by then (b, n)."""
-        bar = copied((begun - 1).clamp_min(0), self.copies)
-        now = at_bar(self.condition, bar)
         left = self.bars - begun
-        left = copied(torch.where(left > ENDING, FAR, left), self.copies)
-        self.hidden = self.prior.hidden(copied(previous, self.copies), now, left, self.states)[:, -1]
+        left = torch.where(left > ENDING, FAR, left).clamp(0, FAR)
+        said = summed(self.ids, previous + self.first) + self.prior.left(left)
+        now = at_bar(self.told, copied((begun - 1).clamp_min(0), self.copies))
+        self.hidden = self.prior.decode(copied(said, self.copies) + now, self.states)[:, -1]
 
     def logits(self, slot: int) -> Tensor:
         """(b, codes) of a slot of this step, when its earlier ones are chosen."""
@@ -304,21 +311,28 @@ class Player:
         self.last = ~F.pad(mask[:, 1:], (0, 1))
         self.before_bar = F.pad(self.is_bar[:, 1:], (0, 1)) | self.last
         bar = (self.is_bar.cumsum(1) - 1).clamp_min(0)
-        self.condition = branches(at_bar(condition, bar), model.emotion.null, guidance)
-        self.copies = len(self.condition) // len(codes)
+        both = branches(at_bar(condition, bar), model.emotion.null, guidance)
+        self.copies = len(both) // len(codes)
+        self.tell(both)
         self.z = copied(model.latents(padded), self.copies)
         self.memory = model.remember(self.z, copied(mask, self.copies))
-        size = len(self.condition)
+        size = len(both)
         self.states = [block.attention.state(size, self.steps) for block in model.decoder_layers]
         self.element_states = [[b.attention.state(size, self.steps) for b in layers] for layers in model.element_layers]
         self.hidden = self.z.new_empty(size, self.steps, model.config.decoder["width"])
         self.at, self.read = 0, [0] * 7  # steps that the global and each element decoder have seen
 
+    def tell(self, condition: Tensor) -> None:
+        """Set the condition (b, n, c) of each step."""
+        self.ids, self.told = self.model.entrance(condition)
+        sizes = torch.tensor([0, *self.model.config.classes[:-1]], device=condition.device)
+        self.first = sizes.cumsum(0)
+
     def advance(self, previous: Tensor) -> None:
         """Go on by the n steps before which the rows ``previous`` (b, n, 7) stand."""
         now = slice(self.at, self.at + previous.shape[1])
-        rows = copied(previous, self.copies)
-        self.hidden[:, now] = self.model.hidden(rows, self.condition[:, now], self.memory, self.states)
+        said = copied(summed(self.ids, previous + self.first), self.copies)
+        self.hidden[:, now] = self.model.decode(said + self.told[:, now], self.memory, self.states)
         self.at = now.stop
 
     def logits(self, element: int, kind: Tensor | None = None) -> Tensor:

@@ -195,8 +195,18 @@ class MusER(ModelMixin, ConfigMixin):
 
     def hidden(self, previous: Tensor, cond: Tensor, memory: list[tuple], states: list | None = None) -> Tensor:
         """Global decoder: previous rows (b, n, 7) and conditions (b, n, c) -> (b, n, width)."""
-        start = states[0]["at"] if states else 0
-        x = self.place(self.decoder_in(torch.cat((self.embedding(previous), cond), dim=-1)), start)
+        return self.decode(self.decoder_in(torch.cat((self.embedding(previous), cond), dim=-1)), memory, states)
+
+    def entrance(self, cond: Tensor) -> tuple[Tensor, Tensor]:
+        """The input layer worked out for all it can be given: what each id adds (sum of classes, width), element after
+        element, and conditions (b, n, c) -> (b, n, width)."""
+        *parts, told = self.decoder_in.weight.split([*self.config.embed, cond.shape[-1]], dim=1)
+        tables = (F.linear(t.weight * t.embedding_dim**0.5, w) for t, w in zip(self.embedding.tables, parts))
+        return torch.cat([*tables]), F.linear(cond, told, self.decoder_in.bias)
+
+    def decode(self, x: Tensor, memory: list[tuple], states: list | None = None) -> Tensor:
+        """Inputs (b, n, width) of the global decoder -> (b, n, width)."""
+        x = self.place(x, states[0]["at"] if states else 0)
         for i, block in enumerate(self.decoder_layers):
             x = block.causal(x, states[i] if states else None, memory[i])
         return self.decoder_norm(x)

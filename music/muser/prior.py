@@ -56,7 +56,16 @@ class Prior(ModelMixin, ConfigMixin):
         x = sum(table(previous[..., i]) for i, table in enumerate(self.tables))
         x = self.enter(x) + self.cond_in(cond)
         told = self.left(left.clamp(0, FAR)) + self.manner(manner)
-        x = x + told.to(x.dtype)  # a sum of two dtypes is slow on a CPU
+        return self.decode(x + told.to(x.dtype), states)  # a sum of two dtypes is slow on a CPU
+
+    def entrance(self, cond: Tensor) -> tuple[Tensor, Tensor]:
+        """The input layer worked out for all it can be given, with the first manner: what each code of each slot adds
+        (s (size + 3), width), and conditions (b, n, c) -> (b, n, width)."""
+        codes = torch.cat([F.linear(table.weight, self.enter.weight) for table in self.tables])
+        return codes, self.cond_in(cond) + (self.enter.bias + self.manner.weight[0])
+
+    def decode(self, x: Tensor, states: list | None = None) -> Tensor:
+        """Inputs (b, n, width) -> (b, n, width)."""
         if self.linear:
             x = x + positions(states[0]["at"] if states else 0, x.shape[1], x)
         for i, block in enumerate(self.blocks):

@@ -133,7 +133,8 @@ def play(model: MusER, codes: Tensor, condition: Tensor, prompt: Prompt, wanted:
     """Rows (n_i, 7) of each item: its prompt, whose last row is a bar line, and what completes ``wanted`` (b,) bars or
     as many as come. Codes (b, steps, 1), condition (b, 1, c), uniforms (b, steps, 7)."""
     player, known = Player(model, list(codes), condition, guidance=1.0), prompt.shared()
-    player.condition[:, 1:] = model.emotion.null
+    later = model.emotion.null.expand(len(codes), codes.shape[1] - 1, -1)
+    player.tell(torch.cat((condition, later), 1))
     start = torch.zeros_like(known[:, 0])
     start[:, TYPE] = START
     rows, held = [start, *known.unbind(1)], Held.nothing(wanted)

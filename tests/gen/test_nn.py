@@ -8,7 +8,17 @@ import torch
 
 from gen import nn as layers
 from gen.errors import DeviceError
-from gen.nn import AdaLN, Attention, Block, FourierFeatures, lengths_to_mask, positions, rotate, set_attention_backend
+from gen.nn import (
+    AdaLN,
+    Attention,
+    Block,
+    FourierFeatures,
+    by_column,
+    lengths_to_mask,
+    positions,
+    rotate,
+    set_attention_backend,
+)
 
 DIM, HEADS, N = 16, 4, 11
 kinds = pytest.mark.parametrize("kind", ["softmax", "linear"])
@@ -118,7 +128,16 @@ def test_softmax_attention_is_the_textbook_formula():
 def test_the_state_of_linear_attention_does_not_grow():
     net = Attention(DIM, HEADS, "linear")
     state = net.state(2, 10_000)
-    assert sum(v.numel() for v in state.values() if isinstance(v, torch.Tensor)) == 2 * HEADS * (4 * 4 + 4)
+    assert sum(v.numel() for v in state.values() if isinstance(v, torch.Tensor)) == 2 * HEADS * (4 + 1) * (4 + 1)
+
+
+def test_weights_by_column_give_the_same_numbers():
+    net = Block(8, 2, 16, "linear").eval()
+    x = torch.randn(2, 5, 8)
+    before = net.causal(x)
+    by_column(net)
+    assert not net.linear1.weight.is_contiguous() and net.linear1.weight.T.is_contiguous()
+    torch.testing.assert_close(net.causal(x), before)
 
 
 def test_rotary_products_depend_on_the_distance_alone():

@@ -1,14 +1,33 @@
 """MusER's release in small: random weights under the published keys, and the forward pass from the formulas."""
 
 import pickle
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 
 from music.chords import QUALITIES, ROOTS
 
-HEADS, SLOT, USED, CODES = 8, 4, 11, 16
-EMBED = {"tempo": 6, "chord": 8, "bar_beat": 4, "type": 4, "pitch": 10, "duration": 6, "velocity": 6, "emotion": 6}
+
+class Size(NamedTuple):
+    """Widths of the embeddings and of a slot, codes in use and in all; of each stack layers, width and ffn."""
+
+    embed: tuple[int, ...]  # in the order of NAMES
+    slot: int
+    used: int
+    codes: int
+    encoder: tuple[int, int, int]
+    decoder: tuple[int, int, int]
+    elements: tuple[int, int]  # layers, ffn
+    prior: tuple[int, int, int]
+
+
+SMALL = Size((6, 8, 4, 4, 10, 6, 6, 6), 4, 11, 16, (2, 16, 24), (2, 24, 40), (1, 40), (2, 16, 24))
+PAPER = Size((128, 256, 64, 32, 512, 128, 128, 128), 16, 512, 512, (8, 128, 512), (4, 256, 1024), (2, 1024),
+             (8, 256, 1024))  # fmt: skip
+HEADS, SLOT, USED = 8, SMALL.slot, SMALL.used
+NAMES = ("tempo", "chord", "bar_beat", "type", "pitch", "duration", "velocity", "emotion")
+EMBED = dict(zip(NAMES, SMALL.embed, strict=True))
 JOINED = ("type", "tempo", "chord", "bar_beat", "pitch", "duration", "velocity", "emotion")  # order in a row
 DECODERS = ("tempo", "chord", "beat", "type", "pitch", "duration", "velocity")
 
@@ -70,39 +89,40 @@ def waves(length, width):
     return torch.stack((angle.sin(), angle.cos()), -1).flatten(1)
 
 
-def published_autoencoder():
-    w = Layout(1)
-    for name, width in EMBED.items():
+def published_autoencoder(size=SMALL):
+    w, embed, slot = Layout(1), dict(zip(NAMES, size.embed, strict=True)), size.slot
+    for name, width in embed.items():
         w.put(f"{name}_emb.lut.weight", CLASSES[name], width)
-    inputs = sum(EMBED.values())
-    w.linear("input_y_linear", inputs - EMBED["emotion"], 16)
-    w.positions("pos_embedd", 16)
-    w.stack("transformer_encoder", 2, 16, 24)
-    w.linear("latent_linear", 16, 7 * SLOT)
-    for name, shape in (("embeddings", (CODES, 7 * SLOT)), ("ema_dw.hidden", (CODES, 7 * SLOT)),
-                        ("ema_cluster_size.hidden", (CODES,))):  # fmt: skip
+    inputs, encoder, decoder = sum(size.embed), size.encoder[1], size.decoder[1]
+    w.linear("input_y_linear", inputs - embed["emotion"], encoder)
+    w.positions("pos_embedd", encoder)
+    w.stack("transformer_encoder", *size.encoder)
+    w.linear("latent_linear", encoder, 7 * slot)
+    for name, shape in (("embeddings", (size.codes, 7 * slot)), ("ema_dw.hidden", (size.codes, 7 * slot)),
+                        ("ema_cluster_size.hidden", (size.codes,))):  # fmt: skip
         w.put(f"VQ.{name}", *shape)
     w.positions("VQ_pos_embedd", 32)
     w.stack("DR", 2, 32, 48)
-    w.linear("input_x_linear_emo", inputs, 24)
-    w.positions("decoder_pos_embedd", 24)
-    w.linear("decoder_cross_linear", 7 * SLOT, 24)
-    w.stack("transformer_decoder", 2, 24, 40, cross=True)
-    w.linear("subDecoder_linear", SLOT, 24)
-    w.linear("project_concat_type", 24 + EMBED["type"], 24)
-    for decoder, name in zip(DECODERS, EMBED, strict=False):
-        w.stack(f"{decoder}_decoder", 1, 24, 40)
-        w.linear(f"predict_{name}", 24, CLASSES[name])
+    w.linear("input_x_linear_emo", inputs, decoder)
+    w.positions("decoder_pos_embedd", decoder)
+    w.linear("decoder_cross_linear", 7 * slot, decoder)
+    w.stack("transformer_decoder", *size.decoder, cross=True)
+    w.linear("subDecoder_linear", slot, decoder)
+    w.linear("project_concat_type", decoder + embed["type"], decoder)
+    layers, ffn = size.elements
+    for part, name in zip(DECODERS, NAMES, strict=False):
+        w.stack(f"{part}_decoder", layers, decoder, ffn)
+        w.linear(f"predict_{name}", decoder, CLASSES[name])
     return w.state
 
 
-def published_prior():
-    w = Layout(2)
-    w.put("emb.lut.weight", USED + 5, 16)
-    w.linear("input_linear", 16, 16)
-    w.positions("pos_embedd", 16)
-    w.stack("transformer_encoder", 2, 16, 24)
-    w.linear("predict_fc", 16, USED)
+def published_prior(size=SMALL):
+    w, width = Layout(2), size.prior[1]
+    w.put("emb.lut.weight", size.used + 5, width)
+    w.linear("input_linear", width, width)
+    w.positions("pos_embedd", width)
+    w.stack("transformer_encoder", *size.prior)
+    w.linear("predict_fc", width, size.used)
     return w.state
 
 
@@ -164,18 +184,21 @@ class Formulas:
         return torch.cdist(self.latent(target), self.state["VQ.embeddings"]).argmin(1)
 
     def logits(self, previous, target_types, codes):
-        """Rows with emotion (n, 8), the types that they lead to (n,), codes (n,) -> logits of each element."""
+        """Rows with emotion (n, 8), the types that they lead to (n,), None for the likeliest, and codes (n,) -> logits
+        of each element."""
         z = self.state["VQ.embeddings"][codes]
         x = self.positions(self.linear("input_x_linear_emo", self.rows(previous, 8)))
         hidden = self.stack("transformer_decoder", x, True, memory=self.linear("decoder_cross_linear", z))
-        out = []
-        for i, (decoder, name) in enumerate(zip(DECODERS, EMBED, strict=False)):
-            h = hidden + self.linear("subDecoder_linear", z[: len(x), i * SLOT : (i + 1) * SLOT])
-            h = self.stack(f"{decoder}_decoder", self.positions(h), causal=True)
+        out = {}
+        for name in ("type", *(name for name in NAMES[:7] if name != "type")):
+            i = NAMES.index(name)
+            h = hidden + self.linear("subDecoder_linear", z.unflatten(1, (7, -1))[: len(x), i])
+            h = self.stack(f"{DECODERS[i]}_decoder", self.positions(h), causal=True)
             if name != "type":
-                h = self.linear("project_concat_type", torch.cat((h, self.embed("type_emb", target_types)), -1))
-            out.append(self.linear(f"predict_{name}", h))
-        return out
+                types = out["type"].argmax(-1) if target_types is None else target_types
+                h = self.linear("project_concat_type", torch.cat((h, self.embed("type_emb", types)), -1))
+            out[name] = self.linear(f"predict_{name}", h)
+        return [out[name] for name in NAMES[:7]]
 
     def prior(self, tokens):
         x = self.positions(self.linear("input_linear", self.embed("emb", tokens)))
@@ -185,16 +208,16 @@ class Formulas:
 # ---------------------------------------------------------------------- files
 
 
-def numbering(seed=3):
-    codes = torch.randperm(CODES, generator=torch.Generator().manual_seed(seed))[:USED].tolist()
+def numbering(seed=3, size=SMALL):
+    codes = torch.randperm(size.codes, generator=torch.Generator().manual_seed(seed))[: size.used].tolist()
     return {code: i for i, code in enumerate(codes)}, dict(enumerate(codes))
 
 
-def write(folder, main=None, prior=None, tables=None, words=None):
-    for name, state in (("muser", main or published_autoencoder()), ("prior", prior or published_prior())):
+def write(folder, main=None, prior=None, tables=None, words=None, size=SMALL):
+    for name, state in (("muser", main or published_autoencoder(size)), ("prior", prior or published_prior(size))):
         (folder / "saved_models" / name).mkdir(parents=True)
         torch.save({"model": state, "optimizer": {}, "epoch": 3}, folder / "saved_models" / name / "best.pt")
     word2event = {name: {i: e for e, i in ids.items()} for name, ids in dictionary().items()}
     (folder / "dictionary.pkl").write_bytes(pickle.dumps((words or dictionary(), word2event)))
-    (folder / "VQ_dict.data").write_bytes(pickle.dumps(tables or numbering()))
+    (folder / "VQ_dict.data").write_bytes(pickle.dumps(tables or numbering(size=size)))
     return folder

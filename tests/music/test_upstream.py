@@ -12,7 +12,9 @@ import torch
 from published import (
     CLASSES,
     EMBED,
+    PAPER,
     SLOT,
+    SMALL,
     USED,
     Formulas,
     dictionary,
@@ -24,11 +26,14 @@ from published import (
 
 from gen.errors import CheckpointError
 from gen.media import read_midi
+from gen.nn import by_column
 from gen.registry import get
 from music.muser import upstream as subject
+from music.muser.generate import Player, Teller
 from music.muser.model import MusER
 from music.muser.prior import Prior
 from music.muser.upstream import convert
+from music.muser.upstream_passes import once
 from music.tokens import BAR, BEAT, ELEMENTS, TYPE, Vocabulary
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent.parent)}
@@ -238,31 +243,50 @@ def test_a_dictionary_of_another_kind_is_refused(tmp_path):
         convert(tmp_path, tmp_path / "out")
 
 
-def test_greedy_rows_are_those_of_the_published_decoder(converted):
-    muser, _, vocabulary = converted
-    compact, _ = numbering()
-    formulas, maps = Formulas(published_autoencoder()), in_ours(vocabulary)
+@pytest.mark.parametrize(("size", "steps"), [(SMALL, 23), pytest.param(PAPER, 71, marks=pytest.mark.slow)])
+@torch.inference_mode()
+def test_codes_and_greedy_rows_are_those_of_the_published_networks(tmp_path, size, steps):
+    convert(write(tmp_path / "release", size=size), tmp_path / "out")
+    muser = MusER.from_pretrained(tmp_path / "out" / "autoencoder").eval()
+    by_column(muser)  # as it is sampled from
+    formulas, maps = Formulas(published_autoencoder(size)), in_ours(Vocabulary.load(tmp_path / "out/vocabulary.json"))
     back = [ids.argsort() for ids in maps]  # ours -> the release's
-    chosen = torch.tensor(list(compact))[torch.randint(USED, (24,), generator=torch.Generator().manual_seed(4))]
-    z = muser.latents(torch.tensor([[[compact[c]] for c in chosen.tolist()]]))
-    memory = muser.remember(z)
+    in_order = lambda rows: torch.stack([ids[rows[..., e]] for e, ids in enumerate(maps)], -1)
+
+    compact, _ = numbering(size=size)
+    rows = random_rows(steps)
+    theirs = [compact.get(code) for code in formulas.codes(rows).tolist()]
+    known = [i for i, code in enumerate(theirs) if code is not None]
+    assert len(known) > steps / 4
+    assert muser.codes(in_order(rows)[None])[0, known, 0].tolist() == [theirs[i] for i in known]
+
+    chosen = torch.tensor(list(compact))[torch.randint(size.used, (steps,), generator=torch.Generator().manual_seed(4))]
+    told = muser.emotion(quadrants=torch.tensor([[[0.0, 1, 0, 0]]])).tokens
+    player = Player(muser, [torch.tensor([[compact[c]] for c in chosen.tolist()])], told, guidance=1.0)
+    player.tell(torch.cat((told, muser.emotion.null.expand(1, steps - 1, -1)), 1))
     theirs = torch.tensor([[0, 0, 0, 1, 0, 0, 0, 2]])  # a start, in an emotion
-    ours = torch.stack([ids[theirs[:, e]] for e, ids in enumerate(maps)], -1)
-    condition = muser.emotion.null.expand(1, 24, -1).clone()
-    condition[0, 0] = muser.emotion(quadrants=torch.tensor([[[0.0, 1, 0, 0]]])).tokens[0, 0]
-    for step in range(23):
-        types = torch.zeros(step + 1, dtype=torch.long)
-        types[step] = formulas.logits(theirs, types, chosen)[TYPE][step].argmax()
-        row = torch.tensor([x[step].argmax() for x in formulas.logits(theirs, types, chosen)])
-        theirs = torch.cat((theirs, torch.cat((row, row.new_zeros(1)))[None]))
-        hidden = muser.hidden(ours[None], condition[:, : step + 1], memory)
-        kind = maps[TYPE][types][None]
-        found = []
-        for e in range(7):
-            x = muser.element(e, muser.element_input(e, hidden, z[:, : step + 1]))
-            found.append(muser.logits(e, x, kind)[0, step].argmax())
-        ours = torch.cat((ours, torch.stack(found)[None]))
-        assert [int(back[e][ours[-1, e]]) for e in range(7)] == row.tolist(), f"step {step}"
+    for step in range(steps):
+        player.advance(in_order(theirs[-1:, :7])[None])
+        wanted = [x[step].argmax() for x in formulas.logits(theirs, None, chosen)]
+        found = [player.logits(e, maps[TYPE][wanted[TYPE]][None])[0].argmax() for e in range(7)]
+        assert [back[e][id_] for e, id_ in enumerate(found)] == wanted, f"step {step}"
+        theirs = torch.cat((theirs, torch.stack([*wanted, wanted[0] * 0])[None]))
+
+
+@pytest.mark.slow
+@torch.inference_mode()
+def test_the_prior_at_the_size_of_the_paper_tells_the_published_codes(tmp_path):
+    convert(write(tmp_path / "release", size=PAPER), tmp_path / "out")
+    prior = Prior.from_pretrained(tmp_path / "out" / "prior").eval()
+    by_column(prior)
+    formulas, told = Formulas(published_prior(PAPER)), prior.emotion(quadrants=torch.eye(4)[1][None, None]).tokens
+    teller = Teller(prior, once(told, prior.emotion.null), prior.emotion.null, 2, 71, guidance=1.0)
+    tokens, previous = [PAPER.used + 2], torch.tensor([[[prior.start]]])
+    for step in range(71):
+        teller.advance(previous, torch.tensor([[min(step, 1) + 1]]))
+        code = int(teller.logits(0)[0].argmax())
+        assert code == int(formulas.prior(torch.tensor(tokens))[-1].argmax()), f"step {step}"
+        tokens, previous = [*tokens, code], torch.tensor([[[code]]])
 
 
 @pytest.mark.slow
