@@ -11,11 +11,14 @@ BACK, INK = 0.55, 255.0  # how much of the picture the box hides; what the lette
 
 
 def labelled(pixels: np.ndarray) -> np.ndarray:
-    """Pixels (height, width, 3) uint8 with the label at the bottom left; as large as fits."""
+    """Pixels (height, width, 3 or 4) uint8 with the label at the bottom left; as large as fits. It is never
+    transparent."""
     mask = _mask(max(LEAST, round(SHARE * pixels.shape[0])))[: pixels.shape[0], : pixels.shape[1], None]
     done = pixels.copy()
     corner = done[-mask.shape[0] :, : mask.shape[1]]
-    corner[:] = ((1 - BACK) * corner * (1 - mask) + INK * mask).round()
+    seen = corner[..., :3] * (corner[..., 3:] / 255.0 if pixels.shape[2] == 4 else 1)
+    corner[..., :3] = ((1 - BACK) * seen * (1 - mask) + INK * mask).round()
+    corner[..., 3:] = 255
     return done
 
 

@@ -54,14 +54,14 @@ def embedded(path: Path) -> dict | None:
     media.check(path)
     if end in (".json", ".glb"):
         return _in_json(path.read_bytes())
-    if end not in (*media.SOUND, *media.PICTURE, *media.MIDI, *SOUNDS):
+    if end not in (*media.SOUND, *media.PICTURE, *media.MIDI, *media.VIDEO, *SOUNDS):
         return None
     if end in media.SOUND:
         import soundfile
 
         with soundfile.SoundFile(path) as file:
             text = file.comment
-    elif end in media.PICTURE:
+    elif end in (*media.PICTURE, ".gif"):
         from PIL import Image
 
         with Image.open(path) as image:
@@ -70,7 +70,7 @@ def embedded(path: Path) -> dict | None:
         text = _first_text(path.read_bytes())
     else:
         with media.opened(path) as container:
-            text = container.metadata.get("comment", "")
+            text = next((text for name, text in container.metadata.items() if name.lower() == "comment"), "")
     return _manifest(text)
 
 

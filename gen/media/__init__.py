@@ -1,0 +1,16 @@
+"""The only reader and writer of sound, pictures, video and MIDI.
+
+A file appears under its name only when it is whole, and the same content gives the same bytes. A manifest
+goes into the file's own metadata as JSON and next to the file (:func:`gen.provenance.sidecar`). What a user
+can mend is an InputError.
+"""
+
+from gen.media.files import MIDI, PICTURE, SOUND, VIDEO, opened
+from gen.media.film import exactly, read_video, write_video
+from gen.media.midi import read_midi, write_midi
+from gen.media.picture import read_image, write_image
+from gen.media.sound import copy_audio, read_audio, subtype, write_audio
+from gen.media.whole import check
+
+__all__ = ["MIDI", "PICTURE", "SOUND", "VIDEO", "check", "copy_audio", "exactly", "opened", "read_audio", "read_image",
+           "read_midi", "read_video", "subtype", "write_audio", "write_image", "write_midi", "write_video"]  # fmt: skip

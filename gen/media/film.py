@@ -1,0 +1,271 @@
+"""Films: frames (height, width, 3) uint8, or 4 with how opaque each pixel is, and sound.
+
+Everything written is BT.709 of limited range with square pixels, and says so: a player that has to guess takes small
+pictures for BT.601 and large ones for BT.709.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from itertools import chain, islice, repeat
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from gen import channels, marks
+from gen.errors import InputError
+from gen.media.files import VIDEO, as_text, atomic, given, opened
+from gen.media.sound import within
+from gen.notes import note
+
+AAC = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # Hz that MP4 holds and every player plays
+OPUS = (48000,)  # Hz
+GIF_RATE = 25  # frames a second: times in a GIF are hundredths, and browsers slow down those with more than 50
+LARGE = 720  # rows from which players take an untagged film for BT.709
+
+
+class Coder(NamedTuple):
+    """An encoder of FFmpeg, its pixels without and with transparency, its options, and the tag that players want."""
+
+    name: str
+    pixels: str
+    clear: str
+    options: dict[str, str]
+    tag: str = ""
+
+
+# Numbers of threads are fixed, since some encoders' results depend on them. What x264 calls mbtree, and x265 cutree,
+# is left out: with it, the same frames gave other bytes in a tenth of the runs on a busy machine.
+CODERS = {
+    "h264": Coder("libx264", "yuv420p", "", {"crf": "18", "preset": "fast", "threads": "4",
+                                             "x264-params": "mbtree=0"}),
+    "hevc": Coder("libx265", "yuv420p", "", {"crf": "20", "preset": "fast",
+                                             "x265-params": "log-level=none:frame-threads=2:pools=2:cutree=0"}, "hvc1"),
+    "av1": Coder("libsvtav1", "yuv420p", "", {"crf": "25", "preset": "8"}),
+    "vp9": Coder("libvpx-vp9", "yuv420p", "yuva420p", {"crf": "22", "b": "0", "deadline": "good", "cpu-used": "4",
+                                                       "row-mt": "1", "threads": "4", "auto-alt-ref": "0"}),
+    "prores": Coder("prores_ks", "yuv444p10le", "yuva444p10le", {"profile": "4444", "threads": "4"}),
+}  # fmt: skip
+HOLDS = {".mp4": ("h264", "hevc", "av1"), ".mov": ("h264", "hevc", "prores"), ".webm": ("vp9", "av1")}  # usual first
+
+
+def read_video(path: Path | str, fps: float | None = None) -> tuple[Iterator[np.ndarray], float]:
+    """Frames (height, width, 3) uint8, upright, one by one, and frames per second.
+
+    With ``fps``, frame i is the one on screen at i / fps seconds, whatever rate the file has; frames that are left
+    out are noted.
+    """
+    import av
+
+    path = given(path)
+    try:
+        with opened(path) as container:
+            found = container.streams.video[0].average_rate if container.streams.video else None
+    except av.FFmpegError as error:
+        raise InputError(f"{path} is not a video that can be read: give MP4") from error
+    if not found:
+        raise InputError(f"{path} has no picture: give a video")
+    if fps and found > 1.01 * fps:
+        note(f"{path.name}: {float(found):.4g} frames a second were reduced to {fps:g}.")
+    return (_frames(path) if fps is None else _held(_timed(path), fps)), float(fps or found)
+
+
+def _timed(path: Path) -> Iterator[tuple[float, np.ndarray]]:
+    """(seconds since the first frame, pixels); the last one comes twice, the second time when it ends."""
+    import av
+
+    try:
+        with opened(path) as container:
+            start, time, pixels = None, 0.0, None
+            for frame in container.decode(video=0):
+                start = frame.time if start is None else start
+                time, pixels = frame.time - start, np.rot90(_rgb(frame), frame.rotation // 90)
+                yield time, pixels
+            if pixels is None:
+                raise InputError(f"{path} has no picture: give a video")
+            yield time + 1 / float(container.streams.video[0].average_rate), pixels
+    except av.FFmpegError as error:
+        raise InputError(f"{path} is damaged: its pictures cannot be read to the end") from error
+
+
+def _frames(path: Path) -> Iterator[np.ndarray]:
+    last = None
+    for _, pixels in _timed(path):
+        if last is not None:
+            yield last
+        last = pixels
+
+
+def _held(timed: Iterator[tuple[float, np.ndarray]], fps: float) -> Iterator[np.ndarray]:
+    last, count = None, 0
+    for time, pixels in timed:
+        while count / fps < time - 1e-6:
+            yield last
+            count += 1
+        last = pixels
+
+
+def write_video(path: Path | str, frames: Iterable[np.ndarray], fps: float, samples: np.ndarray | None = None,
+                rate: int | None = None, manifest: dict | None = None, *, codec: str = "auto") -> None:  # fmt: skip
+    """Write frames (height, width, 3 or 4) uint8 and samples (n,) or (c, n) at ``rate`` as MP4, MOV, WebM or GIF.
+
+    ``codec`` is one of :data:`HOLDS`; "auto" is H.264 with AAC, in WebM VP9 with Opus, in MOV with transparency ProRes
+    4444. Transparency, where the fourth number of a pixel is not 255, needs one of the latter two, or a GIF.
+    With sound there are exactly round(seconds * fps) frames: the last one is held, or surplus ones are left
+    out. Odd sizes grow by one row or column, since the colour planes are halved. Sound of a rate that the film cannot
+    have is resampled; a GIF has none. The manifest is written as it is when the last frame is drawn; until then the
+    compressed film waits in memory, about 8 MB a minute.
+    """
+    path = Path(path)
+    first, frames = _first(frames)
+    coder = pick(path.suffix.lower(), codec, clear=first.shape[2] == 4) if path.suffix.lower() in HOLDS else None
+    frames = marks.pictures(frames, manifest)
+    if samples is not None:
+        samples, rate = _for_film(np.atleast_2d(samples), rate, path)
+        frames = exactly(frames, max(1, round(samples.shape[1] / rate * fps)))
+        if coder is None:
+            note(f"{path.name}: a GIF has no sound")
+            samples = None
+        else:
+            samples, manifest = marks.sound(samples, rate, manifest)
+            samples = samples.astype(np.float32)
+    with atomic(path, manifest, VIDEO) as hidden:
+        if coder is None:
+            _gif(hidden, frames, fps, manifest)
+        else:
+            _film(hidden, coder, frames, fps, samples, rate, manifest)
+
+
+def pick(ending: str, codec: str, clear: bool) -> Coder:
+    """The encoder of a film. Raises ``InputError`` where the kind of file, the codec and transparency do not go
+    together."""
+    fit = HOLDS[ending]
+    named = codec if codec != "auto" else "prores" if clear and ending == ".mov" else fit[0]
+    if named not in fit:
+        raise InputError(f"{ending[1:]} does not hold {named}: choose {' or '.join(fit)}, or another format")
+    if clear and not CODERS[named].clear:
+        raise InputError(f"{ending[1:]} with {named} holds no transparency: choose webm or mov, and no codec")
+    return CODERS[named]
+
+
+def _first(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterator[np.ndarray]]:
+    """The first frame, and all of them with even sides."""
+    frames = (np.pad(x, ((0, x.shape[0] % 2), (0, x.shape[1] % 2), (0, 0)), mode="edge") for x in frames)
+    first = next(frames, None)
+    if first is None:
+        raise ValueError("a video needs at least one frame")
+    return first, chain([first], frames)
+
+
+def _film(hidden: Path, coder: Coder, frames: Iterator[np.ndarray], fps: float, samples: np.ndarray | None,
+          rate: int | None, manifest: dict | None) -> None:  # fmt: skip
+    import av
+
+    first, frames = _first(frames)
+    options = {"movflags": "+faststart"} if hidden.suffix != ".webm" else {"fflags": "+bitexact"}
+    with av.open(str(hidden), "w", options=options) as out:
+        picture = _picture(out, coder, first, Fraction(fps).limit_denominator(1001))
+        codec, sound, packets = "libopus" if hidden.suffix == ".webm" else "aac", None, []
+        if samples is not None:
+            sound = out.add_stream(codec, rate=rate, layout=_layout(samples))
+        for i, pixels in enumerate(frames):
+            packets += picture.encode(_frame(pixels, picture.pix_fmt))
+            if sound:
+                packets += _encoded(sound, samples, round(i * rate / fps), round((i + 1) * rate / fps))
+        packets += picture.encode()
+        if sound:
+            packets += _encoded(sound, samples, round((i + 1) * rate / fps), samples.shape[1]) + sound.encode()
+        if manifest is not None:
+            out.metadata["comment"] = as_text(manifest)
+        out.mux(packets)
+
+
+def _picture(out, coder: Coder, first: np.ndarray, rhythm: Fraction):
+    """The stream of pictures, tagged."""
+    from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+
+    stream = out.add_stream(coder.name, rate=rhythm, options=coder.options)
+    stream.pix_fmt = coder.clear if first.shape[2] == 4 else coder.pixels
+    stream.height, stream.width = first.shape[:2]
+    context = stream.codec_context
+    if coder.name == "libsvtav1":
+        os.environ.setdefault("SVT_LOG", "1")  # errors alone
+    context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
+    context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+    context.sample_aspect_ratio = Fraction(1)
+    if coder.tag:
+        context.codec_tag = coder.tag
+    return stream
+
+
+def _frame(pixels: np.ndarray, form: str):
+    """Pixels (h, w, 3 or 4) as a frame of BT.709 in the pixels of an encoder."""
+    import av
+    from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
+
+    frame = av.VideoFrame.from_ndarray(pixels, format="rgb24" if pixels.shape[2] == 3 else "rgba")
+    return frame.reformat(
+        format=form, dst_colorspace=Colorspace.ITU709, src_color_range=ColorRange.JPEG,
+        dst_color_range=ColorRange.MPEG, dst_color_primaries=ColorPrimaries.BT709, dst_color_trc=ColorTrc.BT709,
+        interpolation=Interpolation.BILINEAR | Interpolation.ACCURATE_RND,
+    )  # fmt: skip
+
+
+def _rgb(frame) -> np.ndarray:
+    """Pixels (h, w, 3) of a decoded frame; one that does not say its colours is taken for what players take it for."""
+    from av.video.reformatter import Colorspace
+
+    unsaid = frame.colorspace not in (Colorspace.ITU709, Colorspace.ITU601, Colorspace.BT2020, Colorspace.SMPTE240M)
+    spoken = {"src_colorspace": Colorspace.ITU709} if unsaid and frame.height >= LARGE else {}
+    return frame.reformat(format="rgb24", **spoken).to_ndarray()
+
+
+def _gif(hidden: Path, frames: Iterator[np.ndarray], fps: float, manifest: dict | None) -> None:
+    """Frames with a palette each, in a loop without end."""
+    from PIL import Image
+
+    if fps > GIF_RATE:
+        note(f"a GIF has {GIF_RATE} frames a second: the other {fps - GIF_RATE:g} are left out")
+        frames = _held(chain(((i / fps, pixels) for i, pixels in enumerate(frames))), GIF_RATE)
+    first, *rest = (Image.fromarray(pixels) for pixels in frames)
+    note_of = {} if manifest is None else {"comment": as_text(manifest)}
+    first.save(hidden, save_all=True, append_images=rest, duration=round(1000 / min(fps, GIF_RATE)), loop=0,
+               disposal=2 if first.mode == "RGBA" else 0, optimize=False, **note_of)  # fmt: skip
+
+
+def _for_film(samples: np.ndarray, rate: int, path: Path) -> tuple[np.ndarray, int]:
+    """Samples (c, n) and a rate that the film can hold and players play."""
+    import soxr
+
+    samples, rates = channels.stereo(samples, rate, path.name), OPUS if path.suffix.lower() == ".webm" else AAC
+    if rate not in rates:
+        wanted = min((r for r in rates if r >= rate), default=rates[-1])
+        note(f"{path.name}: its sound has {wanted:,} Hz, since such films cannot hold {rate:,} Hz.")
+        samples, rate = soxr.resample(samples.T, rate, wanted).T, wanted
+    return within(samples, path.name), rate
+
+
+def exactly(frames: Iterable[np.ndarray], count: int) -> Iterator[np.ndarray]:
+    """The first ``count`` frames, the last one held where there are fewer."""
+    last = None
+    for last in islice(frames, count):
+        count -= 1
+        yield last
+    yield from repeat(last, count)
+
+
+def _layout(samples: np.ndarray) -> str:
+    return "mono" if len(samples) == 1 else "stereo"
+
+
+def _encoded(stream, samples: np.ndarray, start: int, stop: int) -> list:
+    """Packets of the samples of one frame; AAC keeps what does not fill its own."""
+    import av
+
+    part = np.ascontiguousarray(samples[:, start:stop])
+    if not part.shape[1]:
+        return []
+    frame = av.AudioFrame.from_ndarray(part, format="fltp", layout=_layout(samples))
+    frame.rate, frame.pts = stream.rate, start
+    return stream.encode(frame)

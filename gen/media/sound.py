@@ -1,0 +1,119 @@
+"""Sound: samples in [-1, 1], float32, (n,) or (c, n)."""
+
+from pathlib import Path
+
+import numpy as np
+
+from gen import channels, marks
+from gen.errors import InputError
+from gen.media.files import SOUND, as_text, atomic, given, opened
+from gen.notes import note
+
+DEPTHS = {"PCM_16": "int16", "PCM_24": "int32", "PCM_32": "int32", "FLOAT": "float32", "DOUBLE": "float64"}
+CLIPPED = 0.9999  # of full scale
+
+
+def read_audio(path: Path | str, rate: int | None = None, mono: bool = True) -> tuple[np.ndarray, int]:
+    """Samples in [-1, 1], float32 (n,) if ``mono`` else (c, n), and their rate in Hz; resampled if ``rate``
+    is given. What is lost on the way is noted.
+
+    Opens what soundfile opens and, through PyAV, any other sound, also that of a video. Silence is fine.
+    """
+    import soundfile
+    import soxr
+
+    path = given(path)
+    try:
+        with path.open("rb") as file:
+            samples, found = soundfile.read(file, dtype="float32", always_2d=True)  # (n, c)
+    except soundfile.LibsndfileError:
+        samples, found = _decode_sound(path)
+    if not len(samples):
+        raise InputError(f"{path} holds no sound: its length is zero")
+    if not np.isfinite(samples).all():
+        raise InputError(f"{path} is damaged: some samples are not numbers")
+    if (places := _clipped(samples)) > 5:
+        note(f"{path.name} is clipped in {places:,} places, where it stays distorted: record it more quietly.")
+    samples = channels.mono(samples.T, found, path.name) if mono else samples.T
+    if rate and rate != found:
+        if rate < found:
+            note(f"{path.name}: {found:,} Hz were resampled to {rate:,} Hz.")
+        samples = soxr.resample(samples.T, found, rate).T
+    return np.ascontiguousarray(samples, dtype=np.float32), rate or found
+
+
+def _clipped(samples: np.ndarray) -> int:
+    """How often three samples or more of (n, c) in a row are at full scale."""
+    full = np.abs(samples) >= CLIPPED
+    runs = full[2:] & full[1:-1] & full[:-2]
+    return int((runs[1:] & ~runs[:-1]).sum() + runs[:1].sum())
+
+
+def _decode_sound(path: Path) -> tuple[np.ndarray, int]:
+    import av
+
+    try:
+        with opened(path) as container:
+            if not container.streams.audio:
+                raise InputError(f"{path} has no sound: give a file with a sound track")
+            convert = av.AudioResampler(format="fltp")
+            frames = [part for frame in container.decode(audio=0) for part in convert.resample(frame)]
+            found = container.streams.audio[0].rate
+    except av.FFmpegError as error:
+        raise InputError(f"{path} is not a sound that can be read: give WAV, FLAC, MP3, M4A or Opus") from error
+    parts = [frame.to_ndarray().T for frame in frames]
+    return (np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)), found
+
+
+def write_audio(path: Path | str, samples: np.ndarray, rate: int, manifest: dict | None = None,
+                subtype: str = "PCM_16") -> None:  # fmt: skip
+    """Write samples (n,) or (c, n), clipped to [-1, 1], as WAV or FLAC of 16 bits, or of another ``subtype`` of
+    soundfile's; with a manifest, also a watermark."""
+    import soundfile
+
+    samples, manifest = marks.sound(within(samples, Path(path).name), rate, manifest)
+    with atomic(path, manifest, SOUND) as hidden:
+        channels = 1 if samples.ndim == 1 else len(samples)
+        with soundfile.SoundFile(hidden, "w", rate, channels, subtype) as file:
+            if manifest is not None:
+                file.comment = as_text(manifest)
+            file.write(samples.T)
+
+
+def subtype(path: Path | str) -> str:
+    """The name of a sound's bit depth among :data:`DEPTHS`; 16 bits where it has none, as in MP3 or Opus."""
+    import soundfile
+
+    try:
+        found = soundfile.info(given(path)).subtype
+    except soundfile.LibsndfileError:
+        found = ""
+    return found if found in DEPTHS else "PCM_16"
+
+
+def copy_audio(source: Path | str, path: Path | str, manifest: dict | None = None) -> None:
+    """Write the sound of a file as a WAV of its own rate, channels and bit depth: every sample as it was decoded, and
+    no watermark, since nothing was made."""
+    import soundfile
+
+    depth = subtype(source)
+    try:
+        samples, rate = soundfile.read(given(source), dtype=DEPTHS[depth], always_2d=True)
+    except soundfile.LibsndfileError:
+        samples, rate = read_audio(source, mono=False)
+        samples = np.rint(samples.T * 32768).clip(-32768, 32767).astype(np.int16)
+    with (
+        atomic(path, manifest, SOUND) as hidden,
+        soundfile.SoundFile(hidden, "w", rate, samples.shape[1], depth) as file,
+    ):
+        if manifest is not None:
+            file.comment = as_text(manifest)
+        file.write(samples)
+
+
+def within(samples: np.ndarray, name: str) -> np.ndarray:
+    loud = np.abs(samples) > 1.0
+    if loud.any():
+        note(f"{name}: {loud.sum():,} samples were louder than full scale and are clipped.")
+        samples = samples.clip(-1.0, 1.0)
+    return samples

@@ -1,0 +1,72 @@
+"""Whether a file is whole."""
+
+import json
+from pathlib import Path
+
+from gen.errors import InputError
+from gen.media.files import MIDI, PICTURE, SOUND, VIDEO, given
+from gen.media.film import read_video
+from gen.media.midi import read_midi
+from gen.media.picture import read_image
+from gen.media.sound import read_audio
+
+
+def check(path: Path | str) -> None:
+    """Read a rendered file back to its end, by its extension; InputError if it is missing, empty or not whole."""
+    path = given(path)
+    end = path.suffix.lower()
+    if end in SOUND:
+        read_audio(path, mono=False)
+    elif end in PICTURE:
+        read_image(path)
+    elif end in VIDEO:
+        for _ in read_video(path)[0]:
+            pass
+    elif end in MIDI:
+        read_midi(path)
+    elif end == ".json":
+        try:
+            json.loads(path.read_text())
+        except ValueError as error:
+            raise InputError(f"{path} is not JSON: make it again") from error
+    size = path.stat().st_size
+    if end == ".gif":
+        with path.open("rb") as file:
+            file.seek(-1, 2)
+            whole = file.read() == b";"  # the trailer
+    elif end in (".wav", *VIDEO):
+        whole = (_matroska(path) if end == ".webm" else _promised_size(path)) == size
+    else:
+        whole = True
+    if not whole:
+        raise InputError(f"{path} is cut off: make it again")
+
+
+def _promised_size(path: Path) -> int:
+    """Bytes that the chunks of a WAV, or the boxes of an MP4, say the file has; readers overlook a missing end."""
+    with path.open("rb") as file:
+        head = file.read(8)
+        if head[:4] == b"RIFF":
+            return 8 + int.from_bytes(head[4:], "little")
+        at = 0
+        while len(head) == 8:
+            size = int.from_bytes(head[:4])
+            if size == 0:  # up to the end
+                return path.stat().st_size
+            at += size if size != 1 else int.from_bytes(file.read(8))  # 1: the size follows in 64 bits
+            file.seek(at)
+            head = file.read(8)
+        return at
+
+
+def _matroska(path: Path) -> int:
+    """Bytes that the two elements at the top of a WebM, its header and its segment, say the file has."""
+    with path.open("rb") as file:
+        for _ in range(2):
+            head = file.read(12)
+            if len(head) < 12:
+                return -1
+            size = 9 - head[4].bit_length()  # bytes of the number after the name of four bytes
+            end = file.tell() - 12 + 4 + size + (int.from_bytes(head[4 : 4 + size]) & ((1 << 7 * size) - 1))
+            file.seek(end)
+    return end

@@ -1,0 +1,96 @@
+"""Every kind of film: read back by PyAV, repeatable, refused when it is cut off, with its manifest."""
+
+import av
+import numpy as np
+import pytest
+
+from gen import media
+from gen.errors import InputError
+from gen.marks.verify import embedded
+from gen.notes import collect
+
+RATE, FPS, COUNT = 16_000, 25, 25
+TONE = (0.3 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)).astype(np.float32)
+MANIFEST = {"ai_generated": True, "label": True, "note": "é"}
+FILMS = [("a.mp4", "auto", "h264", "aac"), ("a.mp4", "hevc", "hevc", "aac"), ("a.mp4", "av1", "av1", "aac"),
+         ("a.mov", "auto", "h264", "aac"), ("a.webm", "auto", "vp9", "opus"), ("a.webm", "av1", "av1", "opus"),
+         ("a.gif", "auto", "gif", None)]  # fmt: skip
+
+
+def ball(clear: bool, count: int = COUNT):
+    """A disc that moves over a gradient; what is around it is transparent if ``clear``."""
+    y, x = np.mgrid[:96, :128]
+    for i in range(count):
+        frame = np.stack([x * 2, y * 2, np.full_like(x, 5 * i)], -1).astype(np.uint8)
+        inside = np.hypot(x - 40 - i, y - 48) < 30
+        yield np.concatenate([frame, 255 * inside[..., None].astype(np.uint8)], -1) if clear else frame
+
+
+@pytest.mark.parametrize(("name", "codec", "picture", "sound"), FILMS)
+def test_a_film_is_what_it_says(tmp_path, name, codec, picture, sound):
+    for place in ("one", "two"):
+        with collect() as notes:
+            media.write_video(tmp_path / place / name, ball(False), FPS, TONE, RATE, MANIFEST, codec=codec)
+    path = tmp_path / "one" / name
+    assert path.read_bytes() == (tmp_path / "two" / name).read_bytes()
+    with av.open(str(path)) as film:
+        assert film.streams.video[0].codec_context.codec.canonical_name == picture
+        assert [one.codec_context.codec.canonical_name for one in film.streams.audio] == ([sound] if sound else [])
+        assert sum(1 for _ in film.decode(video=0)) == COUNT
+    assert embedded(path)["note"] == "é"
+    assert bool(notes) == (name in ("a.gif", "a.webm"))  # no sound; sound of another rate
+    if sound:
+        assert len(media.read_audio(path, RATE)[0]) == pytest.approx(RATE, abs=1200)
+    data = path.read_bytes()
+    for size in (10, len(data) // 2, len(data) - 1):
+        path.write_bytes(data[:size])
+        with pytest.raises(InputError):
+            media.check(path)
+
+
+@pytest.mark.parametrize(("name", "decoder"), [("a.webm", "libvpx-vp9"), ("a.mov", "prores"), ("a.gif", "gif")])
+def test_transparency_comes_back(tmp_path, name, decoder):
+    media.write_video(tmp_path / name, ball(True), FPS, manifest={"ai_generated": True})
+    if name == "a.gif":
+        with av.open(str(tmp_path / name)) as film:
+            frame = [*film.decode(video=0)][10]
+    else:
+        reader = av.CodecContext.create(decoder, "r")
+        with av.open(str(tmp_path / name)) as film:
+            reader.extradata = film.streams.video[0].codec_context.extradata
+            reader.codec_tag = film.streams.video[0].codec_context.codec_tag
+            frames = [one for packet in film.demux(video=0) for one in reader.decode(packet)]
+        assert len(frames) == COUNT
+        frame = frames[10]
+    seen = frame.reformat(format="rgba").to_ndarray()[..., 3]
+    wanted = [*ball(True)][10][..., 3]
+    assert np.abs(seen.astype(int) - wanted).mean() < 4
+    assert seen[48, 50] > 250 and seen[5, 5] < 5
+
+
+def test_the_label_is_never_transparent(tmp_path):
+    from gen.marks.label import labelled
+
+    clear = np.zeros((300, 300, 4), np.uint8)
+    assert labelled(clear)[-5, 5, 3] == 255 and not labelled(clear)[:200].any()
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "clear", "said"),
+    [("a.mp4", "auto", True, "no transparency"), ("a.mp4", "vp9", False, "does not hold vp9"),
+     ("a.webm", "hevc", False, "does not hold hevc"), ("a.webm", "av1", True, "no transparency"),
+     ("a.avi", "auto", False, "must end in")],
+)  # fmt: skip
+def test_what_does_not_go_together_is_refused(tmp_path, name, codec, clear, said):
+    with pytest.raises(InputError, match=said):
+        media.write_video(tmp_path / name, ball(clear), FPS, codec=codec)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_gif_is_played_at_its_rate(tmp_path):
+    with collect() as notes:
+        media.write_video(tmp_path / "a.gif", ball(False, 60), 60)
+    assert "25 frames" in notes[0]
+    with av.open(str(tmp_path / "a.gif")) as film:
+        assert sum(1 for _ in film.decode(video=0)) == 25
+        assert float(film.streams.video[0].average_rate) == 25
