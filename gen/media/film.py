@@ -16,7 +16,8 @@ import numpy as np
 from gen import channels, marks
 from gen.errors import InputError
 from gen.media.files import VIDEO, as_text, atomic, given, opened
-from gen.media.sound import within
+from gen.media.picture import write_image
+from gen.media.sound import within, write_audio
 from gen.notes import note
 
 AAC = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # Hz that MP4 holds and every player plays
@@ -107,11 +108,12 @@ def _held(timed: Iterator[tuple[float, np.ndarray]], fps: float) -> Iterator[np.
 
 
 def write_video(path: Path | str, frames: Iterable[np.ndarray], fps: float, samples: np.ndarray | None = None,
-                rate: int | None = None, manifest: dict | None = None, *, codec: str = "auto") -> None:  # fmt: skip
-    """Write frames (height, width, 3 or 4) uint8 and samples (n,) or (c, n) at ``rate`` as MP4, MOV, WebM or GIF.
+                rate: int | None = None, manifest: dict | None = None, *, codec: str = "auto") -> list[Path]:  # fmt: skip
+    """Write frames (height, width, 3 or 4) uint8 and samples (n,) or (c, n) at ``rate`` as MP4, MOV, WebM or GIF, or,
+    where ``path`` is x.png, as pictures x-00001.png, x-00002.png, ... and x.wav; returns what was written.
 
     ``codec`` is one of :data:`HOLDS`; "auto" is H.264 with AAC, in WebM VP9 with Opus, in MOV with transparency ProRes
-    4444. Transparency, where the fourth number of a pixel is not 255, needs one of the latter two, or a GIF.
+    4444. Transparency, where the fourth number of a pixel is not 255, needs one of the latter two, GIF or PNG.
     With sound there are exactly round(seconds * fps) frames: the last one is held, or surplus ones are left
     out. Odd sizes grow by one row or column, since the colour planes are halved. Sound of a rate that the film cannot
     have is resampled; a GIF has none. The manifest is written as it is when the last frame is drawn; until then the
@@ -121,6 +123,8 @@ def write_video(path: Path | str, frames: Iterable[np.ndarray], fps: float, samp
     first, frames = _first(frames)
     coder = pick(path.suffix.lower(), codec, clear=first.shape[2] == 4) if path.suffix.lower() in HOLDS else None
     frames = marks.pictures(frames, manifest)
+    if path.suffix.lower() == ".png":
+        return _sequence(path, frames, fps, samples, rate, manifest)
     if samples is not None:
         samples, rate = _for_film(np.atleast_2d(samples), rate, path)
         frames = exactly(frames, max(1, round(samples.shape[1] / rate * fps)))
@@ -135,6 +139,7 @@ def write_video(path: Path | str, frames: Iterable[np.ndarray], fps: float, samp
             _gif(hidden, frames, fps, manifest)
         else:
             _film(hidden, coder, frames, fps, samples, rate, manifest)
+    return [path]
 
 
 def pick(ending: str, codec: str, clear: bool) -> Coder:
@@ -147,6 +152,20 @@ def pick(ending: str, codec: str, clear: bool) -> Coder:
     if clear and not CODERS[named].clear:
         raise InputError(f"{ending[1:]} with {named} holds no transparency: choose webm or mov, and no codec")
     return CODERS[named]
+
+
+def _sequence(path: Path, frames: Iterator[np.ndarray], fps: float, samples: np.ndarray | None, rate: int | None,
+              manifest: dict | None) -> list[Path]:  # fmt: skip
+    if samples is not None:
+        frames = exactly(frames, max(1, round(np.atleast_2d(samples).shape[1] / rate * fps)))
+    written = []
+    for number, pixels in enumerate(frames, start=1):
+        written.append(path.with_name(f"{path.stem}-{number:05}{path.suffix}"))
+        write_image(written[-1], pixels, manifest)
+    if samples is not None:
+        written.append(path.with_suffix(".wav"))
+        write_audio(written[-1], samples, rate, manifest)
+    return written
 
 
 def _first(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterator[np.ndarray]]:

@@ -15,7 +15,8 @@ def read_image(path: Path | str) -> np.ndarray:
 
 
 def write_image(path: Path | str, pixels: np.ndarray, manifest: dict | None = None) -> None:
-    """Write pixels (height, width, 3) or (height, width) uint8 as PNG or JPEG."""
+    """Write pixels (height, width, 3) or (height, width) uint8 as PNG or JPEG; as PNG also with a fourth number, how
+    opaque a pixel is."""
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 

@@ -94,3 +94,14 @@ def test_a_gif_is_played_at_its_rate(tmp_path):
     with av.open(str(tmp_path / "a.gif")) as film:
         assert sum(1 for _ in film.decode(video=0)) == 25
         assert float(film.streams.video[0].average_rate) == 25
+
+
+def test_a_sequence_of_pictures(tmp_path):
+    from PIL import Image
+
+    made = media.write_video(tmp_path / "a.png", ball(True, 30), FPS, TONE, RATE, MANIFEST)
+    assert [path.name for path in made[:2]] == ["a-00001.png", "a-00002.png"] and made[-1].name == "a.wav"
+    assert len(made) == COUNT + 1 and all(embedded(path) for path in made)
+    with Image.open(made[9]) as picture:
+        alpha = np.asarray(picture)[..., 3]
+    assert (alpha[:60] == [*ball(True, 30)][9][:60, :, 3]).all()  # the label is below
