@@ -107,8 +107,10 @@ def _held(timed: Iterator[tuple[float, np.ndarray]], fps: float) -> Iterator[np.
         last = pixels
 
 
-def write_video(path: Path | str, frames: Iterable[np.ndarray], fps: float, samples: np.ndarray | None = None,
-                rate: int | None = None, manifest: dict | None = None, *, codec: str = "auto") -> list[Path]:  # fmt: skip
+def write_video(
+    path: Path | str, frames: Iterable[np.ndarray], fps: float, samples: np.ndarray | None = None,
+    rate: int | None = None, manifest: dict | None = None, *, codec: str = "auto",
+) -> list[Path]:  # fmt: skip
     """Write frames (height, width, 3 or 4) uint8 and samples (n,) or (c, n) at ``rate`` as MP4, MOV, WebM or GIF, or,
     where ``path`` is x.png, as pictures x-00001.png, x-00002.png, ... and x.wav; returns what was written.
 
