@@ -8,6 +8,9 @@ from torch import Tensor
 
 from talking_head.render.opening import Opening, opening
 
+EDGE, LOWER = 0.16, 0.6  # share of an eye's height that its upper lid's edge takes, and of that what the lower one's
+TYPICAL = 0.2  # share of the usual white in what completes an eye; the rest is what is next to it, in the lids' shade
+NEAR = 0.35  # radii of the iris over which that fades
 HIDDEN = 3.0  # pixels of opening below which an eye counts as shut
 
 
@@ -33,11 +36,17 @@ def eyeball(box: Tensor, upper: np.ndarray, lower: np.ndarray, iris: np.ndarray)
     return Eyeball(_completed(pixels, _clear(seen), centre, radius), low, iris[0])
 
 
+def within_lids(seen: Opening) -> Tensor:
+    """(h, w) in [0, 1]: where the eyeball is seen, 0 at the lids' edges: those go with the lids, as do their lashes and
+    shadow, and are the photograph's own."""
+    edge = (EDGE * seen.height).clamp_min(1.2)
+    ramp = lambda depth: (2 * depth / edge - 1).clamp(0, 1)
+    return ramp(seen.depth) * ramp((seen.height - seen.depth) / LOWER) * (seen.inside > 0)
+
+
 def _clear(seen: Opening) -> np.ndarray:
     """(h, w) bool: well inside the lids, away from lashes and their shadow."""
-    edge = np.maximum(1.2, 0.16 * seen.height.numpy())
-    depth, height = seen.depth.numpy(), seen.height.numpy()
-    clear = (depth > edge) & (height - depth > 0.6 * edge) & (seen.inside.numpy() > 0.5)
+    clear = (within_lids(seen) == 1).numpy()
     return clear if clear.any() else seen.inside.numpy() > 0.5
 
 
@@ -51,10 +60,10 @@ def _completed(pixels: np.ndarray, clear: np.ndarray, centre: np.ndarray, radius
     white = white if white.sum() > 8 else clear
     nearest = distance_transform_edt(~white, return_distances=False, return_indices=True)
     sclera = pixels[nearest[0], nearest[1]]
-    sclera = np.stack([gaussian_filter(sclera[..., c], 0.15 * radius + 1) for c in range(3)], -1)
+    sclera = _soft(sclera, 0.15 * radius + 1)
     level = pixels[white].mean(1)
     typical = np.median(pixels[white][level >= np.median(level)], 0)  # lids shade what is nearest to them
-    sclera = np.where(white[..., None], pixels, 0.4 * sclera + 0.6 * typical)
+    sclera = np.where(white[..., None], pixels, TYPICAL * typical + (1 - TYPICAL) * sclera)
     ring = np.clip(distance, 0, radius - 0.5).astype(int)
     inner = clear & (distance < radius)
     colours = np.stack([np.bincount(ring[inner], pixels[..., c][inner], int(radius) + 2) for c in range(3)], -1)
@@ -68,7 +77,16 @@ def _completed(pixels: np.ndarray, clear: np.ndarray, centre: np.ndarray, radius
     mirrored = np.where(clear[flip, columns][..., None], pixels[flip, columns], mean[ring])
     disc = np.where(clear[..., None], pixels, mirrored)
     share = np.clip((1.04 * radius - distance) / max(1.0, 0.12 * radius) + 0.5, 0, 1)[..., None]
-    filled = np.where(clear[..., None], pixels, disc * share + sclera * (1 - share))
+    far, at = distance_transform_edt(~clear, return_indices=True)
+    near = np.exp(-((far / (NEAR * radius + 1e-6)) ** 2))[..., None]  # there it goes on as it is, in the lids' shade
+    beside = _soft(pixels[at[0], at[1]], 0.1 * radius)
+    filled = np.where(clear[..., None], pixels, near * beside + (1 - near) * (disc * share + sclera * (1 - share)))
     soft = gaussian_filter(clear.astype(float), 0.8)[..., None]
-    smooth = np.stack([gaussian_filter(filled[..., c], 0.7) for c in range(3)], -1)
-    return torch.from_numpy((filled * soft + smooth * (1 - soft)).astype(np.float32)).permute(2, 0, 1)
+    made = filled * soft + _soft(filled, 0.7) * (1 - soft)
+    return torch.from_numpy(made.astype(np.float32)).permute(2, 0, 1)
+
+
+def _soft(pixels: np.ndarray, sigma: float) -> np.ndarray:
+    from scipy.ndimage import gaussian_filter
+
+    return gaussian_filter(pixels, (sigma, sigma, 0))

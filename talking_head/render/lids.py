@@ -75,7 +75,7 @@ def draw(made: Tensor, read: Callable[[Tensor], Tensor], skin: Tensor, source: T
     length = float(np.hypot(*axis))
     axis = axis / length
     at = seen.along * length
-    was = curve(upper - over[0], axis, at, length) - curve(over - over[0], axis, at, length)
+    was = curve(upper - over[0], axis, at, length)[0] - curve(over - over[0], axis, at, length)[0]
     left, lash = seen.height - seen.depth, LASH * scale  # pixels above the edge
     stretched = seen.depth * ((was - lash).clamp_min(1) / (seen.height - lash).clamp_min(1))
     up = seen.depth - torch.where(left < lash, (was - left).clamp_min(0), torch.minimum(stretched, seen.depth))

@@ -13,22 +13,32 @@ class Opening(NamedTuple):
     rows: slice
     columns: slice
     inside: Tensor  # (h, w) in [0, 1]
-    below: Tensor  # (h, w) bool: on the lower contour's side, between the corners
+    below: Tensor  # (h, w) bool: on the lower contour's side; beyond the corners, of the line through them
     along: Tensor  # (h, w) 0 at the picture's left corner, 1 at the right one
     depth: Tensor  # (h, w) pixels below the upper contour
     height: Tensor  # (h, w) pixels between the contours in this column
 
+    def tight(self) -> "Opening | None":
+        """The part of it that is open; None where nothing is."""
+        rows, columns = ((self.inside > 0).any(i).nonzero()[:, 0].tolist() for i in (1, 0))
+        if not rows:
+            return None
+        part = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        place = (slice(whole.start + own.start, whole.start + own.stop) for whole, own in zip(self[:2], part))
+        return Opening(*place, *(values[part] for values in self[2:]))
+
 
 def opening(
-    upper: np.ndarray, lower: np.ndarray, size: tuple[int, int], reach: float, soft: float = 0.8
+    upper: np.ndarray, lower: np.ndarray, size: tuple[int, int], reach: float, soft: float = 0.8, aside: float = 2
 ) -> Opening | None:
-    """Contours (n, 2) in pixels, corner to corner, of a box (width, height); ``reach``: pixels around to decide on.
+    """Contours (n, 2) in pixels, corner to corner, of a box (width, height); ``reach``: pixels above and below to
+    decide on, ``aside`` those beside it.
 
     None where it lies outside the box.
     """
     both = np.concatenate((upper, lower))
-    low = np.maximum(np.floor(both.min(0) - np.array([2, reach])), 0).astype(int)
-    high = np.minimum(np.ceil(both.max(0) + np.array([3, reach])), size).astype(int)
+    low = np.maximum(np.floor(both.min(0) - np.array([aside, reach])), 0).astype(int)
+    high = np.minimum(np.ceil(both.max(0) + np.array([aside + 1, reach])), size).astype(int)
     if np.any(high - low < 2):
         return None
     start, axis = upper[0], upper[-1] - upper[0]
@@ -38,17 +48,19 @@ def opening(
                           torch.arange(low[1], high[1]) + 0.5 - start[1], indexing="xy")  # fmt: skip
     along = x * axis[0] + y * axis[1]
     down = y * axis[0] - x * axis[1]
-    top, bottom = (curve(contour - start, axis, along, length) for contour in (upper, lower))
-    inside = ((down - top) / soft + 0.5).clamp(0, 1) * ((bottom - down) / soft + 0.5).clamp(0, 1)
+    (top, steep), (bottom, rising) = (curve(contour - start, axis, along, length) for contour in (upper, lower))
+    edge = lambda far, slope: (far / (soft * (1 + slope**2).sqrt()) + 0.5).clamp(0, 1)  # where steep, a column is near
     within = (along > 0) & (along < length)
+    inside = edge(down - top, steep) * edge(bottom - down, rising) * within
     open_ = ((bottom - top) / soft).clamp(0, 1)
-    below = (down > (top + bottom) / 2) & within
-    return Opening(slice(low[1], high[1]), slice(low[0], high[0]), inside * within * open_, below,
+    below = down > torch.where(within, (top + bottom) / 2, 0)
+    return Opening(slice(low[1], high[1]), slice(low[0], high[0]), inside * open_, below,
                    along / length, down - top, bottom - top)  # fmt: skip
 
 
-def curve(contour: np.ndarray, axis: np.ndarray, along: Tensor, length: float) -> Tensor:
-    """Height of a contour (n, 2) over places (h, w) on the line between the corners, smooth between its points."""
+def curve(contour: np.ndarray, axis: np.ndarray, along: Tensor, length: float) -> tuple[Tensor, Tensor]:
+    """Height of a contour (n, 2) over places (h, w) on the line between the corners, smooth between its points, and
+    its slope there."""
     at = contour @ axis
     height = contour @ np.array([-axis[1], axis[0]])
     order = np.argsort(at)
@@ -59,4 +71,5 @@ def curve(contour: np.ndarray, axis: np.ndarray, along: Tensor, length: float) -
     place = (along / length * 64).clamp(0, 63.999)
     index = place.long()
     table = torch.from_numpy(values.astype(np.float32))
-    return table[index] + (table[(index + 1).clamp(max=64)] - table[index]) * (place - index)
+    step = table[(index + 1).clamp(max=64)] - table[index]
+    return table[index] + step * (place - index), step * (64 / length)

@@ -25,7 +25,7 @@ from talking_head.face.tracker import Face
 from talking_head.render import glasses, lids, sheets
 from talking_head.render import mouth as mouths
 from talking_head.render.covered import covered
-from talking_head.render.eyes import eyeball
+from talking_head.render.eyes import eyeball, within_lids
 from talking_head.render.opening import Opening, opening
 from talking_head.render.shading import Shading
 from talking_head.render.warp import Photograph, enlarged, inverted, part_of, sampled
@@ -44,6 +44,7 @@ BEHIND_GLASSES = 0.6  # share of the shading that glasses take away
 GAZE = 0.42  # cm that the iris moves for a look of 1
 LIDS = np.array([INDEX[n] for name in ("eyeBlink", "eyeWide") for n in (name + "Left", name + "Right")])
 LID_PULL = 0.12  # share of a closing lid's way that the skin above it goes along
+ASIDE = 0.5  # share of an opening's reach above and below that its two sheets differ beside its corners
 WIDE = 0.55  # share of an eye's height that it opens further for eyeWide 1
 TEETH_DEPTH = 0.9  # cm behind the lips
 STANDING = 0.8  # cm that the lower teeth stand out of the lower lip at most
@@ -243,7 +244,7 @@ class Portrait:
 
     def _opening(self, flat: np.ndarray, which: int, reach: float) -> Opening | None:
         upper, lower = sheets.OPENINGS[which]
-        return opening(flat[upper], flat[lower], self.size, reach)
+        return opening(flat[upper], flat[lower], self.size, reach, aside=2 + ASIDE * reach)
 
     def _offsets(self, amounts: np.ndarray, turn: np.ndarray, drift: np.ndarray) -> Tensor:
         """How far from each grid point lies what is seen there, on the upper and on the lower sheet: (2, g, g, 2)."""
@@ -260,7 +261,8 @@ class Portrait:
         self, made: Tensor, seen: Opening | None, coefs: np.ndarray, turn: np.ndarray, drift: np.ndarray, lip: float
     ) -> None:
         """``lip``: height (cm) of the lower lip's inner middle."""
-        if seen is None or float(seen.inside.max()) < 0.05:
+        seen = seen and seen.tight()
+        if seen is None:
             return
         origin = np.array([0, self.lip_line, self.teeth_depth])
         x, y, pixels = self._plane(seen, origin, turn, drift, np.zeros(2))
@@ -298,11 +300,12 @@ class Portrait:
     def _own_teeth(self, inner: Tensor, pixels: Tensor) -> Tensor:
         h, w = self.photo_teeth.shape[1:]
         grid = (pixels - torch.tensor(self.photo_at)) / torch.tensor([w / 2, h / 2]) - 1
-        seen = torch.nn.functional.grid_sample(self.photo_teeth[None], grid[None], align_corners=False)[0]
-        return inner + (seen[:3] / seen[3:].clamp_min(0.05) * (seen[3:] > 0.05) - inner) * seen[3:]
+        seen = torch.nn.functional.grid_sample(self.photo_teeth[None], grid[None], padding_mode="border", align_corners=False)[0]
+        return inner + (seen[:3] - inner) * seen[3:]
 
     def _fill_eye(self, made: Tensor, seen: Opening | None, ball, coefs: np.ndarray, name: str, turn, drift) -> None:
-        if seen is None or ball is None or float(seen.inside.max()) < 0.05:
+        seen = seen and seen.tight()
+        if seen is None or ball is None:
             return
         value = lambda part: float(np.clip(coefs[INDEX[f"eyeLook{part}{name}"]], -1, 1))
         outward = value("Out") - value("In")
@@ -312,7 +315,7 @@ class Portrait:
         extent = torch.tensor(ball.picture.shape[:0:-1])
         inner = sampled(ball.picture, (there - torch.tensor(ball.low)) / extent * 2 - 1)
         part = made[:, seen.rows, seen.columns]
-        part += (inner - part) * seen.inside
+        part += (inner - part) * within_lids(seen)
 
     def _pasted(self, made: Tensor) -> np.ndarray:
         frame = self.picture.copy()
