@@ -13,14 +13,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from talking_head.render.opening import curve, opening
-from talking_head.render.warp import places, sampled
+from talking_head.render.warp import blur, places, sampled
 
 ABOVE, BELOW = 0.26, 0.14  # cm beyond the contours that belongs to the eye and its lashes
 LASH = 0.18  # cm above a lid's edge that is not stretched
 FREE, LEAST, MOST = 0.42, 0.18, 0.5  # share of the way to the brow, and cm, that is
-FRESH = 0.4  # share of the grown skin in the middle of a closed lid, which was hidden in the fold
+FRESH = 0.85  # share of the grown skin in the middle of a closed lid, which was hidden in the fold
+FOLD, ENDS = 0.55, 0.2  # share of its height, and of its width at each end, over which that begins
+FAINT = 0.04  # of full brightness that such structure may be
+GRAIN = 0.06  # cm: finer structure of the skin below the eye goes onto the grown skin
 STEPS = 400  # of the relaxation
-RANGE = (0.8, 1.12)  # of the usual skin around the eye that may grow into it: no rim, no brow, no shine
+USUAL = 0.3  # of the skin around the eye is too dark to be skin
+RANGE = (0.7, 1.12)  # of the usual skin around the eye that may grow into it: no rim, no brow, no shine
 ROUND = (0.93, 1.06)  # how much darker the lid is at the fold, and lighter where the eyeball carries it
 
 
@@ -36,12 +40,15 @@ def grown_over(box: Tensor, upper: np.ndarray, lower: np.ndarray, scale: float) 
     rim = part[:, near & ~hole[0]]
     if not rim.numel():
         return box
-    usual = rim[:, rim.mean(0) >= rim.mean(0).quantile(0.5)].median(1).values[:, None, None]
+    usual = rim[:, rim.mean(0) >= rim.mean(0).quantile(USUAL)].median(1).values[:, None, None]
     known = torch.minimum(torch.maximum(part, RANGE[0] * usual), RANGE[1] * usual)
     filled = torch.where(hole, usual, known)
     for _ in range(STEPS):
         filled = torch.where(hole, F.avg_pool2d(F.pad(filled[None], (1, 1, 1, 1), mode="replicate"), 3, 1)[0], filled)
-    found[:, seen.rows, seen.columns] = torch.where(hole, filled, part)
+    fine = box - blur(box, GRAIN * scale)
+    below = torch.arange(seen.rows.start, seen.rows.stop) + int(seen.height.max()) + 1
+    fine = fine[:, below.clamp(max=box.shape[1] - 1)][..., seen.columns]
+    found[:, seen.rows, seen.columns] = torch.where(hole, filled + fine.clamp(-FAINT, FAINT), part)
     return found
 
 
@@ -57,13 +64,19 @@ def strip(upper: np.ndarray, brow: np.ndarray, scale: float) -> np.ndarray:
     return _wider(upper, -scale * float(np.clip(FREE * room, LEAST, MOST)))
 
 
+def smooth(share: Tensor) -> Tensor:
+    """[0, 1] -> [0, 1], level at both ends."""
+    return share * share * (3 - 2 * share)
+
+
 def draw(made: Tensor, read: Callable[[Tensor], Tensor], skin: Tensor, source: Tensor, over: np.ndarray,
          upper: np.ndarray, edge: np.ndarray, scale: float, covered: float) -> None:  # fmt: skip
     """A closing lid into the frame's box (3, h, w): the strip of skin from ``over`` to the open lid's contour is
     stretched down to the ``edge`` (9, 2 each), its lowest part, the lashes, as it is.
 
-    ``source`` (h, w, 2): where each pixel comes from; ``read`` gives the photograph's colours (3, h', w') there. What
-    is ``covered`` (0..1) by glasses takes ``skin``, the photograph grown over the eye, so that no rim is stretched.
+    ``source`` (h, w, 2): where each pixel comes from; ``read`` gives the photograph's colours (3, h', w') there. Most
+    of a closed lid is ``skin``, the photograph grown over the eye. ``covered`` (0..1): by glasses, whose rims may be as
+    near as lashes are.
     """
     if float(np.abs(edge - upper).max()) < 0.5:
         return
@@ -76,7 +89,7 @@ def draw(made: Tensor, read: Callable[[Tensor], Tensor], skin: Tensor, source: T
     axis = axis / length
     at = seen.along * length
     was = curve(upper - over[0], axis, at, length)[0] - curve(over - over[0], axis, at, length)[0]
-    left, lash = seen.height - seen.depth, LASH * scale  # pixels above the edge
+    left, lash = seen.height - seen.depth, LASH * scale * (1 - 0.5 * covered)  # pixels above the edge
     stretched = seen.depth * ((was - lash).clamp_min(1) / (seen.height - lash).clamp_min(1))
     up = seen.depth - torch.where(left < lash, (was - left).clamp_min(0), torch.minimum(stretched, seen.depth))
     step = torch.tensor([2 * axis[1] / size[0], -2 * axis[0] / size[1]], dtype=torch.float32)
@@ -85,9 +98,8 @@ def draw(made: Tensor, read: Callable[[Tensor], Tensor], skin: Tensor, source: T
     colour = read(there)
     down = (seen.depth / seen.height.clamp_min(1)).clamp(0, 1)
     share = (up / (0.1 * scale)).clamp(0, 1)  # none where nothing was stretched
-    fresh = torch.maximum(
-        FRESH * share * torch.sin(torch.pi * down) * (left / lash - 1).clamp(0, 1), torch.tensor(covered)
-    )
+    hidden = smooth((down / FOLD).clamp(0, 1)) * (left / lash - 0.5).clamp(0, 1)
+    fresh = FRESH * share * hidden * (torch.minimum(seen.along, 1 - seen.along) / ENDS).clamp(0, 1)
     colour = torch.lerp(colour, sampled(skin, source[seen.rows, seen.columns]), fresh)
     colour = colour * (1 + share * (ROUND[0] - 1 + (ROUND[1] - ROUND[0]) * torch.sin(2.6 * down)))
     part = made[:, seen.rows, seen.columns]

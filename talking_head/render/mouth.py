@@ -26,14 +26,17 @@ class Mouth(NamedTuple):
     cavity: np.ndarray  # (3,) colour
 
 
-def draw(skin: np.ndarray, colours: float = 1.0) -> Mouth:
-    """For a photograph whose skin has the mean colour ``skin`` (3,) in [0, 1]; ``colours`` 0: it has one tint only."""
+def draw(skin: np.ndarray, colours: float = 1.0, teeth: Tensor | None = None) -> Mouth:
+    """For a photograph whose skin has the mean colour ``skin`` (3,) in [0, 1]; ``colours`` 0: it has one tint only;
+    ``teeth`` (4, h, w) are its own, whose colour the drawn ones take."""
     light = float(np.clip(skin.mean() / TYPICAL.mean(), 0.25, 1.15))
     tint = (skin / skin.mean()) / (TYPICAL / TYPICAL.mean())
     tint = np.clip(tint, 0.6, 1.5) ** 0.5
     coloured = lambda colour, light: colours * np.array(colour) * tint * light + (1 - colours) * (
         np.mean(colour) * light * skin / skin.mean())  # fmt: skip
     enamel = coloured([0.80, 0.73, 0.63], light**0.8)
+    if teeth is not None and bool((teeth[3] > 0.8).any()):
+        enamel = teeth[:3, teeth[3] > 0.8].median(1).values.numpy()
     flesh = coloured([0.60, 0.29, 0.28], light)
     return Mouth(
         _teeth(UPPER_EDGES, enamel, flesh * 0.9, 0.10, 1.0, True),
@@ -77,7 +80,7 @@ def _tongue(flesh: np.ndarray) -> Tensor:
     x, y = _plane()
     top = 0.25 * (x / 1.9) ** 2 + 0.10 * np.exp(-((x / 0.18) ** 2)) * 0.6
     body = np.clip((y - top) / 0.18, 0, 1) * np.clip((2.1 - np.abs(x)) / 0.5, 0, 1)
-    light = 0.62 + 0.30 * np.exp(-(((y - top - 0.45) / 0.45) ** 2)) - 0.10 * np.exp(-((x / 0.12) ** 2))
+    light = 0.42 + 0.38 * np.exp(-(((y - top - 0.6) / 0.45) ** 2)) - 0.06 * np.exp(-((x / 0.15) ** 2))
     return _layer(flesh * light[..., None], body)
 
 

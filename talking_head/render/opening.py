@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+ROUNDS = 8  # of smoothing a contour: no corner is left at its points
+
 
 class Opening(NamedTuple):
     """An opening in a frame's pixels."""
@@ -66,7 +68,8 @@ def curve(contour: np.ndarray, axis: np.ndarray, along: Tensor, length: float) -
     order = np.argsort(at)
     fine = np.linspace(0, length, 65)
     values = np.interp(fine, at[order], height[order])
-    values[1:-1] = (values[:-2] + 2 * values[1:-1] + values[2:]) / 4
+    for _ in range(ROUNDS):
+        values[1:-1] = (values[:-2] + 2 * values[1:-1] + values[2:]) / 4
     values[[0, -1]] = 0
     place = (along / length * 64).clamp(0, 63.999)
     index = place.long()

@@ -22,10 +22,11 @@ from talking_head.face.points import (
 from talking_head.face.pose import matrix, placed, upward
 from talking_head.face.surface import bent
 from talking_head.face.tracker import Face
-from talking_head.render import glasses, lids, sheets
+from talking_head.render import glasses, lids, lips, sheets
 from talking_head.render import mouth as mouths
 from talking_head.render.covered import covered
 from talking_head.render.eyes import eyeball, within_lids
+from talking_head.render.fill import filled
 from talking_head.render.opening import Opening, opening
 from talking_head.render.shading import Shading
 from talking_head.render.warp import Photograph, enlarged, inverted, part_of, sampled
@@ -45,8 +46,12 @@ GAZE = 0.42  # cm that the iris moves for a look of 1
 LIDS = np.array([INDEX[n] for name in ("eyeBlink", "eyeWide") for n in (name + "Left", name + "Right")])
 LID_PULL = 0.12  # share of a closing lid's way that the skin above it goes along
 ASIDE = 0.5  # share of an opening's reach above and below that its two sheets differ beside its corners
+PARTED, LIP = 0.35, 0.04  # cm: from which lips are surely apart in the photograph, and how far their edge is blurred
 WIDE = 0.55  # share of an eye's height that it opens further for eyeWide 1
 TEETH_DEPTH = 0.9  # cm behind the lips
+ARCH = 0.11  # 1/cm: how a row of teeth curves backwards
+TONGUE, TONGUE_DEPTH = (0.7, -0.12), 0.6  # its top, in ways of the lower teeth and cm; cm behind the teeth
+SLIT = 0.15  # cm: in a mouth less open it is dark
 STANDING = 0.8  # cm that the lower teeth stand out of the lower lip at most
 SHOWN = 0.28  # cm of the upper teeth below the resting lip line
 
@@ -59,7 +64,7 @@ class Portrait:
         basis = glasses.stiff(basis, self.worn)
         self.basis, self.picture = basis, picture
         self.covered = covered(picture, face.landmarks)  # then the mouth is left alone
-        landmarks = face.landmarks * (1, 1, FLAT)
+        landmarks = (face.landmarks if self.covered else lips.found(picture, face.landmarks)) * (1, 1, FLAT)
         self.place = placed(landmarks, basis.canonical)
         self.scale, self.rotation, self.shift = self.place
         self.points = sheets.straighten(landmarks, self.place)  # (478, 3)
@@ -73,7 +78,7 @@ class Portrait:
         x, y = self.low
         part = np.ascontiguousarray(picture[y : y + self.size[1], x : x + self.size[0]])
         self.box = torch.from_numpy(part.copy()).permute(2, 0, 1).float() / 255
-        self.photograph = Photograph.of(self.box)
+        self.photograph = Photograph.of(self._lips_alone())
         self.had, self.own = own_expression(face.coefs)
         self.gaps0 = self._gaps(self.points)
         neutral = self.points + np.tensordot(-self.own, basis.deltas, 1)
@@ -109,7 +114,6 @@ class Portrait:
         self.skin = self._skin(flat)
         low, high = (np.clip(f(flat[OVAL], 0), 0, self.size).astype(int) for f in (np.min, np.max))
         face = self.box[:, low[1] : high[1] : 2, low[0] : high[0] : 2].flatten(1)
-        self.mouth = mouths.draw(self.skin, mouths.colours(face))
         seen = self._opening(flat, 0, 2.0)
         self.photo_teeth, self.photo_at, self.shown = None, (0, 0), SHOWN
         if seen is not None:
@@ -118,11 +122,27 @@ class Portrait:
         if self.photo_teeth is not None:  # drawn teeth go on where the photograph's end
             lowest = self.points[[87, 14, 317], 1].mean()
             self.shown = float(np.clip(self.lip_line - lowest - 0.06, 0.1, 0.7))
+        self.mouth = mouths.draw(self.skin, mouths.colours(face), self.photo_teeth)
         self.skins = [lids.grown_over(self.box, flat[a], flat[b], self.scale) for a, b in sheets.OPENINGS[1:]]
         self.eyes = [
             eyeball(self.box, flat[upper], flat[lower], flat[iris])
             for (upper, lower), iris in zip(sheets.OPENINGS[1:], (RIGHT_IRIS, LEFT_IRIS), strict=True)
         ]
+
+    def _lips_alone(self) -> Tensor:
+        """The box, an open mouth in it grown over by its lips: what is within comes from behind them."""
+        seen = self._opening(self.project(self.points), 0, 2.0)
+        if seen is None or float(seen.height.max()) < PARTED * self.scale:
+            return self.box
+        grown, wide = self.box.clone(), round(LIP * self.scale)
+        hole = torch.zeros_like(grown[:1])
+        hole[0, seen.rows, seen.columns] = (seen.inside > 0).float()
+        hole = torch.nn.functional.max_pool2d(hole, 2 * wide + 1, 1, wide)
+        far = round(self.scale)
+        part = slice(max(0, seen.rows.start - far), seen.rows.stop + far), slice(
+            max(0, seen.columns.start - far), seen.columns.stop + far)  # fmt: skip
+        grown[:, *part] = filled(grown[:, *part], 1 - hole[0, *part])
+        return grown
 
     def _shading(self) -> Shading:
         skin, neutral = self.basis.skin, self.points - np.tensordot(self.own, self.basis.deltas, 1)
@@ -265,14 +285,18 @@ class Portrait:
         if seen is None:
             return
         origin = np.array([0, self.lip_line, self.teeth_depth])
-        x, y, pixels = self._plane(seen, origin, turn, drift, np.zeros(2))
+        x, y, pixels, deep = self._plane(seen, origin, turn, drift, np.zeros(2))
         drop = max(0.0, float(coefs[INDEX["jawOpen"]])) * -float(self.basis.deltas[INDEX["jawOpen"], 14, 1]) * 0.8
         row = max(0.02 + drop, self.lip_line - lip - STANDING)
         aside = float(coefs[INDEX["jawRight"]] - coefs[INDEX["jawLeft"]]) * -0.6
         h, w = x.shape
         dark = (seen.depth / seen.height.clamp_min(1)).clamp(0, 1)
         cavity = torch.from_numpy(self.mouth.cavity.astype(np.float32))[:, None, None] * (0.5 + 0.9 * dark)
-        inner = mouths.over(cavity.expand(3, h, w), self.mouth.tongue, x - aside, y - 0.25 - max(0.6 * drop, 0.8 * row))
+        behind = [TONGUE_DEPTH * n for n in deep]
+        inner = mouths.over(cavity.expand(3, h, w), self.mouth.tongue, x - aside - behind[0],
+                            y - TONGUE[0] * row - TONGUE[1] - behind[1])  # fmt: skip
+        arch = ARCH * x**2  # cm that teeth lie behind the front ones
+        x, y = x - deep[0] * arch, y - deep[1] * arch
         inner = mouths.over(inner, self.mouth.lower, x - aside, y - row, 0.95)
         inner = mouths.over(inner, self.mouth.upper, x, y - self.shown)
         if self.photo_teeth is not None:
@@ -281,21 +305,24 @@ class Portrait:
         corner = (torch.minimum(seen.along, 1 - seen.along) / 0.22).clamp(0, 1)
         inner = torch.lerp(cavity, inner, (1.6 * corner).clamp_max(1))  # between cheek and teeth it is dark
         shade = (0.6 + 0.4 * (cm / 0.25).clamp(0, 1)) * (0.35 + 0.65 * corner)
+        shade = shade * (seen.height / (SLIT * self.scale)).clamp(0.3, 1)
         part = made[:, seen.rows, seen.columns]
         part += (inner * shade - part) * seen.inside
 
     def _plane(self, seen: Opening, origin: np.ndarray, turn: np.ndarray, drift: np.ndarray, aside: np.ndarray):
         """Pixels of an opening on the head's plane through ``origin`` (3,), which is seen ``aside`` (2,) pixels from
-        its place: x (right) and y (down) in cm, and where the photograph has the same place, (h, w, 2) pixels."""
-        ends = origin + np.array([[0, 0, 0], [1, 0, 0], [0, -1, 0]], np.float64)
+        its place: x (right) and y (down) in cm, where the photograph has the same place, (h, w, 2) pixels, and how
+        much further right and down (2,) what lies a cm deeper is seen."""
+        ends = origin + np.array([[0, 0, 0], [1, 0, 0], [0, -1, 0], [0, 0, -1]], np.float64)
         now, then = self.project(ends, turn, drift), self.project(ends)
-        back = np.linalg.inv(np.stack((now[1] - now[0], now[2] - now[0]), 1)).tolist()
+        back = np.linalg.inv(np.stack((now[1] - now[0], now[2] - now[0]), 1))
+        deep, back = (back @ (now[3] - now[0])).tolist(), back.tolist()
         left, top = (now[0] + aside).tolist()
         px = torch.arange(seen.columns.start, seen.columns.stop)[None] + (0.5 - left)
         py = torch.arange(seen.rows.start, seen.rows.stop)[:, None] + (0.5 - top)
         x, y = (px * row[0] + py * row[1] for row in back)
         across, down, start = (v.tolist() for v in (then[1] - then[0], then[2] - then[0], then[0]))
-        return x, y, torch.stack([x * across[i] + y * down[i] + start[i] for i in range(2)], -1)
+        return x, y, torch.stack([x * across[i] + y * down[i] + start[i] for i in range(2)], -1), deep
 
     def _own_teeth(self, inner: Tensor, pixels: Tensor) -> Tensor:
         h, w = self.photo_teeth.shape[1:]
@@ -311,7 +338,7 @@ class Portrait:
         outward = value("Out") - value("In")
         look = np.array([outward * (1 if name == "Left" else -1), value("Down") - value("Up")]) * GAZE * self.scale
         origin = self.points[RIGHT_IRIS[0] if name == "Right" else LEFT_IRIS[0]]
-        _, _, there = self._plane(seen, origin, turn, drift, look)
+        _, _, there, _ = self._plane(seen, origin, turn, drift, look)
         extent = torch.tensor(ball.picture.shape[:0:-1])
         inner = sampled(ball.picture, (there - torch.tensor(ball.low)) / extent * 2 - 1)
         part = made[:, seen.rows, seen.columns]

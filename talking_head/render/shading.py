@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from scipy.spatial import cKDTree
 from torch import Tensor
 
 from talking_head.face.points import ARKIT
 from talking_head.face.surface import Surface
-from talking_head.render.warp import sampled
+from talking_head.render.warp import blur, sampled
 
 COLUMNS = 112  # of the grid over the face
 GAMMA = 2.2
@@ -242,14 +241,3 @@ class Shading:
 
 def as_tensor(values: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values, np.float32))
-
-
-def blur(picture: Tensor, sigma: float) -> Tensor:
-    """(c, h, w) by a Gaussian of ``sigma`` pixels."""
-    if sigma < 0.3:
-        return picture
-    reach = max(1, int(np.ceil(2.5 * sigma)))
-    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
-    kernel = (kernel / kernel.sum()).view(1, 1, -1, 1)
-    wide = F.pad(picture[:, None], (reach,) * 4, mode="replicate")
-    return F.conv2d(F.conv2d(wide, kernel), kernel.transpose(2, 3))[:, 0]

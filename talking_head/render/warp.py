@@ -52,6 +52,17 @@ def sampled(picture: Tensor, source: Tensor) -> Tensor:
     return F.grid_sample(picture[None], source[None], padding_mode="border", align_corners=False)[0]
 
 
+def blur(picture: Tensor, sigma: float) -> Tensor:
+    """(c, h, w) by a Gaussian of ``sigma`` pixels."""
+    if sigma < 0.3:
+        return picture
+    reach = max(1, int(np.ceil(2.5 * sigma)))
+    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
+    kernel = (kernel / kernel.sum()).view(1, 1, -1, 1)
+    wide = F.pad(picture[:, None], (reach,) * 4, mode="replicate")
+    return F.conv2d(F.conv2d(wide, kernel), kernel.transpose(2, 3))[:, 0]
+
+
 class Photograph(NamedTuple):
     """A picture that stays sharp where it moves.
 

@@ -1,0 +1,47 @@
+"""The edges of parted lips, found in the photograph: trackers often put them into the opening, or into the teeth."""
+
+import numpy as np
+
+from talking_head.face.points import INNER_LOWER_LIP, INNER_UPPER_LIP
+from talking_head.render.sheets import LOWER_LIP, UPPER_LIP
+
+APART = 0.08  # of the mouth's width, from which lips are surely apart
+FAR, STEPS = 0.7, 24  # share of the way to a lip's outer edge that its inner one may be off, and samples on that way
+BODY = (0.55, 0.9)  # of that way, where it surely is lip
+ALIKE = 0.8  # a place is in the opening if it looks like that at this share of its distance to the lip's colour
+
+
+def found(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """Landmarks (478, 3) in pixels of ``picture`` (h, w, 3) whose inner lip points lie where the opening ends."""
+    from scipy.ndimage import gaussian_filter, map_coordinates, median_filter
+
+    width = float(np.hypot(*(landmarks[78, :2] - landmarks[308, :2])))
+    inner = [landmarks[rows][1:-1, :2] for rows in (INNER_UPPER_LIP, INNER_LOWER_LIP)]
+    if np.hypot(*(inner[1] - inner[0]).T).max() < APART * width:
+        return landmarks
+    points = np.concatenate([landmarks[rows[2], :2] for rows in (UPPER_LIP, LOWER_LIP)])
+    low = np.maximum(np.floor(points.min(0)) - 4, 0).astype(int)
+    high = np.ceil(points.max(0)).astype(int) + 5
+    part = picture[low[1] : high[1], low[0] : high[0]].astype(np.float32)
+    part = gaussian_filter(part, (width / 120, width / 120, 0))
+
+    def colours(place: np.ndarray) -> np.ndarray:
+        at = (place - low - 0.5).reshape(-1, 2).T[::-1]
+        seen = [map_coordinates(part[..., c], at, order=1, mode="nearest") for c in range(3)]
+        return np.stack(seen, -1).reshape(*place.shape[:-1], 3)
+
+    share = np.linspace(0.15, 0.85, 9)[:, None, None]
+    within = colours(inner[0] * share + inner[1] * (1 - share))  # (9, columns, 3)
+    landmarks = landmarks.copy()
+    for rows, start in zip((UPPER_LIP, LOWER_LIP), inner):
+        way = landmarks[rows[2]][1:-1, :2] - start
+        along = np.linspace(0, BODY[1], STEPS)[:, None, None]
+        seen = colours(start + along * way)  # (steps, columns, 3)
+        lip = np.median(seen[along[:, 0, 0] > BODY[0]], (0, 1))
+        other = np.linalg.norm(seen[:, None] - within[None], axis=-1).min(1)
+        open_ = (other < ALIKE * np.linalg.norm(seen - lip, axis=-1)) & (along[..., 0] < FAR)
+        last = np.cumprod(open_, 0).sum(0) / STEPS * BODY[1]
+        last = median_filter(last, 3, mode="nearest")[:, None] * way
+        landmarks[rows[0][1:-1], :2] += last
+        landmarks[rows[1][1:-1], :2] += 0.5 * last
+    return landmarks
