@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+BLENDED = 0.08  # of an opening's width, over which its sides go over into each other beyond the corners
 ROUNDS = 8  # of smoothing a contour: no corner is left at its points
 
 
@@ -15,7 +16,7 @@ class Opening(NamedTuple):
     rows: slice
     columns: slice
     inside: Tensor  # (h, w) in [0, 1]
-    below: Tensor  # (h, w) bool: on the lower contour's side; beyond the corners, of the line through them
+    below: Tensor  # (h, w) in [0, 1]: on the lower contour's side; beyond the corners, of the line through them
     along: Tensor  # (h, w) 0 at the picture's left corner, 1 at the right one
     depth: Tensor  # (h, w) pixels below the upper contour
     height: Tensor  # (h, w) pixels between the contours in this column
@@ -55,7 +56,8 @@ def opening(
     within = (along > 0) & (along < length)
     inside = edge(down - top, steep) * edge(bottom - down, rising) * within
     open_ = ((bottom - top) / soft).clamp(0, 1)
-    below = down > torch.where(within, (top + bottom) / 2, 0)
+    beyond = (down / (BLENDED * length) + 0.5).clamp(0, 1)
+    below = torch.where(within, (down > (top + bottom) / 2).float(), beyond)
     return Opening(slice(low[1], high[1]), slice(low[0], high[0]), inside * open_, below,
                    along / length, down - top, bottom - top)  # fmt: skip
 

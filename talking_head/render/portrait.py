@@ -233,7 +233,7 @@ class Portrait:
             if seen is not None:
                 lower = part_of(below_off, *self.size, seen.rows, seen.columns)
                 part = source[seen.rows, seen.columns]
-                part.copy_(torch.where(seen.below[..., None], lower, part))
+                part.lerp_(lower, seen.below[..., None])
         made = self.photograph.moved(source, above_off)
         factors = self._factors(moved)
         self._shade(made, factors, source, flat)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-STEPS = (0.55, 1.0, 0.55, 1.0, 0.55, 0.8)  # shares of the way: whole steps overshoot where it stretches to double
+STEPS = (1, 1, 0.5, 0.5, 0.33, 0.33, 0.25, 0.25, 0.2, 0.2)  # shares of the way: whole ones overshoot where it stretches
 SHRINKING = (1.6, 2.6)  # pixels of the photograph in one of the frame: where it begins to be blurred, and wholly is
 
 
