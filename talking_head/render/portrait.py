@@ -327,7 +327,9 @@ class Portrait:
     def _own_teeth(self, inner: Tensor, pixels: Tensor) -> Tensor:
         h, w = self.photo_teeth.shape[1:]
         grid = (pixels - torch.tensor(self.photo_at)) / torch.tensor([w / 2, h / 2]) - 1
-        seen = torch.nn.functional.grid_sample(self.photo_teeth[None], grid[None], padding_mode="border", align_corners=False)[0]
+        seen = torch.nn.functional.grid_sample(
+            self.photo_teeth[None], grid[None], padding_mode="border", align_corners=False
+        )[0]
         return inner + (seen[:3] - inner) * seen[3:]
 
     def _fill_eye(self, made: Tensor, seen: Opening | None, ball, coefs: np.ndarray, name: str, turn, drift) -> None:
