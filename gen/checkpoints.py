@@ -32,7 +32,8 @@ def roots() -> list[Path]:
 
 
 def index() -> dict[str, dict]:
-    """Every known checkpoint: name -> licence, origin, non_commercial, files {path: {sha256, bytes}}, ..."""
+    """Every known checkpoint: name -> licence (an SPDX expression), origin, non_commercial, files {path: {sha256,
+    bytes}}, ..."""
     entries: dict[str, dict] = {}
     for root in reversed(roots()):
         for name, entry in _read(root / "index.toml").items():
@@ -152,12 +153,16 @@ def load(name: str, cls: type[M], part: str = "") -> M:
 
 
 def save(model, place: Path) -> None:
-    """Write a diffusers model as ``config.json`` and safetensors."""
+    """Write a diffusers model as ``config.json`` and safetensors, without the path that it was read from."""
     model.save_pretrained(place, safe_serialization=True)
+    config = json.loads((place / "config.json").read_text(encoding="utf-8"))
+    if config.pop("_name_or_path", None) is not None:
+        (place / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def add(name: str, *, licence: str, origin: str, non_commercial: bool = False, root: Path | None = None) -> None:
-    """Write a checkpoint's entry, with the digests of its files, into the index beside its folder."""
+    """Write a checkpoint's entry, with the digests of its files, into the index beside its folder; ``licence`` is an
+    SPDX expression, and what it does not say may stand in the entry as ``terms``."""
     place = root / name if root else folder(name)
     name = place.name
     path = place.parent / "index.toml"
