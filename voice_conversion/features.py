@@ -41,9 +41,9 @@ def centres() -> np.ndarray:
 
 @functools.cache
 @torch.inference_mode(False)
-def filters() -> Tensor:
-    """(FFT / 2 + 1, 80) triangles of unit area."""
-    edges = hertz(np.linspace(0, slaney(TOP), BANDS + 2))
+def filters(bands: int = BANDS) -> Tensor:
+    """(FFT / 2 + 1, bands) triangles of unit area."""
+    edges = hertz(np.linspace(0, slaney(TOP), bands + 2))
     hz = np.arange(FFT // 2 + 1) * RATE / FFT
     up = (hz[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
     down = (edges[2:] - hz[:, None]) / (edges[2:] - edges[1:-1])
@@ -65,9 +65,9 @@ def magnitudes(wave: Tensor) -> Tensor:
     return (spectrum.real.square() + spectrum.imag.square() + 1e-9).sqrt().transpose(1, 2)
 
 
-def mel(wave: Tensor) -> Tensor:
-    """(b, s) -> (b, n, 80) natural logarithm of the bands."""
-    return (magnitudes(wave) @ filters().to(wave.device)).clamp_min(FLOOR).log()
+def mel(wave: Tensor, bands: int = BANDS) -> Tensor:
+    """(b, s) -> (b, n, bands) natural logarithm of the bands."""
+    return (magnitudes(wave) @ filters(bands).to(wave.device)).clamp_min(FLOOR).log()
 
 
 def cut(samples: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """HiFi-GAN's generator in its published layout, for published weights ("HiFi-GAN", NeurIPS 2020, sec. 2.2 and app. A).
 
-The mel front end is the same as ours, so any generator of 80 bands, 22,050 Hz and 256 samples a frame fits.
+The mel front end is the same as ours, so any generator for 22,050 Hz and 256 samples a frame fits.
 """
 
 from itertools import pairwise
@@ -37,15 +37,15 @@ class Residual(nn.Module):
 
 
 class HiFiGAN(ModelMixin, ConfigMixin):
-    """``forward(mel (b, n, 80)) -> wave (b, 256 n)``; the defaults are V1."""
+    """``forward(mel (b, n, bands)) -> wave (b, 256 n)``; the defaults are V1."""
 
     @register_to_config
     def __init__(self, channels: int = 512, rates: tuple[int, ...] = (8, 8, 2, 2),
                  kernels: tuple[int, ...] = (16, 16, 4, 4), residual: tuple[int, ...] = (3, 7, 11),
-                 dilations: tuple[int, ...] = (1, 3, 5)):  # fmt: skip
+                 dilations: tuple[int, ...] = (1, 3, 5), bands: int = BANDS):  # fmt: skip
         super().__init__()
         widths = [channels // 2**i for i in range(len(rates) + 1)]
-        self.conv_pre = _conv(BANDS, channels, 7)
+        self.conv_pre = _conv(bands, channels, 7)
         self.ups = nn.ModuleList(
             nn.ConvTranspose1d(wide, to, kernel, rate, (kernel - rate) // 2)
             for (wide, to), rate, kernel in zip(pairwise(widths), rates, kernels)
@@ -87,12 +87,13 @@ def _sized(state: dict[str, Tensor]) -> HiFiGAN:
     """The network that a state dict is of; a rate is half its kernel, as in all published configurations."""
     kernels = tuple(state[f"ups.{i}.weight"].shape[2] for i in range(_count(state, "ups.")))
     rates = tuple(kernel // 2 for kernel in kernels)
-    if state["conv_pre.weight"].shape[1] != BANDS or prod(rates) != HOP:
-        raise CheckpointError(f"this generator is not one of {BANDS} bands and {HOP} samples a frame.")
+    if prod(rates) != HOP:
+        raise CheckpointError(f"this generator makes {prod(rates)} samples of a frame, not {HOP}.")
     each = _count(state, "resblocks.") // len(kernels)
     residual = tuple(state[f"resblocks.{i}.convs1.0.weight"].shape[2] for i in range(each))
     dilations = (1, 3, 5)[: _count(state, "resblocks.0.convs1.")]
-    return HiFiGAN(state["conv_pre.weight"].shape[0], rates, kernels, residual, dilations)
+    channels, bands, _ = state["conv_pre.weight"].shape
+    return HiFiGAN(channels, rates, kernels, residual, dilations, bands)
 
 
 def _count(state: dict[str, Tensor], root: str) -> int:

@@ -63,7 +63,12 @@ class VoiceGenerator:
 
     @classmethod
     def from_pretrained(cls, name: str | Path = DEFAULT, *others: str | Path, device: str = "cpu") -> VoiceGenerator:
-        """``others``: the speaker encoder, the embedding and, if wanted, a HiFi-GAN."""
+        """``others``: the speaker encoder, the embedding and, if wanted, a HiFi-GAN. A folder whose config.json names
+        another class gives a generator of that class."""
+        from voice_conversion.models import class_of
+
+        if (kind := class_of(name)) is not cls:
+            return kind.from_pretrained(name, *others, device=device)
         from gen.emotion.calibration import Calibration
         from voice_conversion.hifigan import HiFiGAN
         from voice_conversion.performance.bank import Bank

@@ -33,6 +33,7 @@ class VoiceTask(Task):
     vocoder: str = Field(
         "recording", description='what sounds: the "recording", filtered, or a checkpoint with a HiFi-GAN'
     )
+    steps: int = Field(30, ge=1, le=1000, description="steps of a DiffVC's diffusion; 6 are fast")
     model: str = Field("voice-compact", description="checkpoint")
 
     @model_validator(mode="after")

@@ -1,7 +1,8 @@
 """The networks at the published size: the average-voice encoder and the score network that EmoReg shares with DiffVC
 (ICLR 2022, appendix; 8.46 and 117.79 million parameters). Modules are named so that DiffVC's state dicts fit.
 
-b batch, n frames, m = 80 mel bands, h heads. Maps are (b, c, m, n) as published; masks (b, n) are 1 where a frame is.
+b batch, n frames, m mel bands (80 as published), h heads. Maps are (b, c, m, n) as published; masks (b, n) are 1 where
+a frame is.
 """
 
 import math
@@ -115,12 +116,12 @@ class Transformer(nn.Module):
 
 
 class MelEncoder(nn.Module):
-    def __init__(self, channels: int, hidden: int, heads: int, layers: int, kernel: int, window: int):
+    def __init__(self, channels: int, hidden: int, heads: int, layers: int, kernel: int, window: int, bands: int):
         super().__init__()
-        self.init_proj = nn.Conv1d(BANDS, channels, 1)
+        self.init_proj = nn.Conv1d(bands, channels, 1)
         self.prenet = Prenet(channels)
         self.encoder = Transformer(channels, hidden, heads, layers, kernel, window)
-        self.term_proj = nn.Conv1d(channels, BANDS, 1)
+        self.term_proj = nn.Conv1d(channels, bands, 1)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         return self.term_proj(self.encoder(self.prenet(self.init_proj(x * mask), mask), mask) * mask)
@@ -159,13 +160,13 @@ class PostNet(nn.Module):
 
 
 class PublishedEncoder(ModelMixin, ConfigMixin):
-    """Mel (b, n, 80) -> average voice (b, n, 80)."""
+    """Mel (b, n, m) -> average voice (b, n, m)."""
 
     @register_to_config
     def __init__(self, channels: int = 192, hidden: int = 768, heads: int = 2, layers: int = 6, kernel: int = 3,
-                 window: int = 4, post: int = 128):  # fmt: skip
+                 window: int = 4, post: int = 128, bands: int = BANDS):  # fmt: skip
         super().__init__()
-        self.encoder = MelEncoder(channels, hidden, heads, layers, kernel, window)
+        self.encoder = MelEncoder(channels, hidden, heads, layers, kernel, window, bands)
         self.postnet = PostNet(post)
 
     def forward(self, mel: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -244,7 +245,8 @@ class PublishedScore(ModelMixin, ConfigMixin):
     """The score of the diffusion from the average voice; ``vector`` is EmoReg's e_ir, in DiffVC the speaker's."""
 
     @register_to_config
-    def __init__(self, base: int = 256, condition: int = 128, vector: int = 256, reference: bool = True):
+    def __init__(self, base: int = 256, condition: int = 128, vector: int = 256, reference: bool = True,
+                 bands: int = BANDS):  # fmt: skip
         super().__init__()
         self.sde = MeanReverting()
         dims = [2 + condition, *(base * 2**i for i in range(LEVELS))]
@@ -264,17 +266,19 @@ class PublishedScore(ModelMixin, ConfigMixin):
         self.final_block, self.final_conv = Masked2d(base, base), nn.Conv2d(base, 1, 1)
 
     def forward(self, x: Tensor, t: Tensor, mean: Tensor, vector: Tensor, mask: Tensor | None = None,
-                reference: Tensor | None = None, reference_mean: Tensor | None = None) -> Tensor:  # fmt: skip
-        """x, mean (b, n, 80), n in fours, t (b,), vector (b, v); the reference is (b, n', 80), clean."""
+                reference: Tensor | None = None, reference_mean: Tensor | None = None,
+                reference_mask: Tensor | None = None) -> Tensor:  # fmt: skip
+        """x, mean (b, n, m), n in fours, t (b,), vector (b, v); the reference is (b, n', m), clean, with a mask."""
         up = lambda y: y.mT[:, None]  # (b, 1, m, n)
         mask = torch.ones_like(x[..., 0]) if mask is None else mask.to(x.dtype)
         wave = self._wave(t)
         time, told = self.mlp(wave), [wave]
         if self.ref_block is not None:
             seen = up(self.sde.marginal(reference, reference_mean, t)[0])
-            told.append(self.ref_block(seen, torch.ones_like(seen[:, :, :1]), time))
+            there = torch.ones_like(reference[..., 0]) if reference_mask is None else reference_mask.to(x.dtype)
+            told.append(self.ref_block(seen, there[:, None, None], time))
         told = self.cond_block(torch.cat((*told, vector), 1))[..., None, None]
-        y = torch.cat((up(mean), up(x), told.expand(-1, -1, BANDS, x.shape[1])), 1)
+        y = torch.cat((up(mean), up(x), told.expand(-1, -1, *x.shape[:0:-1])), 1)
         return self._unet(y, mask[:, None, None], time)[:, 0].mT
 
     def _wave(self, t: Tensor) -> Tensor:

@@ -1,0 +1,29 @@
+"""Which class a voice checkpoint is of: the ``config.json`` of its folder says so; without one it is a bank."""
+
+import json
+from importlib import import_module
+from pathlib import Path
+
+from gen import checkpoints
+from gen.errors import CheckpointError
+
+CLASSES = {"DiffVC": "voice_conversion.emoreg.speak", "VoiceGenerator": "voice_conversion.pipeline"}
+CONFIG = "config.json"
+
+
+def class_of(name: str | Path) -> type:
+    """The class, imported; CheckpointError where a config.json names none of :data:`CLASSES`."""
+    path, found = checkpoints.folder(name) / CONFIG, "VoiceGenerator"
+    if path.is_file():
+        try:
+            found = json.loads(path.read_text(encoding="utf-8")).get("_class_name")
+        except ValueError:
+            found = None
+    if found not in CLASSES:
+        raise CheckpointError(f"{path} names no model of voices, which are {', '.join(CLASSES)}: give another --model.")
+    return getattr(import_module(CLASSES[found]), found)
+
+
+def write_class(folder: Path, name: str) -> None:
+    """Write the ``config.json`` of a checkpoint's folder."""
+    (folder / CONFIG).write_text(json.dumps({"_class_name": name}) + "\n", encoding="utf-8")
