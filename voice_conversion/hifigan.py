@@ -87,12 +87,12 @@ def _sized(state: dict[str, Tensor]) -> HiFiGAN:
     """The network that a state dict is of; a rate is half its kernel, as in all published configurations."""
     kernels = tuple(state[f"ups.{i}.weight"].shape[2] for i in range(_count(state, "ups.")))
     rates = tuple(kernel // 2 for kernel in kernels)
+    channels, bands, _ = state["conv_pre.weight"].shape
     if prod(rates) != HOP:
-        raise CheckpointError(f"this generator makes {prod(rates)} samples of a frame, not {HOP}.")
+        raise CheckpointError(f"this generator makes {prod(rates)}, not {HOP} samples of a frame.")
     each = _count(state, "resblocks.") // len(kernels)
     residual = tuple(state[f"resblocks.{i}.convs1.0.weight"].shape[2] for i in range(each))
     dilations = (1, 3, 5)[: _count(state, "resblocks.0.convs1.")]
-    channels, bands, _ = state["conv_pre.weight"].shape
     return HiFiGAN(channels, rates, kernels, residual, dilations, bands)
 
 
