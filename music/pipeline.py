@@ -11,7 +11,10 @@ import numpy as np
 from gen import checkpoints, media
 from gen.emotion.resolve import resolve
 from gen.emotion.spec import Emotion, EmotionCurve
+from gen.emotion.track import track
 from gen.notes import note
+from music import controls, finish, names
+from music.controls import Wishes
 from music.keys import last_bars
 from music.labels import Labeller, features
 from music.task import CANDIDATES, GUIDANCE, TEMPERATURE
@@ -21,18 +24,21 @@ if TYPE_CHECKING:
 
     from music.muser.model import MusER
     from music.muser.prior import Prior
+    from music.names import Key
     from music.task import MusicTask
 
 BATCH = 16  # pieces sampled side by side
 PLAYED, LEAD = 128, 16  # bars of an opening that are played as sound at most, and of a longer one
+FADERS = "faders-compact"  # what moves density and voices
 Progress = Callable[[float, str], None]
 
 
 class Piece(NamedTuple):
-    """A piece as compound words (T, 7), and what it sounds as."""
+    """A piece as it sounds, and as compound words (T, 7): their nearest tempo and lengths where it has finer ones."""
 
     tokens: np.ndarray
     grid: Grid
+    key: Key | None = None
 
     @property
     def notes(self) -> np.ndarray:
@@ -52,6 +58,13 @@ class Piece(NamedTuple):
         """Whether the rows keep to the grammar, every bar has notes, and the last row ends the last bar."""
         bars = np.flatnonzero(self.tokens[:, BEAT] == BAR)
         return violation(self.tokens) is None and bool(np.all(np.diff(np.append(bars, len(self.tokens))) > 1))
+
+
+class _Shaped(NamedTuple):
+    """A piece, and how many notes went because no two hands reach them."""
+
+    piece: Piece
+    gone: int
 
 
 class MusicGenerator:
@@ -74,13 +87,14 @@ class MusicGenerator:
 
     @staticmethod
     def checkpoints(task: MusicTask) -> tuple[str, ...]:
-        return (task.model, "piano") if task.audio else (task.model,)
+        moved = (FADERS,) if task.density is not None or task.voices is not None else ()
+        return (task.model, *(("piano",) if task.audio else ()), *moved)
 
     @classmethod
     def from_pretrained(cls, name: str | Path = "muser-compact", *others: str | Path,
                         device: str = "cpu") -> MusicGenerator:  # fmt: skip
         """The generator of a checkpoint, in float32: codes of bfloat16 latents would differ. ``others``, the piano
-        that plays, is loaded when it plays."""
+        that plays and the faders, are loaded when they are asked for."""
         from gen.nn import by_column
         from music.muser.model import MusER
         from music.muser.prior import Prior
@@ -95,28 +109,52 @@ class MusicGenerator:
         return cls(*exact, Vocabulary.load(folder / "vocabulary.json"), device, critic)
 
     def render(self, task: MusicTask, folder: Path, manifest: dict, progress: Progress) -> list[Path]:
-        """Write ``piece-SEED.mid`` and, where asked for, ``.wav`` into ``folder``."""
+        """Write ``piece-SEED.mid`` and, where asked for, ``.wav``, ``.musicxml`` and ``.png`` into ``folder``."""
         from music import synth
         from music.score import read_grid, to_score
 
         opening = None if task.continue_from is None else encode(read_grid(task.continue_from), self.vocabulary)
+        wishes, bars = self._wishes(task)
         seeds = list(range(task.seed, task.seed + task.count))
         pieces = self.compose(
-            [task.emotion] * task.count, task.bars, seeds, opening=opening, guidance=task.guidance,
-            temperature=task.temperature, candidates=task.candidates,
+            [task.emotion] * task.count, bars, seeds, opening=opening, guidance=task.guidance,
+            temperature=task.temperature, candidates=task.candidates, wishes=wishes,
             progress=lambda done: progress(done * 0.8, "composing"),
         )  # fmt: skip
         paths = []
         for place, (seed, piece) in enumerate(zip(seeds, pieces, strict=True)):
-            score, facts = to_score(piece.grid), manifest | {"seed": seed}
-            paths.append(folder / f"piece-{seed}.mid")
-            media.write_midi(paths[-1], score, facts)
+            facts, name = manifest | {"seed": seed}, folder / f"piece-{seed}"
+            paths.append(name.with_suffix(".mid"))
+            media.write_midi(paths[-1], to_score(piece.grid, piece.key), facts, channel=0)
+            if task.score:
+                from music.notation import write
+
+                paths += write(piece.grid, piece.key, name, facts, f"{task.emotion}, seed {seed}")
             if task.audio:
                 progress(0.8 + 0.2 * place / len(pieces), "playing")
-                paths.append(folder / f"piece-{seed}.wav")
-                sound = synth.render(to_score(self._heard(piece, task.bars)))
+                paths.append(name.with_suffix(".wav"))
+                heard = self._heard(piece, bars)
+                sound = synth.render(to_score(heard))
+                if task.loop or wishes.seconds is not None:
+                    sound = synth.fitted(sound, controls.length(heard), 44100, task.loop)
                 media.write_audio(paths[-1], sound, 44100, facts)
         return paths
+
+    def _wishes(self, task: MusicTask) -> tuple[Wishes, int]:
+        """The controls of a task, and how many bars it comes to."""
+        wanted = media.length(task.film) if task.film else task.seconds
+        wishes = Wishes(
+            key=names.key(task.key) if task.key else None,
+            minor=None if task.mode is None else task.mode == "minor",
+            chords=tuple(map(names.chord, task.chords.split())) if task.chords else (),
+            density=task.density, voices=task.voices, register=task.height, tempo=task.tempo, seconds=wanted,
+            dynamics=None if task.dynamics is None else float(task.dynamics),
+            articulation=None if task.articulation is None else float(task.articulation), loop=task.loop,
+        )  # fmt: skip
+        if wanted is None:
+            return wishes, task.bars
+        calm = finish.PACE * np.exp(finish.LIVELY * self._arousal(resolve(task.emotion), 1).mean())
+        return wishes, controls.bars_for(wanted, task.tempo or float(calm), task.tempo is not None)
 
     def _heard(self, piece: Piece, new: int) -> Grid:
         """What is played of a piece with ``new`` bars: of a long opening only its end, so that memory stays small."""
@@ -129,7 +167,7 @@ class MusicGenerator:
     def compose(
         self, curves: Sequence[EmotionCurve], bars: int, seeds: Sequence[int], *, opening: np.ndarray | None = None,
         guidance: float = GUIDANCE, temperature: float = TEMPERATURE, candidates: int = CANDIDATES,
-        progress: Callable[[float], None] = lambda done: None,
+        wishes: Wishes | None = None, progress: Callable[[float], None] = lambda done: None,
     ) -> list[Piece]:  # fmt: skip
         """One piece of ``bars`` new bars for each curve (its unit read as bars) and seed, after ``opening`` (T, 7).
 
@@ -147,13 +185,41 @@ class MusicGenerator:
             share = lambda done, at=i: progress((at + size * done) / (len(seeds) + size - 1))
             with one_thread():
                 rows = passes.run(opening, share)
-            pieces += [Piece(r, decode(r, self.vocabulary)) for r in rows]
-        return pieces
+            each = zip(rows, curves[part], seeds[part], strict=True)
+            pieces += [self._shaped(*one, bars, wishes or Wishes()) for one in each]
+        if gone := sum(piece.gone for piece in pieces):
+            note(f"{gone} notes that two hands do not reach were left out.")
+        return [piece.piece for piece in pieces]
+
+    def _shaped(self, rows: np.ndarray, curve: EmotionCurve, seed: int, bars: int, wishes: Wishes) -> _Shaped:
+        """Sampled rows (T, 7) as a piece whose last ``bars`` bars are shaped (:mod:`music.shape`)."""
+        from music.shape import followed, parted, shaped
+
+        whole = decode(rows, self.vocabulary)
+        old, new = parted(whole, len(whole.tempo) - bars)
+        before = float(np.median(old.tempo[-6:])) if len(old.tempo) else None
+        new, key, gone = shaped(new, self._arousal(curve, bars), wishes, seed, before, self._faders(wishes))
+        grid = followed(old, new)
+        return _Shaped(Piece(encode(grid, self.vocabulary).astype(rows.dtype), grid, key), gone)
+
+    @staticmethod
+    def _arousal(curve: EmotionCurve, bars: int) -> np.ndarray:
+        """(bars,) as it is asked for."""
+        from music.muser.passes import points_of
+
+        return points_of(track(curve, np.arange(bars, dtype=float)).in_numbers())[:, 1]
+
+    def _faders(self, wishes: Wishes):
+        """What moves density and voices, where they are wished for."""
+        if wishes.density is None and wishes.voices is None:
+            return None
+        from music.faders.play import Faders
+
+        return Faders.load(FADERS)
 
     def miss(self, rows: np.ndarray, curve: EmotionCurve, first: int, bars: int) -> float:
         """Mean squared distance in valence and arousal between asked and heard, over halves of the last ``bars`` of
         rows (T, 7); the first of them is bar ``first`` of the curve."""
-        from gen.emotion.track import track
         from music.muser.passes import points_of
 
         piece, total = Piece(rows, decode(rows, self.vocabulary)), 0.0

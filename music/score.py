@@ -9,8 +9,12 @@ from gen.errors import InputError
 from gen.notes import note
 from music.beats import Beats, track
 from music.chords import estimate
-from music.tokens import POSITIONS, STEP, TICKS, Grid, apart, quantise
+from music.hands import divide
+from music.names import Key
+from music.names import found as key_of
+from music.tokens import POSITIONS, STEP, TICKS, Grid, quantise
 
+LATE = 30  # ticks by which the pedal follows a chord, and lets go before the next
 ON_GRID = 0.9  # share of onsets within a tenth of a sixteenth of the file's own grid that makes us believe its bars
 
 
@@ -33,25 +37,31 @@ def bar_lines(grid: Grid) -> np.ndarray:
     return seconds(grid, np.arange(len(grid.tempo)) * POSITIONS)
 
 
-def to_score(grid: Grid):
-    """The grid as a symusic.Score: one piano track, tempo changes, chords as markers.
+def to_score(grid: Grid, key: Key | None = None):
+    """The grid as a symusic.Score: a track for each hand, tempo changes, key signature, chord symbols as markers.
 
-    Notes last as long as they sound, so there is no pedal; none sounds on into the next one of its pitch.
+    Notes last as long as they sound, none into the next one of its pitch; the pedal (controller 64, in both tracks) is
+    down where a hand has to leave a note that sounds on. Without a ``key``, the notes tell it.
     """
     import symusic
 
-    score = symusic.Score(TICKS)
+    score, key, hands = symusic.Score(TICKS), key or key_of(grid.notes), divide(grid)
     score.time_signatures.append(symusic.TimeSignature(0, 4, 4))
+    score.key_signatures.append(symusic.KeySignature(0, key.fifths, int(key.minor)))
     for bar, bpm in enumerate(grid.tempo):
         if bar == 0 or bpm != grid.tempo[bar - 1]:
             score.tempos.append(symusic.Tempo(bar * POSITIONS * STEP, float(bpm)))
     for beat, chord in enumerate(grid.chords):
         if beat == 0 or chord != grid.chords[beat - 1]:
-            score.markers.append(symusic.TextMeta(beat * TICKS, chord))
-    piano = symusic.Track(name="piano", program=0)
-    for position, pitch, length, velocity in apart(grid.notes):
-        piano.notes.append(symusic.Note(int(position * STEP), int(length * STEP), int(pitch), int(velocity)))
-    score.tracks.append(piano)
+            score.markers.append(symusic.TextMeta(beat * TICKS, key.chord(chord)))
+    for name, notes in (("right hand", hands.right), ("left hand", hands.left)):
+        track = symusic.Track(name=name, program=0)
+        for position, pitch, length, velocity in notes:
+            track.notes.append(symusic.Note(int(position * STEP), int(length * STEP), int(pitch), int(velocity)))
+        for down, up in hands.pedal:
+            track.controls.append(symusic.ControlChange(int(down * STEP) + LATE, 64, 127))
+            track.controls.append(symusic.ControlChange(int(up * STEP) - LATE, 64, 0))
+        score.tracks.append(track)
     return score
 
 

@@ -22,6 +22,7 @@ RESTRUCK = 0.15  # s that the old sound of a key takes to give way when it is st
 ROOM = ((700, 1.3), (2500, 0.9), (9000, 0.45))  # upper edge of a band in Hz, its reverberation time in s
 WET, DELAY = -13.0, 0.012  # dB of the room against the piano, s before it answers
 MORE = 60  # s by which the mix grows
+FADE = 0.6  # s in which a sound of a given length dies at its end
 GAIN = -2.5  # dB, fixed: a quiet piece stays quieter than a loud one
 
 
@@ -165,3 +166,15 @@ def render(score, rate: int = 44100) -> np.ndarray:
     mix = np.concatenate((mix[:last], np.zeros((len(echo), 2), dtype=np.float32)))
     mix += oaconvolve(mix, echo, axes=0)[: len(mix)]
     return np.ascontiguousarray(limit(mix.T * 10 ** (GAIN / 20), rate), dtype=np.float32)
+
+
+def fitted(sound: np.ndarray, length: float, rate: int, loop: bool) -> np.ndarray:
+    """Sound (2, n) in exactly ``length`` seconds: what rings on goes to the beginning of a ``loop``, or fades."""
+    size = round(length * rate)
+    if loop:
+        whole = np.pad(sound, ((0, 0), (0, -sound.shape[1] % size)))
+        return np.ascontiguousarray(limit(whole.reshape(2, -1, size).sum(1), rate), dtype=np.float32)
+    sound = np.pad(sound[:, :size], ((0, 0), (0, max(size - sound.shape[1], 0))))
+    fall = min(int(FADE * rate), size)
+    sound[:, size - fall :] *= np.cos(np.linspace(0, np.pi / 2, fall)) ** 2
+    return sound.astype(np.float32)

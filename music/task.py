@@ -1,16 +1,30 @@
 """What can be asked of the piano."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from gen.emotion import lexicon
 from gen.emotion.spec import EmotionCurve
+from gen.errors import InputError
 from gen.jobs.schema import Task
 from gen.notes import note
+from music import names
 
 GUIDANCE, TEMPERATURE, CANDIDATES = 1.0, 1.0, 4  # how pieces are drawn unless one asks otherwise
+LOUDNESS = {"ppp": 20, "pp": 33, "p": 49, "mp": 62, "mf": 76, "f": 90, "ff": 104, "fff": 118}  # MIDI velocities
+TOUCH = {"staccato": 0.35, "portato": 0.65, "legato": 1.0, "tenuto": 1.2}  # shares of the time to the next onset
+SAID = (  # in the text of an emotion -> the control that it becomes, and its value
+    (r"\bin (?:the key of )?([A-G](?:[#b♯♭]|[ -](?:sharp|flat))?[ -](?:major|minor))\b", "key", str),
+    (r"\b(?:at )?(\d{2,3}) ?(?:bpm|BPM)\b", "tempo", float),
+    (r"\bin (\d+/\d+)(?: time)?\b", "meter", str),
+    (r"\b(staccato|portato|legato|tenuto)\b", "articulation", str),
+    (r"\b(low|high)(?:[ -]| note )density\b", "density", {"low": 0.8, "high": 3.0}.get),
+    (r"\b(low|high) register\b", "register", {"low": 52.0, "high": 72.0}.get),
+    (r"\b(?:over|on) the chords? ((?:[A-G][#b]?[a-z0-9]*[ ,-]*)+)", "chords", str),
+)
 
 
 def _in_bars(curve: EmotionCurve) -> EmotionCurve:
@@ -18,6 +32,18 @@ def _in_bars(curve: EmotionCurve) -> EmotionCurve:
     if any(abs(d - lexicon.expected_dominance(v, a)) > 0.01 for v, a, d in points):
         note("The piano knows valence and arousal: the dominance of a point is left out.")
     return curve.model_copy(update={"unit": "bars"})
+
+
+def amount(text: str, words: dict[str, float], low: float, high: float) -> float:
+    """A number from ``low`` to ``high``, or a word for one. Raises ValueError with what may be said."""
+    found = words.get(text.strip().lower())
+    try:
+        found = float(text) if found is None else found
+    except ValueError:
+        raise ValueError(f"give {', '.join(words)} or a number from {low:g} to {high:g}, not {text!r}") from None
+    if not low <= found <= high:
+        raise ValueError(f"give a number from {low:g} to {high:g}, not {text}")
+    return found
 
 
 class MusicTask(Task):
@@ -28,10 +54,99 @@ class MusicTask(Task):
         description='an emotion, or a curve whose times are bars: "0: sad, 8: happy @ 1.3"'
     )
     bars: int = Field(16, ge=1, le=512, description="length in 4/4 bars; the piece ends there")
+    seconds: float | None = Field(None, ge=2, le=1800, description="length in seconds, instead of bars")
+    film: Path | None = Field(None, description="a film or a sound that the piece is to be as long as")
     count: int = Field(1, ge=1, le=64, description="pieces, from seed, seed + 1, ...")
     audio: bool = Field(True, description="also render a WAV")
+    score: bool = Field(False, description="also write MusicXML and a picture of the score (needs the extra `score`)")
     continue_from: Path | None = Field(None, alias="continue", description="a MIDI file whose music goes on")
+    key: str | None = Field(None, description="such as D minor or Bb")
+    mode: Literal["major", "minor"] | None = Field(None, description="major or minor, whatever the emotion asks for")
+    tempo: float | None = Field(None, ge=30, le=240, description="beats a minute, on average")
+    meter: str = Field("4/4", description="the metre; only 4/4 was learnt")
+    chords: str | None = Field(None, description='one a bar, again from the first when they end: "C Am F G"')
+    density: float | None = Field(None, ge=0.25, le=4, description="onsets a beat")
+    voices: float | None = Field(None, ge=0.5, le=10, description="notes that sound, on average")
+    height: float | None = Field(None, alias="register", ge=36, le=84, description="mean pitch; 60 is middle C")
+    dynamics: str | None = Field(None, description="ppp to fff, or a mean MIDI velocity")
+    articulation: str | None = Field(None, description="staccato, portato, legato, tenuto or a share of full length")
+    loop: bool = Field(False, description="the end leads into the beginning, in the sound too")
     guidance: float = Field(GUIDANCE, ge=0, le=10, description="how strictly the emotion is followed; 1 is unguided")
     temperature: float = Field(TEMPERATURE, gt=0, le=2, description="how adventurous the choice of what comes next is")
     candidates: int = Field(CANDIDATES, ge=1, le=16, description="pieces drawn for each one kept, which fits best")
     model: str = Field("muser-compact", description="checkpoint")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _said_in_words(cls, data):
+        """What the emotion's text asks of the notes becomes the control for it."""
+        if not isinstance(data, dict) or not isinstance(data.get("emotion"), str):
+            return data
+        text, found = data["emotion"], {}
+        for pattern, control, value in SAID:
+            for match in re.finditer(pattern, text):
+                found[control] = value(match[1].strip())
+                note(f"{match[0].strip()!r} was taken as the control {control}.")
+            text = re.sub(pattern, " ", text)
+        if twice := [name for name in found if data.get(name) not in (None, found[name])]:
+            raise ValueError(f"{twice[0]} is given in the emotion and as a control: say it once")
+        return data | found | {"emotion": text.strip(" ,") or "neutral"}
+
+    @field_validator("key")
+    @classmethod
+    def _a_key(cls, text: str | None) -> str | None:
+        return None if text is None else str(_read(names.key, text))
+
+    @field_validator("chords")
+    @classmethod
+    def _some_chords(cls, text: str | None) -> str | None:
+        if text is None:
+            return None
+        parts = [part for part in re.split(r"[\s,|]+", text) if part]
+        if not parts:
+            raise ValueError("give chords such as C Am F G")
+        for part in parts:
+            _read(names.chord, part)
+        return " ".join(parts)
+
+    @field_validator("dynamics")
+    @classmethod
+    def _a_loudness(cls, text: str | None) -> str | None:
+        return None if text is None else f"{amount(text, LOUDNESS, 10, 120):g}"
+
+    @field_validator("articulation")
+    @classmethod
+    def _a_touch(cls, text: str | None) -> str | None:
+        return None if text is None else f"{amount(text, TOUCH, 0.2, 1.5):g}"
+
+    @field_validator("meter")
+    @classmethod
+    def _learnt(cls, text: str) -> str:
+        if text.strip() != "4/4":
+            raise ValueError(
+                f"{text} was not learnt: all music that the piano heard was counted in 4/4, and other bars relabelled "
+                "would not be music in that metre"
+            )
+        return text.strip()
+
+    @model_validator(mode="after")
+    def _together(self):
+        """Controls that exclude one another."""
+        lengths = [name for name in ("seconds", "film") if getattr(self, name) is not None]
+        lengths += ["bars"] if self.bars != type(self).model_fields["bars"].default else []
+        if len(lengths) > 1:
+            raise ValueError(f"{lengths[0]} and {lengths[1]} both say how long the piece is: give one")
+        if self.key and self.mode and not self.key.endswith(self.mode):
+            raise ValueError(f"the key is {self.key}, but the mode {self.mode}: give one")
+        if self.chords and (self.key or self.mode):
+            raise ValueError("chords say the key: give chords or a key")
+        if self.loop and self.continue_from:
+            raise ValueError("a loop leads into its own beginning: it cannot continue a file")
+        return self
+
+
+def _read(reader, text: str):
+    try:
+        return reader(text)
+    except InputError as error:
+        raise ValueError(str(error)) from None

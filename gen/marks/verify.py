@@ -1,6 +1,8 @@
 """Read back every mark of a file: its manifest, the one beside it, its credentials, its watermark."""
 
+import html
 import json
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from gen.jobs.inputs import SOUNDS as HEARD
 from gen.provenance import sidecar
 
 SOUNDS = (*HEARD, ".ogg")  # what may have a watermark
-TEXT_EVENT = b"\x00\xff\x01"  # of MIDI, at time 0
+OWN_EVENT, TEXT_EVENT = b"\x00\xff\x7f", b"\x00\xff\x01"  # of MIDI, at time 0; files before version 0.3 have text
 
 
 def verify(path: Path) -> dict:
@@ -54,6 +56,10 @@ def embedded(path: Path) -> dict | None:
     media.check(path)
     if end in (".json", ".glb"):
         return _in_json(path.read_bytes())
+    if end in media.MUSICXML:
+        text = path.read_text(encoding="utf-8")
+        found = re.search(rf'name="{media.MISCELLANEOUS}">(.*?)</miscellaneous-field>', text, re.DOTALL)
+        return _manifest(html.unescape(found[1])) if found else None
     if end not in (*media.SOUND, *media.PICTURE, *media.MIDI, *media.VIDEO, *SOUNDS):
         return None
     if end in media.SOUND:
@@ -97,14 +103,14 @@ def _in_json(content: bytes) -> dict | None:
 
 
 def _first_text(data: bytes) -> str:
-    """The text event with which the first track begins, if it does."""
-    if data[22:25] != TEXT_EVENT:
+    """What the event says with which the first track begins, if it is one of ours."""
+    if data[22:25] not in (OWN_EVENT, TEXT_EVENT):
         return ""
     size, at = 0, 25
     while True:
         size, at = size << 7 | data[at] & 0x7F, at + 1
         if data[at - 1] < 0x80:
-            return data[at : at + size].decode("utf-8", "replace")
+            return data[at : at + size].removeprefix(b"\x7d").decode("utf-8", "replace")
 
 
 def _beside(path: Path) -> dict | None:

@@ -80,6 +80,20 @@ def write_audio(path: Path | str, samples: np.ndarray, rate: int, manifest: dict
             file.write(samples.T)
 
 
+def length(path: Path | str) -> float:
+    """Seconds that a sound or a film lasts."""
+    import av
+
+    path = given(path)
+    try:
+        with opened(path) as container:
+            if container.duration is None:
+                raise InputError(f"{path} does not say how long it is: give a sound or a film that does")
+            return container.duration / av.time_base
+    except av.FFmpegError as error:
+        raise InputError(f"{path} is neither a film nor a sound that can be read: give MP4 or WAV") from error
+
+
 def subtype(path: Path | str) -> str:
     """The name of a sound's bit depth among :data:`DEPTHS`; 16 bits where it has none, as in MP3 or Opus."""
     import soundfile

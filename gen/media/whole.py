@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 from gen.errors import InputError
-from gen.media.files import MIDI, PICTURE, SOUND, VIDEO, given
+from gen.media.files import MIDI, MUSICXML, PICTURE, SOUND, VIDEO, given
 from gen.media.film import read_video
-from gen.media.midi import read_midi
+from gen.media.midi import parse_musicxml, read_midi
 from gen.media.picture import read_image
 from gen.media.sound import read_audio
 
@@ -24,6 +24,8 @@ def check(path: Path | str) -> None:
             pass
     elif end in MIDI:
         read_midi(path)
+    elif end in MUSICXML:
+        parse_musicxml(path)
     elif end == ".json":
         try:
             json.loads(path.read_text())

@@ -226,8 +226,8 @@ def test_midi_is_what_other_libraries_read(tmp_path):
     notes = [(n.start, n.end, n.pitch, n.velocity) for n in theirs.instruments[0].notes]
     assert notes == [(0.5, 0.75, 60, 90), (1.0, 1.5, 67, 70)]
     first = mido.MidiFile(tmp_path / "a.mid").tracks[0][0]
-    assert (first.type, first.time) == ("text", 0)
-    assert json.loads(first.text) == MANIFEST
+    assert (first.type, first.time, first.data[0]) == ("sequencer_specific", 0, 0x7D)
+    assert json.loads(bytes(first.data[1:])) == MANIFEST
     ours = media.read_midi(tmp_path / "a.mid")
     assert [n.pitch for n in ours.tracks[-1].notes] == [60, 67]
     assert ours.to("second").tracks[-1].notes[0].time == pytest.approx(0.5)

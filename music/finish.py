@@ -1,0 +1,110 @@
+"""What a drawn piece lacks to be one that is played: hands that reach, one pulse, cadences, an end.
+
+All on grids, after sampling. The network's own notes stay but for what is said here: notes that no hand reaches go,
+the second half of every eighth bar turns to the dominant, the last bar is a held tonic chord.
+"""
+
+import numpy as np
+
+from music.chords import ROOTS
+from music.hands import playable, within
+from music.names import Key
+from music.names import tones as chord_tones
+from music.tokens import POSITIONS, Grid
+
+PHRASE = 8  # bars from one cadence to the next
+SHORTEST = 4  # bars of a piece that gets cadence and ending
+RUBATO = 0.055  # most that a bar departs from the pulse, as a share
+PACE, LIVELY = 88.0, 0.40  # bpm of a piece of no arousal; log of the tempo for each unit of it
+WISH = 0.65  # weight of that against the tempo that was drawn
+DRIFT = 0.08  # most by which the log of the pulse moves from bar to bar
+SLOWING = (0.95, 0.84)  # of the pulse in the last bars
+
+
+def closed(grid: Grid, key: Key) -> Grid:
+    """The grid with a cadence at the end of each phrase and a tonic chord, held, as its last bar."""
+    bars = len(grid.tempo)
+    if bars < SHORTEST:
+        return grid
+    for bar in (*range(PHRASE, bars - 1, PHRASE), bars - 1):
+        grid = harmonised(grid, dominant(key), bar * 4 - 2, bar * 4)
+    last, tonic = (bars - 1) * POSITIONS, f"{ROOTS[key.tonic]}_{'m' if key.minor else 'M'}"
+    before = grid.notes[grid.notes[:, 0] < last]
+    before[:, 2] = np.minimum(before[:, 2], last - before[:, 0])
+    held = _final(before[before[:, 0] >= last - 2 * POSITIONS], key, last)
+    return grid._replace(notes=np.concatenate((before, held)), chords=[*grid.chords[:-4], *[tonic] * 4])
+
+
+def dominant(key: Key) -> str:
+    """The chord that leads to the tonic."""
+    return f"{ROOTS[(key.tonic + 7) % 12]}_7"
+
+
+def _final(near: np.ndarray, key: Key, position: int) -> np.ndarray:
+    """A tonic chord a bar long, near the notes before it: an octave in the bass, a triad under the tune's last tone."""
+    triad = (key.tonic + np.array([0, 3 if key.minor else 4, 7])) % 12
+    top = float(near[near[:, 0] == near[-1, 0], 1].max()) if len(near) else 72.0
+    loud = near[:, 3].mean() * 0.9 if len(near) else 64.0
+    low = near[:, 1].min() if len(near) else 40.0
+    bass = min(range(33, 46), key=lambda p: (p % 12 != key.tonic, abs(p - low)))
+    above = [p for p in range(55, 97) if p % 12 in triad]
+    high = min((p for p in above if p >= 60 and p % 12 in triad[:2]), key=lambda p: abs(p - top))
+    inner = [p for p in above if high - 12 < p < high][-2:]
+    pitch = sorted({bass, bass + 12, *inner, high}, reverse=True)
+    return np.array([(position, p, POSITIONS, round(loud)) for p in pitch], float)
+
+
+def harmonised(grid: Grid, name: str, begin: int, end: int) -> Grid:
+    """The grid with its notes of beats ``begin`` to ``end`` moved to the nearest tones of a chord, the lowest to its
+    root; notes that sound into them end, those that would come to lie on one another merge."""
+    tones = chord_tones(name)
+    low, high = begin * 4, end * 4
+    notes = grid.notes.copy()
+    into = (notes[:, 0] < low) & (notes[:, 0] + notes[:, 2] > low) & ~np.isin(notes[:, 1] % 12, tones)
+    notes[into, 2] = low - notes[into, 0]
+    inside = np.flatnonzero((notes[:, 0] >= low) & (notes[:, 0] < high))
+    if len(inside):
+        bass = inside[notes[inside, 1] <= notes[inside, 1].min() + 4]
+        notes[inside, 1] = nearest(notes[inside, 1], tones)
+        notes[bass, 1] = nearest(notes[bass, 1], tones[:1])
+    chords = [*grid.chords[:begin], *[name] * (end - begin), *grid.chords[end:]]
+    return grid._replace(notes=merged(notes), chords=chords)
+
+
+def nearest(pitch: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Pitches (n,) -> the nearest of some pitch classes, upwards where two are as near; on the keyboard."""
+    every = np.array([p for p in range(21, 109) if p % 12 in set(np.asarray(classes).tolist())])
+    gap = np.abs(every - pitch[:, None]) - 0.25 * (every > pitch[:, None])
+    return every[gap.argmin(1)].astype(float)
+
+
+def merged(notes: np.ndarray) -> np.ndarray:
+    """Grid notes (n, 4) in order, of those of one pitch at one position the longest."""
+    notes = notes[np.lexsort((-notes[:, 2], -notes[:, 1], notes[:, 0]))]
+    new = np.ones(len(notes), bool)
+    new[1:] = np.any(notes[1:, :2] != notes[:-1, :2], axis=1)
+    return notes[new]
+
+
+def in_reach(grid: Grid) -> tuple[Grid, int]:
+    """The grid with nothing beyond its last bar line and no note that two hands cannot strike, and how many went."""
+    grid = within(grid._replace(notes=merged(grid.notes)))
+    kept = playable(grid.notes)
+    return grid._replace(notes=grid.notes[kept]), int((~kept).sum())
+
+
+def paced(drawn: np.ndarray, arousal: np.ndarray, before: float | None = None, ends: bool = True) -> np.ndarray:
+    """Drawn tempi (bars,) -> one pulse with rubato: it follows ``arousal`` (bars,), goes on from the tempo ``before``
+    where there is one, departs by RUBATO at most, and slows where the piece ``ends``."""
+    new = np.log(np.maximum(drawn, 20.0))
+    base = np.median(new) * (1 - WISH) + (np.log(PACE) + LIVELY * arousal) * WISH
+    if before is not None:
+        base = np.log(before) + LIVELY * (arousal - arousal[0])
+    pulse = np.cumsum(np.concatenate((base[:1], np.diff(base).clip(-DRIFT, DRIFT))))
+    smooth = np.convolve(np.pad(new, 1, mode="edge"), [0.25, 0.5, 0.25], "valid")
+    bend = (smooth - np.median(smooth)) / 2
+    bend = bend / max(np.abs(bend).max() / RUBATO, 1.0)
+    tempo = np.exp(pulse + bend)
+    if ends and len(tempo) >= SHORTEST:
+        tempo[-len(SLOWING) :] = np.exp(pulse[-len(SLOWING) :]) * SLOWING
+    return tempo

@@ -1,0 +1,301 @@
+"""``affekt train faders``: Music FaderNets and the variants of its table, on the bars of the music corpora.
+
+Losses are those of Tan and Herremans (ISMIR 2020, sec. 3.2 to 3.4), without the release's slips: sub-decoders see the
+steps before, their softmax runs over classes, the weight of the KL rises from 0 and stays, spreads are used as what
+they are. Attributes are regularised on z_0 in units of its own spread.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from gen import checkpoints
+from gen.training import Run
+from music.faders import segments
+from music.faders.model import FaderNet, Posterior
+from music.faders.sizes import SIZES
+from music.keys import home, transpose
+from music.tokens import Vocabulary, decode
+from music.training import corpus
+from music.training.emopia import emopia
+from music.training.train import prepared
+
+TANH = 2.0  # steepness of the regulariser in spreads of z_0 (Pati and Lerch 2019, eq. 5)
+DELTA = 0.1  # half the step of GLSR's difference quotient, in spreads of z_0
+FREE = 4.0  # nats of KL of a space that cost nothing
+
+
+class Variant(NamedTuple):
+    """A row of the table: how the network is built, and which losses it is trained with."""
+
+    network: dict
+    order: bool = True  # Pati and Lerch's regulariser on z_0
+    slope: bool = False  # GLSR (Hadjeres et al. 2017) in its place
+    adversary: bool = False  # attributes are not to be read from the rest of the latent
+
+
+SINGLE = {"spaces": 1, "mixture": 0}
+VARIANTS = {
+    "vanilla": Variant({"mixture": 0}),
+    "gm": Variant({}),
+    "glsr": Variant({"mixture": 0}, order=False, slope=True),
+    "fader": Variant(SINGLE | {"given": True}, order=False, adversary=True),
+    "conditional": Variant(SINGLE | {"given": True, "told": True}, order=False),
+    "pati": Variant(SINGLE),
+    "gm-adversary": Variant({}, adversary=True),
+}
+
+
+class Settings(BaseModel):
+    """What ``--set`` may change."""
+
+    model_config = ConfigDict(extra="forbid")
+    size: str = "compact"
+    variant: str = "gm-adversary"
+    labels: float = 1.0  # share of EMOPIA's training songs whose quadrant is known
+    seed: int = 0
+    batch: int = 128
+    rate: float = 2e-3
+    beta: float = 0.05  # weight of a nat of KL, per bar
+    warm: float = 0.15  # share of the time in which the KL's and the adversary's weights rise
+    against: float = 0.2  # weight of the adversary's gradient
+    device: str = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+class Bars(NamedTuple):
+    """All bars of a part of the corpora."""
+
+    rows: np.ndarray  # (b, n, 4) uint8
+    lengths: np.ndarray  # (b,)
+    keys: np.ndarray  # (b, 24)
+    label: np.ndarray  # (b,) 1 high arousal, 0 low, -1 unknown
+    piece: np.ndarray  # (b,) index of the piece
+    attributes: np.ndarray  # (b, 2)
+
+
+def bars(pieces: list[corpus.Piece], labels: list[int]) -> Bars:
+    """The bars of pieces with a label each, brought home."""
+    vocabulary, found, keys, label, whose = Vocabulary.default(), [], [], [], []
+    for at, (piece, told) in enumerate(zip(pieces, labels, strict=True)):
+        rows = transpose(piece.rows.astype(np.int64), home(piece.rows, vocabulary), vocabulary)
+        parts = segments.bars_of(decode(rows, vocabulary))
+        near = segments.keys_of(parts)
+        kept = [i for i, notes in enumerate(parts) if segments.may_be_moved(notes)]
+        found += [segments.rows_of(parts[i]) for i in kept]
+        keys += [near[i] for i in kept]
+        label += [told] * len(kept)
+        whose += [at] * len(kept)
+    rows, lengths = segments.padded(found)
+    measured = np.stack(segments.attributes(rows), 1).astype(np.float32)
+    return Bars(rows.astype(np.uint8), lengths, np.array(keys), np.array(label), np.array(whose), measured)
+
+
+def parts(data: Path, out: Path, share: float = 1.0) -> dict[str, Bars]:
+    """Bars to train on, to validate with, and of held-out songs, kept in ``OUT/bars.npz``; of EMOPIA's training songs
+    only a ``share`` (the first by name's digest) keeps its label."""
+    path = out / "bars.npz"
+    if not path.exists():
+        pieces, clips = prepared(data, out), emopia(data)
+        quadrant = [clip.quadrant for clip in clips]
+        arousal = [int(q in (1, 2)) for q in quadrant] + [-1] * (len(pieces) - len(clips))
+        arrays = {}
+        for part in ("train", "valid", "test"):
+            chosen = [i for i, piece in enumerate(pieces) if piece.part == part]
+            one = bars([pieces[i] for i in chosen], [arousal[i] for i in chosen])
+            song = [clips[i].song if i < len(clips) else "" for i in chosen]
+            arrays |= {f"{part}.{name}": value for name, value in one._asdict().items()}
+            arrays[f"{part}.song"] = np.array(song)[one.piece]
+        np.savez_compressed(path, **arrays)
+    with np.load(path, allow_pickle=False) as file:
+        kept = {part: Bars(*(file[f"{part}.{name}"] for name in Bars._fields)) for part in ("train", "valid", "test")}
+        songs = file["train.song"]
+    known = np.unique(songs[kept["train"].label >= 0])
+    chosen = np.random.default_rng(0).permutation(known)[: max(round(share * len(known)), 2)]
+    label = np.where(np.isin(songs, chosen), kept["train"].label, -1)
+    return kept | {"train": kept["train"]._replace(label=label)}
+
+
+class Batches:
+    """Endless random batches, as tensors; a third of the bars of each have a label where there are any."""
+
+    def __init__(self, data: Bars, size: int, seed: int, device: str, labelled: float = 0.33):
+        self.data, self.size, self.device = data, size, device
+        self.random = np.random.default_rng(seed)
+        self.known = np.flatnonzero(data.label >= 0)
+        self.share = min(labelled, len(self.known) / size) if len(self.known) else 0.0
+
+    def __call__(self) -> dict[str, Tensor]:
+        count = round(self.share * self.size)
+        at = self.random.integers(len(self.data.rows), size=self.size - count)
+        if count:
+            at = np.concatenate((at, self.random.choice(self.known, count)))
+        return self.of(at)
+
+    def of(self, at: np.ndarray) -> dict[str, Tensor]:
+        d = self.data
+        longest = int(d.lengths[at].max())
+        rows = d.rows[at, :longest].astype(np.int64)
+        rhythm, notes = segments.rhythm(rows)
+        arrays = {"rows": rows, "lengths": d.lengths[at], "key": d.keys[at], "label": d.label[at],
+                  "attributes": d.attributes[at], "rhythm": rhythm, "notes": notes}  # fmt: skip
+        return {name: torch.from_numpy(np.ascontiguousarray(x)).to(self.device) for name, x in arrays.items()}
+
+
+class Reverse(torch.autograd.Function):
+    """The identity whose gradient turns round (Ganin and Lempitsky 2015)."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: float) -> Tensor:
+        ctx.weight = weight
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        return -ctx.weight * gradient, None
+
+
+class Learner(nn.Module):
+    """The network with what only training needs: scales of the attributes, the adversary."""
+
+    def __init__(self, net: FaderNet, variant: Variant, attributes: np.ndarray):
+        super().__init__()
+        self.net, self.variant = net, variant
+        self.register_buffer("centre", torch.from_numpy(attributes.mean(0)))
+        self.register_buffer("scale", torch.from_numpy(attributes.std(0)))
+        d = net.means[0].out_features
+        self.probes = nn.ModuleList()
+        if variant.adversary:
+            width = d - 1 if net.config.spaces == 2 else d
+            self.probes.extend(nn.Sequential(nn.Linear(width, 64), nn.ReLU(), nn.Linear(64, 1)) for _ in range(2))
+
+    def standard(self, attributes: Tensor) -> Tensor:
+        return (attributes - self.centre) / self.scale
+
+    def faders(self, z: Tensor) -> Tensor:
+        """z (b, s, d) -> (b, 2) the dimension that is each attribute's."""
+        return z[:, :, 0] if z.shape[1] == 2 else z[:, 0, :2]
+
+    def forward(self, batch: dict[str, Tensor], settings: Settings, rise: float) -> tuple[Tensor, dict]:
+        """-> the loss and its parts; ``rise`` (0..1) is the share of the weights that rise."""
+        asked = self.standard(batch["attributes"])
+        posterior = self.net.encode(batch["rows"], batch["lengths"], asked)
+        z = posterior.sample()
+        known = self.net.known(z, batch["key"], asked)
+        event = (self.net.nll(batch["rows"], batch["lengths"], known) / batch["lengths"]).mean()
+        divergence, names = self.divergence(posterior, z, batch["label"])
+        total = 5 * event + settings.beta * rise * divergence + names
+        found = {"event": event, "kl": divergence, "names": names}
+        if self.net.config.spaces == 2:
+            found["tell"] = self.told(z, batch)
+            total = total + found["tell"]
+        if self.variant.order:
+            found["order"] = self.order(self.faders(z), asked)
+            total = total + found["order"]
+        if self.variant.slope:
+            found["slope"] = self.slope(z, batch)
+            total = total + found["slope"]
+        if self.variant.adversary:
+            found["adversary"] = self.adversary(z, asked, settings.against * rise)
+            total = total + found["adversary"]
+        return total, {name: float(value.detach()) for name, value in found.items()}
+
+    def divergence(self, posterior: Posterior, z: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean KL of a bar to the prior (free nats left out), and the cross-entropy of its component's name."""
+        mean, var = posterior.mean, posterior.std.square()
+        if not self.net.config.mixture:
+            each = 0.5 * (mean.square() + var - 1 - var.log()).sum(-1)  # (b, s)
+            return each.clamp_min(FREE).sum(1).mean(), mean.new_zeros(())
+        logvar = self.net.prior_logvar
+        gap = (mean[:, :, None] - self.net.prior_mean).square() + var[:, :, None]
+        each = 0.5 * (gap / logvar.exp() - 1 - var.log()[:, :, None] + logvar).sum(-1)  # (b, s, k)
+        log_q = self.net.log_components(z)
+        q = log_q.exp()
+        named = label >= 0
+        chosen = torch.where(named[:, None, None], F.one_hot(label.clamp_min(0), q.shape[-1])[:, None].to(q), q)
+        spread = torch.where(named[:, None], 0.0, (q * (log_q + np.log(q.shape[-1]))).sum(-1))
+        total = ((chosen * each).sum(-1) + spread).clamp_min(FREE).sum(1).mean()
+        if not named.any():
+            return total, total.new_zeros(())
+        target = label[named][:, None].expand(-1, q.shape[1])
+        return total, F.nll_loss(log_q[named].flatten(0, 1), target.flatten())
+
+    def told(self, z: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """Cross-entropy of the sub-decoders' classes."""
+        losses = []
+        for space, name in enumerate(("rhythm", "notes")):
+            logits = self.net.tell(space, z[:, space], batch[name])
+            losses.append(F.cross_entropy(logits.flatten(0, 1), batch[name].flatten()))
+        return sum(losses)
+
+    def order(self, fader: Tensor, asked: Tensor) -> Tensor:
+        """Mean square of tanh(z_0 differences) less the sign of the attributes' (Pati and Lerch), over pairs."""
+        fader = fader / fader.std(0).detach().clamp_min(1e-4)
+        apart = fader[:, None] - fader
+        return (torch.tanh(TANH * apart) - torch.sign(asked[:, None] - asked)).square().mean() * 2
+
+    def slope(self, z: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """GLSR: -log N(1, 1) of the slope along z_0 of the attributes, as the sub-decoders tell them; both standard."""
+        total = 0.0
+        for space, name in enumerate(("rhythm", "notes")):
+            one = z[:, space]
+            step = DELTA * (1 + torch.rand(len(one), device=z.device)) * one[:, 0].std().detach().clamp_min(1e-4)
+            shift = F.pad(step[:, None], (0, one.shape[1] - 1))
+            high, low = (self.estimate(space, one + sign * shift, batch[name]) for sign in (1, -1))
+            slope = (high - low) / (2 * step) * one[:, 0].std().detach() / self.scale[space]
+            total = total + 0.5 * (slope - 1).square().mean()
+        return total
+
+    def estimate(self, space: int, z: Tensor, classes: Tensor) -> Tensor:
+        """(b,) the attribute that a sub-decoder expects: onsets a beat, or notes that sound."""
+        p = self.net.tell(space, z, classes).softmax(-1)
+        if space == 0:
+            return p[..., segments.ONSET].mean(1) * 4
+        return (p * torch.arange(p.shape[-1], device=p.device)).sum(-1).mean(1)
+
+    def adversary(self, z: Tensor, asked: Tensor, weight: float) -> Tensor:
+        """Mean square error of what can be read of an attribute without its fader; the encoder works against it."""
+        rest = [z[:, i, 1:] for i in range(2)] if z.shape[1] == 2 else [z[:, 0]] * 2
+        errors = [
+            (probe(Reverse.apply(x / x.detach().std().clamp_min(1e-4), weight))[:, 0] - asked[:, i]).square().mean()
+            for i, (probe, x) in enumerate(zip(self.probes, rest, strict=True))
+        ]
+        return sum(errors)
+
+
+def build(settings: Settings, attributes: np.ndarray) -> Learner:
+    torch.manual_seed(settings.seed)
+    variant = VARIANTS[settings.variant]
+    return Learner(FaderNet(**(SIZES[settings.size] | variant.network)), variant, attributes)
+
+
+def fit(learner: Learner, kept: dict[str, Bars], out: Path, minutes: float, settings: Settings) -> None:
+    """Train for ``minutes``; validation with fixed noise at each save."""
+    learner.to(settings.device)
+    batches = Batches(kept["train"], settings.batch, settings.seed, settings.device)
+    run = Run(settings.variant, learner, out, minutes, settings.rate, precision=None, average=0.998)
+
+    def validate() -> dict:
+        fixed = Batches(kept["valid"], 256, 1, settings.device, labelled=0.0)
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(1)
+            values = [learner(fixed(), settings, 1.0)[1] for _ in range(2)]
+        return {f"valid_{name}": float(np.mean([v[name] for v in values])) for name in values[0]}
+
+    run.train(lambda: learner(batches(), settings, min(run.done / settings.warm, 1.0)), validate)
+    learner.eval()
+
+
+def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> None:
+    """Train for ``minutes`` (40 by default) and write the checkpoint to ``OUT/checkpoint``."""
+    out.mkdir(parents=True, exist_ok=True)
+    kept = parts(Path(data), out, settings.labels)
+    learner = build(settings, kept["train"].attributes)
+    fit(learner, kept, out, 40.0 if minutes is None else minutes, settings)
+    checkpoints.save(learner.net.cpu().half(), out / "checkpoint")
