@@ -12,6 +12,6 @@ from gen.media.picture import read_image, write_image
 from gen.media.sound import copy_audio, length, read_audio, subtype, write_audio
 from gen.media.whole import check
 
-__all__ = ["COPYRIGHT", "MIDI", "MISCELLANEOUS", "MUSICXML", "PICTURE", "SOUND", "VIDEO", "check", "copy_audio", "exactly",
-           "length", "opened", "read_audio", "read_image", "read_midi", "read_video", "subtype", "write_audio",
-           "write_image", "write_midi", "write_musicxml", "write_video"]  # fmt: skip
+__all__ = ["COPYRIGHT", "MIDI", "MISCELLANEOUS", "MUSICXML", "PICTURE", "SOUND", "VIDEO", "check", "copy_audio",
+           "exactly", "length", "opened", "read_audio", "read_image", "read_midi", "read_video", "subtype",
+           "write_audio", "write_image", "write_midi", "write_musicxml", "write_video"]  # fmt: skip
