@@ -1,13 +1,14 @@
 """Motion for other tools: ARKit CSV as Live Link Face writes it, JSON, and a GLB with morph targets.
 
-Files appear under their name only when whole; the manifest goes into JSON and GLB, and beside the CSV.
+Files appear under their name only when whole; the manifest goes into JSON and GLB, and beside the CSV, with the rate of
+its frames, which is in its name as well.
 """
 
 import csv
 import io
 import json
 import os
-import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,13 @@ from gen.provenance import sidecar
 from talking_head.face.basis import FaceBasis
 from talking_head.face.points import ARKIT
 from talking_head.face.pose import matrix
+from talking_head.face.tracker import Face
 from talking_head.motion.speaker import FPS, Motion
 
-ENDINGS = {"arkit": ".arkit.csv", "json": ".motion.json", "glb": ".glb", "mesh": ".mesh.mp4"}
+ENDINGS = {"arkit": f".arkit.{FPS}fps.csv", "json": ".motion.json", "glb": ".glb", "mesh": ".mesh.mp4"}
 LIVE_LINK_EYES = ("LeftEyeYaw", "LeftEyePitch", "LeftEyeRoll", "RightEyeYaw", "RightEyePitch", "RightEyeRoll")
 EYE_TURN = 0.5  # radians of the eyeball for a look of 1
-FLOAT, UINT16 = 5126, 5123  # glTF component types
+Look = Callable[[], tuple[np.ndarray, Face]] | None  # gives the portrait's pixels and the face in them
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -49,7 +51,7 @@ def head_angles(turns: np.ndarray) -> np.ndarray:
     return np.stack((yaw, pitch, roll), 1)
 
 
-def arkit_csv(path: Path, motion: Motion, basis: FaceBasis, manifest: dict) -> None:
+def arkit_csv(path: Path, motion: Motion, basis: FaceBasis, manifest: dict, look: Look = None) -> None:
     """Timecode, blendshape count, 52 coefficients, head and eye angles, one row a frame."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -61,10 +63,11 @@ def arkit_csv(path: Path, motion: Motion, basis: FaceBasis, manifest: dict) -> N
         code = f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}:{frame:02d}.000"
         writer.writerow([code, values.shape[1], *(f"{v:.5f}" for v in row)])
     _write(path, text.getvalue().encode())
-    _write(sidecar(path), (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode())
+    facts = manifest | {"motion": {"fps": FPS, "frames": len(values)}}
+    _write(sidecar(path), (json.dumps(facts, indent=2, sort_keys=True) + "\n").encode())
 
 
-def motion_json(path: Path, motion: Motion, basis: FaceBasis, manifest: dict) -> None:
+def motion_json(path: Path, motion: Motion, basis: FaceBasis, manifest: dict, look: Look = None) -> None:
     """Names, rate and rows of coefficients and head rotation vectors."""
     rounded = lambda values: np.round(values.astype(float), 4).tolist()
     facts = {"fps": FPS, "names": ARKIT, "coefficients": rounded(motion.coefs), "head": rounded(motion.turns),
@@ -72,45 +75,14 @@ def motion_json(path: Path, motion: Motion, basis: FaceBasis, manifest: dict) ->
     _write(path, json.dumps(facts, sort_keys=True).encode())
 
 
-def glb(path: Path, motion: Motion, basis: FaceBasis, manifest: dict) -> None:
-    """A head of 468 points whose 52 morph targets and rotation are animated (glTF 2.0, binary)."""
-    count, times = len(ARKIT), np.arange(len(motion.coefs), dtype=np.float32) / FPS
-    from scipy.spatial.transform import Rotation
+def glb_file(path: Path, motion: Motion, basis: FaceBasis, manifest: dict, look: Look = None) -> None:
+    """The face of the portrait, animated, as glTF 2.0: see :mod:`talking_head.glb`."""
+    from talking_head import glb
 
-    spin = Rotation.from_rotvec(motion.turns).as_quat().astype(np.float32)
-    arrays = [(basis.canonical / 100, FLOAT, "VEC3"), (basis.triangles.ravel(), UINT16, "SCALAR"),
-              (times, FLOAT, "SCALAR"), (motion.coefs.clip(0, 1).ravel(), FLOAT, "SCALAR"), (spin, FLOAT, "VEC4"),
-              *((basis.deltas[i, :468] / 100, FLOAT, "VEC3") for i in range(count))]  # fmt: skip
-    views, accessors, data = [], [], b""
-    for values, kind, form in arrays:
-        raw = np.ascontiguousarray(values, np.float32 if kind == FLOAT else np.uint16)
-        views.append({"buffer": 0, "byteOffset": len(data), "byteLength": raw.nbytes})
-        facts = {"bufferView": len(views) - 1, "componentType": kind, "count": len(raw), "type": form}
-        if form != "VEC4" and kind == FLOAT:
-            low, high = (np.atleast_1d(f(raw, axis=0)).tolist() for f in (np.min, np.max))
-            facts |= {"min": low, "max": high}
-        accessors.append(facts)
-        data += raw.tobytes() + b"\0" * (-raw.nbytes % 4)
-    targets = [{"POSITION": 5 + i} for i in range(count)]
-    scene = {
-        "asset": {"version": "2.0", "generator": "affekt", "extras": manifest},
-        "scene": 0, "scenes": [{"nodes": [0]}], "nodes": [{"mesh": 0, "name": "head"}],
-        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "indices": 1, "targets": targets}],
-                    "weights": [0.0] * count, "extras": {"targetNames": ARKIT}}],
-        "animations": [{
-            "samplers": [{"input": 2, "output": 3}, {"input": 2, "output": 4}],
-            "channels": [{"sampler": 0, "target": {"node": 0, "path": "weights"}},
-                         {"sampler": 1, "target": {"node": 0, "path": "rotation"}}]}],
-        "buffers": [{"byteLength": len(data)}], "bufferViews": views, "accessors": accessors,
-    }  # fmt: skip
-    text = json.dumps(scene, sort_keys=True).encode()
-    text += b" " * (-len(text) % 4)
-    chunk = lambda kind, body: struct.pack("<II", len(body), kind) + body
-    body = chunk(0x4E4F534A, text) + chunk(0x004E4942, data)
-    _write(path, struct.pack("<III", 0x46546C67, 2, 12 + len(body)) + body)
+    _write(path, glb.build(motion, basis, manifest, None if look is None else glb.person(*look(), basis)))
 
 
-def mesh_video(path: Path, motion: Motion, basis: FaceBasis, manifest: dict) -> None:
+def mesh_video(path: Path, motion: Motion, basis: FaceBasis, manifest: dict, look: Look = None) -> None:
     """The motion on a shaded head, silent."""
     from gen import media
     from talking_head.render import mesh
@@ -130,4 +102,4 @@ def flame_npz(path: Path, motion: Motion, basis: FaceBasis, manifest: dict, flam
     _write(sidecar(path), (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode())
 
 
-WRITERS = {"arkit": arkit_csv, "json": motion_json, "glb": glb, "mesh": mesh_video}
+WRITERS = {"arkit": arkit_csv, "json": motion_json, "glb": glb_file, "mesh": mesh_video}

@@ -112,7 +112,7 @@ class TalkGenerator:
         media.write_video(paths[0], frames, task.fps, samples, rate, manifest)
         for name in task.export:
             paths.append(folder / f"talk{export.ENDINGS[name]}")
-            export.WRITERS[name](paths[-1], motion, self.basis, manifest)
+            export.WRITERS[name](paths[-1], motion, self.basis, manifest, lambda: self._look(task))
         if task.flame is not None:
             paths.append(folder / "talk.flame.npz")
             export.flame_npz(paths[-1], motion, self.basis, manifest, task.flame)
@@ -142,6 +142,9 @@ class TalkGenerator:
         for i, frame in enumerate(film(portrait, motion), 1):
             progress(i / len(motion.coefs))
             yield frame
+
+    def _look(self, task: TalkTask) -> tuple[np.ndarray, Face]:
+        return self.prepare(media.read_image(task.portrait), task.size, task.face, task.aspect, task.crop)
 
     def prepare(self, pixels: np.ndarray, size: int, which: int | None = None, aspect: str = "1:1",
                 crop: str = "head") -> tuple[np.ndarray, Face]:  # fmt: skip

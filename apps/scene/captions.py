@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from html import escape
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ LINE, LINES = 34, 2  # signs a line, lines a caption
 LETTERS = 0.052  # of the picture's height
 MARGIN = 0.07  # of the height, below
 LINGER = 0.35  # seconds that a caption stays when its words are over
+JOINER = "\u2060"
 
 
 class Caption(NamedTuple):
@@ -65,13 +67,22 @@ def _middle(text: str) -> tuple[str, str]:
 
 
 def srt(found: Iterable[Caption]) -> str:
-    """As a SubRip file."""
-    return "\n".join(f"{i}\n{_clock(c.start)} --> {_clock(c.end)}\n{c.text}\n" for i, c in enumerate(found, start=1))
+    """As a SubRip file. Players take <i> and {\\an8} for styles, and there is no way to write them as text: a joiner,
+    which is not seen, comes between."""
+    plain = lambda text: re.sub(r"<(?=[a-zA-Z/])|\{(?=\\)", r"\g<0>" + JOINER, text)
+    rows = (f"{i}\n{_clock(c.start)} --> {_clock(c.end)}\n{plain(c.text)}\n" for i, c in enumerate(found, start=1))
+    return "\n".join(rows)
 
 
-def _clock(seconds: float) -> str:
+def vtt(found: Iterable[Caption]) -> str:
+    """As a WebVTT file."""
+    rows = (f"{_clock(c.start, '.')} --> {_clock(c.end, '.')}\n{escape(c.text, quote=False)}\n" for c in found)
+    return "\n".join(("WEBVTT\n", *rows))
+
+
+def _clock(seconds: float, point: str = ",") -> str:
     whole = round(seconds * 1000)
-    return f"{whole // 3_600_000:02}:{whole // 60_000 % 60:02}:{whole // 1000 % 60:02},{whole % 1000:03}"
+    return f"{whole // 3_600_000:02}:{whole // 60_000 % 60:02}:{whole // 1000 % 60:02}{point}{whole % 1000:03}"
 
 
 def captioned(frames: Iterable[np.ndarray], found: list[Caption], fps: float) -> Iterator[np.ndarray]:

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from apps.scene.captions import captioned, captions, srt
+from apps.scene.captions import captioned, captions, srt, vtt
 from apps.scene.sound import FRAME, RATE, Mix, mixed, spoken
 from apps.scene.task import SceneTask
 from gen import channels, media, registry
@@ -92,9 +92,9 @@ class SceneGenerator:
                 yield frame
 
         media.write_video(film, told(), FPS, mix.whole, RATE, manifest)
-        if words:
-            paths.append(folder / "scene.srt")
-            paths[-1].write_text(srt(words), encoding="utf-8")
+        for ending, as_text in (("srt", srt), ("vtt", vtt)) if words else ():
+            paths.append(folder / f"scene.{ending}")
+            paths[-1].write_text(as_text(words), encoding="utf-8")
         for name, samples in (("speech", mix.speech), ("music", mix.music)) if task.stems else ():
             paths.append(folder / f"scene.{name}.wav")
             media.write_audio(paths[-1], samples, RATE, manifest)

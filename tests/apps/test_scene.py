@@ -1,6 +1,7 @@
 """Scenes: what may be asked, how the parts are timed, and that the film is one."""
 
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -92,7 +93,8 @@ def test_a_scene(tmp_path):
     fields = {"voice": LINE, "emotion": EmotionCurve.parse("happy"), "text": "Hello there. This is a line.",
               "captions": True, "stems": True}  # fmt: skip
     files = render(tmp_path, **fields)
-    assert set(files) == {"mp4", "mp4.json", "srt", "speech.wav", "speech.wav.json", "music.wav", "music.wav.json"}
+    marked = ("mp4", "speech.wav", "music.wav")
+    assert set(files) == {"srt", "vtt", *marked, *(f"{name}.json" for name in marked)}
     levels = measures.levels(files["mp4"], files["speech.wav"], files["music.wav"])
     assert levels.whole == pytest.approx(-16, abs=1) and levels.over >= 10 and levels.peak < 0
     music, rate = media.read_audio(files["music.wav"])
@@ -156,3 +158,19 @@ def test_a_scene_may_have_the_whole_picture():
     assert SceneTask(portrait="p.png", audio="a.wav", size=0).size == 0
     with pytest.raises(InputError, match="give 0 for the whole picture"):
         parse_task({"kind": "scene", "portrait": "p.png", "audio": "a.wav", "size": 100})
+
+
+@pytest.mark.parametrize("text", ["a <i>b</i> c", "1 < 2 > 0", "<font color=red>x</font>", "{\\an8}up", "a & b </b>"])
+def test_subtitles_show_what_was_said(tmp_path, text):
+    """As FFmpeg reads them: marks of style in the text are text."""
+    import av
+    from av.subtitles.subtitle import AssSubtitle
+
+    found = [captions.Caption(0.2, 1.5, text)]
+    for ending, written in (("srt", captions.srt(found)), ("vtt", captions.vtt(found))):
+        (tmp_path / f"x.{ending}").write_text(written, encoding="utf-8")
+        with av.open(str(tmp_path / f"x.{ending}")) as file:
+            [shown] = [one for packet in file.demux() for one in packet.decode()]
+            assert isinstance(shown, AssSubtitle)
+            seen = shown.ass.decode().split(",", 8)[8].replace("\u2060", "")
+            assert re.sub(r"\\\{(\{\})?", "{", seen).strip() == text  # FFmpeg writes a bare { as one that is escaped

@@ -33,7 +33,7 @@ def test_the_video_is_as_long_as_the_sound(tmp_path, seconds):
     media.write_audio(tmp_path / "a.wav", tone(seconds, 22_050), 22_050)
     paths = generator().render(task(audio=tmp_path / "a.wav", export=("arkit", "json", "glb")), tmp_path, {"x": 1},
                                lambda done, text: None)  # fmt: skip
-    assert [path.name for path in paths] == ["talk.mp4", "talk.arkit.csv", "talk.motion.json", "talk.glb"]
+    assert [path.name for path in paths] == ["talk.mp4", "talk.arkit.25fps.csv", "talk.motion.json", "talk.glb"]
     with av.open(str(paths[0])) as video:
         assert sum(1 for _ in video.decode(video=0)) == round(seconds * 25)
         assert float(video.streams.video[0].average_rate) == 25
@@ -93,7 +93,7 @@ def test_the_command_line_takes_files_and_names_one(model, tmp_path):
     given = ["talk", str(PICTURE), str(tmp_path / "a.wav"), "--emotion", "happy @ 1.3", "--size", "256",
              "--model", str(model), "--export", "arkit", "--out", str(tmp_path / "here" / "x.mp4")]  # fmt: skip
     assert main(given) == 0
-    assert {path.name for path in (tmp_path / "here").iterdir()} >= {"x.mp4", "x.arkit.csv"}
+    assert {path.name for path in (tmp_path / "here").iterdir()} >= {"x.mp4", "x.arkit.25fps.csv"}
     manifest = json.loads((tmp_path / "here" / "x.mp4.json").read_text())
     assert manifest["ai_generated"] and manifest["task"]["emotion"] and "grace_hopper" not in json.dumps(manifest)
 

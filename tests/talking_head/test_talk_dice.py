@@ -71,7 +71,7 @@ def test_a_photograph_speaks_by_diffusion(motion, sound, tmp_path):
                  export=("arkit",))  # fmt: skip
     frames = rendered(asked, tmp_path)
     assert len(frames) == 15 and frames[0].shape == (256, 256, 3)
-    assert len((tmp_path / "talk.arkit.csv").read_text().splitlines()) == 16
+    assert len((tmp_path / "talk.arkit.25fps.csv").read_text().splitlines()) == 16
 
 
 @pytest.mark.slow

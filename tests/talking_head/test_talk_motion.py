@@ -1,15 +1,19 @@
 """Life, closed lips, windows, exports: motion before it is drawn."""
 
 import csv
+import io
 import json
 import struct
 
+import node
 import numpy as np
 import pytest
 import torch
 from faces import LINE, basis, expression, networks, speaker, tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from node import needs
+from PIL import Image
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks
 
@@ -17,7 +21,18 @@ from gen import media
 from gen.emotion.spec import EmotionCurve
 from gen.emotion.track import plain
 from talking_head import export
-from talking_head.face.points import ARKIT, INDEX, coefficients
+from talking_head.face.points import (
+    ARKIT,
+    INDEX,
+    INNER_LOWER_LIP,
+    INNER_UPPER_LIP,
+    LEFT_EYE_LOWER,
+    LEFT_EYE_UPPER,
+    RIGHT_EYE_LOWER,
+    RIGHT_EYE_UPPER,
+    coefficients,
+)
+from talking_head.face.tracker import Face
 from talking_head.motion import life
 from talking_head.motion import speaker as speakers
 from talking_head.motion.emote import speaker as emote_speaker
@@ -151,7 +166,7 @@ def motion() -> Motion:
 
 
 def test_arkit_csv_has_live_links_columns(tmp_path, motion):
-    path = tmp_path / "x.arkit.csv"
+    path = tmp_path / "x.arkit.25fps.csv"
     export.arkit_csv(path, motion, basis(), {"ai_generated": True})
     with path.open() as file:
         head, *rows = list(csv.reader(file))
@@ -159,7 +174,9 @@ def test_arkit_csv_has_live_links_columns(tmp_path, motion):
     assert head[2] == "EyeBlinkLeft" and head[54:57] == ["HeadYaw", "HeadPitch", "HeadRoll"]
     assert rows[26][0] == "00:00:01:01.000" and rows[0][1] == "61"
     assert float(rows[4][2 + INDEX["jawOpen"]]) == pytest.approx(motion.coefs[4, INDEX["jawOpen"]], abs=1e-5)
-    assert json.loads((tmp_path / "x.arkit.csv.json").read_text())["ai_generated"]
+    facts = json.loads((tmp_path / "x.arkit.25fps.csv.json").read_text())
+    assert facts["ai_generated"] and facts["motion"] == {"fps": 25, "frames": 30}
+    assert export.ENDINGS["arkit"] == ".arkit.25fps.csv"
 
 
 def test_head_angles_are_those_of_single_turns():
@@ -168,19 +185,89 @@ def test_head_angles_are_those_of_single_turns():
     assert np.abs(angles).sum() == pytest.approx(0.6, abs=1e-6)
 
 
-def test_glb_holds_the_animation(tmp_path, motion):
-    path = tmp_path / "x.glb"
-    export.glb(path, motion, basis(), {"ai_generated": True})
+def glb(path, motion, look=None):
+    export.glb_file(path, motion, basis(), {"ai_generated": True}, look)
     raw = path.read_bytes()
     magic, version, size, length, kind = struct.unpack_from("<IIIII", raw)
     assert (magic, version, size, kind) == (0x46546C67, 2, len(raw), 0x4E4F534A)
     scene, data = json.loads(raw[20 : 20 + length]), raw[28 + length :]
-    assert scene["meshes"][0]["extras"]["targetNames"] == list(ARKIT) and len(data) == scene["buffers"][0]["byteLength"]
-    sampler = scene["animations"][0]["samplers"][0]
-    view = scene["bufferViews"][scene["accessors"][sampler["output"]]["bufferView"]]
-    weights = np.frombuffer(data, np.float32, view["byteLength"] // 4, view["byteOffset"]).reshape(30, 52)
-    assert np.allclose(weights, motion.coefs)
-    assert scene["accessors"][sampler["input"]]["max"] == [pytest.approx(29 / 25)]
+    assert len(data) == scene["buffers"][0]["byteLength"]
+
+    def values(accessor: int) -> np.ndarray:
+        facts = scene["accessors"][accessor]
+        view = scene["bufferViews"][facts["bufferView"]]
+        kind = {5126: np.float32, 5125: np.uint32}[facts["componentType"]]
+        return np.frombuffer(data, kind, view["byteLength"] // 4, view["byteOffset"]).reshape(facts["count"], -1)
+
+    return scene, values
+
+
+def pictured():
+    """A face that the tracker could have found in a picture: the basis's own, smiling."""
+    smile = np.zeros(52, np.float32)
+    smile[[INDEX["mouthSmileLeft"], INDEX["mouthSmileRight"]]] = 0.8
+    landmarks = basis().points(smile) * (16, -16, -16) + (150, 160, 0)
+    picture = np.random.default_rng(0).integers(0, 255, (320, 300, 3), dtype=np.uint8)
+    return picture, Face(landmarks, smile, np.eye(3), 1.0)
+
+
+def test_glb_holds_the_animation(tmp_path, motion):
+    scene, values = glb(tmp_path / "x.glb", motion)
+    assert scene["meshes"][0]["extras"]["targetNames"] == list(ARKIT)
+    moves = scene["animations"][0]
+    tracks = {(scene["nodes"][c["target"]["node"]]["name"], c["target"]["path"]): moves["samplers"][c["sampler"]]
+              for c in moves["channels"]}  # fmt: skip
+    assert tracks.keys() == {("neck", "rotation"), ("skin", "weights"), ("left eye", "rotation"),
+                             ("right eye", "rotation"), ("lower teeth", "translation")}  # fmt: skip
+    weights = values(tracks["skin", "weights"]["output"]).reshape(31, 52)
+    assert np.allclose(weights[:30], motion.coefs) and (weights[30] == weights[29]).all()
+    assert scene["accessors"][tracks["neck", "rotation"]["input"]]["max"] == [pytest.approx(30 / 25)]
+
+
+def test_glb_wears_the_portrait(tmp_path, motion):
+    picture, face = pictured()
+    scene, values = glb(tmp_path / "x.glb", motion, lambda: (picture, face))
+    skin = scene["meshes"][0]["primitives"][0]
+    places, normals = (values(skin["attributes"][name]) for name in ("TEXCOORD_0", "NORMAL"))
+    assert np.allclose(places, face.landmarks[:468, :2] / (300, 320), atol=1e-6)
+    assert np.allclose(np.linalg.norm(normals, axis=1), 1, atol=1e-5) and (normals[:, 2] > -0.2).mean() > 0.95
+    points = values(skin["attributes"]["POSITION"])
+    apart = points[INNER_UPPER_LIP[1:-1], 1] - points[INNER_LOWER_LIP[1:-1], 1]
+    assert np.abs(apart).max() < 1e-6  # the smile is taken off, and the lips meet
+    one = scene["images"][0]
+    view = scene["bufferViews"][one["bufferView"]]
+    raw = (tmp_path / "x.glb").read_bytes()
+    begin = 28 + struct.unpack_from("<I", raw, 12)[0] + view["byteOffset"]
+    with Image.open(io.BytesIO(raw[begin : begin + view["byteLength"]])) as texture:
+        assert texture.size == (300, 320)
+
+
+def test_lids_meet_where_an_eye_is_shut(tmp_path, motion):
+    picture, face = pictured()
+    scene, values = glb(tmp_path / "x.glb", motion, lambda: (picture, face))
+    skin = scene["meshes"][0]["primitives"][0]
+    points = values(skin["attributes"]["POSITION"])
+    lids = {"eyeBlinkLeft": (LEFT_EYE_UPPER, LEFT_EYE_LOWER), "eyeBlinkRight": (RIGHT_EYE_UPPER, RIGHT_EYE_LOWER)}
+    for name, (upper, lower) in lids.items():
+        moved = points + values(skin["targets"][INDEX[name]]["POSITION"])
+        assert np.abs(moved[upper, 1] - moved[lower, 1]).max() < 1e-5
+
+
+@needs("gltf-validator")
+def test_the_validator_finds_nothing_wrong(tmp_path, motion):
+    for look in (None, pictured):
+        glb(tmp_path / "x.glb", motion, look)
+        found = node.run("gltf.mjs", tmp_path / "x.glb")
+        assert found["issues"]["numErrors"] == found["issues"]["numWarnings"] == 0, found["issues"]
+
+
+@needs("three")
+def test_three_plays_it(tmp_path, motion):
+    glb(tmp_path / "x.glb", motion, pictured)
+    seen = node.run("three.mjs", tmp_path / "x.glb")
+    assert seen["duration"] == pytest.approx(30 / 25) and seen["targets"] == list(ARKIT)
+    assert seen["normals"] and seen["uvs"] and len(seen["tracks"]) == 5
+    assert seen["nodes"] == ["skin", "left_eye", "right_eye", "upper_teeth", "lower_teeth", "mouth"]
 
 
 def test_json_reads_back(tmp_path, motion):
