@@ -1,7 +1,7 @@
-"""MediaPipe's face landmarker bundle (Apache-2.0) -> our ``face-tracker`` checkpoint.
+"""MediaPipe's networks (Apache-2.0) -> our ``face-tracker`` and ``person-mask`` checkpoints.
 
-The bundle is a zip of three TensorFlow Lite files: a flatbuffer of tables, each with a list of offsets to its
-fields. Only the fields and operations that these networks have are read.
+They are TensorFlow Lite files: a flatbuffer of tables, each with a list of offsets to its fields. Only the fields and
+operations that these networks have are read.
 """
 
 import struct
@@ -20,9 +20,10 @@ PARTS = {
 }
 KINDS = {0: np.float32, 1: np.float16, 2: np.int32}
 NAMES = {
-    0: "add", 2: "concat", 3: "conv", 4: "depthwise", 6: "dequantize", 14: "sigmoid", 17: "max_pool", 18: "mul",
-    19: "relu", 22: "reshape", 34: "pad", 39: "transpose", 40: "mean", 41: "sub", 42: "div", 45: "slice", 54: "prelu",
+    0: "add", 1: "mean", 2: "concat", 3: "conv", 4: "depthwise", 6: "dequantize", 14: "sigmoid", 17: "max_pool", 18: "mul",
+    19: "relu", 22: "reshape", 23: "resize", 32: "unpooled", 34: "pad", 39: "transpose", 40: "mean", 41: "sub", 42: "div", 45: "slice", 54: "prelu",
     59: "neg", 74: "sum", 75: "sqrt", 76: "rsqrt", 99: "squared_difference",
+    117: "hard_swish",
 }  # fmt: skip
 
 
@@ -93,7 +94,7 @@ class Network:
     def _read(self, operator: Table) -> None:
         code = self.codes[operator.number(0, "I")]
         if code not in NAMES:
-            raise InputError(f"operation {code} is not one of the face landmarker: give Google's bundle")
+            raise InputError(f"operation {code} is not one of MediaPipe's networks for faces: give Google's file")
         name, inputs, output = NAMES[code], operator.array(1).tolist(), int(operator.array(2)[0])
         if name == "dequantize":
             self.alias[output] = inputs[0]
@@ -108,6 +109,12 @@ class Network:
         elif name == "max_pool":
             options = operator.table(4)
             settings = {"kernel": options.number(3), "stride": options.number(1), "same": options.number(0, "b") == 0}
+        elif code == 1:  # an average pool over all there is
+            settings = {"axes": [1, 2], "keep": True}
+        elif name == "resize":
+            settings = {"size": self._constant(inputs[1]).tolist()}
+        elif name == "unpooled":  # "Convolution2DTransposeBias", stride 2
+            used = 3
         elif name in ("mean", "sum"):
             axes = np.atleast_1d(self._constant(inputs[1])).tolist()
             settings = {"axes": axes, "keep": bool(operator.table(4).number(0, "b"))}
@@ -145,6 +152,14 @@ class Network:
         graph = Graph(self.steps, *ends, shapes)
         graph.fill({name: torch.from_numpy(value.copy()) for name, value in self.constants.items()})
         return graph
+
+
+def convert_mask(source: Path, out: Path) -> None:
+    """``selfie_segmentation.tflite``, of the npm package ``@mediapipe/selfie_segmentation`` -> the person mask."""
+    data = source.read_bytes()
+    if data[4:8] != b"TFL3":
+        raise InputError(f"{source} is not a TensorFlow Lite file: give selfie_segmentation.tflite")
+    Network(data).build().save_pretrained(out)
 
 
 HEAD = "geometry_pipeline_metadata_landmarks.binarypb"

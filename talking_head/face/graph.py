@@ -95,11 +95,23 @@ def _slice(x, begin, end, shrink):
     return picked
 
 
+def _resize(x, size):
+    return F.interpolate(x.permute(0, 3, 1, 2), size, mode="bilinear").permute(0, 2, 3, 1)
+
+
+def _unpooled(x, weight, bias):
+    """Transposed convolution of stride 2 with a kernel (out, 2, 2, in)."""
+    return F.conv_transpose2d(x.permute(0, 3, 1, 2), weight.permute(3, 0, 1, 2), bias, 2).permute(0, 2, 3, 1)
+
+
 OPERATIONS = {
     "conv": _conv,
     "max_pool": _max_pool,
     "slice": _slice,
     "relu": torch.relu,
+    "hard_swish": F.hardswish,
+    "resize": _resize,
+    "unpooled": _unpooled,
     "prelu": lambda x, slope: torch.where(x >= 0, x, x * slope),
     "sigmoid": torch.sigmoid,
     "add": torch.add,

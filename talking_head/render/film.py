@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from talking_head.render.body import sway
 from talking_head.render.portrait import Portrait
 
 if TYPE_CHECKING:
@@ -19,15 +20,16 @@ if TYPE_CHECKING:
 MOST = 6  # threads: beyond them Python's own steps are what takes the time
 
 
-def film(portrait: Portrait, motion: Motion) -> Iterator[np.ndarray]:
-    """Frames (h, w, 3) uint8 in order. Each thread draws whole frames by itself, so that none waits for another."""
+def film(portrait: Portrait, motion: Motion, fps: float = 25) -> Iterator[np.ndarray]:
+    """Frames (h, w, 3 or 4) uint8 in order, of motion at ``fps``. Each thread draws whole frames by itself, so that
+    none waits for another."""
     threads = torch.get_num_threads()
-    rows = iter(zip(*motion, strict=True))
+    rows = iter(zip(*motion, sway(motion.turns, fps), strict=True))
     if threads == 1:
-        yield from (portrait.frame(coefs, turn, float(closed)) for coefs, turn, closed in rows)
+        yield from (portrait.frame(*row) for row in rows)
         return
     pool = ThreadPoolExecutor(min(threads, MOST), initializer=torch.set_num_threads, initargs=(1,))
-    start = lambda row: pool.submit(portrait.frame, row[0], row[1], float(row[2]))
+    start = lambda row: pool.submit(portrait.frame, *row)
     try:
         ahead = deque(start(row) for row in islice(rows, 2 * MOST))
         while ahead:

@@ -22,18 +22,20 @@ from talking_head.face.points import (
 from talking_head.face.pose import matrix, placed, upward
 from talking_head.face.surface import bent
 from talking_head.face.tracker import Face
-from talking_head.render import glasses, lids, lips, sheets
+from talking_head.render import body, glasses, lids, lips, sheets
 from talking_head.render import mouth as mouths
 from talking_head.render.covered import covered
 from talking_head.render.eyes import eyeball, within_lids
 from talking_head.render.fill import filled
 from talking_head.render.opening import Opening, opening
+from talking_head.render.person import Person, as_tensor
 from talking_head.render.shading import Shading
 from talking_head.render.warp import Photograph, enlarged, inverted, part_of, sampled
 
 FLAT = 0.85  # of the depth: less folds the far cheek less
 PIVOT = np.array([0.0, -9.0, -7.0])  # cm: where the neck carries the head
 REACH = 2.35  # half side of the moving box, in radii of the face
+BELOW = 3.2  # that of its part below, where shoulders move
 OWN = {"mouthSmile": 1.3, "jawOpen": 1.05, "mouthUpperUp": 1.0, "mouthLowerDown": 1.0, "mouthFrown": 1.0,
        "mouthStretch": 1.0, "mouthDimple": 1.0, "mouthClose": 1.0, "browInnerUp": 0.5, "browOuterUp": 0.5,
        "browDown": 0.4}  # fmt: skip  # share of the photograph's own expression that is taken away first
@@ -57,12 +59,13 @@ SHOWN = 0.28  # cm of the upper teeth below the resting lip line
 
 
 class Portrait:
-    """``picture`` (h, w, 3) uint8 and its tracked face, drawn at that size."""
+    """``picture`` (h, w, 3) uint8 and its tracked face, drawn at that size. With its ``person`` cut out, what is behind
+    stays as it is, or is left out where that has no ``behind``: then frames have four channels."""
 
-    def __init__(self, picture: np.ndarray, face: Face, basis: FaceBasis):
+    def __init__(self, picture: np.ndarray, face: Face, basis: FaceBasis, person: Person | None = None):
         self.worn = glasses.seen(picture, face.landmarks)
         basis = glasses.stiff(basis, self.worn)
-        self.basis, self.picture = basis, picture
+        self.basis, self.picture, self.cut_out = basis, picture, person is not None
         self.covered = covered(picture, face.landmarks)  # then the mouth is left alone
         landmarks = (face.landmarks if self.covered else lips.found(picture, face.landmarks)) * (1, 1, FLAT)
         self.place = placed(landmarks, basis.canonical)
@@ -73,12 +76,10 @@ class Portrait:
         self.moves = np.concatenate((basis.deltas, sheets.movements(basis)[52:]))
         built = sheets.build(landmarks, self.place, basis, self.low, size)
         self.rest = torch.from_numpy(built.points)
-        self.follow = torch.from_numpy(built.follow)[:, None]
+        self._follow(built)
         self.sheet_moves = torch.from_numpy(built.moves.reshape(2, built.moves.shape[1], -1))
-        x, y = self.low
-        part = np.ascontiguousarray(picture[y : y + self.size[1], x : x + self.size[0]])
-        self.box = torch.from_numpy(part.copy()).permute(2, 0, 1).float() / 255
-        self.photograph = Photograph.of(self._lips_alone())
+        self.box = as_tensor(picture[self._part()])
+        self._layers(person)
         self.had, self.own = own_expression(face.coefs)
         self.gaps0 = self._gaps(self.points)
         neutral = self.points + np.tensordot(-self.own, basis.deltas, 1)
@@ -99,8 +100,37 @@ class Portrait:
         radius = np.abs(landmarks[OVAL, :2] - middle).max()
         h, w = self.picture.shape[:2]
         low = np.clip(np.floor(middle - REACH * radius), 0, None).astype(int)
-        high = np.minimum(np.ceil(middle + REACH * radius), (w, h)).astype(int)
+        down = (REACH, BELOW if self.cut_out else REACH)
+        high = np.minimum(np.ceil(middle + np.multiply(down, radius)), (w, h)).astype(int)
         return low, high - low
+
+    def _follow(self, built: sheets.Sheets) -> None:
+        """How much each grid point goes with the head, and with the shoulders where the person is cut out."""
+        follow, carried = built.follow, np.zeros_like(built.follow)
+        if self.cut_out:
+            follow, carried = body.follow(built.points, self.points)
+            carried *= body.faded(sheets.GRID, self.low, np.array(self.size), self.picture.shape[1::-1])
+            self.rest[:, 2].clamp_min_(body.DEEPEST)
+        self.follow, self.carried = (torch.from_numpy(v.astype(np.float32))[:, None] for v in (follow, carried))
+
+    def _layers(self, person: Person | None) -> None:
+        """What is moved, (3 or 4, h, w) of the box, and what it is laid on."""
+        moved, self.behind, self.canvas = self._lips_alone(), None, self.picture
+        if self.cut_out:
+            part = self._part()
+            mask, cut = person.mask[part], person.cut[:, *part]
+            moved = torch.cat((cut + mask * (moved - self.box), mask[None]))
+            if person.behind is None:
+                self.canvas = bytes_of(torch.cat((person.cut / person.mask.clamp_min(1e-3), person.mask[None])))
+            else:
+                self.behind = person.behind[:, *part].contiguous()
+                self.canvas = bytes_of(person.cut + (1 - person.mask) * person.behind)
+        self.photograph = Photograph.of(moved)
+
+    def _part(self) -> tuple[slice, slice]:
+        """Rows and columns of the moving box."""
+        (x, y), (w, h) = self.low, self.size
+        return slice(y, y + h), slice(x, x + w)
 
     def _taken(self, coefs: np.ndarray) -> np.ndarray:
         """What of the photograph's own expression is taken away for ``coefs`` (52,): nothing beyond it where the same
@@ -208,9 +238,11 @@ class Portrait:
         return np.concatenate(found)
 
     @torch.inference_mode()
-    def frame(self, coefs: np.ndarray, turn: np.ndarray | None = None, closed: float = 0.0) -> np.ndarray:
-        """The picture (h, w, 3) uint8 with coefficients (52,), the head turned by a rotation vector (3,) from where it
-        is, its lips ``closed`` in [0, 1] whatever the coefficients say."""
+    def frame(self, coefs: np.ndarray, turn: np.ndarray | None = None, closed: float = 0.0,
+              sway: np.ndarray | None = None) -> np.ndarray:  # fmt: skip
+        """The picture (h, w, 3 or 4) uint8 with coefficients (52,), the head turned by a rotation vector (3,) from
+        where it is, its lips ``closed`` in [0, 1] whatever the coefficients say; shoulders ``sway`` (2,) cm right and
+        up where the person is cut out."""
         if self.covered:
             coefs = np.where(MOUTH, self.had, coefs)
         turn = matrix(np.zeros(3) if turn is None else turn)
@@ -222,7 +254,9 @@ class Portrait:
         if self.covered:
             extra[: len(ROUNDED) * 2] = 0
         skin = np.where(UPPER_LIDS & (extra < 0), LID_PULL * extra, extra)  # what the sheets do; the lids draw the rest
-        above_off, below_off = self._offsets(np.concatenate((moved, skin)).astype(np.float32), turn, drift)
+        sway = np.zeros(2) if sway is None or not self.cut_out else self.scale * sway
+        above_off, below_off = self._offsets(np.concatenate((moved, skin)).astype(np.float32), turn, drift, sway)
+        drift = drift + body.CARRIED * np.array([*sway, 0.0])
         source = enlarged(above_off, *self.size)
         flat, above = (
             self.project(basis_points + np.tensordot(beyond, self.moves[52:], 1), turn, drift)
@@ -234,10 +268,11 @@ class Portrait:
                 lower = part_of(below_off, *self.size, seen.rows, seen.columns)
                 part = source[seen.rows, seen.columns]
                 part.lerp_(lower, seen.below[..., None])
-        made = self.photograph.moved(source, above_off)
+        seen = self.photograph.moved(source, above_off)
+        made, mask = seen[:3], seen[3:]
         factors = self._factors(moved)
         self._shade(made, factors, source, flat)
-        read = lambda at: sampled(self.photograph.fine, at) * sampled(factors, self.shading.where(at, self.size))
+        read = lambda at: sampled(self.photograph.fine[:3], at) * sampled(factors, self.shading.where(at, self.size))
         if not self.covered:
             lip = float(basis_points[14, 1] + (extra @ self.moves[52:, 14, 1]))
             self._fill_mouth(made, openings[0], coefs, turn, drift, lip)
@@ -246,15 +281,14 @@ class Portrait:
             contour = sheets.OPENINGS[i + 1][0]
             strip = lids.strip(above[contour], flat[BROWS[i]], self.scale)
             lids.draw(made, read, self.skins[i], source, strip, above[contour], flat[contour], self.scale, self.worn)
-        return self._pasted(made)
+        return self._pasted(made, mask)
 
     def moving(self) -> np.ndarray:
         """(h, w) bool: pixels that can change."""
         mask = np.zeros(self.picture.shape[:2], bool)
-        (x, y), (w, h) = self.low, self.size
-        grid = (self.follow.view(1, 1, sheets.GRID, sheets.GRID) > 0).float()
+        grid = ((self.follow + self.carried).view(1, 1, sheets.GRID, sheets.GRID) > 0).float()
         near = torch.nn.functional.max_pool2d(grid, 3, 1, 1)
-        mask[y : y + h, x : x + w] = torch.nn.functional.interpolate(near, (h, w))[0, 0].numpy() > 0
+        mask[self._part()] = torch.nn.functional.interpolate(near, self.size[::-1])[0, 0].numpy() > 0
         return mask
 
     def _reach(self, flat: np.ndarray, which: int) -> float:
@@ -266,15 +300,16 @@ class Portrait:
         upper, lower = sheets.OPENINGS[which]
         return opening(flat[upper], flat[lower], self.size, reach, aside=2 + ASIDE * reach)
 
-    def _offsets(self, amounts: np.ndarray, turn: np.ndarray, drift: np.ndarray) -> Tensor:
+    def _offsets(self, amounts: np.ndarray, turn: np.ndarray, drift: np.ndarray, sway: np.ndarray) -> Tensor:
         """How far from each grid point lies what is seen there, on the upper and on the lower sheet: (2, g, g, 2)."""
-        as_tensor = lambda values: torch.from_numpy(np.asarray(values, np.float32))
-        off = (as_tensor(amounts) @ self.sheet_moves).view(2, -1, 3)
-        place = as_tensor(self.scale * self.rotation.T)
-        there = (self.rest + off) @ place + as_tensor(self.shift)
-        pivot = as_tensor(self.scale * self.rotation @ PIVOT + self.shift)
-        swing = (there - pivot) @ as_tensor((turn - np.eye(3)).T) + as_tensor(drift)
-        shift = (off @ place + self.follow * swing)[..., :2] * torch.tensor([1.0, -1.0])
+        tensor = lambda values: torch.from_numpy(np.asarray(values, np.float32))
+        off = (tensor(amounts) @ self.sheet_moves).view(2, -1, 3)
+        place = tensor(self.scale * self.rotation.T)
+        there = (self.rest + off) @ place + tensor(self.shift)
+        pivot = tensor(self.scale * self.rotation @ PIVOT + self.shift)
+        swing = (there - pivot) @ tensor((turn - np.eye(3)).T) + tensor(drift)
+        shift = (off @ place + self.follow * swing)[..., :2] + self.carried * tensor(sway)
+        shift = shift * tensor([1.0, -1.0])
         return inverted(shift.view(2, sheets.GRID, sheets.GRID, 2), self.size)
 
     def _fill_mouth(
@@ -346,14 +381,23 @@ class Portrait:
         part = made[:, seen.rows, seen.columns]
         part += (inner - part) * within_lids(seen)
 
-    def _pasted(self, made: Tensor) -> np.ndarray:
-        frame = self.picture.copy()
-        x, y = self.low
+    def _pasted(self, made: Tensor, mask: Tensor) -> np.ndarray:
+        """The moved box (3, h, w), of a person cut out with its ``mask`` (1, h, w), where it belongs."""
+        frame = self.canvas.copy()
+        if self.behind is not None:
+            made = torch.addcmul(made, (1 - mask).clamp_(0, 1), self.behind)
+        elif self.cut_out:
+            made = torch.cat((made / mask.clamp_min(1e-3), mask))
         pixels = (made.clamp_(0, 1) * 255).add_(0.5).to(torch.uint8).numpy()
-        part = frame[y : y + self.size[1], x : x + self.size[0]]
-        for channel in range(3):
+        part = frame[self._part()]
+        for channel in range(len(pixels)):
             part[..., channel] = pixels[channel]
         return frame
+
+
+def bytes_of(picture: Tensor) -> np.ndarray:
+    """(c, h, w) in [0, 1] -> (h, w, c) uint8."""
+    return (picture.clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
 
 
 def own_expression(coefs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

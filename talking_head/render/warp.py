@@ -48,7 +48,7 @@ def part_of(off: Tensor, width: int, height: int, rows: slice, columns: slice) -
 
 
 def sampled(picture: Tensor, source: Tensor) -> Tensor:
-    """(3, h, w) at (h', w', 2) in [-1, 1] -> (3, h', w')."""
+    """(c, h, w) at (h', w', 2) in [-1, 1] -> (c, h', w')."""
     return F.grid_sample(picture[None], source[None], padding_mode="border", align_corners=False)[0]
 
 
@@ -66,9 +66,9 @@ def blur(picture: Tensor, sigma: float) -> Tensor:
 class Photograph(NamedTuple):
     """A picture that stays sharp where it moves.
 
-    ``fine`` (3, 2 h, 2 w) is the picture enlarged by Lanczos's kernel and corrected so that each four of its pixels
+    ``fine`` (c, 2 h, 2 w) is the picture enlarged by Lanczos's kernel and corrected so that each four of its pixels
     have the mean of the one they came from: read linearly, it is as sharp as a cubic kernel would be at a quarter of
-    the cost, and pixels that do not move are read as they were. ``coarse`` (3, h, w) is for where it shrinks.
+    the cost, and pixels that do not move are read as they were. ``coarse`` (c, h, w) is for where it shrinks.
     """
 
     fine: Tensor
@@ -76,7 +76,7 @@ class Photograph(NamedTuple):
 
     @classmethod
     def of(cls, picture: Tensor) -> Photograph:
-        """From (3, h, w)."""
+        """From (c, h, w)."""
         from PIL import Image
 
         size = tuple(2 * n for n in picture.shape[:0:-1])
@@ -87,7 +87,7 @@ class Photograph(NamedTuple):
         return cls(fine, F.avg_pool2d(F.pad(picture[None], (1,) * 4, "replicate"), 3, 1)[0])
 
     def moved(self, source: Tensor, off: Tensor) -> Tensor:
-        """At ``source`` (h, w, 2), whose offsets at grid points are ``off`` (g, g, 2): (3, h, w)."""
+        """At ``source`` (h, w, 2), whose offsets at grid points are ``off`` (g, g, 2): (c, h, w)."""
         made = sampled(self.fine, source)
         cells = len(off)
         step = torch.stack([off.diff(dim=i, append=off.narrow(i, cells - 1, 1)) * (cells / 2) for i in range(2)])
@@ -104,6 +104,6 @@ class Photograph(NamedTuple):
         row, column = (level > 0).nonzero(as_tuple=True)
         level, at = level[row, column], (row + part[0].start) * width + column + part[1].start
         seen = sampled(self.coarse, source.view(1, -1, 2)[:, at])[:, 0]
-        flat = made.view(3, -1)
+        flat = made.view(len(made), -1)
         flat[:, at] = torch.lerp(flat[:, at], seen, level)
         return made

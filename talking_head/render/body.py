@@ -1,0 +1,60 @@
+"""How a person who is cut out of the background moves: hair and hat stiffly with the head, the neck less and less, and
+shoulders that follow the head a little and breathe."""
+
+import numpy as np
+
+from talking_head.face.points import OVAL
+
+DEEPEST = -8.5  # cm: the outline of a head is where it is widest, not at its back
+NECK = (0.8, 9.5)  # cm below the chin where the neck begins to follow the head less, and where it is all shoulders
+REACH = (1.85, 2.3)  # radii of the face, where what belongs to the head ends: beyond may be somebody else
+CARRIED = 0.5  # of the shoulders' way that the head goes as well
+FADED = 0.2  # of the moving box: from its edge the shoulders' way begins
+LEAN = np.array([[0, 4.0, -2.0], [-2.0, 0, 0]])  # cm right and up that shoulders go for a radian of pitch, yaw, roll
+LAG = 0.35  # seconds that they are late
+BREATH, BREATHS = 0.09, 4.0  # cm, seconds
+
+
+def smooth(share: np.ndarray) -> np.ndarray:
+    """Any value -> [0, 1], level at both ends."""
+    share = np.clip(share, 0, 1)
+    return share * share * (3 - 2 * share)
+
+
+def follow(points: np.ndarray, face: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How much each of ``points`` (n, 3) cm, around a face (478, 3) in canonical axes, goes with the head and with the
+    shoulders, (n,) each; head and hair do both."""
+    middle = face[OVAL, :2].mean(0)
+    radius = np.abs(face[OVAL, :2] - middle).max()
+    far = np.hypot(*(points[:, :2] - middle).T) / radius
+    below = face[152, 1] - points[:, 1]
+    neck = smooth((below - NECK[0]) / (NECK[1] - NECK[0]))
+    head = (1 - neck) * (1 - smooth((far - REACH[0]) / (REACH[1] - REACH[0])))
+    return head, CARRIED + (1 - CARRIED) * neck
+
+
+def faded(count: int, low: np.ndarray, size: np.ndarray, whole: tuple[int, int]) -> np.ndarray:
+    """(count * count,) in [0, 1] on a square grid over the box of pixels from ``low``, ``size`` wide and high, in a
+    picture of ``whole`` pixels: 0 at the box's edges, but for those where the picture ends."""
+    place = (np.arange(count) + 0.5) / count
+    rows = []
+    for i in range(2):
+        ramp = np.ones(count)
+        if low[i] > 0:
+            ramp *= smooth(place / FADED)
+        if low[i] + size[i] < whole[i]:
+            ramp *= smooth((1 - place) / FADED)
+        rows.append(ramp)
+    return (rows[1][:, None] * rows[0]).ravel()
+
+
+def sway(turns: np.ndarray, fps: float) -> np.ndarray:
+    """(t, 2) cm right and up that shoulders go with a head's rotation vectors (t, 3); nowhere with one kept still."""
+    if not np.any(turns):
+        return np.zeros((len(turns), 2))
+    lagged, share, at = np.empty(turns.shape), 1 - np.exp(-1 / (LAG * fps)), turns[0]
+    for i, turn in enumerate(turns):
+        at = lagged[i] = at + share * (turn - at)
+    way = lagged @ LEAN.T
+    way[:, 1] += BREATH * np.sin(2 * np.pi * np.arange(len(turns)) / (BREATHS * fps))
+    return way
