@@ -301,4 +301,3 @@ def build(motion: Motion, basis: FaceBasis, manifest: dict, look: Person | None 
         "asset": {"version": "2.0", "generator": "affekt", "extras": manifest}, "scene": 0,
         "scenes": [{"nodes": [0]}], "nodes": nodes, "animations": [animation],
     })  # fmt: skip
-

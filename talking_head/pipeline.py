@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gen import media
+from gen import checkpoints, media
 from gen.emotion.spec import Emotion, EmotionCurve
 from gen.errors import InputError
 from gen.notes import note
@@ -17,6 +17,7 @@ from talking_head.models import class_name
 
 if TYPE_CHECKING:
     from talking_head.face.basis import FaceBasis
+    from talking_head.face.graph import Graph
     from talking_head.face.tracker import Face, FaceTracker
     from talking_head.motion.dice.speaker import DiceSpeaker
     from talking_head.motion.emote.speaker import EmoteSpeaker
@@ -34,23 +35,26 @@ MOTION, DICE, VIDEO = {"EmoteSpeaker", "UpstreamSpeaker", "DiceSpeaker"}, {"Dice
 FOREIGN = {"emotion_scale": (1.0, DICE), "steps": (0, DICE), "vram": (24, VIDEO),
            "head_motion": (0.6, MOTION),
            "blinks": (True, MOTION), "mouth": (1.0, MOTION), "export": ((), MOTION),
+           "background": ("keep", MOTION),
            "aspect": ("1:1", MOTION), "crop": ("head", MOTION), "fps": (FPS, MOTION)}  # fmt: skip
 MENDS = {"vram": "it says how dice-video fits into a GPU, so leave it out"}
 MENDS |= dict.fromkeys(("emotion_scale", "steps"), "use `emotion @ intensity`, or --model dice")
 MENDS |= dict.fromkeys(("head_motion", "blinks", "mouth", "export"),
                        "it draws all of the face itself, so leave it as it is")  # fmt: skip
-MENDS |= dict.fromkeys(("aspect", "crop", "fps"), "its frames are squares, 25 a second")
+MENDS |= dict.fromkeys(("aspect", "background", "crop", "fps"), "its frames are squares of the photograph, 25 a second")
 Progress = Callable[[float, str], None]
 
 
 class TalkGenerator:
     """Tracker, basis and speaker, ready to animate."""
 
-    endings = (".mp4",)
+    endings = (".mp4", ".webm")
     models = tuple(MODELS.values())  # that the studio offers, if they are here
 
-    def __init__(self, tracker: FaceTracker, basis: FaceBasis, speaker: EmoteSpeaker | DiceSpeaker):
-        self.tracker, self.basis, self.speaker = tracker, basis, speaker
+    def __init__(self, tracker: FaceTracker, basis: FaceBasis, speaker: EmoteSpeaker | DiceSpeaker,
+                 matte: Graph | None = None):  # fmt: skip
+        """``matte`` tells the person from the background, which bends beside a turning head without it."""
+        self.tracker, self.basis, self.speaker, self.matte = tracker, basis, speaker, matte
 
     @staticmethod
     def reading(emotion: Emotion) -> str:
@@ -72,13 +76,14 @@ class TalkGenerator:
         """Their names; InputError where the task asks a model for what only another one has."""
         model = MODELS.get(task.model, task.model)
         _refuse_foreign(task, model)
-        return (model, "face-tracker", "face-basis", *([task.flame] if task.flame else []))
+        return (model, "face-tracker", "face-basis", "person-mask", *([task.flame] if task.flame else []))
 
     @classmethod
     def from_pretrained(cls, name: str | Path = "emote-compact", *others: str | Path,
                         device: str = "cpu") -> TalkGenerator | VideoTalk:  # fmt: skip
         """The generator of the class that a checkpoint says it is; ``others`` as :meth:`checkpoints` says."""
         from talking_head.face.basis import FaceBasis
+        from talking_head.face.graph import Graph
         from talking_head.face.tracker import FaceTracker
         from talking_head.models import class_of
 
@@ -89,7 +94,7 @@ class TalkGenerator:
 
             return VideoTalk.load(names, device)
         basis = FaceBasis.load()
-        return cls(FaceTracker.load(), basis, found.load(names, basis, device))
+        return cls(FaceTracker.load(), basis, found.load(names, basis, device), checkpoints.load("person-mask", Graph))
 
     def render(self, task: TalkTask, folder: Path, manifest: dict, progress: Progress) -> list[Path]:
         """Write ``talk.mp4`` and the exports asked for into ``folder``."""
@@ -105,10 +110,10 @@ class TalkGenerator:
         )  # fmt: skip
         frames = self.frames(
             media.read_image(task.portrait), motion, size=task.size, which=task.face,
-            aspect=task.aspect, crop=task.crop, fps=task.fps,
+            aspect=task.aspect, crop=task.crop, fps=task.fps, background=_background(task),
             progress=lambda done: progress(0.1 + 0.9 * done, "drawing"),
         )  # fmt: skip
-        paths = [folder / "talk.mp4"]
+        paths = [folder / ("talk.webm" if task.background == "none" else "talk.mp4")]
         media.write_video(paths[0], frames, task.fps, samples, rate, manifest)
         for name in task.export:
             paths.append(folder / f"talk{export.ENDINGS[name]}")
@@ -130,21 +135,33 @@ class TalkGenerator:
         return type(motion)(*(_counted(part, count) for part in motion))
 
     def frames(self, pixels: np.ndarray, motion: Motion, *, size: int = 512, which: int | None = None,
-               aspect: str = "1:1", crop: str = "head", fps: int = FPS,
+               aspect: str = "1:1", crop: str = "head", fps: int = FPS, background: str | np.ndarray = "keep",
                progress: Callable[[float], None] = lambda done: None) -> Iterator[np.ndarray]:  # fmt: skip
-        """The video's frames (h, w, 3) uint8, one by one, without the visible label that a written file gets."""
+        """The video's frames (h, w, 3) uint8, one by one, without the visible label that a written file gets;
+        (h, w, 4) for the background "none"."""
         from talking_head.render.film import film
-        from talking_head.render.portrait import Portrait
 
-        portrait = Portrait(*self.prepare(pixels, size, which, aspect, crop), self.basis)
+        portrait = self.portrait(pixels, size, which, aspect, crop, background)
         _say(portrait, motion)
         motion = type(motion)(*(_at_rate(part, fps) for part in motion))
-        for i, frame in enumerate(film(portrait, motion), 1):
+        for i, frame in enumerate(film(portrait, motion, fps), 1):
             progress(i / len(motion.coefs))
             yield frame
 
     def _look(self, task: TalkTask) -> tuple[np.ndarray, Face]:
         return self.prepare(media.read_image(task.portrait), task.size, task.face, task.aspect, task.crop)
+
+    def portrait(self, pixels: np.ndarray, size: int = 512, which: int | None = None, aspect: str = "1:1",
+                 crop: str = "head", background: str | np.ndarray = "keep") -> Portrait:  # fmt: skip
+        """The photograph ready to be moved, the person cut out of it. ``background``: "keep", "none", a colour such as
+        "#00ff00", or a picture (h, w, 3)."""
+        from talking_head.render.person import cut_out
+        from talking_head.render.portrait import Portrait
+
+        whole = self.tracker.face(pixels, which)
+        picture, face = fitted(pixels, whole, size, aspect, crop)
+        person = self.matte and cut_out(self.matte, pixels, whole, picture, face, background)
+        return Portrait(picture, face, self.basis, person)
 
     def prepare(self, pixels: np.ndarray, size: int, which: int | None = None, aspect: str = "1:1",
                 crop: str = "head") -> tuple[np.ndarray, Face]:  # fmt: skip
@@ -155,11 +172,17 @@ class TalkGenerator:
 def prepared(tracker: FaceTracker, pixels: np.ndarray, size: int, which: int | None = None, aspect: str = "1:1",
              crop: str = "head") -> tuple[np.ndarray, Face]:  # fmt: skip
     """The frame's picture and the face in it; what they mean says :func:`talking_head.frame.framed`."""
+    return fitted(pixels, tracker.face(pixels, which), size, aspect, crop)
+
+
+def fitted(
+    pixels: np.ndarray, face: Face, size: int, aspect: str = "1:1", crop: str = "head"
+) -> tuple[np.ndarray, Face]:
+    """:func:`prepared` of a face that was found already."""
     from PIL import Image
 
     from talking_head.frame import even, framed
 
-    face = tracker.face(pixels, which)
     if size % 2:
         note(f"a film's sides are even: the frame has {size // 2 * 2} pixels, not {size}")
     if not size and (aspect, crop) != ("1:1", "head"):
@@ -173,6 +196,10 @@ def prepared(tracker: FaceTracker, pixels: np.ndarray, size: int, which: int | N
         pixels = np.asarray(Image.fromarray(pixels).resize(wanted, Image.Resampling.LANCZOS))
         face = face._replace(landmarks=face.landmarks * scale)
     return even(pixels), face
+
+
+def _background(task: TalkTask) -> str | np.ndarray:
+    return media.read_image(task.background) if isinstance(task.background, Path) else task.background
 
 
 def _say(portrait: Portrait, motion: Motion) -> None:

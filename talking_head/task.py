@@ -41,6 +41,9 @@ class TalkTask(Task):
     )
     aspect: Literal["1:1", "9:16", "16:9", "source"] = Field("1:1", description="width to height of the frame")
     crop: Literal["head", "shoulders", "whole"] = Field("head", description="how much of the person the frame shows")
+    background: Annotated[str, Field(pattern="^(keep|none|#[0-9a-fA-F]{6})$")] | Path = Field(
+        "keep", description='behind the person: keep, none (a WebM with transparency), a colour as "#00ff00", a picture'
+    )
     fps: Literal[25, 30, 60] = Field(25, description="frames a second: 25 30 60")
     head_motion: float = Field(0.6, ge=0, le=1.5, description="how much the head moves; 0 keeps it still")
     mouth: float = Field(1.0, ge=0.5, le=1.5, description="how far speech moves the mouth; the timing is kept")

@@ -20,10 +20,10 @@ PARTS = {
 }
 KINDS = {0: np.float32, 1: np.float16, 2: np.int32}
 NAMES = {
-    0: "add", 1: "mean", 2: "concat", 3: "conv", 4: "depthwise", 6: "dequantize", 14: "sigmoid", 17: "max_pool", 18: "mul",
-    19: "relu", 22: "reshape", 23: "resize", 32: "unpooled", 34: "pad", 39: "transpose", 40: "mean", 41: "sub", 42: "div", 45: "slice", 54: "prelu",
-    59: "neg", 74: "sum", 75: "sqrt", 76: "rsqrt", 99: "squared_difference",
-    117: "hard_swish",
+    0: "add", 1: "mean", 2: "concat", 3: "conv", 4: "depthwise", 6: "dequantize", 14: "sigmoid", 17: "max_pool",
+    18: "mul", 19: "relu", 22: "reshape", 23: "resize", 32: "unpooled", 34: "pad", 39: "transpose", 40: "mean",
+    41: "sub", 42: "div", 45: "slice", 54: "prelu", 59: "neg", 74: "sum", 75: "sqrt", 76: "rsqrt",
+    99: "squared_difference", 117: "hard_swish",
 }  # fmt: skip
 
 

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gen.errors import InputError
+from gen.notes import note
 from talking_head.face.graph import Graph
 from talking_head.face.points import OVAL
 from talking_head.face.tracker import Face
@@ -88,3 +90,32 @@ def layers(mask: Tensor, picture: Tensor) -> Person:
     made = filled(picture, (beyond(wide) < 0.02).float())
     behind = torch.where(beyond((wide + 2) // 3) > 0.02, made, picture)
     return Person(mask, picture - (1 - mask) * behind, behind)
+
+
+def cut_out(network: Graph, pixels: np.ndarray, whole: Face, picture: np.ndarray, face: Face,
+            background: str | np.ndarray = "keep") -> Person | None:  # fmt: skip
+    """The person of :func:`mask`, before the photograph's own background ("keep"), nothing ("none"), a colour such as
+    "#00ff00" or a picture (h, w, 3). None, and a note, where only the own one is asked for and no person is found."""
+    found = mask(network, pixels, whole, picture, face)
+    keep = isinstance(background, str) and background == "keep"
+    if not shows(found, face.landmarks):
+        if not keep:
+            raise InputError("the person cannot be told from the background of this picture: give another portrait")
+        note("the person is not told from the background, which bends a little beside the head")
+        return None
+    made = layers(found, as_tensor(picture))
+    if keep:
+        return made
+    made = made._replace(cut=torch.minimum(made.cut.clamp_min(0), found), behind=None)
+    return made if isinstance(background, str) and background == "none" else made._replace(
+        behind=painted(background, *picture.shape[:2]))  # fmt: skip
+
+
+def painted(background: str | np.ndarray, height: int, width: int) -> Tensor:
+    """(3, height, width) of a colour such as "#00ff00", or of a picture (h, w, 3), cut to that shape."""
+    from PIL import Image, ImageColor, ImageOps
+
+    if isinstance(background, str):
+        return torch.tensor(ImageColor.getrgb(background)).view(3, 1, 1).expand(3, height, width) / 255
+    fit = ImageOps.fit(Image.fromarray(background), (width, height), Image.Resampling.LANCZOS)
+    return as_tensor(np.asarray(fit))

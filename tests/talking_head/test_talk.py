@@ -75,7 +75,7 @@ def test_reading_says_what_moves():
 
 
 def test_checkpoints_are_named():
-    assert TalkGenerator.checkpoints(task()) == ("emote-compact", "face-tracker", "face-basis")
+    assert TalkGenerator.checkpoints(task()) == ("emote-compact", "face-tracker", "face-basis", "person-mask")
 
 
 @pytest.fixture(scope="module")

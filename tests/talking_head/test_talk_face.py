@@ -8,7 +8,7 @@ from same import same_weights
 
 from gen.errors import InputError
 from talking_head.face import s3fd
-from talking_head.face.convert import messages
+from talking_head.face.convert import convert_mask, messages
 from talking_head.face.graph import Graph
 from talking_head.face.points import ARKIT, INDEX, MIRROR, coefficients
 from talking_head.face.pose import matrix, similarity, vector
@@ -132,3 +132,22 @@ def test_protocol_buffers_are_read():
         (2, b"abc"),
         (3, b"\x00\x00\x80?"),
     ]
+
+
+def test_a_mask_is_converted_from_its_file_alone(tmp_path):
+    from gen.errors import InputError
+
+    (tmp_path / "selfie.tflite").write_bytes(b"PK\x03\x04no such thing")
+    with pytest.raises(InputError, match="give selfie_segmentation"):
+        convert_mask(tmp_path / "selfie.tflite", tmp_path / "out")
+
+
+def test_a_decoder_enlarges_as_its_release_does():
+    from talking_head.face.graph import OPERATIONS
+
+    x = torch.arange(4.0).view(1, 2, 2, 1)
+    wide = OPERATIONS["resize"](x, [4, 4])
+    assert wide.shape == (1, 4, 4, 1) and wide[0, :, 0, 0].tolist() == [0.0, 0.5, 1.5, 2.0]
+    kernel, bias = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).view(1, 2, 2, 1), torch.tensor([10.0])
+    made = OPERATIONS["unpooled"](x, kernel, bias)[0, ..., 0]
+    assert made[2:, 2:].tolist() == [[13.0, 16.0], [19.0, 22.0]]
