@@ -3,6 +3,7 @@
 from importlib.util import find_spec
 from pathlib import Path
 
+from gen.arguments import path
 from gen.errors import InputError
 
 
@@ -10,7 +11,9 @@ def studio(parser) -> None:
     """open the studio in a browser"""
     parser.add_argument("--port", type=int, help="(default: 7860, or the next free one)")
     parser.add_argument("--share-lan", action="store_true", help="let other machines of this network in; no password")
-    parser.add_argument("--mcp", action="store_true", help="also an MCP server (pip install 'gradio[mcp]')")
+    parser.add_argument("--mcp", action="store_true", help="also tools for assistants (pip install 'gradio[mcp]')")
+    parser.add_argument("--files", type=path, nargs="+", default=[], metavar="FOLDER",
+                        help="folders of this machine whose files assistants may name")  # fmt: skip
     parser.add_argument("--open", action="store_true", help="open the browser")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")
     parser.set_defaults(command=_studio)
@@ -23,7 +26,8 @@ def _studio(options) -> None:
         raise InputError("--mcp needs the MCP package: run `pip install 'gradio[mcp]'`")
     from apps.studio import launch
 
-    launch(port=options.port, lan=options.share_lan, mcp=options.mcp, browser=options.open, device=options.device)
+    where = {"port": options.port, "lan": options.share_lan, "browser": options.open, "device": options.device}
+    launch(mcp=options.mcp, files=options.files, **where)
 
 
 def page(parser) -> None:

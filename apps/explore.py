@@ -40,11 +40,18 @@ def build(renderer: Renderer, tabs: Mapping[str, "Tab"], opened: Callable) -> No
         buttons = {kind: gr.Button(tab.layout.title, elem_id=f"{kind}-strip") for kind, tab in tabs.items()}
         halt = gr.Button("Stop", variant="stop")
     strip, state = gr.HTML(), gr.Files(label="Files of the strip", interactive=False, visible=False)
+    with gr.Row(visible=False):  # what programs call
+        plain = [gr.HTML(label="strip"), gr.Files(label="files")]
+        asked = {kind: gr.Button() for kind in tabs}
     halt.click(renderer.stop, None, strip, queue=False, api_visibility="private")
     for kind, tab in tabs.items():
         title, does = f"{kind}_strip", f"Render a {kind} task at five intensities."
-        call = tab._callable(_strip(renderer, tab), title, does, progress=True)
-        buttons[kind].click(call, tab.inputs, [strip, state], api_name=title, concurrency_id="device")
+        made = _strip(renderer, tab)
+        call = tab._callable(made, title, does, progress=True)
+        asked[kind].click(call, tab.inputs, plain, api_name=title, concurrency_id="device")
+        call = tab._callable(_shown(made), title, does, progress=True)
+        hidden = {"api_name": f"{title}_shown", "api_visibility": "private"}
+        buttons[kind].click(call, tab.inputs, [strip, state], concurrency_id="device", **hidden)
 
 
 def explore(emotion: str) -> tuple:
@@ -68,9 +75,17 @@ def _strip(renderer: Renderer, tab: "Tab"):
                 tell = lambda done, text, at=place: progress((at + done) / len(STEPS), desc=f"{at + 1} of 5: {text}")
                 made.append(renderer.render(one, request.session_hash, tell))
             files = [str(path) for result in made for path in result.files]
-            return figures(made), gr.Files(files, visible=True)
+            return figures(made), files
 
     return strip
+
+
+def _shown(strip: Callable) -> Callable:
+    def shown(*given, **how) -> tuple:
+        html, files = strip(*given, **how)
+        return html, gr.Files(files, visible=True)
+
+    return shown
 
 
 def wanted(task: Task) -> EmotionCurve:

@@ -25,7 +25,8 @@ from gen.jobs.schema import Task
 from gen.provenance import sidecar
 
 KEPT = 100  # sessions whose stop is remembered
-SOUND, VIDEO, PICTURE = (".wav", ".flac"), (".mp4",), (".png", ".jpg")
+SOUND, PICTURE = (".wav", ".flac", ".mp3", ".opus"), (".png", ".jpg", ".gif")
+VIDEO = (".mp4", ".mov", ".webm")
 
 
 class Stopped(BaseException):
@@ -44,15 +45,20 @@ class Result(NamedTuple):
 
 
 class Renderer:
-    """Renders tasks for sessions of the browser; one at a time, which the queue of the studio sees to."""
+    """Renders tasks for sessions of the browser and for assistants, one at a time."""
 
     def __init__(self, device: str = "auto"):
         self.device = device
         self.stops: dict[str, threading.Event] = defaultdict(threading.Event)
+        self.turn = threading.Lock()
+
+    def halt(self, session: str) -> None:
+        """Stop what a session renders."""
+        self.stops[session].set()
 
     def stop(self, request: gr.Request) -> str:
         """Stop what this session renders."""
-        self.stops[request.session_hash].set()
+        self.halt(request.session_hash)
         return "Stopped. What is finished is kept; nothing half-written is left."
 
     def render(self, task: Task, session: str, tell: Callable[[float, str], None]) -> Result:
@@ -74,12 +80,22 @@ class Renderer:
             elif event.state != "note":  # the event that ends an item has its notes
                 found.append(event)
 
-        tell(0.0, "loading the model")
-        out = Path(get_upload_folder()) / "results" / uuid4().hex
-        run(plan_tasks({name(task): task}), out, Cache(default_root()), report, device=self.device)
+        with self.turn:
+            if stop.is_set():
+                raise Stopped
+            tell(0.0, "loading the model")
+            out = uploads() / "results" / uuid4().hex
+            run(plan_tasks({name(task): task}), out, Cache(default_root()), report, device=self.device)
         if failed:
             raise RenderError(failed[0])
         return result(task, found[0], time.monotonic() - start)
+
+
+def uploads() -> Path:
+    """The folder that files are served from."""
+    folder = Path(get_upload_folder())
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def left(seconds: float, fraction: float) -> str:

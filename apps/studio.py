@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from apps import explore, form, picker
-from apps.rendering import PICTURE, SOUND, VIDEO, Renderer, Result, name, said
+from apps.rendering import PICTURE, SOUND, VIDEO, Renderer, name, said, uploads
 from apps.theme import LIGHT, theme
 from gen import registry
 from gen.emotion import own
@@ -96,10 +96,9 @@ def kinds() -> list[str]:
     return [kind for kind in LAYOUTS if kind in there] + sorted(there - LAYOUTS.keys())
 
 
-def build(device: str = "auto") -> gr.Blocks:
+def build(renderer: Renderer) -> gr.Blocks:
     """The whole page."""
     own.load()
-    renderer = Renderer(device)
     with gr.Blocks(title="Affekt", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         gr.HTML(f"<header><h1>Affekt</h1><p>{MOTTO}</p></header>")
         gr.api(renderer.stop, api_name="stop", api_description="Stop what this session renders.", queue=False)
@@ -170,16 +169,27 @@ class Tab:
             self.job = gr.Code(label="affekt render FILE.yaml", language="yaml", interactive=False)
             self.job_file = gr.File(label="Job file", interactive=False, visible=False)
         self.outputs = [self.summary, self.video, self.sound, self.picture, self.files, self.manifest]
+        with gr.Row(visible=False):  # what programs call, with plain values: what is shown above also comes and goes
+            self.asked, self.asked_job = gr.Button(), gr.Button()
+            self.plain = [gr.Textbox(label="summary"), gr.Video(label="film"), gr.Audio(label="sound"),
+                          gr.Image(label="picture"), gr.Files(label="files"), gr.JSON(label="manifest")]
+            self.plain_job = [gr.Textbox(label="job"), gr.File(label="file")]  # fmt: skip
 
     def _events(self) -> None:
         title = self.form.kind
-        call = self._callable(
-            self._render, title, f"Render a {title} task; gives a summary and the files.", progress=True
-        )
-        self.go.click(call, self.inputs, self.outputs, api_name=title, show_progress_on=self.summary, **DEVICE)
+        does = f"Render a {title} task; gives a summary, a film, a sound, a picture, all files and the manifest."
+        call = self._callable(self._render, title, does, progress=True)
+        shown = {"api_name": f"{title}_shown", "api_visibility": "private", "show_progress_on": self.summary}
+        self.go.click(call, self.inputs, self.outputs, **shown, **DEVICE)
+        call = self._callable(self._made, title, does, progress=True)
+        self.asked.click(call, self.inputs, self.plain, api_name=title, **DEVICE)
         self.halt.click(self.renderer.stop, None, self.summary, queue=False, api_visibility="private")
-        save = self._callable(self._save, f"{title}_job", f"A {title} task as a YAML job file.")
-        self.save.click(save, self.inputs, [self.job, self.job_file], api_name=f"{title}_job", queue=False)
+        does = f"A {title} task as a YAML job file."
+        save = self._callable(self._save, f"{title}_job", does)
+        shown = {"api_name": f"{title}_job_shown", "api_visibility": "private"}
+        self.save.click(save, self.inputs, [self.job, self.job_file], queue=False, **shown)
+        save = self._callable(self._saved, f"{title}_job", does)
+        self.asked_job.click(save, self.inputs, self.plain_job, api_name=f"{title}_job", queue=False)
         loaded = [*self.picker, *self.fields, self.summary]
         self.load.upload(self._load, self.load, loaded, api_visibility="private", queue=False)
         fields = dict(zip((place.name for place in self.form.places), self.fields, strict=True))
@@ -228,29 +238,34 @@ class Tab:
             seconds = 0.0
         return self._spanned(plane, seconds) if seconds else (gr.skip(),) * len(self.picker)
 
-    def _render(self, emotion: str, *values, request: gr.Request, progress: gr.Progress) -> tuple:
+    def _made(self, emotion: str, *values, request: gr.Request, progress: gr.Progress) -> tuple:
+        """Summary, film, sound, picture, files and manifest of what the form asks for."""
         with said():
             task = self.form.task(emotion, values)
             made = self.renderer.render(task, request.session_hash, lambda done, text: progress(done, desc=text))
-            return self.shown(made)
-
-    def shown(self, made: Result) -> tuple:
-        """Values for the outputs."""
         video, sound = made.first(VIDEO), None if made.first(VIDEO) else made.first(SOUND)
         picture = made.first(PICTURE) or drawn(made.first(MIDI))
-        files = [str(path) for path in made.files]
+        return made.summary, video, sound, picture, [str(path) for path in made.files], made.manifest
+
+    def _render(self, *given, **how) -> tuple:
+        """The same, and what there is none of is hidden."""
+        summary, video, sound, picture, files, manifest = self._made(*given, **how)
         return (
-            made.summary, gr.Video(video, visible=video is not None), gr.Audio(sound, visible=sound is not None),
-            gr.Image(picture, visible=picture is not None), gr.Files(files, visible=True), made.manifest,
+            summary, gr.Video(video, visible=video is not None), gr.Audio(sound, visible=sound is not None),
+            gr.Image(picture, visible=picture is not None), gr.Files(files, visible=True), manifest,
         )  # fmt: skip
 
-    def _save(self, emotion: str, *values, request: gr.Request) -> tuple:
+    def _saved(self, emotion: str, *values, request: gr.Request) -> tuple[str, str]:
         with said():
             task = self.form.task(emotion, values)
             text = form.to_yaml(task, self.kind)
             path = Path(tempfile.mkdtemp(dir=results())) / f"{name(task)}.yaml"
             path.write_text(text, encoding="utf-8")
-            return text, gr.File(str(path), visible=True)
+            return text, str(path)
+
+    def _save(self, *given, **how) -> tuple:
+        text, path = self._saved(*given, **how)
+        return text, gr.File(path, visible=True)
 
     def _load(self, path: str) -> tuple:
         with said():
@@ -283,10 +298,8 @@ class Tab:
 
 def results() -> Path:
     """Where the studio keeps what it serves."""
-    from gradio.utils import get_upload_folder
-
-    folder = Path(get_upload_folder()) / "results"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = uploads() / "results"
+    folder.mkdir(exist_ok=True)
     return folder
 
 
@@ -314,11 +327,14 @@ def drawn(score: str | None) -> str | None:
 def launch(
     folder: Path | None = None, *, port: int | None = None, lan: bool = False, mcp: bool = False,
     browser: bool = False, device: str = "auto", wait: bool = True, largest: str = LARGEST,
+    files: Sequence[Path] = (),
 ) -> tuple[gr.Blocks, str]:  # fmt: skip
-    """Serve the studio; on this machine alone unless ``lan``. Files live in ``folder``, and none from elsewhere."""
+    """Serve the studio; on this machine alone unless ``lan``. Files live in ``folder``, and none from elsewhere; only
+    assistants (``mcp``) may also name those below ``files``."""
     folder = folder or Path(tempfile.mkdtemp(prefix="affekt-studio-"))
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
-    page = build(device)
+    renderer = Renderer(device)
+    page = build(renderer)
     if lan:
         log.warning("everyone in this network can use the studio: there is no password")
     try:
@@ -330,6 +346,10 @@ def launch(
         )  # fmt: skip
     except OSError as error:
         raise InputError(f"Port {port} is in use: give another one with --port.") from error
+    if mcp:  # Gradio's own tools give Python's view of what a page shows; these give files
+        from apps.tools import server
+
+        page.mcp_server_obj.manager.app = server(renderer, kinds(), files)
     log.info("the studio is at %s (stop it with Ctrl-C)", url)
     if wait:
         Thread(target=warm_up, daemon=True).start()

@@ -16,9 +16,9 @@ def needs(package: str):
     return pytest.mark.skipif(not there, reason=f"{package} is not installed: npm install --prefix tests/foreign")
 
 
-def run(script: str, *arguments: str, seconds: float = 300):
-    """What a script beside the packages prints as JSON on its last line."""
+def run(script: str, *arguments: str, given: str = "", seconds: float = 300):
+    """What a script beside the packages prints as JSON on its last line; ``given`` is its standard input."""
     done = subprocess.run(["node", FOREIGN / script, *map(str, arguments)], capture_output=True, text=True,
-                          timeout=seconds)  # fmt: skip
+                          timeout=seconds, input=given)  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.strip().splitlines()[-1])

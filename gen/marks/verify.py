@@ -62,7 +62,7 @@ def embedded(path: Path) -> dict | None:
         return _manifest(html.unescape(found[1])) if found else None
     if end not in (*media.SOUND, *media.PICTURE, *media.MIDI, *media.VIDEO, *SOUNDS):
         return None
-    if end in media.SOUND:
+    if end in (".wav", ".flac"):
         import soundfile
 
         with soundfile.SoundFile(path) as file:
@@ -76,7 +76,8 @@ def embedded(path: Path) -> dict | None:
         text = _first_text(path.read_bytes())
     else:
         with media.opened(path) as container:
-            text = next((text for name, text in container.metadata.items() if name.lower() == "comment"), "")
+            tags = {**container.metadata, **(container.streams[0].metadata if container.streams else {})}
+            text = next((text for name, text in tags.items() if name.lower() == "comment"), "")
     return _manifest(text)
 
 

@@ -10,7 +10,7 @@ from gen import marks
 from gen.errors import InputError
 from gen.provenance import sidecar
 
-SOUND, PICTURE = (".wav", ".flac"), (".png", ".jpg", ".jpeg")
+SOUND, PICTURE = (".wav", ".flac", ".mp3", ".opus"), (".png", ".jpg", ".jpeg")
 VIDEO, MIDI = (".mp4", ".mov", ".webm", ".gif"), (".mid", ".midi")
 MUSICXML = (".musicxml",)
 # FFmpeg's containers that hold their own data; a playlist (hls, concat, sdp) would open other files and addresses

@@ -17,11 +17,9 @@ from gen import channels, marks
 from gen.errors import InputError
 from gen.media.files import VIDEO, as_text, atomic, given, opened
 from gen.media.picture import write_image
-from gen.media.sound import within, write_audio
+from gen.media.sound import AAC, OPUS, at_rate, within, write_audio
 from gen.notes import note
 
-AAC = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # Hz that MP4 holds and every player plays
-OPUS = (48000,)  # Hz
 GIF_RATE = 25  # frames a second: times in a GIF are hundredths, and browsers slow down those with more than 50
 LARGE = 720  # rows from which players take an untagged film for BT.709
 
@@ -257,13 +255,11 @@ def _gif(hidden: Path, frames: Iterator[np.ndarray], fps: float, manifest: dict 
 
 def _for_film(samples: np.ndarray, rate: int, path: Path) -> tuple[np.ndarray, int]:
     """Samples (c, n) and a rate that the film can hold and players play."""
-    import soxr
-
     samples, rates = channels.stereo(samples, rate, path.name), OPUS if path.suffix.lower() == ".webm" else AAC
-    if rate not in rates:
+    if rate not in rates and path.suffix.lower() != ".gif":
         wanted = min((r for r in rates if r >= rate), default=rates[-1])
         note(f"{path.name}: its sound has {wanted:,} Hz, since such films cannot hold {rate:,} Hz.")
-        samples, rate = soxr.resample(samples.T, rate, wanted).T, wanted
+    samples, rate = at_rate(samples, rate, rates, path.name)
     return within(samples, path.name), rate
 
 

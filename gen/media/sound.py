@@ -1,5 +1,6 @@
 """Sound: samples in [-1, 1], float32, (n,) or (c, n)."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,9 @@ from gen.notes import note
 
 DEPTHS = {"PCM_16": "int16", "PCM_24": "int32", "PCM_32": "int32", "FLOAT": "float32", "DOUBLE": "float64"}
 CLIPPED = 0.9999  # of full scale
+AAC = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # Hz that MP4 and MP3 hold and every player plays
+OPUS = (48000,)  # Hz
+CODECS = {".mp3": ("libmp3lame", AAC, 96_000), ".opus": ("libopus", OPUS, 64_000)}  # bits a second of a channel
 
 
 def read_audio(path: Path | str, rate: int | None = None, mono: bool = True) -> tuple[np.ndarray, int]:
@@ -68,16 +72,59 @@ def _decode_sound(path: Path) -> tuple[np.ndarray, int]:
 def write_audio(path: Path | str, samples: np.ndarray, rate: int, manifest: dict | None = None,
                 subtype: str = "PCM_16") -> None:  # fmt: skip
     """Write samples (n,) or (c, n), clipped to [-1, 1], as WAV or FLAC of 16 bits, or of another ``subtype`` of
-    soundfile's; with a manifest, also a watermark."""
+    soundfile's, or as MP3 or Opus; with a manifest, also a watermark."""
+    path = Path(path)
+    samples, manifest = marks.sound(within(samples, path.name), rate, manifest)
+    with atomic(path, manifest, SOUND) as hidden:
+        if path.suffix.lower() in CODECS:
+            _coded(hidden, samples, rate, manifest)
+        else:
+            _plain(hidden, samples.T, rate, manifest, subtype)
+
+
+def _plain(hidden: Path, samples: np.ndarray, rate: int, manifest: dict | None, subtype: str) -> None:
+    """Samples (n,) or (n, c) as WAV or FLAC, which has integers alone."""
     import soundfile
 
-    samples, manifest = marks.sound(within(samples, Path(path).name), rate, manifest)
-    with atomic(path, manifest, SOUND) as hidden:
-        channels = 1 if samples.ndim == 1 else len(samples)
-        with soundfile.SoundFile(hidden, "w", rate, channels, subtype) as file:
-            if manifest is not None:
-                file.comment = as_text(manifest)
-            file.write(samples.T)
+    if hidden.suffix.lower() == ".flac" and subtype not in ("PCM_16", "PCM_24"):
+        samples, subtype = (samples >> 8 << 8 if samples.dtype == np.int32 else samples), "PCM_24"
+    with soundfile.SoundFile(hidden, "w", rate, 1 if samples.ndim == 1 else samples.shape[1], subtype) as file:
+        if manifest is not None:
+            file.comment = as_text(manifest)
+        file.write(samples)
+
+
+def _coded(hidden: Path, samples: np.ndarray, rate: int, manifest: dict | None) -> None:
+    """Samples (n,) or (c, n) as MP3 or Opus."""
+    import av
+
+    codec, rates, bits = CODECS[hidden.suffix.lower()]
+    samples, rate = at_rate(channels.stereo(np.atleast_2d(samples), rate, hidden.name), rate, rates, hidden.suffix[1:])
+    layout, packets = "mono" if len(samples) == 1 else "stereo", []
+    with av.open(str(hidden), "w", format=hidden.suffix[1:].lower(), options={"fflags": "+bitexact"}) as out:
+        stream = out.add_stream(codec, rate=rate, layout=layout)
+        stream.bit_rate = bits * len(samples) if rate >= 32_000 else min(64_000 * len(samples), bits)
+        for start in range(0, samples.shape[1], rate):
+            part = np.ascontiguousarray(samples[:, start : start + rate], np.float32)
+            frame = av.AudioFrame.from_ndarray(part, format="fltp", layout=layout)
+            frame.rate, frame.pts = rate, start
+            packets += stream.encode(frame)
+        packets += stream.encode()
+        if manifest is not None:
+            out.metadata["comment"] = as_text(manifest)
+        out.mux(packets)
+
+
+def at_rate(samples: np.ndarray, rate: int, rates: Sequence[int], name: str) -> tuple[np.ndarray, int]:
+    """Samples (c, n) at a rate that a kind of file can have."""
+    import soxr
+
+    if rate in rates:
+        return samples, rate
+    wanted = min((r for r in rates if r >= rate), default=max(rates))
+    if wanted < rate:
+        note(f"{name} has at most {wanted:,} Hz: the sound's {rate:,} Hz were resampled.")
+    return soxr.resample(samples.T, rate, wanted).T, wanted
 
 
 def length(path: Path | str) -> float:
@@ -106,23 +153,21 @@ def subtype(path: Path | str) -> str:
 
 
 def copy_audio(source: Path | str, path: Path | str, manifest: dict | None = None) -> None:
-    """Write the sound of a file as a WAV of its own rate, channels and bit depth: every sample as it was decoded, and
-    no watermark, since nothing was made."""
+    """Write the sound of a file as a WAV or FLAC of its own rate, channels and bit depth: every sample as it was
+    decoded, and no watermark, since nothing was made. As MP3 or Opus it is coded anew."""
     import soundfile
 
-    depth = subtype(source)
+    path, depth = Path(path), subtype(source)
     try:
         samples, rate = soundfile.read(given(source), dtype=DEPTHS[depth], always_2d=True)
     except soundfile.LibsndfileError:
         samples, rate = read_audio(source, mono=False)
         samples = np.rint(samples.T * 32768).clip(-32768, 32767).astype(np.int16)
-    with (
-        atomic(path, manifest, SOUND) as hidden,
-        soundfile.SoundFile(hidden, "w", rate, samples.shape[1], depth) as file,
-    ):
-        if manifest is not None:
-            file.comment = as_text(manifest)
-        file.write(samples)
+    with atomic(path, manifest, SOUND) as hidden:
+        if path.suffix.lower() in CODECS:
+            _coded(hidden, read_audio(source, mono=False)[0], rate, manifest)
+        else:
+            _plain(hidden, samples, rate, manifest, depth)
 
 
 def within(samples: np.ndarray, name: str) -> np.ndarray:

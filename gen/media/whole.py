@@ -36,8 +36,8 @@ def check(path: Path | str) -> None:
         with path.open("rb") as file:
             file.seek(-1, 2)
             whole = file.read() == b";"  # the trailer
-    elif end in (".wav", *VIDEO):
-        whole = (_matroska(path) if end == ".webm" else _promised_size(path)) == size
+    elif end in SIZES:
+        whole = SIZES[end](path) == size
     else:
         whole = True
     if not whole:
@@ -72,3 +72,26 @@ def _matroska(path: Path) -> int:
             end = file.tell() - 12 + 4 + size + (int.from_bytes(head[4 : 4 + size]) & ((1 << 7 * size) - 1))
             file.seek(end)
     return end
+
+
+def _mp3(path: Path) -> int:
+    """Bytes that the tags and the first frame of an MP3 (of LAME, "Xing" or "Info") say the file has."""
+    data = path.read_bytes()
+    tags = 10 + sum((byte & 0x7F) << 7 * place for place, byte in enumerate(reversed(data[6:10])))
+    begin = tags if data[:3] == b"ID3" else 0
+    at = max(data.find(b"Xing", begin, begin + 200), data.find(b"Info", begin, begin + 200))
+    return begin + int.from_bytes(data[at + 12 : at + 16]) if at > 0 and data[at + 7] & 2 else len(data)
+
+
+def _ogg(path: Path) -> int:
+    """Bytes up to the end of the page that says it is the last."""
+    data, at, last = path.read_bytes(), 0, False
+    while data[at : at + 4] == b"OggS" and not last and at + 27 <= len(data):
+        table = data[at + 27 : at + 27 + data[at + 26]]
+        last = bool(data[at + 5] & 4)
+        at += 27 + len(table) + sum(table)
+    return at if last else -1
+
+
+SIZES = {".wav": _promised_size, ".mp3": _mp3, ".opus": _ogg, ".webm": _matroska, ".mp4": _promised_size,
+         ".mov": _promised_size}  # fmt: skip

@@ -2,13 +2,16 @@
 
 import json
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("gradio")
 
+import node
 from gradio_client import Client, handle_file
+from node import needs
 from tone_site import TONE
 
 from gen import registry
@@ -32,11 +35,12 @@ def test_a_kind_that_is_installed_gets_its_tab(served):
 
 
 def test_render_gives_files_and_their_manifest(client, tmp_path):
-    summary, film, _, _, files, manifest = client.predict(**TONE | {"seed": 7}, api_name="/tone")
-    assert "Seed 7" in summary and film["value"] is None
+    summary, film, sound, _, files, manifest = client.predict(**TONE | {"seed": 7}, api_name="/tone")
+    assert "Seed 7" in summary and film is None
+    assert Path(sound).is_file() and [type(one) for one in files] == [str]
     manifest = json.loads(Path(manifest).read_text()) if isinstance(manifest, str) else manifest
     assert manifest["ai_generated"] and manifest["task"]["seed"] == 7
-    samples, rate = read_audio(files["value"][0] if isinstance(files, dict) else files[0])
+    samples, rate = read_audio(files[0])
     assert rate == 8000 and len(samples) == 400
     again = client.predict(**TONE | {"seed": 7}, api_name="/tone")
     assert "from the cache" in again[0]
@@ -47,9 +51,23 @@ def test_an_uploaded_file_is_read(client, tmp_path):
 
     soundfile.write(tmp_path / "before.wav", [0.1] * 100, 8000)
     made = client.predict(**TONE | {"before": handle_file(tmp_path / "before.wav")}, api_name="/tone")
-    files = made[4]["value"] if isinstance(made[4], dict) else made[4]
-    assert len(read_audio(files[0])[0]) == 500
+    assert len(read_audio(made[4][0])[0]) == 500
     assert str(tmp_path) not in json.dumps(made[5])
+
+
+@needs("@gradio/client")
+def test_gradios_javascript_client_gets_plain_files(served, tmp_path):
+    import soundfile
+
+    soundfile.write(tmp_path / "before.wav", [0.1] * 100, 8000)
+    promised, made = node.run("gradio.mjs", served[1], tmp_path / "before.wav", json.dumps(TONE | {"seed": 6}))
+    assert len(promised) == 6 and all("filepath" in one for one in promised[1:5])
+    summary, film, sound, picture, files, manifest = made
+    assert "Seed 6" in summary and film is picture is None and manifest["ai_generated"]
+    assert sound["url"].startswith(served[1]) and sound["path"].endswith(".wav") and "__type__" not in sound
+    with urllib.request.urlopen(files[0]["url"]) as file:
+        (tmp_path / "made.wav").write_bytes(file.read())
+    assert len(read_audio(tmp_path / "made.wav")[0]) == 500
 
 
 def test_several_files_of_one_task(client):
@@ -70,9 +88,9 @@ def test_stop(client):
 
 
 def test_job_file(client):
-    text, _ = client.predict(**TONE | {"emotion": "sad @ 0.5", "frequency": 220}, api_name="/tone_job")
-    text = text["value"] if isinstance(text, dict) else text
+    text, file = client.predict(**TONE | {"emotion": "sad @ 0.5", "frequency": 220}, api_name="/tone_job")
     assert "emotion: sad @ 0.5" in text and "frequency: 220" in text and "seconds" not in text
+    assert Path(file).read_text(encoding="utf-8") == text
 
 
 def test_describe_and_explore(client):
@@ -83,8 +101,9 @@ def test_describe_and_explore(client):
 
 
 def test_strip_over_intensity(client):
-    strip, _ = client.predict(**TONE, api_name="/tone_strip")
+    strip, files = client.predict(**TONE, api_name="/tone_strip")
     assert strip.count("<audio") == 5 and "intensity 1.5" in strip
+    assert len(files) == 5 and all(Path(one).is_file() for one in files)
 
 
 @pytest.mark.slow
@@ -99,5 +118,5 @@ def test_music_end_to_end(client):
 
 def test_sidecars_are_no_results(client):
     made = client.predict(**TONE | {"seed": 5}, api_name="/tone")
-    files = made[4]["value"] if isinstance(made[4], dict) else made[4]
+    files = made[4]
     assert len(files) == 1 and not sidecar(Path(files[0])).name.endswith(".json.json")

@@ -1,4 +1,4 @@
-"""Every kind of film: read back by PyAV, repeatable, refused when it is cut off, with its manifest."""
+"""Every kind of film and of coded sound: read back, repeatable, refused when it is cut off, with its manifest."""
 
 import av
 import numpy as np
@@ -105,3 +105,25 @@ def test_a_sequence_of_pictures(tmp_path):
     with Image.open(made[9]) as picture:
         alpha = np.asarray(picture)[..., 3]
     assert (alpha[:60] == [*ball(True, 30)][9][:60, :, 3]).all()  # the label is below
+
+
+@pytest.mark.parametrize("name", ["a.mp3", "a.opus", "a.flac"])
+@pytest.mark.parametrize(("rate", "count"), [(16_000, 1), (22_050, 1), (44_100, 2), (96_000, 2)])
+def test_coded_sound(tmp_path, name, rate, count):
+    samples = np.stack([0.3 * np.sin(2 * np.pi * 440 * np.arange(3 * rate) / rate)] * count).astype(np.float32)
+    for place in ("one", "two"):
+        with collect() as notes:
+            media.write_audio(tmp_path / place / name, samples, rate, MANIFEST)
+    path = tmp_path / "one" / name
+    data = path.read_bytes()
+    assert data == (tmp_path / "two" / name).read_bytes() and embedded(path)["note"] == "é"
+    back, found = media.read_audio(path, mono=False)
+    assert back.shape == (count, 3 * found) and found == (48_000 if name == "a.opus" else rate if "f" in name
+                                                         else min(rate, 48_000))  # fmt: skip
+    peak = np.abs(np.fft.rfft(back[0, found : 2 * found])).argmax()
+    assert peak == 440 and bool(notes) == (found < rate)
+    media.check(path)
+    for size in (10, len(data) // 2, len(data) - 1):
+        path.write_bytes(data[:size])
+        with pytest.raises(InputError):
+            media.check(path)
