@@ -1,4 +1,4 @@
-"""One generator trained with several emotion conditioners, on the same data, seed and minutes, in one table."""
+"""Generators trained with several emotion conditioners, on the same data, seed and budget, in one table."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,41 +10,57 @@ from gen.evaluate.run import REPORT, evaluate, summary_of
 from gen.generator import Bar
 from gen.settings import has_setting, settings_for
 
+MEASURED = "measured.json"  # beside a report: what it was measured with
+
 
 def ablate(
-    kind: str, conditioners: Sequence[str], data: Path, out: Path, minutes: float,
+    kinds: Sequence[str], conditioners: Sequence[str], data: Path, out: Path, minutes: float | None,
     training: Mapping[str, str], measuring: Mapping[str, str],
 ) -> Path:  # fmt: skip
-    """Train and evaluate ``kind`` once per conditioner in ``OUT/NAME``; what is finished there is not done again.
+    """Train and evaluate each of ``kinds`` once per conditioner in ``OUT/KIND/NAME``.
 
-    Writes ``OUT/ablation.md`` and ``OUT/ablation.json``: a row per bar of the evaluation, a column per conditioner.
-    Before anything is trained, raises UnknownName for a conditioner, trainer or evaluator that is not registered, and
-    InputError for settings that either does not have, or where the two do not fit together.
+    What is trained is not trained again, what was measured with the same settings not measured again. A setting
+    ``kind.name`` is for one kind, any other for all of them. Writes ``OUT/ablation.md`` and ``OUT/ablation.json``: a
+    row per bar of the evaluations, a column per conditioner. Before anything is trained, raises UnknownName for a
+    conditioner, trainer or evaluator that is not registered, and InputError for settings that either does not have, or
+    where the two do not fit together.
     """
-    trainer, evaluator = registry.get("trainer", kind), registry.get("evaluator", kind)
-    for what, part, names in (("train", trainer, ["conditioner"]), ("evaluate", evaluator, ["data", "model"])):
-        if lacks := [name for name in names if not has_setting(part, name)]:
-            raise InputError(f"{kind} cannot be ablated: `affekt {what} {kind}` has no setting {', '.join(lacks)}")
     for name in conditioners:
         registry.get("conditioner", name)
-    settings = {name: dict(training) | {"conditioner": name} for name in conditioners}
-    asked = {name: {"data": str(data), "model": str(out / name / "checkpoint")} | measuring for name in conditioners}
-    chosen = {name: settings_for(trainer, f"train {kind}", given) for name, given in settings.items()}
-    for given in asked.values():
-        settings_for(evaluator, f"evaluate {kind}", given)
-    found = {}
-    for name in conditioners:
-        folder = out / name
-        if not (folder / REPORT).exists():
-            trainer(data, folder, minutes, chosen[name])
-            evaluate(kind, folder, asked[name])
-        found[name] = summary_of(folder)
+    plans = [_plan(kind, name, data, out, training, measuring) for kind in kinds for name in conditioners]
+    found: dict[str, dict[str, Bar]] = {name: {} for name in conditioners}
+    for kind, name, chosen, asked in plans:
+        folder = out / kind / name
+        if not (folder / "checkpoint").exists():
+            registry.get("trainer", kind)(data, folder, minutes, chosen)
+        told = folder / MEASURED
+        if not (folder / REPORT).exists() or not told.exists() or json.loads(told.read_text()) != asked:
+            evaluate(kind, folder, asked)
+            told.write_text(json.dumps(asked) + "\n")
+        found[name] |= {bar.what: bar for bar in summary_of(folder)}
     (out / "ablation.json").write_text(
-        json.dumps({name: [bar._asdict() for bar in bars] for name, bars in found.items()}, indent=1) + "\n"
+        json.dumps({name: [bar._asdict() for bar in bars.values()] for name, bars in found.items()}, indent=1) + "\n"
     )
     table = out / "ablation.md"
-    table.write_text(_markdown({name: {bar.what: bar for bar in bars} for name, bars in found.items()}))
+    table.write_text(_markdown(found))
     return table
+
+
+def _plan(kind: str, name: str, data: Path, out: Path, training: Mapping[str, str], measuring: Mapping[str, str]):
+    """A kind, a conditioner, the settings to train with and those to measure with, checked."""
+    trainer, evaluator = registry.get("trainer", kind), registry.get("evaluator", kind)
+    for what, part, names in (("train", trainer, ["conditioner"]), ("evaluate", evaluator, ["data", "model"])):
+        if lacks := [needed for needed in names if not has_setting(part, needed)]:
+            raise InputError(f"{kind} cannot be ablated: `affekt {what} {kind}` has no setting {', '.join(lacks)}")
+    asked = {"data": str(data), "model": str(out / kind / name / "checkpoint")} | _own(kind, measuring)
+    settings_for(evaluator, f"evaluate {kind}", asked)
+    return kind, name, settings_for(trainer, f"train {kind}", _own(kind, training) | {"conditioner": name}), asked
+
+
+def _own(kind: str, given: Mapping[str, str]) -> dict[str, str]:
+    """The settings that are for all kinds, or for this one."""
+    every = {name: value for name, value in given.items() if "." not in name}
+    return every | {name.split(".", 1)[1]: value for name, value in given.items() if name.startswith(f"{kind}.")}
 
 
 def _markdown(found: dict[str, dict[str, Bar]]) -> str:

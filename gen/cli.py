@@ -145,11 +145,11 @@ def _add_research(commands) -> None:
     evaluate.add_argument("kind", choices=registry.names("evaluator"))
     evaluate.add_argument("--files", type=path, help="also a folder for what was made, with the manifest for judges")
     evaluate.set_defaults(command=_evaluate)
-    ablate = commands.add_parser("ablate", help="train and measure a generator with several emotion conditioners")
-    ablate.add_argument("kind", choices=registry.names("trainer"))
+    ablate = commands.add_parser("ablate", help="train and measure generators with several emotion conditioners")
+    ablate.add_argument("kinds", type=text, metavar="KIND[,KIND]", help=", ".join(registry.names("trainer")))
     ablate.add_argument("--conditioners", type=text, required=True, metavar="A,B", help="names, with commas between")
     ablate.add_argument("--data", type=path, required=True, help="folder of the training data")
-    ablate.add_argument("--minutes", type=float, required=True, help="for each of them")
+    ablate.add_argument("--minutes", type=float, help="for each of them; some trainers count steps instead")
     ablate.add_argument("--measure", type=_setting, nargs="+", action="extend", default=[], metavar="NAME=VALUE",
                         help="settings of the evaluation")  # fmt: skip
     ablate.set_defaults(command=_ablate)
@@ -190,9 +190,9 @@ def _evaluate(options) -> None:
 def _ablate(options) -> None:
     from gen.ablate import ablate
 
-    names = [name.strip() for name in options.conditioners.split(",")]
+    kinds, names = ([name.strip() for name in given.split(",")] for given in (options.kinds, options.conditioners))
     settings = dict(options.set), dict(options.measure)
-    print(ablate(options.kind, names, _folder(options.data), options.out, options.minutes, *settings))
+    print(ablate(kinds, names, _folder(options.data), options.out, options.minutes, *settings))
 
 
 if __name__ == "__main__":

@@ -6,13 +6,14 @@ frames of 20 ms.
 """
 
 import struct
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from gen.mel import filters
 
 BLOCKS, WIDTH, HEADS = 6, 512, 8
 KINDS = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
@@ -34,24 +35,13 @@ def unpacked(path: Path) -> dict[str, Tensor]:
     return found
 
 
-@cache
-def _filters() -> np.ndarray:
-    """(201, 80) Slaney's mel triangles up to 8 kHz, of equal area."""
-    mel = lambda hz: np.where(hz < 1000, hz * 3 / 200, 15 + np.log(np.maximum(hz, 1) / 1000) * 27 / np.log(6.4))
-    hertz = lambda m: np.where(m < 15, m * 200 / 3, 1000 * np.exp((m - 15) * np.log(6.4) / 27))
-    edges = hertz(np.linspace(0, float(mel(np.array(8000.0))), 82))
-    hz = np.arange(201)[:, None] * 40.0
-    up, down = (hz - edges[:-2]) / np.diff(edges)[:-1], (edges[2:] - hz) / np.diff(edges)[1:]
-    return (np.clip(np.minimum(up, down), 0, None) * 2 / (edges[2:] - edges[:-2])).astype(np.float32)
-
-
 def mel(samples: np.ndarray) -> np.ndarray:
     """(80, 2 m) as Whisper hears it: a row of each 10 ms, the loudest eight decades of power."""
     padded = np.pad(samples, 200, mode="reflect")
     frames = np.lib.stride_tricks.sliding_window_view(padded, 400)[::160][: len(samples) // 160]
     window = np.hanning(401)[:-1].astype(np.float32)
     power = np.square(np.abs(np.fft.rfft(frames * window))).astype(np.float32)
-    bands = np.log10(np.maximum(power @ _filters(), 1e-10))
+    bands = np.log10(np.maximum(power @ filters(16_000, 400, 80, 0.0, 8000.0, "slaney", "area"), 1e-10))
     return ((np.maximum(bands, bands.max() - 8) + 4) / 4).T
 
 

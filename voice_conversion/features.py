@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gen import mel as scale
+
 RATE = 22_050  # Hz
 HOP = 256
 FFT = 1024
@@ -21,34 +23,17 @@ LOUD = 10 ** (-23 / 20)  # RMS of the loud half of the frames that every recordi
 PITCH = (60.0, 650.0)  # Hz
 
 
-def slaney(hz):
-    """Hz -> mel: linear to 1 kHz, logarithmic above (Slaney, Auditory Toolbox, 1998)."""
-    hz = np.asarray(hz, float)
-    return np.where(hz < 1000, hz * 3 / 200, 15 + 27 * np.log(np.maximum(hz, 1) / 1000) / np.log(6.4))
-
-
-def hertz(mel):
-    """The inverse of :func:`slaney`."""
-    mel = np.asarray(mel, float)
-    return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp((mel - 15) * np.log(6.4) / 27))
-
-
 @functools.cache
 def centres() -> np.ndarray:
     """(80,) Hz, the middle of each band."""
-    return hertz(np.linspace(0, slaney(TOP), BANDS + 2))[1:-1]
+    return scale.edges(BANDS, 0.0, TOP, "slaney")[1:-1]
 
 
 @functools.cache
 @torch.inference_mode(False)
 def filters(bands: int = BANDS) -> Tensor:
     """(FFT / 2 + 1, bands) triangles of unit area."""
-    edges = hertz(np.linspace(0, slaney(TOP), bands + 2))
-    hz = np.arange(FFT // 2 + 1) * RATE / FFT
-    up = (hz[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    down = (edges[2:] - hz[:, None]) / (edges[2:] - edges[1:-1])
-    triangles = np.clip(np.minimum(up, down), 0, None) * 2 / (edges[2:] - edges[:-2])
-    return torch.from_numpy(triangles.astype(np.float32))
+    return torch.from_numpy(scale.filters(RATE, FFT, bands, 0.0, TOP, "slaney", "area"))
 
 
 @functools.cache

@@ -11,7 +11,8 @@ import functools
 
 import numpy as np
 
-from voice_conversion.features import BANDS, FFT, HOP, RATE, centres, slaney
+from gen.mel import mel
+from voice_conversion.features import BANDS, FFT, HOP, RATE, centres
 
 PLAIN = 0.005  # seconds between the marks where there is no voice
 SEEK = 0.2  # of a period: how far a mark may be from where the pitch expects it
@@ -125,8 +126,8 @@ def _nearest(centre: np.ndarray, spot: float) -> int:
 @functools.cache
 def _spread(rate: int, size: int) -> np.ndarray:
     """(80, size / 2 + 1): a row of bands times this is the values at the bins of a transform."""
-    hz = slaney(np.arange(size // 2 + 1) * rate / size)
-    return np.stack([np.interp(hz, slaney(centres()), row) for row in np.eye(BANDS)]).astype(np.float32)
+    at, middle = (mel(hz, "slaney") for hz in (np.arange(size // 2 + 1) * rate / size, centres()))
+    return np.stack([np.interp(at, middle, row) for row in np.eye(BANDS)]).astype(np.float32)
 
 
 def filtered(samples: np.ndarray, rate: int, change: np.ndarray) -> np.ndarray:

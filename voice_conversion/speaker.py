@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gen import mel
 from gen.convert.states import fit, read, sizes
 from gen.network import ConfigMixin, ModelMixin, register_to_config
-from voice_conversion.features import hertz, slaney
 
 RATE = 16_000
 WINDOW, HOP, BANDS = 400, 160, 40
@@ -27,11 +27,7 @@ SIZE = 256
 @functools.cache
 @torch.inference_mode(False)
 def _filters() -> Tensor:
-    edges = hertz(np.linspace(0, slaney(RATE / 2), BANDS + 2))
-    hz = np.linspace(0, RATE / 2, WINDOW // 2 + 1)
-    up = (hz[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    down = (edges[2:] - hz[:, None]) / (edges[2:] - edges[1:-1])
-    return torch.from_numpy(np.clip(np.minimum(up, down), 0, None) * 2 / (edges[2:] - edges[:-2])).float()
+    return torch.from_numpy(mel.filters(RATE, WINDOW, BANDS, 0.0, RATE / 2, "slaney", "area"))
 
 
 def prepare(samples: np.ndarray) -> Tensor:

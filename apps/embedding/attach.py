@@ -6,6 +6,7 @@ Only the way from the voices' vectors to the neck is trained: to say what the st
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -16,8 +17,8 @@ from torch.nn import functional as F
 from apps.embedding import losses
 from apps.embedding.batches import Batches, Part, targets
 from apps.embedding.corpus import Clip
+from apps.embedding.export import HeldOutPredictions, temperature
 from apps.embedding.hearing import Student
-from apps.embedding.settle import HeldOutPredictions, temperature
 from gen import checkpoints
 from gen.emotion.embedding.network import TERMS, EmotionEmbedder
 from gen.errors import InputError
@@ -28,13 +29,16 @@ STEPS, RATE = 1200, 2e-3
 NEAR, ORDER, POINTS, QUADRANTS = 0.3, 0.3, 0.5, 0.3  # weights beside the classes
 
 
-def onto(name: str) -> EmotionEmbedder:
-    """A model with the space, the faces and the music of a checkpoint, and nothing of its voices."""
+def onto(name: str, **changed) -> EmotionEmbedder:
+    """A model with the space, the faces and the music of a checkpoint, and nothing of its voices; its configuration
+    is the checkpoint's but for what is ``changed``.
+    """
     place, held = checkpoints.folder(name), {}
     for path in sorted(place.glob("diffusion_pytorch_model*.safetensors")):
         held |= {key: value.float() for key, value in load_file(path).items()}
     config = json.loads((place / "config.json").read_text(encoding="utf-8"))
-    model = EmotionEmbedder(**{key: config[key] for key in ("space", "width", "pooled", "neck") if key in config})
+    kept = {key: config[key] for key in ("space", "width", "pooled", "neck") if key in config}
+    model = EmotionEmbedder(**kept | changed)
     own = model.state_dict()
     fitting = {key: value for key, value in held.items() if key in own and own[key].shape == value.shape}
     missing = [key for key in own if key not in fitting and not key.startswith(OWN)]
@@ -48,31 +52,40 @@ def onto(name: str) -> EmotionEmbedder:
 def attach(name: str, student: Student, voices: list[Clip], seed: int = 0) -> EmotionEmbedder:
     """The space of a checkpoint with the student's encoder, learnt on the clips of the part "train"."""
     torch.manual_seed(seed)
-    model, batches = onto(name), Batches({"voice": voices, "face": [], "music": []}, seed)
+    model = onto(name)
     model.voice.load_state_dict(student.encoder.state_dict())
+    return learn(model, name, voices, lambda part: told(student, part), seed)
+
+
+def learn(model: EmotionEmbedder, name: str, voices: list[Clip], said: Callable[[Part], Tensor], seed: int = 0,
+          steps: int = STEPS) -> EmotionEmbedder:  # fmt: skip
+    """Train the way from vectors of voices into the space of the checkpoint ``name``; ``said`` gives the shares of the
+    terms (b, 10) that it is to say.
+    """
+    batches = Batches({"voice": voices, "face": [], "music": []}, seed)
     centre, scale = batches.moments("voice")
     model.vector_centre.copy_(centre)
     model.vector_scale.copy_(scale)
     prior = load_file(checkpoints.folder(name) / "priors.safetensors")["terms.mean"].float()
     own = [*model.heard.requires_grad_(True).parameters()]
     optimizer = torch.optim.AdamW(own, RATE, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     model.heard.train()
-    for _ in range(STEPS):
+    for _ in range(steps):
         optimizer.zero_grad()
-        loss(model, student, batches, prior).backward()
+        loss(model, said, batches, prior).backward()
         torch.nn.utils.clip_grad_norm_(own, 1.0)
         optimizer.step()
         schedule.step()
     return model.eval().requires_grad_(False)
 
 
-def loss(model: EmotionEmbedder, student: Student, batches: Batches, prior: Tensor) -> Tensor:
+def loss(model: EmotionEmbedder, said: Callable[[Part], Tensor], batches: Batches, prior: Tensor) -> Tensor:
     part = batches.voices()
     place = model(part.reference, part.given["heard"])
     reading = model.read(place.sample())
     points, known, shares = targets(part)
-    classes = -(told(student, part) * reading.terms.log_softmax(-1)).sum(-1).mean()
+    classes = -(said(part) * reading.terms.log_softmax(-1)).sum(-1).mean()
     near = (place.mu - prior[part.term]).square().mean() / prior.var(0).mean()
     pairs = torch.arange(0, 2 * batches.pairs_drawn, 2)
     axis = prior[part.term[pairs]] - prior[0]
@@ -91,9 +104,11 @@ def told(student: Student, part: Part) -> Tensor:
     return logits[:, : len(TERMS)].softmax(-1)
 
 
-def settled(model: EmotionEmbedder, name: str, held_out: HeldOutPredictions, out: Path) -> None:
-    """Calibrate the voices by ``held_out`` and write the checkpoint: the space's own files are copied."""
-    for index, logits in enumerate((held_out.alone, held_out.referred)):
+def export_attached(model: EmotionEmbedder, name: str, held_out: HeldOutPredictions | None, out: Path) -> None:
+    """Calibrate the voices by ``held_out``, if there is something, and write the checkpoint: the space's own files are
+    copied.
+    """
+    for index, logits in enumerate((held_out.alone, held_out.referred) if held_out else ()):
         model.temperature[index] = temperature(torch.from_numpy(logits), torch.from_numpy(held_out.term))
     for file in FILES:
         shutil.copyfile(checkpoints.folder(name) / file, out / file)

@@ -13,14 +13,15 @@ from safetensors.torch import load_file
 from apps.embedding import augment, corpus, projection
 from apps.embedding.batches import CORNERS, HOME, POINTS
 from apps.embedding.corpus import SEVEN, Clip
+from apps.embedding.export import REFERENCE, embed, references
 from apps.embedding.hearing import encode
 from apps.embedding.leaks import identity, modality
 from apps.embedding.measures import calibration_error, chance, interval, likeliest, precision, recall
-from apps.embedding.settle import REFERENCE, embed, references
 from apps.embedding.speech import ACTED, Speech, prepare
 from gen import checkpoints
 from gen.emotion.embedding import features
 from gen.emotion.embedding.direction import DirectionSpace
+from gen.emotion.embedding.ear import embedder
 from gen.emotion.embedding.features import MODALITIES
 from gen.emotion.embedding.network import TERMS, EmotionEmbedder, collate
 from gen.emotion.lexicon import CANONICAL
@@ -39,6 +40,7 @@ class Settings(NamedTuple):
     data: str = "data"
     cache: str = ""
     model: str = EMBEDDING
+    ear: str = "compact"  # what hears voices: gen.emotion.embedding.ear.EARS
     free: str = ""  # a training with identity=0
     seeds: str = ""  # further trainings, folders with commas between
 
@@ -74,19 +76,19 @@ class EmbeddingEvaluator:
         prepare(data, cache)
         clips, speech = corpus.load(data, cache), Speech(cache, 1)
         out.mkdir(parents=True, exist_ok=True)
-        model, held = measure(chosen.model, clips, speech)
-        others = {name: measure(name, clips, speech)[1] for name in chosen.seeds.split(",") if name}
+        sound = Sound(speech, cache)
+        model, held = measure(chosen.model, clips, speech, sound, chosen.ear)
+        others = {name: measure(name, clips, speech, sound)[1] for name in chosen.seeds.split(",") if name}
         classes(report, held, [held, *others.values()])
         retrieval(report, held)
-        free = {"without the identity loss": measure(chosen.free, clips, speech)} if chosen.free else {}
+        free = {"without the identity loss": measure(chosen.free, clips, speech, sound)} if chosen.free else {}
         every = {"with the identity loss": (model, held)} | free
         identity(report, {how: (own, heard["voice"].clips) for how, (own, heard) in every.items()})
         modality(report, model, held)
         shape(report, out, checkpoints.folder(chosen.model), held)
         calibration(report, held, checkpoints.folder(chosen.model))
-        sound = Sound(speech, cache)
         conditions(report, model, sound)
-        unfamiliar(report, model, sound, data)
+        out_of_distribution(report, model, sound, data)
         if others:
             seeds(report, {chosen.model: held} | others)
         report.section("Speed")
@@ -104,18 +106,15 @@ LEAD = (
 )
 
 
-def load(name: str) -> EmotionEmbedder:
-    return checkpoints.load(name, EmotionEmbedder).float().eval()
-
-
-def measure(name: str, clips: dict[str, list[Clip]], speech: Speech) -> tuple[EmotionEmbedder, dict[str, Held]]:
+def measure(name: str, clips: dict[str, list[Clip]], speech: Speech, sound: "Sound",
+            ear: str = "compact") -> tuple[EmotionEmbedder, dict[str, Held]]:  # fmt: skip
     """A trained embedder, and what it makes of the clips for testing: ``referred`` and ``plainly`` are the voices
     again, against other recordings of their speakers in any emotion, and against one neutral one.
     """
-    model = load(name)
+    model = embedder(name, ear)
     chosen = {kind: [clip for clip in clips[kind] if clip.part == "test"] for kind in ("face", "music")}
-    acted = [i for i, take in enumerate(speech.takes) if take.part == "test" and take.group in ACTED]
-    chosen["voice"] = speech.clips(acted, encode(model.voice, [speech.rows(i) for i in acted]))
+    acted = sound.of(ACTED)
+    chosen["voice"] = speech.clips(acted, sound.heard(model, acted))
     held = {kind: hear(model, kind, own) for kind, own in chosen.items()}
     held["referred"] = hear(model, "voice", chosen["voice"], references(chosen["voice"]))
     held["plainly"] = hear(model, "voice", chosen["voice"], references(chosen["voice"], 1, neutral=True))
@@ -230,7 +229,7 @@ class Sound:
     def heard(self, model: EmotionEmbedder, index: list[int], change: Change | None = None) -> torch.Tensor:
         """The vectors (n, v) of recordings, each changed first."""
         found = (self.sound[self.ends[i] : self.ends[i + 1]].astype(np.float32) / 32767 for i in index)
-        return encode(model.voice, [features.voice(change(x) if change else x) for x in found])
+        return encode(model.voice, [model.voice.rows(change(x) if change else x) for x in found])
 
 
 def lines(rng: np.random.Generator) -> dict[str, Change | None]:
@@ -271,7 +270,7 @@ def conditions(report: Report, model: EmotionEmbedder, sound: Sound) -> None:
 
 
 @torch.no_grad()
-def unfamiliar(report: Report, model: EmotionEmbedder, sound: Sound, data: Path) -> None:
+def out_of_distribution(report: Report, model: EmotionEmbedder, sound: Sound, data: Path) -> None:
     """How sure the embedding is of what it was not made for."""
     kinds = {"held-out acted voices": sound.heard(model, sound.of(ACTED)),
              "voices reading aloud (synthetic, not trained on)": sound.heard(model, sound.of(("aligned",))),
@@ -281,7 +280,7 @@ def unfamiliar(report: Report, model: EmotionEmbedder, sound: Sound, data: Path)
         five = 5 * features.RATE
         cut = [x[k : k + five] for path in sorted(talks.iterdir()) for x in [read_audio(path, features.RATE)[0]]
                for k in range(0, max(1, len(x) - five // 2), five)]  # fmt: skip
-        kinds["public talks, five seconds at a time"] = encode(model.voice, [features.voice(x) for x in cut])
+        kinds["public talks, five seconds at a time"] = encode(model.voice, [model.voice.rows(x) for x in cut])
     rows, own = [], model.known(kinds["held-out acted voices"])
     for name, heard in kinds.items():
         known = model.known(heard)
@@ -395,11 +394,13 @@ def calibration(report: Report, held: dict[str, Held], place: Path) -> None:
         true = own.of(field)
         before = interval(calibration_error, own.of("person"), own.raw, true)
         value = interval(calibration_error, own.of("person"), getattr(own, after), true)
-        rows.append([WAYS.get(kind, kind), before, value, value.value <= 0.05,
-                     foretold[FORETOLD[kind]]["calibration error"] if kind in FORETOLD else "-"])  # fmt: skip
+        told = foretold[FORETOLD[kind]]["calibration error"] if foretold and kind in FORETOLD else "-"
+        rows.append([WAYS.get(kind, kind), before, value, value.value <= 0.05, told])
     columns = ["what", "before", "after", "<= 0.05", "foretold by the folds"]
     report.table("Expected calibration error", columns, rows,
                  "Faces have no held-out clips to calibrate on: perceive gives them no confidence.")  # fmt: skip
+    if not foretold:
+        return
     rows = [[f"{WAYS[kind]}, {name}", Estimate(*value)] for kind, own in FORETOLD.items()
             for name, value in foretold[own]["recall"].items()]  # fmt: skip
     report.table("Recall of the folds", ["what", "mean recall of seven classes"], rows,
@@ -430,7 +431,7 @@ def speed(model: EmotionEmbedder) -> list[list]:
     with torch.inference_mode():
         for _ in range(7):
             begun = time.process_time()
-            parts = [torch.from_numpy(features.voice(s)) for s in np.split(sound, 5)]
+            parts = [torch.from_numpy(model.voice.rows(s)) for s in np.split(sound, 5)]
             model.read(model(voice=collate(parts)).mu)
             spent.append(time.process_time() - begun)
     middle = float(np.median(spent))

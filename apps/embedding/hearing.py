@@ -33,7 +33,7 @@ LONGEST = 128  # rows of a training crop
 SHORTEST = 60
 EVEN = 0.998  # of the moving average of the weights, which is what is kept
 DRAWN = {"ravdess": (5, 4), "emodb": (2, 5), "nemo": (4, 5)}  # speakers of a batch, and recordings of each: one neutral
-UNLABELLED = {"aligned": 12, "grid": 1, "facegood": 2, "outlier": 7}
+UNLABELLED = {"aligned": 8, "grid": 1, "facegood": 1, "outlier": 5}
 READ = 0.3  # the weight of reading aloud, which counts as neutral
 SPREAD = 0.45  # of a label over its neighbours in valence-arousal-dominance
 
@@ -192,7 +192,7 @@ def varied(rows: Tensor, mask: Tensor) -> Tensor:
     b, n, _ = rows.shape
     bands, band = features.BANDS, torch.arange(features.BANDS)
     mel, rest = rows[..., :bands], rows[..., bands:].clone()
-    formants = torch.exp((torch.rand(b) * 2 - 1) * 0.12) * (torch.rand(b) < 0.7) 
+    formants = torch.exp((torch.rand(b) * 2 - 1) * 0.12) * (torch.rand(b) < 0.7)
     formants = torch.where(formants == 0, torch.ones(b), formants)
     centres = torch.from_numpy(CENTRES).float()
     spots = [np.interp(CENTRES / f, CENTRES, np.arange(bands)) for f in formants.numpy()]
@@ -218,7 +218,7 @@ def varied(rows: Tensor, mask: Tensor) -> Tensor:
         first = torch.randint(0, n, (b, 1))
         gone |= (at >= first) & (at < first + torch.randint(0, 14, (b, 1)))
     mel = mel.masked_fill(gone[..., None], -1)
-    rest[..., 1:] *= ((torch.rand(b, 1, 1) > 0.1) & ~gone[..., None])
+    rest[..., 1:] *= (torch.rand(b, 1, 1) > 0.1) & ~gone[..., None]
     return torch.cat((mel.clamp(-1, 1.4), rest), -1)
 
 
@@ -339,7 +339,7 @@ def encode(encoder: VoiceEncoder, rows: list[np.ndarray], size: int = 48, longes
     order, found = sorted(range(len(rows)), key=lambda i: len(rows[i])), [torch.empty(0)] * len(rows)
     for start in range(0, len(order), size):
         own = [rows[i][:longest] for i in order[start : start + size]]
-        padded = torch.zeros(len(own), max(map(len, own)), features.VOICE)
+        padded = torch.zeros(len(own), max(map(len, own)), own[0].shape[1])
         for k, row in enumerate(own):
             padded[k, : len(row)] = torch.from_numpy(row.astype(np.float32))
         mask = torch.arange(padded.shape[1]) < torch.tensor([len(r) for r in own])[:, None]

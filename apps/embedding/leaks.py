@@ -4,8 +4,8 @@ import numpy as np
 
 from apps.embedding.batches import HOME
 from apps.embedding.corpus import Clip
+from apps.embedding.export import REFERENCE, embed, references
 from apps.embedding.measures import interval, probe
-from apps.embedding.settle import REFERENCE, embed, references
 from gen.emotion.embedding.network import EmotionEmbedder
 from gen.emotion.spec import QUADRANTS
 from gen.evaluate.report import Report

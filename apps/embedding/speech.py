@@ -9,7 +9,7 @@ in one folder ``sound.i16`` (all of it end to end, 16 kHz, silence at both ends 
 import csv
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from apps.embedding import augment, teacher
 from apps.embedding.corpus import Clip
-from apps.embedding.opinions import Facts, opinions
+from apps.embedding.soft_labels import Facts, soft_labels
 from gen import checkpoints
 from gen.emotion.embedding import features
 from gen.emotion.embedding.network import TERMS
@@ -39,7 +39,6 @@ VERSIONS = 3  # of each recording, the first as it is
 OUTLIERS = {"train": 500, "test": 100}
 TUNES = {"train": 40, "test": 12}  # pieces that outliers and noises are made of
 SECONDS = 12.0  # of each
-LOUD = 0.06  # RMS of what is loud in every recording
 DIRECTIONS = 256  # of the teacher's pooled blocks
 SLIM = 64  # of its frames
 TEACHER_STEP = teacher.TOGETHER * 0.02  # seconds
@@ -97,6 +96,13 @@ class Speech:
         return [Clip(own, take.term, -1, take.level, take.person, take.group, take.part, take.key)
                 for own, take in zip(rows, (self.takes[i] for i in index))]  # fmt: skip
 
+    def facts(self, index: Sequence[int], closed: Collection[str] = ()) -> Facts:
+        """What small nets on the teacher's blocks may know of recordings: no label of the speakers ``closed``."""
+        takes = [self.takes[i] for i in index]
+        group, person, term = (np.array([getattr(take, field) for take in takes])
+                               for field in ("group", "person", "term"))  # fmt: skip
+        return Facts(group, person, term, np.isin(group, ACTED) & ~np.isin(person, [*closed]))
+
     def framed(self, index: list[int], at: Tensor) -> tuple[Tensor, Tensor]:
         """The teacher's frames (b m s) of recordings at times ``at`` (b m) in seconds, and whether they exist (b m)."""
         first, last = self._first[index], self._first[np.array(index) + 1]
@@ -121,16 +127,6 @@ def prepare(data: Path, cache: Path, told_by: str = "") -> None:
         _listen(data, cache)
     if told_by and not (cache / "taught.npz").is_file():
         _ask(Whisper(checkpoints.folder(told_by) / "model.bin"), cache)
-
-
-def levelled(x: np.ndarray) -> np.ndarray:
-    """(s,) without the silence at both ends, its loud parts at LOUD."""
-    size, hop = features.FRAME, features.HOP
-    frames = np.lib.stride_tricks.sliding_window_view(np.pad(x, (0, max(0, size - len(x)))), size)[::hop]
-    power = np.square(frames - frames.mean(1, keepdims=True)).mean(1)
-    heard = np.flatnonzero(power > features.ACTIVE * np.quantile(power, 0.95))
-    level = np.sqrt(power[power > 0.05 * power.max()].mean() + 1e-12)
-    return (x[max(heard[0] - 3, 0) * hop : (heard[-1] + 4) * hop] * (LOUD / level)).clip(-1, 1)
 
 
 def _recordings(data: Path) -> Iterator[tuple[Take, np.ndarray]]:
@@ -169,16 +165,16 @@ def _listen(data: Path, cache: Path) -> None:
     rng, takes, sounds = np.random.default_rng(0), [], []
     for take, x in _recordings(data):
         takes.append(take)
-        sounds.append((levelled(x) * 32767).astype(np.int16))
+        sounds.append((features.levelled(x) * 32767).astype(np.int16))
     tunes, real = _tunes(data, rng), lambda x: x.astype(np.float32) / 32767
     talk = {part: [real(x) for take, x in zip(takes, sounds) if take.group == "aligned" and take.part == part][::7]
             for part in OUTLIERS}  # fmt: skip
     for part, count in OUTLIERS.items():
         for k in range(count):
             takes.append(Take("outlier", "outlier", len(TERMS), 1.0, part, f"{part}{k}"))
-            sounds.append((levelled(augment.outlier(talk[part], tunes[part], rng)) * 32767).astype(np.int16))
+            sounds.append((features.levelled(augment.outlier(talk[part], tunes[part], rng)) * 32767).astype(np.int16))
     np.concatenate(sounds).tofile(cache / "sound.i16")
-    facts = json.dumps([[*take, len(x)] for take, x in zip(takes, sounds)])
+    facts = json.dumps([take._replace(size=len(x)) for take, x in zip(takes, sounds)])
     (cache / "takes.json").write_text(facts, encoding="utf-8")
     for version in range(VERSIONS):
         others = talk["train"], tunes["train"], rng
@@ -197,15 +193,12 @@ def _ask(whisper: Whisper, cache: Path) -> None:
     own = [i for i in own if speech.takes[i].term < len(TERMS) and (speech.takes[i].group != "aligned" or i % 2)]
     lessons = [teacher.lesson(whisper(sound[ends[i] : ends[i + 1]].astype(np.float32) / 32767)) for i in own]
     blocks, frames = (list(part) for part in zip(*lessons))
-    pooled, count = np.zeros((len(speech.takes), DIRECTIONS), np.float32), np.zeros(len(speech.takes), int)
     flat = np.stack(blocks)[:, 1:].reshape(len(own), -1).astype(np.float32)
+    pooled, count = np.zeros((len(speech.takes), DIRECTIONS), np.float32), np.zeros(len(speech.takes), int)
     pooled[own] = directions(flat, DIRECTIONS)
     count[own] = [len(row) for row in frames]
-    takes = [speech.takes[i] for i in own]
-    group, person, term = (np.array([getattr(take, field) for take in takes]) for field in ("group", "person", "term"))
-    open_to_all = np.isin(group, ACTED) & ~np.isin(person, [*ASIDE])
     told = np.zeros((2, len(speech.takes), len(TERMS) + 1), np.float32)
-    told[:, own] = opinions(flat, Facts(group, person, term, open_to_all))
+    told[:, own] = soft_labels(flat, speech.facts(own, ASIDE))
     slim = directions(np.concatenate(frames).astype(np.float32), SLIM)
     np.savez(cache / "taught.npz", pooled=pooled, taught=count > 0, count=count, frames=slim.astype(np.float16),
              alone=told[0], pair=told[1])  # fmt: skip

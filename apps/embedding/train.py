@@ -24,12 +24,13 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from apps.embedding import corpus, hearing, losses
-from apps.embedding.attach import attach, settled
+from apps.embedding.attach import attach, export_attached
 from apps.embedding.batches import Batches, Part, targets
 from apps.embedding.corpus import SEVEN
+from apps.embedding.export import HeldOutPredictions, crossed, export_space, fit_speech_head, whiten
 from apps.embedding.measures import interval, likeliest, recall
-from apps.embedding.settle import HeldOutPredictions, crossed, familiar, settle, whiten
 from apps.embedding.speech import ACTED, ASIDE, READING, Speech, prepare
+from gen import checkpoints
 from gen.emotion.embedding.features import MODALITIES
 from gen.emotion.embedding.network import EmotionEmbedder, Gaussian
 from gen.emotion.embedding.voice import VoiceEncoder
@@ -38,6 +39,7 @@ from gen.errors import InputError
 log = logging.getLogger(__name__)
 EVEN = 0.999  # of the moving average of the weights, which is what is kept
 SAVE_EVERY = 120  # seconds
+AGAIN = 0.6  # of the rate, when the encoder of voices goes on
 
 
 class Settings(NamedTuple):
@@ -50,6 +52,7 @@ class Settings(NamedTuple):
     seed: int = 0
     hearing: int = 1800  # steps of the encoder of voices without the speakers put aside,
     again: int = 700  # and of going on with them
+    begin: str = ""  # a checkpoint whose encoder goes on instead, without the first; its calibration is kept
     space: str = ""  # a checkpoint whose space is kept: only how voices are read into it is trained
     teacher: str = "whisper-base"  # the checkpoint that teaches it; none: it learns from labels alone
     cache: str = ""
@@ -75,24 +78,42 @@ def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> N
     learnt = np.array([take.part != "test" for take in speech.takes])
     strange = np.array([take.person in ASIDE for take in speech.takes])
     recipe = hearing.Settings(seed=settings.seed, steps=settings.hearing)
-    student = hearing.student(speech, learnt & ~strange, recipe, out / "apart.pt")
-    if not (out / "held_out.npz").is_file():
-        voices = heard_clips(student.encoder, speech, "valid")
-        model = shared(clips | {"voice": voices}, student, settings, out / "apart", minutes)[0]
-        HeldOutPredictions.hear(model, [c for c in voices if c.part == "valid"]).save(out / "held_out.npz")
-    held_out = HeldOutPredictions.load(out / "held_out.npz")
-    again = recipe._replace(steps=settings.again, rate=recipe.rate / 2, seed=settings.seed + 1)
+    if settings.begin:
+        student, held_out = begun(settings.begin, speech, recipe), None
+    else:
+        student = hearing.student(speech, learnt & ~strange, recipe, out / "apart.pt")
+        held_out = asked(student, speech, clips, settings, out, minutes)
+    again = recipe._replace(steps=settings.again, rate=AGAIN * recipe.rate, seed=settings.seed + 1)
     student = hearing.student(speech, learnt, again, out / "encoder.pt", student)
     clips = clips | {"voice": heard_clips(student.encoder, speech, "train")}
     model, spent = shared(clips, student, settings, out, minutes)
-    familiar(model, clips["voice"], outliers(student.encoder, speech))
+    fit_speech_head(model, clips["voice"], outliers(student.encoder, speech))
     if settings.space:
-        settled(model, settings.space, held_out, out)
+        export_attached(model, settings.space, held_out, out)
     else:
-        settle(model, clips, held_out, out)
-    foretold = {kind: heard(getattr(held_out, kind), held_out) for kind in ("alone", "referred")}
+        export_space(model, clips, held_out, out)
+    foretold = held_out and {kind: heard(getattr(held_out, kind), held_out) for kind in ("alone", "referred")}
     facts = {"minutes": spent / 60, "settings": named(settings), "foretold": foretold}
     (out / "training.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def begun(name: str, speech: Speech, recipe: hearing.Settings) -> hearing.Student:
+    """The encoder of a checkpoint with new heads."""
+    torch.manual_seed(recipe.seed)
+    found = hearing.Student(recipe, speech.pooled.shape[1], speech.frames.shape[1])
+    found.encoder.load_state_dict(checkpoints.load(name, EmotionEmbedder).float().voice.state_dict())
+    return found
+
+
+def asked(student: hearing.Student, speech: Speech, clips: dict[str, list[corpus.Clip]], settings: Settings, out: Path,
+          minutes: float | None) -> HeldOutPredictions:  # fmt: skip
+    """What a space on top of the student makes of the speakers put aside, kept in ``OUT/held_out.npz``."""
+    path = out / "held_out.npz"
+    if not path.is_file():
+        voices = heard_clips(student.encoder, speech, "valid")
+        model = shared(clips | {"voice": voices}, student, settings, out / "apart", minutes)[0]
+        HeldOutPredictions.hear(model, [c for c in voices if c.part == "valid"]).save(path)
+    return HeldOutPredictions.load(path)
 
 
 def shared(clips: dict[str, list[corpus.Clip]], student: hearing.Student, settings: Settings, out: Path,

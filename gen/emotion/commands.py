@@ -17,26 +17,33 @@ def add(commands, parser_class, text: Callable[[str], str], path: Callable[[str]
     make = actions.add_parser("make", help="a new emotion from a few clips, known by its name from then on")
     make.add_argument("name", type=text)
     make.add_argument("clips", type=path, nargs="+", help="voices, MIDI, or faces: video, picture, motion (.npz)")
+    _add_ear(make, text)
     make.set_defaults(command=_make)
     perceive = commands.add_parser("perceive", help="the emotion of a voice, a MIDI file, a text, a face")
     perceive.add_argument("file", type=path, help="sound, MIDI, text, a face in a video, a picture or as .npz")
     perceive.add_argument("--reference", type=path, nargs="+", default=(), metavar="FILE",
                           help="other recordings of the same speaker, to hear a voice against")  # fmt: skip
+    _add_ear(perceive, text)
     perceive.add_argument("--json", action="store_true", help="as JSON")
     perceive.add_argument("--curve", action="store_true", help="also over time")
     perceive.set_defaults(command=_perceive)
 
 
+def _add_ear(command, text: Callable[[str], str]) -> None:
+    command.add_argument("--ear", type=text, default="compact", metavar="NAME",
+                         help="what hears voices: compact, or whisper (needs whisper-base)")  # fmt: skip
+
+
 def _make(options) -> None:
     from gen.emotion.own import make
 
-    print(make(options.name, options.clips))
+    print(make(options.name, options.clips, options.ear))
 
 
 def _perceive(options) -> None:
     from gen.emotion.embedding.perceive import perceive, report
 
-    found = perceive(options.file, options.reference)
+    found = perceive(options.file, options.reference, options.ear)
     facts = found.facts(options.curve)
     print(json.dumps(facts, indent=1, ensure_ascii=False) if options.json else report(found, options.curve))
 

@@ -198,7 +198,7 @@ class BankConditioner(PriorConditioner):
 
 @register("conditioner", "direction")
 class DirectionConditioner(PriorConditioner):
-    """Neutral moved along filtered, calibrated emotion directions (EmoReg, AAAI 2025, sec. 3.3).
+    """Neutral moved along filtered emotion directions (EmoReg, AAAI 2025, sec. 3.3).
 
     ``priors`` is a file of Gaussians or a folder that ``DirectionSpace.save`` wrote; like theirs, its numbers go into
     the checkpoint, its path does not.
@@ -218,13 +218,10 @@ class DirectionConditioner(PriorConditioner):
         self.prior = Priors(centroids, torch.ones_like(centroids))
         self.register_buffer("directions", directions)  # (8 e)
         self.register_buffer("beyond", space.filter(self.prior.slope))  # (3 e) for what a point has beyond its mix
-        self.register_buffer("knots", torch.stack([space.regions[label].knots for label in CANONICAL]))  # (8 k)
         self.head = head(self.config.width, dim)
 
     def embed(self, weights, vad, intensity, beyond):
-        at = intensity.clamp(0, STRONGEST) * (self.knots.shape[1] - 1) / STRONGEST
-        low = at.floor().long().clamp(max=self.knots.shape[1] - 2)
-        amount = torch.lerp(self.knots.T[low], self.knots.T[low + 1], (at - low)[..., None])  # (b n 8)
+        amount = intensity.clamp(0, STRONGEST)[..., None]
         point = (vad - weights @ self.prior.points) @ self.beyond
-        e = self.prior.mean[0] + (weights * amount) @ self.directions + intensity[..., None] * point + beyond
+        e = self.prior.mean[0] + amount * (weights @ self.directions + point) + beyond
         return self.head(e), 0.0

@@ -66,8 +66,10 @@ def embedding(name: str) -> "tuple[np.ndarray, np.ndarray]":
     return held["mean"], held["var"]
 
 
-def make(name: str, clips: Sequence[Path]) -> Path:
-    """Add an emotion that is what the clips (voices, faces, MIDI) express; returns its file."""
+def make(name: str, clips: Sequence[Path], ear: str = "compact") -> Path:
+    """Add an emotion that is what the clips (voices, faces, MIDI) express; returns its file. ``ear``: what hears
+    voices (:data:`gen.emotion.embedding.ear.EARS`).
+    """
     import numpy as np
     from safetensors.numpy import save_file
 
@@ -79,7 +81,7 @@ def make(name: str, clips: Sequence[Path]) -> Path:
         raise InputError(f"an emotion's name is a word in small letters, perhaps with hyphens, unlike {name!r}")
     if lexicon.resolve(name) is not None and name not in known():
         raise InputError(f"{name!r} is a known emotion already: choose another name")
-    found = [perceive(clip) for clip in clips]
+    found = [perceive(clip, ear=ear) for clip in clips]
     if any(one.kind == "text" for one in found):
         raise InputError("an emotion is made from voices, faces or music; what a text says has its words already")
     means, spreads = (np.array(part, np.float32) for part in zip(*(one.place for one in found)))

@@ -24,7 +24,7 @@ def resolve(curve: EmotionCurve) -> EmotionCurve:
 def _perceived(curve: EmotionCurve) -> EmotionCurve:
     from gen.emotion.embedding.perceive import perceive
 
-    found = perceive(curve.source, curve.reference)
+    found = perceive(curve.source, curve.reference, curve.ear)
     if not curve.follow:
         return EmotionCurve(keyframes=(Keyframe(at=0.0, emotion=found.emotion, embedding=found.embedding),),
                             unit=curve.unit)  # fmt: skip

@@ -177,7 +177,8 @@ class EmotionCurve(Value):
 
     Or the emotion of a file, ``{from: message.wav}``: read by :func:`gen.emotion.resolve.resolve`, as one emotion, or
     with ``follow: true`` as it goes along in the file (in bars: a bar for each two seconds). A voice may be heard
-    against other recordings of its speaker, ``{from: message.wav, reference: [monday.wav, tuesday.wav]}``.
+    against other recordings of its speaker, ``{from: message.wav, reference: [monday.wav, tuesday.wav]}``, and by
+    another encoder, ``{from: message.wav, ear: whisper}`` (:mod:`gen.emotion.embedding.ear`).
     """
 
     keyframes: tuple[Keyframe, ...] = ()
@@ -185,6 +186,7 @@ class EmotionCurve(Value):
     source: Path | None = None
     follow: bool = False
     reference: tuple[Path, ...] = ()
+    ear: Literal["compact", "whisper"] = "compact"
 
     @model_validator(mode="before")
     @classmethod

@@ -63,6 +63,7 @@ CURVE = {
          "properties": {"keyframes": KEYFRAMES, "unit": UNIT}},
         {"type": "object", "additionalProperties": False, "required": ["from"], "properties": {
             "from": {"$ref": "#/$defs/file"}, "follow": {"type": "boolean"}, "unit": UNIT,
+            "ear": {"enum": ["compact", "whisper"]},
             "reference": {"type": "array", "items": {"$ref": "#/$defs/file"}}}},
     ]
 }  # fmt: skip

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gen import mel
 from gen.network import ConfigMixin, ModelMixin, register_to_config
 
 RATE = 16_000  # Hz
@@ -31,12 +32,7 @@ SILENT, CLOSED = 0, 1
 @functools.cache
 def _filters() -> Tensor:
     """(FFT / 2 + 1, BANDS) triangles even on the mel scale."""
-    mel = lambda hz: 2595 * np.log10(1 + hz / 700)
-    edges = 700 * (10 ** (np.linspace(*map(mel, LIMITS), BANDS + 2) / 2595) - 1)
-    hz = np.arange(FFT // 2 + 1)[:, None] * RATE / FFT
-    up, down = (hz - edges[:-2]) / np.diff(edges)[:-1], (edges[2:] - hz) / np.diff(edges)[1:]
-    triangles = np.clip(np.minimum(up, down), 0, None)
-    return torch.from_numpy((triangles / triangles.sum(0)).astype(np.float32))
+    return torch.from_numpy(mel.filters(RATE, FFT, BANDS, *LIMITS, "htk", "sum"))
 
 
 def log_mel(samples: np.ndarray) -> Tensor:

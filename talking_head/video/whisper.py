@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gen import mel
 from gen.network import ConfigMixin, ModelMixin, register_to_config
 
 RATE = 16_000  # Hz
@@ -23,14 +24,8 @@ BEFORE, SPAN = 4, 10  # steps before a frame's own pair, and in its window
 
 @functools.cache
 def _filters(bands: int) -> Tensor:
-    """(FFT / 2 + 1, bands) triangles of unit area on the auditory toolbox's mel scale: linear below 1 kHz, then log."""
-    knee, step = 15.0, np.log(6.4) / 27
-    mel = np.linspace(0, knee + np.log(8.0) / step, bands + 2)
-    edges = np.where(mel < knee, 200 / 3 * mel, 1000 * np.exp(step * (mel - knee)))
-    hz = np.arange(FFT // 2 + 1)[:, None] * RATE / FFT
-    up, down = (hz - edges[:-2]) / np.diff(edges)[:-1], (edges[2:] - hz) / np.diff(edges)[1:]
-    triangles = np.clip(np.minimum(up, down), 0, None) * 2 / (edges[2:] - edges[:-2])
-    return torch.from_numpy(triangles.astype(np.float32))
+    """(FFT / 2 + 1, bands) triangles of unit area on Slaney's mel scale."""
+    return torch.from_numpy(mel.filters(RATE, FFT, bands, 0.0, RATE / 2, "slaney", "area"))
 
 
 def log_mel(samples: Tensor, bands: int = BANDS) -> Tensor:

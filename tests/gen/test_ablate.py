@@ -54,13 +54,22 @@ class Letters:
         return self.report.bars
 
 
+class Others(Letters):
+    """Another kind's."""
+
+    def run(self) -> Report:
+        size = len((Path(self.settings.model) / "name").read_text())
+        self.report.bar("other letters", float(size))
+        return self.report
+
+
 @register("trainer", "alone")
 def train_alone(data: Path, out: Path, minutes: float | None, settings: Training) -> None:
     trained.append((settings.conditioner, minutes))
 
 
 def run(out: Path, *names: str, kind: str = "echo", copies: str = "2", bars: str = "8") -> str:
-    return ablate(kind, names, Path("data"), out, 2.0, {"copies": copies}, {"bars": bars}).read_text()
+    return ablate([kind], names, Path("data"), out, 2.0, {"copies": copies}, {"bars": bars}).read_text()
 
 
 def test_every_conditioner_is_trained_alike_and_stands_in_one_table(tmp_path):
@@ -79,6 +88,22 @@ def test_what_is_finished_is_not_done_again(tmp_path):
     table = run(tmp_path, "label", "none")
     assert trained == [("none", 2.0)]
     assert "| letters | 10 (0 to 99) | 8 (0 to 99) | >= 8 |" in table
+
+
+def test_what_is_measured_otherwise_is_measured_again(tmp_path):
+    run(tmp_path, "label")
+    trained.clear()
+    assert "| bars | 3 |  |" in run(tmp_path, "label", bars="3")
+    assert not trained
+
+
+def test_several_kinds_stand_in_one_table(tmp_path):
+    register("trainer", "other")(train)
+    register("evaluator", "other")(Others)
+    given = {"echo.copies": "1", "other.copies": "3"}
+    table = ablate(["echo", "other"], ["label"], Path("data"), tmp_path, None, given, {}).read_text()
+    assert "| letters | 5 (0 to 99) | >= 8 |" in table
+    assert "| other letters | 15 |  |" in table
 
 
 def test_an_unknown_conditioner_stops_it_before_any_training(tmp_path):
@@ -103,7 +128,9 @@ def test_mistakes_stop_it_before_any_training(tmp_path, mistake, told):
     assert not trained
 
 
-@pytest.mark.parametrize("kind", ["music", "talk", "dice"])
+@pytest.mark.parametrize(
+    "kind", ["music", "talk", "dice", "music-conditioner", "emote-conditioner", "dice-conditioner"]
+)
 def test_every_conditioned_generator_can_be_ablated(kind):
     for what, names in (("trainer", ["conditioner"]), ("evaluator", ["data", "model"])):
         part = registry.get(what, kind)

@@ -190,7 +190,7 @@ def test_training_and_evaluation_reach_the_registered_functions(affekt, monkeypa
     ("train emotion --data . --set steps=abc", "train emotion cannot use steps=abc: it should be a valid integer"),
     ("train music --data nowhere", "nowhere is not a folder"),
     ("train dice --data . --set size=tiny compile=maybe", "train dice cannot use compile=maybe: it should be a valid"),
-    ("ablate scene --data . --minutes 1 --conditioners vad", "argument kind: invalid choice: 'scene'"),
+    ("ablate scene --data . --minutes 1 --conditioners vad", "There is no trainer 'scene'"),
     ("evaluate voice --set data=. nonsense=1", "evaluate voice has no setting nonsense: use data, model, "),
     ("ablate voice --data . --minutes 1 --conditioners vad", "`affekt train voice` has no setting conditioner"),
     ("ablate talk --data . --minutes 1 --conditioners vad,lable", "no conditioner 'lable'; the nearest are label"),

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from devices import Homeless
 from diffusers import (
     DPMSolverMultistepScheduler,
     EDMDPMSolverMultistepScheduler,
@@ -241,3 +242,30 @@ def test_progress_ends_at_one():
 def test_unknown_solver_is_refused():
     with pytest.raises(ValueError, match="pf, em, ml"):
         MeanRevertingScheduler(MeanReverting(), torch.zeros(1), "heun")
+
+
+def test_our_solver_runs_where_it_is():
+    """On ``meta`` a tensor that stayed on the CPU raises."""
+    sde, x = MeanReverting(), torch.empty(2, 3, device="meta")
+    for solver in ("pf", "em", "ml"):
+        scheduler = MeanRevertingScheduler(sde, x, solver)
+        made = sample(lambda x, t: x * wide(t, x), scheduler, sde.start(torch.empty_like(x), x), 3)
+        assert made.device.type == "meta"
+
+
+@pytest.mark.parametrize("kind", ["edm", "flow", "reverting"])
+def test_losses_run_where_they_are(kind):
+    x, network = torch.empty(4, 3, device="meta"), lambda x, t: x * wide(t, x)
+    lost = {
+        "edm": lambda: EDM().loss(network, x),
+        "flow": lambda: flow_loss(network, x),
+        "reverting": lambda: MeanReverting().loss(network, x, x),
+    }[kind]()
+    assert lost.device.type == "meta"
+
+
+def test_the_sampling_loop_leaves_no_tensor_behind():
+    with Homeless() as watch:
+        sample(flow_network, FlowMatchEulerDiscreteScheduler(), noise(0, (4, 2)), 3,
+               {"null": {}, "full": {}}, {"full": torch.ones(3, 1)})  # fmt: skip
+    assert not watch.places

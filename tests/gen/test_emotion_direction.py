@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gen.emotion.embedding.direction import KNOTS, DirectionSpace
+from gen.emotion.embedding.direction import DirectionSpace
 from gen.emotion.embedding.mixture import Mixture, fit
 from gen.errors import CheckpointError, InputError
 
@@ -100,36 +100,6 @@ def test_the_filter_keeps_differences_between_emotions_only(space):
     assert kept > 0.9
 
 
-@pytest.mark.parametrize("sign", [1.0, -1.0])
-@pytest.mark.parametrize("shape", [lambda x: torch.tanh(2 * x), lambda x: x**3, lambda x: x + 0.15 * torch.sin(12 * x)])
-def test_calibration_makes_equal_steps_of_equal_effect(space, shape, sign):
-    start, way = space.regions["neutral"].mixture.mean(), space.direction("happy", scale="unit")
-
-    def measure(e):
-        return sign * shape((e - start) @ way / way.square().sum())
-
-    effects = space.calibrate("happy", measure)
-    assert effects.shape == (KNOTS,)
-    assert (sign * effects.diff() >= 0).all()
-    knots = space.regions["happy"].knots
-    assert (knots.diff() >= 0).all()
-    assert knots[0] == 0
-    dial = torch.linspace(0, 1, 6)
-    felt = measure(space.apply(start.expand(6, -1), "happy", dial, guard=False))
-    steps = felt.diff() / (felt[-1] - felt[0])
-    torch.testing.assert_close(steps, torch.full((5,), 0.2), atol=0.06, rtol=0)
-    raw = measure(space.apply(start.expand(6, -1), "happy", dial, scale="unit", guard=False)).diff()
-    assert steps.std() < (raw / raw.sum()).std()
-
-
-def test_the_calibrated_dial_is_monotone_and_odd(space):
-    space.calibrate("sad", lambda e: e[:, 0].sin())
-    dial = torch.linspace(-2, 2, 81)
-    bent = space.curve("sad", dial)
-    assert (bent.diff() >= -1e-6).all()
-    torch.testing.assert_close(bent, -bent.flip(0))
-
-
 def test_the_guard_holds_back_only_what_goes_too_far(space):
     e = cloud(1)[0][:20]
     region = space.regions["anger"]
@@ -143,7 +113,6 @@ def test_the_guard_holds_back_only_what_goes_too_far(space):
 
 
 def test_save_and_load(space, tmp_path):
-    space.calibrate("happy", lambda e: e[:, 0] ** 3)
     space.save(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"directions.json", "directions.safetensors"}
     loaded = DirectionSpace.load(tmp_path)

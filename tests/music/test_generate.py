@@ -5,6 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from devices import Homeless
 from grids import VOCABULARY, random_grid, song
 from test_muser import CONDITIONERS, QUANTIZERS, tiny
 
@@ -366,3 +367,11 @@ def test_of_a_long_opening_the_sound_plays_only_the_end(monkeypatch):
 def test_a_points_dominance_is_left_out_and_said(emotion, said):
     task = MusicTask(emotion=EmotionCurve.parse(emotion))
     assert ["dominance" in text for text in task.notes] == [True] * said
+
+
+@pytest.mark.parametrize("quantizer", ["ema_vq", "slot_vq"])
+def test_the_sampling_loops_leave_no_tensor_behind(quantizer):
+    made = generator(quantizer=quantizer)
+    with Homeless() as watch:
+        made.compose([SAD], 2, [5], guidance=1.5)
+    assert not watch.places

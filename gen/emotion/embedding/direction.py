@@ -5,7 +5,7 @@ components of any two labels span the subspace that directions are filtered to.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -21,10 +21,9 @@ MOST_AXES = 32
 COMPONENTS = 8
 QUANTILE = 0.99  # of the training embeddings' Mahalanobis distances: beyond it lies unknown ground
 STRONGEST = 2.0  # the highest intensity
-KNOTS = 41
 
 Mode = Literal["label", "reference", "nearest"]
-Scale = Literal["raw", "unit", "calibrated"]
+Scale = Literal["raw", "unit"]
 
 
 class Region(NamedTuple):
@@ -32,7 +31,6 @@ class Region(NamedTuple):
 
     mixture: Mixture
     limit: Tensor  # () Mahalanobis distance that the guard allows
-    knots: Tensor  # (KNOTS,) calibrated intensity at evenly spaced requested ones, 0..STRONGEST
 
 
 class DirectionSpace:
@@ -53,7 +51,7 @@ class DirectionSpace:
             rows = embeddings[[i for i, own in enumerate(labels) if own == label]].double()
             mixture = Mixture(*(part.float() for part in fit(rows, COMPONENTS, generator)))
             limit = mixture.distance(rows.float()).quantile(QUANTILE)
-            regions[label] = Region(mixture, limit, torch.linspace(0, STRONGEST, KNOTS))
+            regions[label] = Region(mixture, limit)
         return cls(regions, neutral, variance)
 
     @classmethod
@@ -61,9 +59,8 @@ class DirectionSpace:
         """From one Gaussian a label, mean and var (k e); the limits follow from the chi-square distribution."""
         e, z = mean.shape[1], 2.326  # normal quantile of QUANTILE, for the Wilson-Hilferty formula
         limit = torch.tensor(e * (1 - 2 / (9 * e) + z * (2 / (9 * e)) ** 0.5) ** 3).sqrt()
-        knots = torch.linspace(0, STRONGEST, KNOTS)
         mixtures = [Mixture(torch.ones(1), m[None], v[None]) for m, v in zip(mean, var)]
-        return cls({label: Region(mixture, limit, knots) for label, mixture in zip(labels, mixtures)}, neutral)
+        return cls({label: Region(mixture, limit) for label, mixture in zip(labels, mixtures)}, neutral)
 
     def direction(
         self,
@@ -76,7 +73,7 @@ class DirectionSpace:
         """(e,) for a label or a mix of labels with weights; (n e) where embeddings are given.
 
         ``label``: between centroids. ``reference``: from ``source`` (n e) to ``reference`` (n e). ``nearest``: between
-        the components most responsible for the two. ``unit`` and ``calibrated`` give it the length between centroids.
+        the components most responsible for the two. ``unit`` gives it the length between centroids.
         """
         if not isinstance(emotion, str):
             return sum(w * self.direction(label, mode, scale, source, reference) for label, w in emotion.items())
@@ -102,51 +99,23 @@ class DirectionSpace:
         emotion: str | Mapping[str, float],
         intensity: float | Tensor,
         mode: Mode = "label",
-        scale: Scale = "calibrated",
+        scale: Scale = "unit",
         reference: Tensor | None = None,
         guard: bool = True,
     ) -> Tensor:
         """Embeddings e (n e) moved by ``intensity``, () or (n,), in -1..2; 0 leaves them as they are.
 
-        ``calibrated`` bends the intensity by the label's calibration; ``guard`` holds it back on unknown ground.
+        ``guard`` holds it back on unknown ground. What an intensity means to a generator, its
+        :class:`gen.emotion.calibration.Calibration` says.
         """
         mix = {emotion: 1.0} if isinstance(emotion, str) else dict(emotion)
         intensity = torch.as_tensor(intensity, dtype=e.dtype).expand(len(e))
         moved = torch.zeros_like(e)
         for label, weight in mix.items():
-            amount = self.curve(label, intensity) if scale == "calibrated" else intensity
-            step = self.direction(label, mode, scale, e, reference)
-            moved = moved + weight * amount[:, None] * step
+            moved = moved + weight * intensity[:, None] * self.direction(label, mode, scale, e, reference)
         if guard and len(mix) == 1:
             moved = moved * self.guard(e, moved, next(iter(mix)), intensity)[:, None]
         return e + moved
-
-    def curve(self, label: str, intensity: Tensor) -> Tensor:
-        """Requested intensity -> the one that has the effect asked for; odd, linear between knots."""
-        knots = self._region(label).knots.to(intensity)
-        at = intensity.abs().clamp(max=STRONGEST) * (len(knots) - 1) / STRONGEST
-        low = at.floor().long().clamp(max=len(knots) - 2)
-        return intensity.sign() * torch.lerp(knots[low], knots[low + 1], at - low)
-
-    def calibrate(self, label: str, measure: Callable[[Tensor], Tensor], sources: Tensor | None = None) -> Tensor:
-        """Fit the label's curve so that equal steps of intensity have equal effects, within 0..1 and within 1..2.
-
-        ``measure`` takes embeddings (n e) and gives effects (n,), which may rise or fall; it is averaged over
-        ``sources`` (m e), by default the neutral centroid. Returns the isotonic effects (KNOTS,).
-        """
-        from scipy.optimize import isotonic_regression
-
-        sources = self._region(self.neutral).mixture.mean()[None] if sources is None else sources
-        grid, step = torch.linspace(0, STRONGEST, KNOTS), self.direction(label, "label", "unit")
-        effects = torch.stack([measure(sources + i * step).float().mean() for i in grid])
-        rising = 1.0 if effects[-1] >= effects[0] else -1.0
-        smooth = torch.from_numpy(isotonic_regression((rising * effects).double().numpy()).x).float()
-        ramp = smooth + grid * (1e-4 * (smooth[-1] - smooth[0]) + 1e-12)  # strictly rising, to be inverted
-        middle = KNOTS // 2
-        lower = torch.lerp(ramp[0], ramp[middle], grid[: middle + 1])
-        upper = torch.lerp(ramp[middle], ramp[-1], grid[middle + 1 :] - 1)
-        self.regions[label] = self._region(label)._replace(knots=_interpolate(torch.cat((lower, upper)), ramp, grid))
-        return rising * smooth
 
     def guard(self, e: Tensor, moved: Tensor, label: str, intensity: Tensor) -> Tensor:
         """(n,) factors 0..1 for the steps ``moved`` (n e).
@@ -171,7 +140,7 @@ class DirectionSpace:
         tensors = {
             f"{label}.{name}": tensor.clone()
             for label, region in self.regions.items()
-            for name, tensor in {**region.mixture._asdict(), "limit": region.limit, "knots": region.knots}.items()
+            for name, tensor in {**region.mixture._asdict(), "limit": region.limit}.items()
         }
         save_file(tensors, folder / "directions.safetensors")
         header = {"labels": list(self.regions), "neutral": self.neutral, "variance": self.variance}
@@ -189,7 +158,6 @@ class DirectionSpace:
             label: Region(
                 Mixture(*(tensors[f"{label}.{name}"] for name in Mixture._fields)),
                 tensors[f"{label}.limit"],
-                tensors[f"{label}.knots"],
             )
             for label in header["labels"]
         }
@@ -216,10 +184,3 @@ def _difference_axes(mixtures: list[Mixture], variance: float) -> Tensor:
     _, size, axes = torch.linalg.svd(torch.cat(rows), full_matrices=False)
     kept = int((size.square().cumsum(0) < variance * size.square().sum()).sum()) + 1
     return axes[: min(kept, MOST_AXES)].T.contiguous()
-
-
-def _interpolate(x: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
-    """Linear interpolation of (xs, ys), xs rising, at x; constant outside."""
-    above = torch.searchsorted(xs, x).clamp(1, len(xs) - 1)
-    share = ((x - xs[above - 1]) / (xs[above] - xs[above - 1])).clamp(0, 1)
-    return torch.lerp(ys[above - 1], ys[above], share)

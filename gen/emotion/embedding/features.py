@@ -5,10 +5,9 @@ that the networks read. None of it keeps what only tells recordings apart: a voi
 face's place and what trackers do not measure, the key of the music.
 """
 
-import functools
-
 import numpy as np
 
+from gen import mel
 from gen.errors import InputError
 
 RATE = 16_000  # Hz
@@ -22,6 +21,7 @@ VOICE_RATE = RATE / HOP
 DEPTH = 5.0  # decades of power below the loudest band that still count
 SILENCE = 1e-7  # power, of full scale 1, below which nothing is heard
 ACTIVE = 10**-3.5  # of the loud frames' power: quieter frames at both ends are cut
+LOUD = 0.06  # RMS of the loud parts of what is levelled
 PITCH = (60.0, 620.0)  # Hz: women who shout reach 600
 
 FACE_RATE = 25.0
@@ -52,26 +52,9 @@ def steps(modality: str, rows: np.ndarray) -> np.ndarray:
     return np.concatenate([rows.mean(1), rows.std(1)], 1)
 
 
-def _edges() -> np.ndarray:
-    """(BANDS + 2,) Hz, evenly spaced on the mel scale."""
-    mel = lambda hz: 2595 * np.log10(1 + hz / 700)
-    return 700 * (10 ** (np.linspace(*map(mel, BAND_LIMITS), BANDS + 2) / 2595) - 1)
-
-
 def centres() -> np.ndarray:
     """(BANDS,) Hz in the middle of each band."""
-    return _edges()[1:-1]
-
-
-@functools.cache
-def _filters() -> np.ndarray:
-    """(FFT / 2 + 1, BANDS) triangles between the edges, each of unit sum."""
-    edges = _edges()
-    hz = np.arange(FFT // 2 + 1) * RATE / FFT
-    up = (hz[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    down = (edges[2:] - hz[:, None]) / (edges[2:] - edges[1:-1])
-    triangles = np.clip(np.minimum(up, down), 0, None)
-    return (triangles / triangles.sum(0)).astype(np.float32)
+    return mel.edges(BANDS, *BAND_LIMITS, "htk")[1:-1]
 
 
 def voice(samples: np.ndarray) -> np.ndarray:
@@ -90,7 +73,7 @@ def voice(samples: np.ndarray) -> np.ndarray:
     heard = np.flatnonzero(power > ACTIVE * np.quantile(power, 0.95))
     keep = slice(max(heard[0] - 3, 0), heard[-1] + 4)
     spectrum = np.square(np.abs(fft.rfft(frames[keep] * np.hanning(FRAME).astype(np.float32), FFT)))
-    bands = np.log10(spectrum @ _filters() + 1e-12)
+    bands = np.log10(spectrum @ mel.filters(RATE, FFT, BANDS, *BAND_LIMITS, "htk", "sum") + 1e-12)
     bands = np.clip((bands - np.quantile(bands, 0.99)) / DEPTH + 1, 0, 1.2)
     loud = np.log10(power[keep] + 1e-12)
     loud = np.clip((loud - np.quantile(loud, 0.95)) / DEPTH + 1, 0, 1.2)
@@ -99,6 +82,19 @@ def voice(samples: np.ndarray) -> np.ndarray:
     middle = np.median(height[sounding]) if sounding.any() else 0.0
     rows = np.stack([loud, height * sounding, (height - middle) * sounding, voicing], 1)
     return np.concatenate([2 * bands - 1, rows], 1).astype(np.float32)
+
+
+def levelled(samples: np.ndarray) -> np.ndarray:
+    """(s,) sound at 16 kHz without the silence at both ends, its loud parts at LOUD. Raises :class:`InputError` where
+    there is nothing to hear.
+    """
+    frames = np.lib.stride_tricks.sliding_window_view(np.pad(samples, (0, max(0, FRAME - len(samples)))), FRAME)[::HOP]
+    power = np.square(frames - frames.mean(1, keepdims=True)).mean(1)
+    if np.quantile(power, 0.95) < SILENCE:
+        raise InputError("there is nothing to read: the sound is silent")
+    heard = np.flatnonzero(power > ACTIVE * np.quantile(power, 0.95))
+    level = np.sqrt(power[power > 0.05 * power.max()].mean() + 1e-12)
+    return (samples[max(heard[0] - 3, 0) * HOP : (heard[-1] + 4) * HOP] * (LOUD / level)).clip(-1, 1)
 
 
 def _pitch(spectrum: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ no held-out material to calibrate on, so it is None.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -108,19 +108,20 @@ def _facts(found: Perception | Moment) -> dict:
     }
 
 
-def perceive(path: str | Path, reference: Sequence[str | Path] = ()) -> Perception:
+def perceive(path: str | Path, reference: Sequence[str | Path] = (), ear: str = "compact") -> Perception:
     """Read the emotion of a file; raises :class:`InputError` where there is nothing to read in it.
 
-    ``reference``: other recordings of the speaker, such as ten in different emotions.
+    ``reference``: other recordings of the speaker, such as ten in different emotions. ``ear``: what hears voices, one
+    of :data:`gen.emotion.embedding.ear.EARS`.
     """
     path = Path(path)
     if path.suffix.lower() in TEXT and path.is_file() and not reference:
         return _text(path)
-    kind, windows = _windows(path)
-    return listen(kind, windows, _reference(kind, path, reference))
+    kind, windows = _windows(path, ear)
+    return listen(kind, windows, _reference(kind, path, reference, ear), ear)
 
 
-def _reference(kind: str, path: Path, others: Sequence[str | Path]) -> tuple[np.ndarray, int] | None:
+def _reference(kind: str, path: Path, others: Sequence[str | Path], ear: str) -> tuple[np.ndarray, int] | None:
     """The mean vector (v,) of other recordings, each counting alike, and how many they are."""
     if not others:
         return None
@@ -128,34 +129,33 @@ def _reference(kind: str, path: Path, others: Sequence[str | Path]) -> tuple[np.
         raise InputError(f"a reference belongs to a voice, and {path} is none: leave the reference out")
     means = []
     for other in others:
-        kind, windows = _windows(Path(other))
+        kind, windows = _windows(Path(other), ear)
         if kind != "voice":
             raise InputError(f"{other} is no recording of a voice, which a reference must be")
-        means.append(_vectors([rows for _, rows in windows]).mean(0))
+        means.append(_vectors([rows for _, rows in windows], ear).mean(0))
     return np.mean(means, 0), len(means)
 
 
-def _vectors(voices: list[np.ndarray]) -> np.ndarray:
+def _vectors(voices: list[np.ndarray], ear: str) -> np.ndarray:
     """(w, v) what the encoder makes of rows of voices."""
     import torch
 
     from gen.emotion.embedding.network import collate
 
-    model, steps, found = _model()[0], [torch.from_numpy(features.steps("voice", rows)) for rows in voices], []
+    model, steps, found = _model(ear)[0], [torch.from_numpy(features.steps("voice", rows)) for rows in voices], []
     with torch.inference_mode():
         for i in range(0, len(steps), 32):
             found.append(model.voice(*collate(steps[i : i + 32]))[1])
     return torch.cat(found).numpy()
 
 
-def _windows(path: Path) -> tuple[str, list[Window]]:
+def _windows(path: Path, ear: str) -> tuple[str, list[Window]]:
     """The modality of a file, and its windows (middle in seconds, rows) that have something in them."""
     ending = path.suffix.lower()
     if not path.is_file():
         raise InputError(f"there is no file {path}")
     kind = "music" if ending in MUSIC else "face" if ending in MOTION | PICTURES else "voice"
-    read: Callable = {"music": _music, "face": _face, "voice": _voice}[kind]
-    windows = read(path)
+    windows = _voice(path, ear) if kind == "voice" else {"music": _music, "face": _face}[kind](path)
     if not windows:
         raise InputError(f"{path}: there is nothing to read: {NOTHING[kind]}")
     return kind, windows
@@ -168,14 +168,15 @@ NOTHING = {
 }
 
 
-def listen(kind: str, windows: list[Window], reference: tuple[np.ndarray, int] | None = None) -> Perception:
+def listen(kind: str, windows: list[Window], reference: tuple[np.ndarray, int] | None = None,
+           ear: str = "compact") -> Perception:  # fmt: skip
     """Windows of one modality -> what they say, each and together; ``reference``: a speaker's mean vector (v,), and
-    of how many recordings it is.
+    of how many recordings it is. ``ear`` is the one that the windows were made for.
     """
     import torch
 
-    model, neutral, axes = _model()
-    mu, var, known = _means(kind, windows, reference)
+    model, neutral, axes = _model(ear)
+    mu, var, known = _means(kind, windows, reference, ear)
     if known is not None and known.mean() < 0.5:
         note("this sounds like music, a song or noise and not like speech: little can be read in it")
     with torch.inference_mode():
@@ -214,16 +215,16 @@ def _gaps() -> dict[str, np.ndarray]:
     return {name: mean.astype(np.float32) - unit_prior(Emotion(mix={name: 1.0})) for name, mean in means}
 
 
-def _means(kind: str, windows: list[Window], reference: tuple[np.ndarray, int] | None = None):
+def _means(kind: str, windows: list[Window], reference: tuple[np.ndarray, int] | None, ear: str):
     """(w, e) means and variances of windows in the embedding; of voices also how well such sounds are known (w,)."""
     import torch
 
     from gen.emotion.embedding.network import Reference, collate
 
-    model, rows = _model()[0], [own for _, own in windows]
+    model, rows = _model(ear)[0], [own for _, own in windows]
     with torch.inference_mode():
         if kind == "voice":
-            heard, known = torch.from_numpy(_vectors(rows)), None
+            heard, known = torch.from_numpy(_vectors(rows, ear)), None
             if reference is not None:
                 middle, count = map(torch.as_tensor, reference)
                 known = Reference(middle.expand(len(heard), -1), count.expand(len(heard)))
@@ -261,16 +262,16 @@ def _rounded(mix: dict[str, float]) -> dict[str, float]:
     return found | {largest: round(found[largest] + 1 - sum(found.values()), 3)}
 
 
-@lru_cache(maxsize=1)
-def _model():
-    """The embedder, the neutral centroid (e,), and for each term the axis (e, 10) along which 1 is its centroid."""
+@lru_cache(maxsize=2)
+def _model(ear: str = "compact"):
+    """The embedder with an ear, the neutral centroid (e,), and axes (e, 10) along which 1 is a term's centroid."""
     import torch
     from safetensors.torch import load_file
 
     from gen import checkpoints
-    from gen.emotion.embedding.network import EmotionEmbedder
+    from gen.emotion.embedding.ear import embedder
 
-    model = checkpoints.load(EMBEDDING, EmotionEmbedder).float().eval()
+    model = embedder(EMBEDDING, ear)
     mean = load_file(checkpoints.folder(EMBEDDING) / "priors.safetensors")["terms.mean"].float()
     axis = mean - mean[0]
     return model, mean[0], torch.nan_to_num(axis / axis.square().sum(1, keepdim=True)).T
@@ -284,8 +285,10 @@ def _spans(kind: str, length: float) -> list[tuple[float, float]]:
     return [(start, min(start + WINDOW[kind], length)) for start in starts]
 
 
-def _voice(path: Path) -> list[Window]:
+def _voice(path: Path, ear: str) -> list[Window]:
     from gen.media import read_audio
+
+    listen = None if ear == "compact" else _model(ear)[0].voice.rows
 
     with collect():  # it is only listened to
         samples, rate = read_audio(path, features.RATE)
@@ -297,7 +300,7 @@ def _voice(path: Path) -> list[Window]:
             continue
         rows = features.voice(part)
         if (rows[:, -1] > 0.5).mean() >= VOICED and len(rows) >= LEAST["voice"] * features.VOICE_RATE:
-            windows.append(((start + end) / 2, rows))
+            windows.append(((start + end) / 2, listen(part) if listen else rows))
     return windows
 
 

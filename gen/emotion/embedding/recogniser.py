@@ -9,8 +9,8 @@ import soxr
 import torch
 from torch import Tensor
 
-from gen import checkpoints
 from gen.emotion.embedding import features
+from gen.emotion.embedding.ear import embedder
 from gen.emotion.embedding.network import TERMS, EmotionEmbedder, Reference, collate
 from gen.emotion.spec import EMBEDDING
 
@@ -36,8 +36,9 @@ class Recogniser:
 
     @classmethod
     @lru_cache(maxsize=2)
-    def load(cls, name: str = EMBEDDING) -> "Recogniser":
-        return cls(checkpoints.load(name, EmotionEmbedder).float().eval())
+    def load(cls, name: str = EMBEDDING, ear: str = "compact") -> "Recogniser":
+        """With one of :data:`gen.emotion.embedding.ear.EARS`: "whisper" needs the checkpoint whisper-base."""
+        return cls(embedder(name, ear))
 
     def reference(self, recordings: Sequence[np.ndarray], rate: int = features.RATE) -> Reference:
         """What is known of a speaker from recordings (s,), such as the neutral one that is to be changed."""
@@ -46,7 +47,7 @@ class Recogniser:
     @torch.inference_mode()
     def vectors(self, recordings: Sequence[np.ndarray], rate: int = features.RATE) -> Tensor:
         """What the encoder of voices makes of recordings (s,): (n, v)."""
-        rows = [torch.from_numpy(features.voice(_at_rate(own, rate))) for own in recordings]
+        rows = [torch.from_numpy(self.model.voice.rows(_at_rate(own, rate))) for own in recordings]
         parts = [collate(rows[i : i + TOGETHER]) for i in range(0, len(rows), TOGETHER)]
         return torch.cat([self.model.voice(*part)[1] for part in parts])
 

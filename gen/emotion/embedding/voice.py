@@ -36,6 +36,8 @@ class Local(nn.Module):
 class VoiceEncoder(nn.Module):
     """Rows (b n f) of voices -> frames (b m width) and vectors (b out)."""
 
+    rows = staticmethod(features.voice)
+
     def __init__(self, width: int = 192, out: int = 192, dropout: float = 0.1, deep: int = 3):
         super().__init__()
         early = 5 * width // 6 // 8 * 8

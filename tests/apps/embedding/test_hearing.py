@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from apps.embedding import augment, hearing, speech
-from apps.embedding.opinions import Facts, opinions
+from apps.embedding.soft_labels import Facts, soft_labels
 from gen.emotion.embedding import features
 from gen.emotion.embedding.network import TERMS, collate
 from gen.emotion.embedding.voice import VoiceEncoder
@@ -147,7 +147,7 @@ def test_an_encoder_learns_emotions_and_what_its_teacher_says(tmp_path):
 
 def test_what_is_cut_and_levelled_is_heard_alike():
     x = np.concatenate([np.zeros(8000), tone(200), np.zeros(8000)]).astype(np.float32)
-    loud, quiet = speech.levelled(x), speech.levelled(0.01 * x)
+    loud, quiet = features.levelled(x), features.levelled(0.01 * x)
     assert np.allclose(loud, quiet, atol=1e-4) and len(loud) < len(x) - 8000
 
 
@@ -161,7 +161,7 @@ def test_directions_are_the_main_ones():
 
 
 @pytest.mark.slow
-def test_opinions_are_those_of_nets_that_have_not_heard_the_speaker():
+def test_soft_labels_are_those_of_nets_that_have_not_heard_the_speaker():
     """Where labels are chance, no net foretells those of a speaker that it has not heard."""
     person = np.array([f"ravdess:{k}" for k in range(10)] * 21)
     term = np.arange(210) % 7
@@ -169,7 +169,7 @@ def test_opinions_are_those_of_nets_that_have_not_heard_the_speaker():
     hidden = RNG.standard_normal((210, 30)).astype(np.float32)
     x, plain = hidden @ wide, (hidden + 4 * np.eye(7, 30, dtype=np.float32)[term]) @ wide
     facts = Facts(np.array(["ravdess"] * 210), person, term, np.ones(210, bool))
-    told, paired = opinions(plain, facts)
+    told, paired = soft_labels(plain, facts)
     assert np.allclose(told.sum(1), 1, atol=1e-4) and (told[:, :10].argmax(1) == term).mean() > 0.6
     assert (paired[:, :10].argmax(1) == term).mean() > 0.5
-    assert (opinions(x, facts)[0][:, :10].argmax(1) == term).mean() < 0.3
+    assert (soft_labels(x, facts)[0][:, :10].argmax(1) == term).mean() < 0.3

@@ -28,7 +28,7 @@ class Facts(NamedTuple):
     open: np.ndarray
 
 
-def opinions(blocks: np.ndarray, facts: Facts, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def soft_labels(blocks: np.ndarray, facts: Facts, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Pooled blocks (n f) -> shares of the terms and of none (n, k + 1), of the recording alone and against the neutral
     ones of its speaker.
     """
@@ -60,7 +60,7 @@ def _crossed(x: Tensor, facts: Facts) -> np.ndarray:
     for group in SHARES:
         place |= {name: k % FOLDS for k, name in enumerate(p for p in people if p.startswith(group))}
     fold = np.array([place.get(name, -1) if open else -1 for name, open in zip(facts.person, facts.open)])
-    nets = [_fit(x, facts, facts.open & (fold != k)) for k in range(FOLDS)]
+    nets = [fit(x, facts, facts.open & (fold != k)) for k in range(FOLDS)]
     found = np.zeros((len(x), len(TERMS) + 1), np.float32)
     with torch.no_grad():
         told = torch.stack([net(x).softmax(1) for net in nets]).numpy()
@@ -70,7 +70,7 @@ def _crossed(x: Tensor, facts: Facts) -> np.ndarray:
     return found
 
 
-def _fit(x: Tensor, facts: Facts, rows: np.ndarray) -> nn.Module:
+def fit(x: Tensor, facts: Facts, rows: np.ndarray) -> nn.Module:
     """A net on some rows, every corpus by its share and every term of it alike; mixup (Zhang et al., ICLR 2018)."""
     wide, out = nn.Linear(x.shape[1], 96), nn.Linear(96, len(TERMS))
     net = nn.Sequential(nn.Dropout(0.3), wide, nn.ReLU(), nn.Dropout(0.4), out)

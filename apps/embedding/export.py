@@ -1,9 +1,4 @@
-"""What follows training: the space is whitened, confidence calibrated, and priors and directions are fitted on it.
-
-The directions are calibrated too: equal steps of intensity are equal steps of the point that the embedding itself
-reads, along the emotion's own. A generator that measures its effect better calibrates anew
-(:meth:`gen.emotion.embedding.direction.DirectionSpace.calibrate`).
-"""
+"""What follows training: the space is whitened, confidence calibrated, and priors and directions are fitted on it."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from apps.embedding.batches import POINTS, middles
+from apps.embedding.batches import middles
 from apps.embedding.corpus import Clip
 from apps.embedding.measures import calibration_error
 from apps.embedding.speech import READING
@@ -113,7 +108,7 @@ def whiten(model: EmotionEmbedder, clips: dict[str, list[Clip]]) -> None:
 
 
 @torch.no_grad()
-def settle(model: EmotionEmbedder, clips: dict[str, list[Clip]], held_out: HeldOutPredictions, out: Path) -> None:
+def export_space(model: EmotionEmbedder, clips: dict[str, list[Clip]], held_out: HeldOutPredictions, out: Path) -> None:
     """Calibrate by ``held_out`` and the validation songs, and write the whitened model, priors and directions."""
     calibrate(model, held_out, [c for c in clips["music"] if c.part == "valid"])
     learnt = learnt_from(clips)
@@ -124,10 +119,6 @@ def settle(model: EmotionEmbedder, clips: dict[str, list[Clip]], held_out: HeldO
     full = (level >= 1) | (term == 0)  # an emotion at intensity 1 is not what was played weakly
     labels = [TERMS[c.term] for c, chosen in zip(spoken, full) if chosen]
     space = DirectionSpace.fit(mu[full], labels, variance=DISTINCT)
-    for name in [*space.regions]:
-        if name != space.neutral:
-            way = torch.from_numpy(POINTS[TERMS.index(name)])
-            space.calibrate(name, lambda e, way=way: model.read(e).vad @ way)
     space.save(out)
     save_file(priors(mu, spoken, means["music"], learnt["music"]), out / "priors.safetensors")
     checkpoints.save(model.half(), out)
@@ -142,7 +133,7 @@ def calibrate(model: EmotionEmbedder, held_out: HeldOutPredictions, pieces: list
     model.temperature[2] = temperature(logits, torch.tensor([c.quadrant for c in pieces]))
 
 
-def familiar(model: EmotionEmbedder, voices: list[Clip], outliers: Tensor) -> None:
+def fit_speech_head(model: EmotionEmbedder, voices: list[Clip], outliers: Tensor) -> None:
     """Fit the head that tells voices from what is no emotion of speech (n v): logistic, each side counting alike."""
     inside = torch.from_numpy(np.concatenate([c.rows for c in voices if c.part == "train"]))
     x = (torch.cat((inside, outliers)) - model.vector_centre) * model.vector_scale

@@ -1,0 +1,258 @@
+"""Conditioners compared on the generators that are shipped: their networks stay as they are, the conditioner (and the
+layer behind it) is learnt anew, for the same number of steps and from the same seed.
+
+    affekt ablate music-conditioner,emote-conditioner,dice-conditioner --data DIR --out OUT \
+        --conditioners none,label,vad,gaussian,bank,direction
+
+Music: quadrants of pieces, by the music judge. Faces: still pictures at the loudest moment of a line, kept under
+``OUT``; recognisers from outside say what they see (``--measure judged=A.csv``, columns ``file`` and the names of
+emotions). Where clips place an emotion reaches a generator as far as the conditioner's tokens show it. The voice has no
+network that is conditioned: it chooses among recorded performances.
+"""
+
+import csv
+import json
+from itertools import takewhile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from gen import checkpoints, media, registry
+from gen.emotion.conditioner import EmotionConditioner
+from gen.emotion.lexicon import CANONICAL
+from gen.emotion.spec import EMBEDDING, EmotionCurve
+from gen.emotion.track import EmotionTrack, track
+from gen.evaluate.report import Estimate, Report
+from gen.generator import Bar
+from music.evaluation.judge import Judge
+from music.pipeline import MusicGenerator
+from music.tokens import Vocabulary
+from music.training import corpus
+from music.training.losses import Data, prior_loss
+from music.training.train import Settings as MusicSettings
+from talking_head.motion.layer import Expression
+from talking_head.motion.speaker import Motion
+from talking_head.pipeline import TalkGenerator
+from talking_head.training import expression
+
+PLACED = ("gaussian", "bank", "direction")  # these read the embedding
+SEEN = ("neutral", "happy", "sad", "anger", "fear", "disgust", "surprise")  # by recognisers; contempt by none
+DRAWS = 1000
+
+
+class Training(NamedTuple):
+    """What ``--set`` may change."""
+
+    conditioner: str = "vad"
+    steps: int = 120  # of the music's prior
+    layer: int = 600  # of the layer of expressions
+    rate: float = 6e-3
+    seed: int = 0
+    clips: int = 240  # of EMOPIA's training songs
+
+
+class Measuring(NamedTuple):
+    """What ``--measure`` may change."""
+
+    data: str
+    model: str
+    pieces: int = 6  # of each quadrant
+    bars: int = 8
+    people: int = 6  # portraits
+    judged: str = ""  # what recognisers from outside said of the pictures
+
+
+def told(name: str) -> dict:
+    """The conditioner's configuration: those that read the embedding get its priors."""
+    return {"name": name} | ({"priors": EMBEDDING} if name in PLACED else {})
+
+
+# ---------------------------------------------------------------- music
+
+
+def music(data: Path, out: Path, minutes: float | None, settings: Training) -> None:
+    """The shipped prior with another conditioner, learnt on EMOPIA; in ``OUT/checkpoint``."""
+    path, place = out.parent / "tokens.npz", out / "checkpoint"
+    place.mkdir(parents=True, exist_ok=True)
+    if not path.is_file():
+        corpus.save(emopia(data / "music" if (data / "music").is_dir() else data, settings.clips), path)
+    shipped = MusicGenerator.from_pretrained()
+    prior = shipped.prior
+    torch.manual_seed(settings.seed)
+    dim = prior.config.conditioner["dim"]
+    prior.emotion = registry.build("conditioner", dim=dim, **told(settings.conditioner))
+    prior.requires_grad_(False)
+    learnt = nn.ModuleList((prior.emotion, prior.cond_in)).requires_grad_(True)
+    how = MusicSettings(device="cpu", batch=4, length=256, seed=settings.seed)
+    heard = Data(corpus.load(path), {"emopia": 1.0}, how, settings.seed, vary=True)
+    optimizer = torch.optim.AdamW(learnt.parameters(), settings.rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.rate, settings.steps)
+    prior.emotion.train()
+    for _ in range(settings.steps):
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = prior_loss(prior, shipped.autoencoder, heard, how, 0.1)[0]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    prior.register_to_config(conditioner={"dim": dim, "name": settings.conditioner})
+    checkpoints.save(prior.eval().half(), place / "prior")
+    shipped.autoencoder.half().save_pretrained(place / "autoencoder")
+    shipped.vocabulary.save(place / "vocabulary.json")
+
+
+def emopia(data: Path, count: int) -> list[corpus.Piece]:
+    """So many of EMOPIA's training clips, spread over all."""
+    labeller, vocabulary = corpus.labeller_of(data), Vocabulary.default()
+    own = [one for one in takewhile(lambda one: one.group == "emopia", corpus.sources(data)) if one.part == "train"]
+    found = []
+    for one in own[:: max(1, len(own) // count)]:
+        rows, around = corpus.tokenise(corpus.read(one), one.beats, vocabulary)
+        windows = [corpus.features(w) if len(w) > 4 else None for w in around]
+        found.append(corpus.labelled(one, rows, windows, labeller, (labeller.mean, labeller.spread)))
+    return found
+
+
+class MusicConditioner:
+    """``affekt evaluate music-conditioner``."""
+
+    def __init__(self, settings: Measuring, out: Path):
+        self.chosen, self.report = settings, Report("A conditioner of the piano", "Quadrants by the music judge.")
+
+    def run(self) -> Report:
+        chosen, report = self.chosen, self.report
+        generator = MusicGenerator.from_pretrained(chosen.model)
+        quadrant = np.repeat(np.arange(4), chosen.pieces)
+        curves = [EmotionCurve.parse(f"Q{k + 1}") for k in quadrant]
+        made = generator.compose(curves, chosen.bars, [*range(len(curves))], candidates=1)
+        verdict = Judge.load()([piece.notes for piece in made])
+        report.section("Quadrants", f"{len(made)} pieces of {chosen.bars} bars, one draw each, no choice among draws.")
+        right = {
+            "quadrant": verdict.quadrant.argmax(1) == quadrant,
+            "high arousal": (verdict.arousal > 0.5) == (quadrant < 2),
+            "positive valence": (verdict.valence > 0.5) == np.isin(quadrant, (0, 3)),
+        }
+        for name, hit in right.items():
+            report.bar(f"music: {name} right", share(hit))
+        report.bar("music: clips against words", reach(generator.prior.emotion))
+        report.bar("music: parameters", float(sum(p.numel() for p in generator.prior.emotion.parameters())))
+        return report
+
+    def summary(self) -> list[Bar]:
+        return self.report.bars
+
+
+# ---------------------------------------------------------------- faces
+
+
+def _layer(begin: str, out: Path, settings: Training) -> None:
+    torch.manual_seed(settings.seed)
+    layer = Expression(conditioner=told(settings.conditioner))
+    left = expression.fit(layer, settings.layer, settings.seed)
+    layer.register_to_config(conditioner={"name": settings.conditioner})
+    checkpoints.save(layer.half(), out / "checkpoint" / "expression")
+    (out / "checkpoint" / "fit.json").write_text(json.dumps({"begin": begin, "left": left}), encoding="utf-8")
+
+
+def emote(data: Path, out: Path, minutes: float | None, settings: Training) -> None:
+    """The layer of expressions over EMOTE's speech; in ``OUT/checkpoint``."""
+    _layer("emote-compact", out, settings)
+
+
+def dice(data: Path, out: Path, minutes: float | None, settings: Training) -> None:
+    """The layer of expressions over DICE's speech; in ``OUT/checkpoint``."""
+    _layer("dice-compact", out, settings)
+
+
+class FaceConditioner:
+    """``affekt evaluate emote-conditioner`` and ``dice-conditioner``."""
+
+    def __init__(self, settings: Measuring, out: Path):
+        self.chosen, self.out = settings, out
+        self.report = Report("A conditioner of the face", "Still pictures, seen by recognisers from outside.")
+
+    def run(self) -> Report:
+        chosen, report, model = self.chosen, self.report, Path(self.chosen.model)
+        facts = json.loads((model / "fit.json").read_text(encoding="utf-8"))
+        layer = checkpoints.load(model, Expression, "expression").float().eval()
+        kind = facts["begin"].split("-")[0]
+        stills = self._stills(facts["begin"], layer)
+        report.section("Expressions", f"{len(stills)} pictures of {chosen.people} portraits at intensity 1.")
+        report.bar(f"{kind}: root mean square from the table of expressions", facts["left"])
+        if chosen.judged:
+            seen = _judged(chosen.judged)
+            hit = np.array([max(SEEN, key=seen[str(path.resolve())].get) == name for path, name in stills])
+            report.bar(f"{kind}: expressions recognised from outside", share(hit))
+        report.bar(f"{kind}: clips against words", reach(layer.emotion))
+        report.bar(f"{kind}: parameters", float(sum(p.numel() for p in layer.emotion.parameters())))
+        return report
+
+    def summary(self) -> list[Bar]:
+        return self.report.bars
+
+    def _stills(self, begin: str, layer: Expression) -> list[tuple[Path, str]]:
+        """Pictures and the emotions that they were to show."""
+        data, place, found = Path(self.chosen.data), self.out / "stills", []
+        place.mkdir(parents=True, exist_ok=True)
+        people = sorted((data / "face" / "portraits_eval").glob("*.jpg"))[: self.chosen.people]
+        wanted = [(place / f"{who.stem}-{name}.png", name) for who in people for name in SEEN]
+        if all(path.is_file() for path, _ in wanted):
+            return wanted
+        generator = TalkGenerator.from_pretrained(begin)
+        generator.speaker.expression = layer.requires_grad_(False)
+        samples, rate = media.read_audio(Path("examples/line.opus"))
+        moments = {}
+        for name in SEEN:
+            motion = generator.speak(samples, rate, EmotionCurve.parse(name), head_motion=0, blinks=False)
+            loudest = int(np.argmax(generator.basis.lip_gap(motion.coefs)))
+            moments[name] = Motion(*(part[loudest : loudest + 1] for part in motion))
+        for who in people:
+            pixels = media.read_image(who)
+            for name, still in moments.items():
+                (frame,) = generator.frames(pixels, still, size=320)
+                Image.fromarray(frame).save(place / f"{who.stem}-{name}.png")
+        found += wanted
+        return found
+
+
+def _judged(names: str) -> dict[str, dict[str, float]]:
+    found = {}
+    for name in names.split(","):
+        with open(name, newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                found[row["file"]] = {key: float(row[key]) for key in SEEN}
+    return found
+
+
+# ---------------------------------------------------------------- both
+
+
+def share(hit: np.ndarray, seed: int = 0) -> Estimate:
+    """Of what was made (n,) the share that is right, with its interval by bootstrap."""
+    hit = np.asarray(hit, float)
+    drawn = hit[np.random.default_rng(seed).integers(0, len(hit), (DRAWS, len(hit)))].mean(1)
+    return Estimate(float(hit.mean()), *(float(q) for q in np.quantile(drawn, [0.025, 0.975])))
+
+
+@torch.inference_mode()
+def reach(conditioner: EmotionConditioner) -> float:
+    """How far the place of clips moves the tokens, beside how far words do: the mean change by one standard step of
+    the embedding, over the mean distance between two of the eight emotions.
+    """
+    tokens = lambda one: conditioner(**conditioner.prepare([one])).tokens[0, 0]
+    words = {name: track(EmotionCurve.parse(name), [0.0]) for name in CANONICAL}
+    rng, moved = np.random.default_rng(0), []
+    apart = torch.pdist(torch.stack([tokens(one) for one in words.values()])).mean()
+    spread = np.std([one.embedding[0] for one in words.values()], 0)
+    for one in words.values():
+        push = (rng.standard_normal(len(spread)) * spread).astype(np.float32)
+        moved.append((tokens(_pushed(one, push)) - tokens(one)).norm())
+    return float(torch.stack(moved).mean() / apart) if apart > 1e-6 else 0.0
+
+
+def _pushed(one: EmotionTrack, push: np.ndarray) -> EmotionTrack:
+    return one._replace(embedding=one.embedding + push, known=np.ones_like(one.intensity))

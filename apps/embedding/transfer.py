@@ -1,0 +1,253 @@
+"""``affekt evaluate transfer``: does an emotion survive its way from one art into another?
+
+Voices, faces and pieces of music that nothing was trained on are each given as ``from:`` to the other two arts. What
+comes out, and the clip itself, is heard or seen by recognisers: Spearman's correlation of source and result, in valence
+and in arousal, for the six directions; and the same with the clip's place in the embedding withheld, so that only its
+mix and intensity travel. Pieces are read by the music judge. Voices and films are read by recognisers from outside:
+``--files DIR`` keeps everything with ``transfer.csv``, and ``--set judged=A.csv,B.csv`` reads what they said (columns
+``file`` and the names of emotions, a row a file). Without them the embedding itself reads voices and faces, which is no
+judgement from outside; the report says which it was.
+"""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, DirectoryPath
+
+from apps.embedding import corpus
+from gen import media, registry
+from gen.emotion import lexicon
+from gen.emotion.embedding.perceive import perceive
+from gen.emotion.resolve import resolve
+from gen.emotion.spec import EmotionCurve
+from gen.evaluate.report import Estimate, Report
+from gen.generator import Bar
+from music.evaluation.judge import Judge
+from music.score import read_notes
+from music.training.emopia import emopia
+from talking_head.motion.speaker import Motion
+from talking_head.pipeline import FPS, TalkGenerator
+from voice_conversion.training.corpus import part_of
+
+ARTS = ("voice", "face", "music")
+WAYS = [(one, other) for one in ARTS for other in ARTS if one != other]
+HOW = ("given", "withheld")  # the place in the embedding
+MADE = {"voice": "wav", "face": "mp4", "music": "mid"}
+SPOKEN = {"angry": "anger"}
+DRAWS = 2000
+LEAST = 0.6
+
+
+class Settings(BaseModel):
+    """What ``--set`` may change."""
+
+    model_config = ConfigDict(extra="forbid")
+    data: DirectoryPath  # the folder that holds speech/, face/ and music/
+    files: str = ""  # a folder for all that is given and made
+    judged: str = ""  # what recognisers from outside said of it, with commas between
+    clips: int = 20  # of each art
+    portrait: str = "examples/grace_hopper.jpg"  # whose face is shown
+    size: int = 256  # pixels of a film's side
+    bars: int = 8  # of a piece
+    seed: int = 0
+
+
+class Clip(NamedTuple):
+    """A file that an emotion is taken from, and what its makers call it."""
+
+    art: str
+    path: Path
+    label: str
+
+
+def voices(data: Path, count: int) -> list[Clip]:
+    """Recordings of people never heard, the emotions and corpora in turn, strong ones where there are."""
+    place = data / "speech" / "emotional"
+    with open(place / "labels.csv", newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if part_of(row["speaker"]) == "test"]
+    rows = [row for row in rows if row["intensity"] != "normal" and row["emotion"] not in ("calm", "bored")]
+    rng, groups = np.random.default_rng(0), {}
+    for i in rng.permutation(len(rows)):
+        groups.setdefault((rows[i]["emotion"], rows[i]["set"]), []).append(rows[i])
+    order = sorted(groups, key=lambda key: (("ravdess", "emodb", "nemo").index(key[1]), key[0]))
+    found = [groups[key][turn] for turn in range(count) for key in order if turn < len(groups[key])]
+    return [Clip("voice", place / row["file"], SPOKEN.get(row["emotion"], row["emotion"])) for row in found[:count]]
+
+
+def pieces(data: Path, count: int) -> list[Clip]:
+    """Songs that test, the quadrants in turn, each song once."""
+    rng, groups, heard = np.random.default_rng(0), {k: [] for k in range(1, 5)}, set()
+    held = [clip for clip in emopia(data / "music") if clip.part == "test"]
+    for i in rng.permutation(len(held)):
+        if held[i].song not in heard:
+            heard.add(held[i].song)
+            groups[held[i].quadrant].append(held[i])
+    found = [groups[k][turn] for turn in range(count) for k in groups if turn < len(groups[k])]
+    return [Clip("music", clip.path, f"Q{clip.quadrant}") for clip in found[:count]]
+
+
+def faces(data: Path, count: int, folder: Path, generator: TalkGenerator, chosen: Settings) -> list[Clip]:
+    """Films of the motion of an actor never seen, drawn on a portrait; the rest are portraits as they are."""
+    pixels, found = media.read_image(Path(chosen.portrait)), []
+    held = [clip for clip in corpus.faces(data) if clip.part == "test"]
+    for number, clip in enumerate(held[:count]):
+        path = folder / f"actor{number}.mp4"
+        if not path.is_file():
+            rows = clip.rows.astype(np.float32)[: 3 * FPS]
+            motion = Motion(rows[:, :52], rows[:, 52:55] / 2, np.zeros(len(rows), np.float32))
+            frames = generator.frames(pixels, motion, size=chosen.size)
+            media.write_video(path, frames, FPS, np.zeros(16_000 * len(rows) // FPS, np.float32), 16_000, {})
+        found.append(Clip("face", path, corpus.TERMS[clip.term]))
+    stills = sorted((data / "face" / "portraits_eval").glob("*.jpg")) + sorted((data / "face" / "portraits").glob("*"))
+    stills = [path for path in stills if path.suffix in (".jpg", ".png")]
+    return found + [Clip("face", path, "?") for path in stills[: count - len(found)]]
+
+
+def lines(data: Path) -> list[Path]:
+    """Neutral recordings of people never heard: what faces say, and what voices start from."""
+    place = data / "speech" / "emotional"
+    with open(place / "labels.csv", newline="", encoding="utf-8") as file:
+        own = [row for row in csv.DictReader(file) if row["set"] == "ravdess" and row["emotion"] == "neutral"]
+    people: dict[str, Path] = {}
+    for row in own:
+        if part_of(row["speaker"]) == "test":
+            people.setdefault(row["speaker"], place / row["file"])
+    return [people[name] for name in sorted(people)]
+
+
+def withheld(curve: EmotionCurve) -> EmotionCurve:
+    """The curve without the places of its clips in the embedding."""
+    keys = tuple(key.model_copy(update={"embedding": None}) for key in curve.keyframes)
+    return curve.model_copy(update={"keyframes": keys})
+
+
+class Maker:
+    """Renders an emotion in an art, by the generator's own road."""
+
+    def __init__(self, chosen: Settings):
+        self.chosen, self.lines, self.loaded = chosen, lines(Path(chosen.data)), {}
+
+    def __call__(self, art: str, curve: EmotionCurve, number: int, path: Path) -> None:
+        chosen, line = self.chosen, self.lines[number % len(self.lines)]
+        kind = {"voice": "voice", "face": "talk", "music": "music"}[art]
+        given = {
+            "voice": {"source": line},
+            "face": {"portrait": Path(chosen.portrait), "audio": self.lines[0], "size": chosen.size, "label": False},
+            "music": {"bars": chosen.bars, "audio": False},
+        }[art]
+        task = registry.get("task", kind)(emotion=curve, seed=chosen.seed + number, **given)
+        if kind not in self.loaded:
+            cls = registry.get("generator", kind)
+            self.loaded[kind] = cls.from_pretrained(*cls.checkpoints(task))
+        with TemporaryDirectory() as place:
+            made = self.loaded[kind].render(task, Path(place), {"ai_generated": True}, lambda share, what: None)
+            path.write_bytes(next(one for one in made if one.suffix == path.suffix).read_bytes())
+
+
+class Row(NamedTuple):
+    """A clip's way into another art."""
+
+    source: Clip
+    to: str
+    how: str
+    made: Path
+
+
+def render(chosen: Settings, folder: Path) -> list[Row]:
+    """Everything given and made, in ``folder``; what is there stays."""
+    folder.mkdir(parents=True, exist_ok=True)
+    make, data, rows = Maker(chosen), Path(chosen.data), []
+    clips = voices(data, chosen.clips) + pieces(data, chosen.clips)
+    clips += faces(data, chosen.clips, folder, TalkGenerator.from_pretrained(), chosen)
+    for number, clip in enumerate(clips):
+        curve = None
+        for to in (art for art in ARTS if art != clip.art):
+            for how in HOW:
+                path = folder / f"{clip.art}{number:02d}-{to}-{how}.{MADE[to]}"
+                rows.append(Row(clip, to, how, path))
+                if not path.is_file():
+                    curve = curve or resolve(EmotionCurve.parse({"from": str(clip.path)}))
+                    make(to, curve if how == "given" else withheld(curve), number, path)
+    with open(folder / "transfer.csv", "w", newline="", encoding="utf-8") as file:
+        columns = ["source", "label", "from", "to", "how", "made"]
+        told = ([row.source.path.resolve(), row.source.label, row.source.art, row.to, row.how, row.made.name]
+                for row in rows)  # fmt: skip
+        csv.writer(file).writerows([columns, *told])
+    return rows
+
+
+def outside(names: str) -> dict[str, np.ndarray]:
+    """File name -> point (valence, arousal), from what recognisers said of it: shares times the lexicon."""
+    found = {}
+    for name in filter(None, names.split(",")):
+        with open(name, newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                shares = {key: float(value) for key, value in row.items() if key in lexicon.terms() and value}
+                total = sum(shares.values())
+                found[row["file"]] = sum(v * lexicon.terms()[k].mean[:2] for k, v in shares.items()) / total
+    return found
+
+
+def reader(told: dict[str, np.ndarray]) -> Callable[[str, Path], np.ndarray]:
+    """(art, file) -> its point (2,), by judges from outside where they said something, each file read once."""
+    judge, known = Judge.load(), {}
+
+    def read(art: str, path: Path) -> np.ndarray:
+        if path.name not in known:
+            if art == "music":
+                verdict = judge([read_notes(path)])
+                known[path.name] = 2 * np.array([verdict.valence[0], verdict.arousal[0]]) - 1
+            else:
+                known[path.name] = told[path.name] if told else np.array(perceive(path).vad[:2])
+        return known[path.name]
+
+    return read
+
+
+def spearman(x: np.ndarray, y: np.ndarray, seed: int = 0) -> Estimate:
+    """Spearman's correlation of two rows (n,), with its interval by bootstrap over clips."""
+    from scipy.stats import spearmanr
+
+    rng, n = np.random.default_rng(seed), len(x)
+    own = lambda a, b: float(spearmanr(a, b)[0]) if np.ptp(a) and np.ptp(b) else 0.0
+    drawn = [own(x[i], y[i]) for i in rng.integers(0, n, (DRAWS, n))]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    value = own(x, y)
+    return Estimate(value, min(float(low), value), max(float(high), value))
+
+
+class TransferEvaluator:
+    """``affekt evaluate transfer``."""
+
+    def __init__(self, settings: Settings, out: Path):
+        self.chosen, self.out = settings, out
+        self.report = Report("An emotion from one art to another", "Held-out clips, each given as `from:`.")
+
+    def run(self) -> Report:
+        chosen, report = self.chosen, self.report
+        rows = render(chosen, Path(chosen.files or self.out / "files"))
+        read = reader(outside(chosen.judged))
+        by = "recognisers from outside" if chosen.judged else "the embedding itself, which is no judge from outside"
+        report.section("Spearman of source and result", f"Voices and faces are read by {by}; pieces by the music "
+                       f"judge. {chosen.clips} clips of each art; 95 % intervals by bootstrap over clips.")  # fmt: skip
+        table = []
+        for one, to in WAYS:
+            points = {}
+            for how in HOW:
+                own = [row for row in rows if (row.source.art, row.to, row.how) == (one, to, how)]
+                points[how] = [np.array([read(row.source.art, row.source.path) for row in own]),
+                               np.array([read(to, row.made) for row in own])]  # fmt: skip
+            for axis, name in enumerate(("valence", "arousal")):
+                given, kept = (spearman(*(part[:, axis] for part in points[how])) for how in HOW)
+                made = points["given"][1][:, axis]
+                table.append([f"{one} to {to}", name, given, kept, round(float(made.std()), 2), len(made)])
+                report.bar(f"{one} to {to}, {name}", given, at_least=LEAST)
+        report.table("By direction", ["from, to", "of", "clip", "its place withheld", "spread of results", "n"], table)
+        return report
+
+    def summary(self) -> list[Bar]:
+        return self.report.bars
