@@ -41,13 +41,17 @@ types: .venv/developing
 	@$(PIP) install -c constraints.txt --group types
 	$(BIN)/pyright
 
-# a wheel, installed away from the checkout, makes music
+# a wheel, installed away from the checkout, makes music, a voice and a film
 wheel: .venv/installed
 	rm -rf dist
 	$(PIP) wheel --no-deps --wheel-dir dist .
 	$(BIN)/python -m venv dist/away
 	dist/away/bin/pip --quiet --no-input install -c constraints.txt torch dist/affekt-*.whl
+	cp examples/grace_hopper.jpg examples/line.opus dist/
+	cd dist && away/bin/affekt checkpoints verify
 	cd dist && away/bin/affekt music --emotion happy --bars 2 --out made && ls made/*.wav
+	cd dist && away/bin/affekt voice line.opus --emotion sad --out made/voice.wav
+	cd dist && away/bin/affekt talk grace_hopper.jpg made/voice.wav --emotion sad --size 256 --out made/talk.mp4
 
 bench: .venv/developing
 	$(BIN)/python benchmarks/jobs.py

@@ -50,7 +50,21 @@ def folder(name: str | Path) -> Path:
     mend = _mend(str(name)) if str(name) in index() else "`affekt checkpoints list` shows what there is"
     if Path(name).is_dir():
         mend = f"the folder of that name in the working directory is ./{name}"
-    raise CheckpointError(f"There is no checkpoint {str(name)!r}: {mend}.")
+    raise CheckpointError(f"There is no checkpoint {str(name)!r}{'' if is_path(name) else _looked()}: {mend}.")
+
+
+def _looked() -> str:
+    """Where checkpoints are looked for, and the variable that adds a folder."""
+    chosen = os.environ.get("AFFEKT_CHECKPOINTS")
+    said = "" if chosen else "; AFFEKT_CHECKPOINTS, which may name another folder, is not set"
+    return f" in {', '.join(map(str, roots()))}{said}"
+
+
+def known() -> dict[str, dict]:
+    """:func:`index`; raises :class:`CheckpointError` where there is none, as in an installation without its weights."""
+    if found := index():
+        return found
+    raise CheckpointError(f"There is no index.toml{_looked()}: set AFFEKT_CHECKPOINTS to the folder that has it.")
 
 
 def is_path(name: str | Path) -> bool:
@@ -111,7 +125,7 @@ def _compared(place: Path) -> bool:
 def status() -> list[dict]:
     """For every checkpoint that an index names: name, megabytes, licence, origin and state, verified just now."""
     rows = []
-    for name, entry in sorted(index().items()):
+    for name, entry in sorted(known().items()):
         size = sum(facts["bytes"] for facts in entry.get("files", entry.get("downloads", {})).values())
         state = "verified"
         try:

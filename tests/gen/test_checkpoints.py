@@ -238,3 +238,25 @@ def test_pull_offline(root):
     publish(root, {"config.json": b"{}"})
     done = pull("far", HF_HUB_OFFLINE="1")
     assert done.returncode == 3 and "could not be fetched" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_an_installation_without_weights_names_the_variable(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "roots", lambda: [tmp_path / "site", tmp_path / "cache"])
+    monkeypatch.delenv("AFFEKT_CHECKPOINTS")
+    for call in (checkpoints.status, lambda: folder("muser-compact")):
+        with pytest.raises(CheckpointError, match="AFFEKT_CHECKPOINTS") as caught:
+            call()
+        assert str(tmp_path / "site") in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_the_command_line_without_weights(root, tmp_path):
+    code = ("from gen import checkpoints; from pathlib import Path; import sys; from gen.cli import main\n"
+            f"checkpoints.roots = lambda: [Path({str(tmp_path / 'none')!r})]\n"
+            "sys.exit(main(sys.argv[1:]))")  # fmt: skip
+    environment = {name: value for name, value in os.environ.items() if name != "AFFEKT_CHECKPOINTS"}
+    for command in (["checkpoints", "list"], ["checkpoints", "verify"], ["music", "--emotion", "sad", "--bars", "1"]):
+        done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, cwd=tmp_path,
+                              env=environment)  # fmt: skip
+        assert done.returncode == 3 and "AFFEKT_CHECKPOINTS" in done.stderr, (command, done.stderr)
+        assert len(done.stderr.strip().splitlines()) == 1
