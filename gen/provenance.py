@@ -11,6 +11,7 @@ import gen
 from gen import registry
 from gen.checkpoints import digest, folder, roots, sha256
 from gen.jobs.schema import Task, canonical
+from gen.marks.digest import NONE
 
 
 def manifest(task: Task, seed: int, device: str, checkpoints: Sequence[str], notes: Sequence[str] = ()) -> dict:
@@ -29,6 +30,7 @@ def manifest(task: Task, seed: int, device: str, checkpoints: Sequence[str], not
         "code": code(task.kind),
         "checkpoints": {identified(name): digest(name) for name in checkpoints},
         "notes": notes if isinstance(notes, list) else list(notes),
+        "digest": NONE,  # until the file is written
     }
     return facts | ({"label": True} if getattr(task, "label", False) else {})
 

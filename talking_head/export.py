@@ -1,10 +1,11 @@
-"""Motion for other tools: ARKit CSV as Live Link Face writes it, JSON, and a GLB with morph targets.
+"""Motion for other tools: ARKit CSV as Live Link Face writes it, JSON, a GLB with morph targets, the head as BVH.
 
-Files appear under their name only when whole; the manifest goes into JSON and GLB, and beside the CSV, with the rate of
-its frames, which is in its name as well.
+Files appear under their name only when whole; the manifest goes into JSON and GLB, and beside the others, with the rate
+of the CSV's frames, which is in its name as well.
 """
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gen.marks import digest
 from gen.provenance import sidecar
 from talking_head.face.basis import FaceBasis
 from talking_head.face.points import ARKIT
@@ -20,16 +22,26 @@ from talking_head.face.pose import matrix
 from talking_head.face.tracker import Face
 from talking_head.motion.speaker import FPS, Motion
 
-ENDINGS = {"arkit": f".arkit.{FPS}fps.csv", "json": ".motion.json", "glb": ".glb", "mesh": ".mesh.mp4"}
+ENDINGS = {"arkit": f".arkit.{FPS}fps.csv", "json": ".motion.json", "glb": ".glb", "mesh": ".mesh.mp4",
+           "bvh": ".head.bvh"}  # fmt: skip
 LIVE_LINK_EYES = ("LeftEyeYaw", "LeftEyePitch", "LeftEyeRoll", "RightEyeYaw", "RightEyePitch", "RightEyeRoll")
 EYE_TURN = 0.5  # radians of the eyeball for a look of 1
 Look = Callable[[], tuple[np.ndarray, Face]] | None  # gives the portrait's pixels and the face in them
 
 
 def _write(path: Path, content: bytes) -> None:
+    """A file that holds its manifest, and gets its digest."""
     hidden = path.with_name(f".{os.getpid()}-{path.name}")
     hidden.write_bytes(content)
+    digest.stamp(hidden)
     os.replace(hidden, path)
+
+
+def _beside(path: Path, content: bytes, manifest: dict) -> None:
+    """A file whose manifest lies beside it."""
+    facts = manifest | {"digest": hashlib.sha256(content).hexdigest()}
+    _write(path, content)
+    _write(sidecar(path), (json.dumps(facts, indent=2, sort_keys=True) + "\n").encode())
 
 
 def eye_angles(coefs: np.ndarray) -> np.ndarray:
@@ -62,9 +74,21 @@ def arkit_csv(path: Path, motion: Motion, basis: FaceBasis, manifest: dict, look
         seconds, frame = divmod(i, FPS)
         code = f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}:{frame:02d}.000"
         writer.writerow([code, values.shape[1], *(f"{v:.5f}" for v in row)])
-    _write(path, text.getvalue().encode())
     facts = manifest | {"motion": {"fps": FPS, "frames": len(values)}}
-    _write(sidecar(path), (json.dumps(facts, indent=2, sort_keys=True) + "\n").encode())
+    _beside(path, text.getvalue().encode(), facts)
+
+
+def bvh(path: Path, motion: Motion, basis: FaceBasis, manifest: dict, look: Look = None) -> None:
+    """The head's rotation about the neck (Biovision hierarchy): one joint, degrees about z, x and y."""
+    from scipy.spatial.transform import Rotation
+
+    angles = Rotation.from_rotvec(motion.turns).as_euler("ZXY", degrees=True)
+    channels = "Xposition Yposition Zposition Zrotation Xrotation Yrotation"
+    tip = "End Site\n\t{\n\t\tOFFSET 0 9 7\n\t}"  # cm: from the neck to between the eyes
+    head = f"HIERARCHY\nROOT Head\n{{\n\tOFFSET 0 0 0\n\tCHANNELS 6 {channels}\n\t{tip}\n}}\n"
+    rows = "".join("0 0 0 " + " ".join(f"{v:.5f}" for v in row) + "\n" for row in angles)
+    text = f"{head}MOTION\nFrames: {len(angles)}\nFrame Time: {1 / FPS:.6f}\n{rows}"
+    _beside(path, text.encode(), manifest)
 
 
 def motion_json(path: Path, motion: Motion, basis: FaceBasis, manifest: dict, look: Look = None) -> None:
@@ -98,8 +122,7 @@ def flame_npz(path: Path, motion: Motion, basis: FaceBasis, manifest: dict, flam
     expression, jaw = FlameAdapter(Flame.load(flame), basis).flame(motion.coefs)
     packed = io.BytesIO()
     np.savez(packed, expression=expression, pose=np.concatenate((motion.turns, jaw), 1), fps=FPS)
-    _write(path, packed.getvalue())
-    _write(sidecar(path), (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode())
+    _beside(path, packed.getvalue(), manifest)
 
 
-WRITERS = {"arkit": arkit_csv, "json": motion_json, "glb": glb_file, "mesh": mesh_video}
+WRITERS = {"arkit": arkit_csv, "json": motion_json, "glb": glb_file, "mesh": mesh_video, "bvh": bvh}

@@ -49,8 +49,8 @@ class TalkTask(Task):
     mouth: float = Field(1.0, ge=0.5, le=1.5, description="how far speech moves the mouth; the timing is kept")
     blinks: bool = Field(True, description="whether the eyes blink and look about")
     face: int | None = Field(None, ge=1, description="which face of several, 1 for the largest")
-    export: tuple[Literal["arkit", "json", "glb", "mesh"], ...] = Field(
-        (), description="also write the motion: arkit json glb mesh"
+    export: tuple[Literal["arkit", "json", "glb", "mesh", "bvh"], ...] = Field(
+        (), description="also write the motion: arkit json glb mesh bvh"
     )
     flame: str | None = Field(None, description="your converted FLAME: also write its expression and jaw")
     label: bool = Field(True, description="a small visible note that the video is generated")

@@ -27,9 +27,11 @@ def pictures(frames: Iterable[np.ndarray], manifest: dict | None) -> Iterable[np
     return map(labelled, frames)
 
 
-def seal(path: Path, manifest: dict | None) -> None:
-    """Sign a whole file, where it can be signed and the extra is installed."""
-    from gen.marks import credentials
+def seal(path: Path, manifest: dict) -> dict:
+    """Sign a whole file, where it can be signed and the extra is installed, or else put its digest into it; gives the
+    manifest as it is in the file then."""
+    from gen.marks import credentials, digest
 
-    if manifest is not None:
-        credentials.sign(path, manifest)
+    if credentials.sign(path, manifest) or "digest" not in manifest:
+        return manifest
+    return manifest | {"digest": digest.stamp(path)}

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import gen
 from gen.errors import InputError
 
-MIME = {".wav": "audio/wav", ".mp4": "video/mp4"}
+MIME = {".wav": "audio/wav", ".mp3": "audio/mpeg", ".mp4": "video/mp4", ".mov": "video/quicktime"}
 YEARS = 10
 GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 
@@ -30,11 +30,11 @@ class Credentials(NamedTuple):
     problems: tuple[str, ...]
 
 
-def sign(path: Path, manifest: dict) -> None:
-    """Put credentials into a whole file, if its kind can have them, the extra is there and nobody said no."""
+def sign(path: Path, manifest: dict) -> bool:
+    """Put credentials into a whole file, if its kind can have them, the extra is there and nobody said no; whether."""
     place = folder()
     if path.suffix.lower() not in MIME or place is None or find_spec("c2pa") is None:
-        return
+        return False
     import c2pa
 
     claim = {
@@ -54,6 +54,7 @@ def sign(path: Path, manifest: dict) -> None:
         os.replace(signed, path)
     finally:
         signed.unlink(missing_ok=True)
+    return True
 
 
 def ready() -> None:

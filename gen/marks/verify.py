@@ -9,6 +9,7 @@ from pathlib import Path
 from gen import media
 from gen.errors import InputError
 from gen.jobs.inputs import SOUNDS as HEARD
+from gen.marks import digest
 from gen.provenance import sidecar
 
 SOUNDS = (*HEARD, ".ogg")  # what may have a watermark
@@ -29,6 +30,7 @@ def verify(path: Path) -> dict:
         "sidecar": None if beside is None else "same" if beside == inside else "differs" if inside else "alone",
         "credentials": _credentials(path),
         "watermark": _watermark(path),
+        "digest": _digest(path, inside or beside),
     }
     return found | {"altered": _altered(found)}
 
@@ -36,7 +38,13 @@ def verify(path: Path) -> dict:
 def _altered(found: dict) -> list[str]:
     signed = found["credentials"] or {}
     broken = ["its signature does not fit it"] if signed.get("state") == "Invalid" else []
+    broken += ["its digest does not fit it"] if found["digest"] == "differs" else []
     return broken + (["the manifest beside it is another"] if found["sidecar"] == "differs" else [])
+
+
+def _digest(path: Path, manifest: dict | None) -> str | None:
+    value = (manifest or {}).get("digest", digest.NONE)
+    return None if value == digest.NONE else "fits" if digest.fits(path, value) else "differs"
 
 
 def manifest_of(path: Path) -> dict | None:
@@ -164,6 +172,8 @@ def report(found: dict) -> str:
         unknown = "" if signed["state"] == "Trusted" else ", whom nobody vouches for"
         why = "".join(f"; {problem}" for problem in signed["problems"])
         rows.append(("credentials", f"{signed['state'].lower()}, signed by {signed['signer']}{unknown}{why}"))
+    if found["digest"]:
+        rows.append(("digest", {"fits": "of this file", "differs": "OF ANOTHER FILE"}[found["digest"]]))
     if mark := found["watermark"]:
         rows.append(("watermark", f"{'found' if mark['found'] else 'not found'} (score {mark['score']:.1f})"))
     rows = [(name, text) for name, text in rows if text]

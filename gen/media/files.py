@@ -27,8 +27,8 @@ def atomic(path: Path | str, manifest: dict | None, suffixes: tuple[str, ...]) -
     hidden, beside = (path.with_name(f".{os.getpid()}-{path.stem}{end}") for end in (path.suffix, ".json"))
     try:
         yield hidden
-        marks.seal(hidden, manifest)
         if manifest is not None:
+            manifest = marks.seal(hidden, manifest)
             beside.write_text(json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
             os.replace(beside, sidecar(path))
         os.replace(hidden, path)
@@ -55,5 +55,7 @@ def opened(path: Path):
 
 
 def as_text(manifest: dict) -> str:
-    """A manifest as it stands in a file's metadata."""
-    return json.dumps(manifest, sort_keys=True)
+    """A manifest as it stands in a file's metadata, its digest first: some formats cut long texts into blocks."""
+    first = {name: value for name, value in manifest.items() if name == "digest"}
+    rest = {name: value for name, value in manifest.items() if name not in first}
+    return json.dumps(first | json.loads(json.dumps(rest, sort_keys=True)))

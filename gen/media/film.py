@@ -182,7 +182,8 @@ def _film(hidden: Path, coder: Coder, frames: Iterator[np.ndarray], fps: float, 
     import av
 
     first, frames = _first(frames)
-    options = {"movflags": "+faststart"} if hidden.suffix != ".webm" else {"fflags": "+bitexact"}
+    options = {"movflags": "+faststart"} if hidden.suffix != ".webm" else {
+        "fflags": "+bitexact", "write_crc32": "0"}  # fmt: skip
     with av.open(str(hidden), "w", options=options) as out:
         picture = _picture(out, coder, first, Fraction(fps).limit_denominator(1001))
         codec, sound, packets = "libopus" if hidden.suffix == ".webm" else "aac", None, []

@@ -1,6 +1,8 @@
 """Whether a file is whole."""
 
 import json
+import zlib
+from functools import cache
 from pathlib import Path
 
 from gen.errors import InputError
@@ -41,7 +43,7 @@ def check(path: Path | str) -> None:
     else:
         whole = True
     if not whole:
-        raise InputError(f"{path} is cut off: make it again")
+        raise InputError(f"{path} is cut off or damaged: make it again")
 
 
 def _promised_size(path: Path) -> int:
@@ -83,15 +85,51 @@ def _mp3(path: Path) -> int:
     return begin + int.from_bytes(data[at + 12 : at + 16]) if at > 0 and data[at + 7] & 2 else len(data)
 
 
+def _png(path: Path) -> int:
+    """Bytes up to the end of the last chunk, if the checksums of all are right."""
+    data, at = path.read_bytes(), 8
+    while at + 12 <= len(data):
+        end = at + 8 + int.from_bytes(data[at : at + 4])
+        if zlib.crc32(data[at + 4 : end]) != int.from_bytes(data[end : end + 4]):
+            return -1
+        at = end + 4
+        if data[end - 4 : end] == b"IEND":
+            return at
+    return -1
+
+
 def _ogg(path: Path) -> int:
-    """Bytes up to the end of the page that says it is the last."""
+    """Bytes up to the end of the page that says it is the last, if the checksums of all pages are right."""
     data, at, last = path.read_bytes(), 0, False
     while data[at : at + 4] == b"OggS" and not last and at + 27 <= len(data):
         table = data[at + 27 : at + 27 + data[at + 26]]
-        last = bool(data[at + 5] & 4)
-        at += 27 + len(table) + sum(table)
+        last, end = bool(data[at + 5] & 4), at + 27 + len(table) + sum(table)
+        page = data[at : at + 22] + bytes(4) + data[at + 26 : end]
+        if _ogg_checksum(page) != int.from_bytes(data[at + 22 : at + 26], "little"):
+            return -1
+        at = end
     return at if last else -1
 
 
-SIZES = {".wav": _promised_size, ".mp3": _mp3, ".opus": _ogg, ".webm": _matroska, ".mp4": _promised_size,
+def _ogg_checksum(page: bytes) -> int:
+    """CRC-32 with the polynomial 04C11DB7, no reflection, from 0 (RFC 3533, appendix A)."""
+    value, table = 0, _table()
+    for byte in page:
+        value = (value << 8) & 0xFFFFFFFF ^ table[value >> 24 ^ byte]
+    return value
+
+
+@cache
+def _table() -> list[int]:
+    rows = []
+    for value in range(256):
+        value <<= 24
+        for _ in range(8):
+            value = (value << 1) ^ (0x04C11DB7 if value & 0x80000000 else 0)
+            value &= 0xFFFFFFFF
+        rows.append(value)
+    return rows
+
+
+SIZES = {".png": _png, ".wav": _promised_size, ".mp3": _mp3, ".opus": _ogg, ".webm": _matroska, ".mp4": _promised_size,
          ".mov": _promised_size}  # fmt: skip

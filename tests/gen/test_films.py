@@ -6,7 +6,8 @@ import pytest
 
 from gen import media
 from gen.errors import InputError
-from gen.marks.verify import embedded
+from gen.marks.digest import NONE
+from gen.marks.verify import embedded, verify
 from gen.notes import collect
 
 RATE, FPS, COUNT = 16_000, 25, 25
@@ -127,3 +128,35 @@ def test_coded_sound(tmp_path, name, rate, count):
         path.write_bytes(data[:size])
         with pytest.raises(InputError):
             media.check(path)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3", "a.opus", "a.mp4", "a.mov", "a.webm", "a.gif", "a.jpg",
+                                  "a.png", "a.mid"])  # fmt: skip
+def test_a_changed_byte_is_found_without_a_signature(tmp_path, name):
+    """By the digest; in PNG and Ogg by their checksums, as damage."""
+    import symusic
+
+    facts, path = MANIFEST | {"digest": NONE}, tmp_path / name
+    if path.suffix in media.SOUND:
+        media.write_audio(path, TONE, RATE, facts)
+    elif path.suffix in media.VIDEO:
+        media.write_video(path, ball(False), FPS, None if name == "a.gif" else TONE, RATE, facts)
+    elif path.suffix in media.PICTURE:
+        media.write_image(path, next(ball(False)), facts)
+    else:
+        score = symusic.Score(480)
+        score.tracks.append(symusic.Track())
+        score.tracks[0].notes.append(symusic.Note(time=0, duration=480, pitch=60, velocity=90))
+        media.write_midi(path, score, facts)
+    own = name in ("a.png", "a.opus")
+    assert verify(path)["digest"] == (None if own else "fits") and not verify(path)["altered"]
+    assert verify(path)["sidecar"] == "same"
+    whole = path.read_bytes()
+    for share in (0.55, 0.8, 0.97):
+        data = bytearray(whole)
+        data[int(share * len(data))] ^= 1
+        path.write_bytes(data)
+        try:
+            assert verify(path)["altered"]
+        except InputError:  # damage that its reader finds
+            continue

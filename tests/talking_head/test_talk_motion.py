@@ -16,10 +16,13 @@ from node import needs
 from PIL import Image
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks
+from scipy.spatial.transform import Rotation
 
 from gen import media
 from gen.emotion.spec import EmotionCurve
 from gen.emotion.track import plain
+from gen.marks.digest import NONE
+from gen.marks.verify import verify
 from talking_head import export
 from talking_head.face.points import (
     ARKIT,
@@ -268,6 +271,28 @@ def test_three_plays_it(tmp_path, motion):
     assert seen["duration"] == pytest.approx(30 / 25) and seen["targets"] == list(ARKIT)
     assert seen["normals"] and seen["uvs"] and len(seen["tracks"]) == 5
     assert seen["nodes"] == ["skin", "left_eye", "right_eye", "upper_teeth", "lower_teeth", "mouth"]
+
+
+def test_bvh_turns_the_head(tmp_path, motion):
+    export.bvh(tmp_path / "x.head.bvh", motion, basis(), {"ai_generated": True})
+    head, rows = (tmp_path / "x.head.bvh").read_text().split("Frame Time: 0.040000\n")
+    assert head.startswith("HIERARCHY\nROOT Head") and "Frames: 30" in head
+    values = np.array([row.split() for row in rows.splitlines()], float)
+    turned = Rotation.from_euler("ZXY", values[:, 3:], degrees=True).as_rotvec()
+    assert np.allclose(turned, motion.turns, atol=1e-5) and not values[:, :3].any()
+    assert verify(tmp_path / "x.head.bvh")["digest"] == "fits"
+
+
+@pytest.mark.parametrize("name", ["arkit", "json", "glb", "bvh"])
+def test_a_changed_byte_of_an_export_is_found(tmp_path, motion, name):
+    path = tmp_path / f"x{export.ENDINGS[name]}"
+    export.WRITERS[name](path, motion, basis(), {"ai_generated": True, "digest": NONE})
+    assert verify(path)["digest"] == "fits" and not verify(path)["altered"]
+    data = bytearray(path.read_bytes())
+    at = data.rindex(b"7")  # a digit of a number, or a byte of one
+    data[at : at + 1] = b"8"
+    path.write_bytes(data)
+    assert verify(path)["altered"] == ["its digest does not fit it"]
 
 
 def test_json_reads_back(tmp_path, motion):
