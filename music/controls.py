@@ -116,7 +116,7 @@ def in_key(grid: Grid, own: Key, key: Key) -> Grid:
         moved = np.array([change.get(int(d), int(d)) for d in degree])
         notes[:, 1] += moved - degree
     by = (key.tonic - own.tonic + 5) % 12 - 5
-    notes[:, 1] = _on_keyboard(notes[:, 1] + by)
+    notes[:, 1] = on_keyboard(notes[:, 1] + by)
     outside = ~np.isin(notes[:, 1] % 12, _scale(key))
     notes[outside, 1] = nearest(notes[outside, 1], _scale(key))
     return grid._replace(notes=merged(notes), chords=[_moved(name, own, key, by) for name in grid.chords])
@@ -137,7 +137,7 @@ def _moved(name: str, own: Key, key: Key, by: int) -> str:
     return names.of_tones(root, found)
 
 
-def _on_keyboard(pitch: np.ndarray) -> np.ndarray:
+def on_keyboard(pitch: np.ndarray) -> np.ndarray:
     """Pitches that leave the keyboard, an octave back."""
     return np.where(pitch < 21, pitch + 12, np.where(pitch > 108, pitch - 12, pitch))
 
@@ -171,7 +171,7 @@ def at_register(grid: Grid, wanted: float, free: bool) -> Grid:
     by = wanted - register(grid)
     step = 1 if free else 12
     notes = grid.notes.copy()
-    notes[:, 1] = _on_keyboard(notes[:, 1] + step * round(by / step))
+    notes[:, 1] = on_keyboard(notes[:, 1] + step * round(by / step))
     named = grid.chords
     if free:
         named = [names.transposed(name, round(by)) for name in named]
@@ -180,7 +180,7 @@ def at_register(grid: Grid, wanted: float, free: bool) -> Grid:
         bar = notes[:, 0] // POSITIONS
         share = abs(left) / 12
         moved = np.floor((bar + 1) * share) > np.floor(bar * share)
-        notes[moved, 1] = _on_keyboard(notes[moved, 1] + 12 * np.sign(left))
+        notes[moved, 1] = on_keyboard(notes[moved, 1] + 12 * np.sign(left))
     return grid._replace(notes=merged(notes), chords=named)
 
 
@@ -232,3 +232,34 @@ def bars_for(wanted: float, bpm: float, steady: bool) -> int:
     rest."""
     count = wanted * bpm / 240
     return max(int(count if steady else round(count)), 1)
+
+
+# ---------------------------------------------------------------- tunes
+
+
+def tune(grid: Grid) -> np.ndarray:
+    """The highest note at each onset (n, 4), but those that lie under a higher one that still sounds."""
+    notes = grid.notes[np.lexsort((-grid.notes[:, 1], grid.notes[:, 0]))]
+    first = np.concatenate(([True], np.diff(notes[:, 0]) > 0)) if len(notes) else np.zeros(0, bool)
+    kept, until, top = [], 0.0, 0.0
+    for position, pitch, size, velocity in notes[first]:
+        if position < until and pitch < top - 2:
+            continue
+        kept.append((position, pitch, size, velocity))
+        until, top = position + size, pitch
+    return np.array(kept).reshape(-1, 4)
+
+
+def melody_likeness(one: np.ndarray, other: np.ndarray, size: int = 400) -> float:
+    """0..1 how alike two tunes (n, 4) are, in any key and at any tempo: of the steps between neighbouring pitches, in
+    semitones up to an octave, the share that both have in the same order (longest common subsequence; a step that is a
+    semitone off counts half), by the longer tune's number of steps."""
+    a, b = (np.diff(x[:size, 1]).clip(-12, 12) for x in (one, other))
+    if not len(a) or not len(b):
+        return 0.0
+    score = (np.abs(a[:, None] - b) == 0) + 0.5 * (np.abs(a[:, None] - b) == 1)
+    best = np.zeros(len(b) + 1)
+    for row in score:
+        fresh = np.maximum(best[1:], best[:-1] + row)
+        best[1:] = np.maximum.accumulate(fresh)
+    return float(best[-1] / max(len(a), len(b)))

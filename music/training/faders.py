@@ -17,18 +17,24 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from gen import checkpoints
+from gen.emotion.embedding.direction import DirectionSpace
 from gen.training import Run
 from music.faders import segments
 from music.faders.model import FaderNet, Posterior
+from music.faders.play import NAMES, TEMPERATURE, Curve, decode, save_curves
 from music.faders.sizes import SIZES
 from music.keys import home, transpose
-from music.tokens import Vocabulary, decode
+from music.labels import Labeller, features
+from music.score import to_notes
+from music.tokens import Grid, Vocabulary
+from music.tokens import decode as grid_of
 from music.training import corpus
 from music.training.emopia import emopia
 from music.training.train import prepared
 
 TANH = 2.0  # steepness of the regulariser in spreads of z_0 (Pati and Lerch 2019, eq. 5)
 DELTA = 0.1  # half the step of GLSR's difference quotient, in spreads of z_0
+MEASURED, PLACES, GROUP = 192, 25, 8  # bars decoded at each place, places of a curve, bars heard together
 FREE = 4.0  # nats of KL of a space that cost nothing
 
 
@@ -85,7 +91,7 @@ def bars(pieces: list[corpus.Piece], labels: list[int]) -> Bars:
     vocabulary, found, keys, label, whose = Vocabulary.default(), [], [], [], []
     for at, (piece, told) in enumerate(zip(pieces, labels, strict=True)):
         rows = transpose(piece.rows.astype(np.int64), home(piece.rows, vocabulary), vocabulary)
-        parts = segments.bars_of(decode(rows, vocabulary))
+        parts = segments.bars_of(grid_of(rows, vocabulary))
         near = segments.keys_of(parts)
         kept = [i for i, notes in enumerate(parts) if segments.may_be_moved(notes)]
         found += [segments.rows_of(parts[i]) for i in kept]
@@ -94,7 +100,7 @@ def bars(pieces: list[corpus.Piece], labels: list[int]) -> Bars:
         whose += [at] * len(kept)
     rows, lengths = segments.padded(found)
     measured = np.stack(segments.attributes(rows), 1).astype(np.float32)
-    return Bars(rows.astype(np.uint8), lengths, np.array(keys), np.array(label), np.array(whose), measured)
+    return Bars(rows.astype(np.uint8), lengths, np.array(keys), np.array(label, int), np.array(whose, int), measured)
 
 
 def parts(data: Path, out: Path, share: float = 1.0) -> dict[str, Bars]:
@@ -111,7 +117,7 @@ def parts(data: Path, out: Path, share: float = 1.0) -> dict[str, Bars]:
             one = bars([pieces[i] for i in chosen], [arousal[i] for i in chosen])
             song = [clips[i].song if i < len(clips) else "" for i in chosen]
             arrays |= {f"{part}.{name}": value for name, value in one._asdict().items()}
-            arrays[f"{part}.song"] = np.array(song)[one.piece]
+            arrays[f"{part}.song"] = np.array(song, str)[one.piece]
         np.savez_compressed(path, **arrays)
     with np.load(path, allow_pickle=False) as file:
         kept = {part: Bars(*(file[f"{part}.{name}"] for name in Bars._fields)) for part in ("train", "valid", "test")}
@@ -292,10 +298,72 @@ def fit(learner: Learner, kept: dict[str, Bars], out: Path, minutes: float, sett
     learner.eval()
 
 
+def curves_of(net: FaderNet, data: Bars, seed: int = 0) -> dict[str, Curve]:
+    """What is decoded along each fader, on average over :data:`MEASURED` bars, made to rise."""
+    from scipy.optimize import isotonic_regression
+
+    at = np.random.default_rng(seed).choice(len(data.rows), min(MEASURED, len(data.rows)), replace=False)
+    batch = Batches(data, 1, seed, "cpu").of(at)
+    z = net.encode(batch["rows"], batch["lengths"]).mean
+    found = {}
+    for space, name in enumerate(NAMES):
+        own = z[:, space, 0].numpy()
+        low, high = np.quantile(own, (0.005, 0.995))
+        places = np.linspace(low - 0.25 * (high - low), high + 0.25 * (high - low), PLACES)
+        values = []
+        for place in places:
+            moved = z.clone()
+            moved[:, space, 0] = float(place)
+            rows = decode(net, net.known(moved, batch["key"]), TEMPERATURE, torch.Generator().manual_seed(seed))
+            values.append(float(segments.attributes(rows.numpy())[space].mean()))
+        falls = np.polyfit(places, values, 1)[0] < 0
+        rising = isotonic_regression(np.array(values[::-1] if falls else values)).x + 1e-4 * np.arange(PLACES)
+        spread = float(data.attributes[:, space].std())
+        found[name] = Curve(places[::-1] if falls else places, rising, float(own.std()), spread)
+    return found
+
+
+def directions_of(net: FaderNet, data: Bars, labeller: Labeller, seed: int = 0) -> DirectionSpace:
+    """From low to high arousal, by the labelled bars, its intensity calibrated on what is decoded."""
+    known = np.flatnonzero(data.label >= 0)
+    batches = Batches(data, 1, seed, "cpu")
+    parts = [batches.of(at) for at in np.array_split(known, max(len(known) // 512, 1))]
+    z = torch.cat([net.encode(part["rows"], part["lengths"]).mean.flatten(1) for part in parts])
+    space = DirectionSpace.fit(z, ["high" if label else "low" for label in data.label[known]], neutral="low", seed=seed)
+    low = np.flatnonzero(data.label[known] == 0)
+    groups = low[: len(low) // GROUP * GROUP].reshape(-1, GROUP)
+    chosen = groups[np.random.default_rng(seed).permutation(len(groups))[: MEASURED // GROUP]].ravel()
+    key = torch.from_numpy(data.keys[known[chosen]])
+
+    def measure(e: torch.Tensor) -> torch.Tensor:
+        rows = decode(net, net.known(e.view(len(e), net.config.spaces, -1), key), TEMPERATURE,
+                      torch.Generator().manual_seed(seed)).numpy()  # fmt: skip
+        bars = [segments.notes_of(row) for row in rows]
+        heard = []
+        for first in range(0, len(bars), GROUP):
+            part = bars[first : first + GROUP]
+            grid = segments.joined(part, Grid(np.zeros((0, 4)), np.full(len(part), 100.0), ["N_N"] * 4 * len(part)))
+            heard.append(labeller(features(to_notes(grid))[None])[0, 1])
+        return torch.from_numpy(np.repeat(heard, GROUP)[: len(bars)])
+
+    space.calibrate("high", measure, z[chosen])
+    return space
+
+
+def export(net: FaderNet, kept: dict[str, Bars], labeller: Labeller, folder: Path) -> None:
+    """The checkpoint: the network in fp16, its curves, its direction of arousal, and what hears arousal."""
+    net = net.cpu().eval().requires_grad_(False)
+    checkpoints.save(net.half(), folder)
+    net.float()
+    save_curves(curves_of(net, kept["train"]), folder)
+    directions_of(net, kept["train"], labeller).save(folder)
+    labeller.save(folder / "labeller.json")
+
+
 def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> None:
     """Train for ``minutes`` (40 by default) and write the checkpoint to ``OUT/checkpoint``."""
     out.mkdir(parents=True, exist_ok=True)
     kept = parts(Path(data), out, settings.labels)
     learner = build(settings, kept["train"].attributes)
     fit(learner, kept, out, 40.0 if minutes is None else minutes, settings)
-    checkpoints.save(learner.net.cpu().half(), out / "checkpoint")
+    export(learner.net, kept, corpus.labeller_of(Path(data)), out / "checkpoint")

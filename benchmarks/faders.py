@@ -1,0 +1,75 @@
+"""The variants of Music FaderNets' table and shares of labels, each trained for as many steps on the same bars.
+
+    python benchmarks/faders.py --data DIR --out DIR --steps 500
+
+Equal steps, so that a busy machine favours none. Prints and writes ``benchmarks/results/faders.csv``.
+"""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+
+from music.evaluation.faders import reconstruction, repeated
+from music.training.faders import VARIANTS, Batches, Settings, build, parts
+
+NAMES = ("rhythm", "notes")
+LABELS = (0.01, 0.1)  # of EMOPIA's training songs; every other row has all
+
+
+def trained(learner, train, settings: Settings, steps: int):
+    """The network after ``steps`` steps with a rate that falls to nothing."""
+    torch.manual_seed(settings.seed)
+    optimiser = torch.optim.AdamW(learner.parameters(), settings.rate, betas=(0.9, 0.98), weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.rate, steps, pct_start=0.1)
+    batches = Batches(train, settings.batch, settings.seed, "cpu")
+    for step in range(steps):
+        loss, _ = learner(batches(), settings, min(step / (settings.warm * steps), 1.0))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        schedule.step()
+    return learner.net.eval()
+
+
+@torch.inference_mode()
+def told(net, data) -> float:
+    """Share of labelled held-out bars whose component in both spaces together is that of their arousal; 0 without."""
+    if not net.config.mixture:
+        return float("nan")
+    batch = Batches(data, 1, 0, "cpu").of(np.flatnonzero(data.label >= 0))
+    z = net.encode(batch["rows"], batch["lengths"]).mean
+    return float((net.log_components(z).sum(1).argmax(-1) == batch["label"]).float().mean())
+
+
+def main(data: Path, out: Path, steps: int = 300, size: str = "small", batch: int = 64, pieces: int = 100,
+         repeats: int = 3) -> None:  # fmt: skip
+    torch.set_num_threads(1)
+    path = Path(__file__).parent / "results" / "faders.csv"
+    runs = [(name, 1.0) for name in VARIANTS] + [("gm", share) for share in LABELS]
+    rows = []
+    for variant, share in runs:
+        settings, kept = Settings(size=size, variant=variant, labels=share, batch=batch), parts(data, out, share)
+        net = trained(build(settings, kept["train"].attributes), kept["train"], settings, steps)
+        found = repeated(net, kept["test"], kept["train"].attributes, pieces, repeats)
+        count = sum(p.numel() for p in net.parameters())
+        row = {"variant": variant, "labels": share, "steps": steps, "parameters": count}
+        for measure, values in found.items():
+            for i, name in enumerate(NAMES):
+                row[f"{measure} {name}"] = f"{values[:, i].mean():.3f}"
+                row[f"{measure} {name} sd"] = f"{values[:, i].std():.3f}"
+        row["nats a note"] = f"{reconstruction(net, kept['test'], kept['train'].attributes):.2f}"
+        row["arousal by component"] = f"{told(net, kept['test']):.3f}"
+        rows.append(row)
+        print(row, flush=True)
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

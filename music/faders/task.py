@@ -1,0 +1,43 @@
+"""What can be asked of the faders."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from gen.jobs.schema import Task
+from music.dials import dial
+
+LIMITS = {"rhythm": (0.25, 4.0), "voices": (0.25, 12.0), "arousal": (-1.0, 1.0)}
+
+
+class FadersTask(Task):
+    """A piece of the user's with its rhythm, its fullness or its arousal changed: one MIDI file, and a WAV unless
+    ``audio`` is false. Numbers may change over bars: "0: 1, 8: 3"."""
+
+    kind: Literal["faders"] = "faders"
+    midi: Path = Field(description="a MIDI file in 4/4, or a performance whose bars are to be found")
+    rhythm: str | None = Field(None, description="onsets a beat, 0.25 to 4; with a sign, that many more or fewer")
+    voices: str | None = Field(None, alias="notes",
+                               description="notes that sound on average, 0.25 to 12; with a sign, more or fewer")
+    arousal: str | None = Field(None, description="how roused it is to be, -1 to 1")
+    audio: bool = Field(True, description="also render a WAV")
+    candidates: int = Field(24, ge=1, le=128, description="versions of each bar drawn for the one kept")
+    model: str = Field("faders-compact", description="checkpoint")
+
+    @field_validator("rhythm", "voices", "arousal")
+    @classmethod
+    def _a_dial(cls, text: str | None, info) -> str | None:
+        if text is None:
+            return None
+        found = dial(text, signed=info.field_name == "arousal")
+        low, high = LIMITS[info.field_name]
+        if not found.relative and not all(low <= value <= high for value in found.values):
+            raise ValueError(f"give numbers from {low:g} to {high:g}, not {text}")
+        return text
+
+    @model_validator(mode="after")
+    def _something(self):
+        if self.rhythm is self.voices is self.arousal is None:
+            raise ValueError("say what is to change: rhythm, notes or arousal")
+        return self
