@@ -132,7 +132,7 @@ class MusicGenerator:
                 paths += write(piece.grid, piece.key, name, facts, f"{task.emotion}, seed {seed}")
             if task.audio:
                 progress(0.8 + 0.2 * place / len(pieces), "playing")
-                paths.append(name.with_suffix(".wav"))
+                paths.append(name.with_suffix(f".{task.format}"))
                 heard = self._heard(piece, bars)
                 sound = synth.render(to_score(heard))
                 if task.loop or wishes.seconds is not None:

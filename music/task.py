@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from gen.emotion import lexicon
 from gen.emotion.spec import EmotionCurve
 from gen.errors import InputError
+from gen.jobs.formats import OF_SOUND, Sound
 from gen.jobs.schema import Task
 from gen.notes import note
 from music import names
@@ -58,6 +59,7 @@ class MusicTask(Task):
     film: Path | None = Field(None, description="a film or a sound that the piece is to be as long as")
     count: int = Field(1, ge=1, le=64, description="pieces, from seed, seed + 1, ...")
     audio: bool = Field(True, description="also render a WAV")
+    format: Sound = Field("wav", description=OF_SOUND)
     score: bool = Field(False, description="also write MusicXML and a picture of the score (needs the extra `score`)")
     continue_from: Path | None = Field(None, alias="continue", description="a MIDI file whose music goes on")
     key: str | None = Field(None, description="such as D minor or Bb")

@@ -48,7 +48,7 @@ Progress = Callable[[float, str], None]
 class TalkGenerator:
     """Tracker, basis and speaker, ready to animate."""
 
-    endings = (".mp4", ".webm")
+    endings = (".mp4",)
     models = tuple(MODELS.values())  # that the studio offers, if they are here
 
     def __init__(self, tracker: FaceTracker, basis: FaceBasis, speaker: EmoteSpeaker | DiceSpeaker,
@@ -99,6 +99,7 @@ class TalkGenerator:
     def render(self, task: TalkTask, folder: Path, manifest: dict, progress: Progress) -> list[Path]:
         """Write ``talk.mp4`` and the exports asked for into ``folder``."""
         from talking_head import export
+        from talking_head.task import chapters
 
         progress(0.0, "listening")
         samples, rate = media.read_audio(task.audio)
@@ -113,8 +114,9 @@ class TalkGenerator:
             aspect=task.aspect, crop=task.crop, fps=task.fps, background=_background(task),
             progress=lambda done: progress(0.1 + 0.9 * done, "drawing"),
         )  # fmt: skip
-        paths = [folder / ("talk.webm" if task.background == "none" else "talk.mp4")]
-        media.write_video(paths[0], frames, task.fps, samples, rate, manifest)
+        film = folder / f"talk.{task.ending}"
+        how = {"codec": task.codec, "chapters": () if task.emotion_from else chapters(task.emotion)}
+        paths = media.write_video(film, frames, task.fps, samples, rate, manifest, **how)
         for name in task.export:
             paths.append(folder / f"talk{export.ENDINGS[name]}")
             export.WRITERS[name](paths[-1], motion, self.basis, manifest, lambda: self._look(task))

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from gen.emotion.resolve import resolve
 from gen.emotion.spec import EmotionCurve
+from gen.jobs.formats import OF_CODEC, OF_FILM, Codec, Film, together
 from gen.jobs.schema import Task
 
 SIZES = {"anyOf": [{"const": 0}, {"minimum": 256}]}  # what :func:`sized` says
@@ -17,6 +18,12 @@ def sized(pixels: int) -> int:
     if pixels and pixels < 256:
         raise ValueError(f"give 0 for the whole picture, or at least 256 pixels, not {pixels}")
     return pixels
+
+
+def chapters(curve: EmotionCurve) -> list[tuple[float, str]]:
+    """(seconds, title) of a film's chapters: the keyframes that somebody wrote, where there are several."""
+    keys = () if curve.source else curve.keyframes
+    return [(key.at, str(key.emotion)) for key in keys] if len(keys) > 1 else []
 
 
 class TalkTask(Task):
@@ -45,6 +52,8 @@ class TalkTask(Task):
         "keep", description='behind the person: keep, none (a WebM with transparency), a colour as "#00ff00", a picture'
     )
     fps: Literal[25, 30, 60] = Field(25, description="frames a second: 25 30 60")
+    format: Film = Field("auto", description=f"{OF_FILM}; usually mp4, without a background webm")
+    codec: Codec = Field("auto", description=OF_CODEC)
     head_motion: float = Field(0.6, ge=0, le=1.5, description="how much the head moves; 0 keeps it still")
     mouth: float = Field(1.0, ge=0.5, le=1.5, description="how far speech moves the mouth; the timing is kept")
     blinks: bool = Field(True, description="whether the eyes blink and look about")
@@ -57,6 +66,17 @@ class TalkTask(Task):
     model: str = Field("emote-compact", description="emote, dice, dice-video, or a checkpoint")
     steps: int = Field(0, ge=0, le=100, description="of sampling, for the dice models; 0 for the usual 8 or 25")
     vram: Literal[8, 12, 16, 24] = Field(24, description="GB of the GPU that dice-video has to fit into: 8 12 16 24")
+
+    @model_validator(mode="after")
+    def _one_film(self):
+        together(self.ending, self.codec, self.background == "none")
+        return self
+
+    @property
+    def ending(self) -> str:
+        """The kind of film that is written."""
+        usual = "webm" if self.background == "none" else "mp4"
+        return usual if self.format == "auto" else self.format
 
     def felt(self) -> EmotionCurve:
         """The emotion over seconds, read from the file that it is taken from."""

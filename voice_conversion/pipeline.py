@@ -83,7 +83,7 @@ class VoiceGenerator:
 
     def render(self, task: VoiceTask, folder: Path, manifest: dict, progress: Callable[[float, str], None]):
         """Write ``voice.wav``, at the rate, with the channels and the bit depth of the source, into ``folder``."""
-        path = folder / "voice.wav"
+        path = folder / f"voice.{task.format}"
         curve = task.aim()
         if all(key.emotion.intensity < LEAST for key in curve.keyframes):
             media.copy_audio(task.source, path, manifest)

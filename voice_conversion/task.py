@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from gen.emotion.spec import Emotion, EmotionCurve
+from gen.jobs.formats import OF_SOUND, Sound
 from gen.jobs.schema import Task
 
 NEUTRAL = EmotionCurve.constant(Emotion.parse("neutral"))
@@ -29,6 +30,7 @@ class VoiceTask(Task):
     )  # fmt: skip
     candidates: int = Field(CANDIDATES, ge=1, le=64, description="performances that are tried for each phrase")
     keep_tempo: bool = Field(False, description="leave the pace as it is")
+    format: Sound = Field("wav", description=OF_SOUND)
     plot: bool = Field(False, description="draw spectrogram, pitch, pace and loudness of source and result as well")
     vocoder: str = Field(
         "recording", description='what sounds: the "recording", filtered, or a checkpoint with a HiFi-GAN'

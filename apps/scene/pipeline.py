@@ -21,7 +21,7 @@ from gen.emotion.spec import Emotion, EmotionCurve
 from gen.jobs.schema import Task
 from gen.notes import note
 from music.task import MusicTask
-from talking_head.task import TalkTask
+from talking_head.task import TalkTask, chapters
 from voice_conversion.task import VoiceTask
 
 FPS = 25
@@ -78,20 +78,25 @@ class SceneGenerator:
             music = scene.music(total, curve)
             heard = None if "voice" in task.mute else np.stack((speech, speech))
             mix = mixed(heard, music, task.under, task.swell)
-            return self._written(scene, folder, manifest, pictures, mix, spoken(np.stack((speech, speech))))
+            active = spoken(np.stack((speech, speech)))
+            return self._written(scene, folder, manifest, pictures, mix, active, chapters(curve))
 
-    def _written(self, scene: Scene, folder: Path, manifest: dict, pictures, mix: Mix, active) -> list[Path]:
-        task, film = scene.task, folder / "scene.mp4"
-        paths, words = [film], captions(task.text, active, FRAME) if task.captions else []
+    def _written(
+        self, scene: Scene, folder: Path, manifest: dict, pictures, mix: Mix, active, marked: list[tuple[float, str]]
+    ) -> list[Path]:
+        task, film = scene.task, folder / f"scene.{scene.task.ending}"
+        words = captions(task.text, active, FRAME) if task.captions or task.subtitles else []
+        shown = words if task.captions else []
+        how = {"codec": task.codec, "chapters": marked, "subtitles": words if task.subtitles else ()}
         count = round(mix.whole.shape[1] / RATE * FPS)
         tell = scene.stage(0.75, 1.0)
 
         def told():
-            for number, frame in enumerate(media.exactly(captioned(pictures, words, FPS), count)):
+            for number, frame in enumerate(media.exactly(captioned(pictures, shown, FPS), count)):
                 tell(number / count, "editing the film")
                 yield frame
 
-        media.write_video(film, told(), FPS, mix.whole, RATE, manifest)
+        paths = media.write_video(film, told(), FPS, mix.whole, RATE, manifest, **how)
         for ending, as_text in (("srt", srt), ("vtt", vtt)) if words else ():
             paths.append(folder / f"scene.{ending}")
             paths[-1].write_text(as_text(words), encoding="utf-8")

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from gen.emotion.spec import EmotionCurve
+from gen.jobs.formats import OF_CODEC, OF_FILM, Codec, Film, together
 from gen.jobs.schema import Task
 from music.task import MusicTask
 from talking_head.task import SIZES, TalkTask, sized
@@ -39,6 +40,9 @@ class SceneTask(Task):
     )
     mute: tuple[Literal["voice", "face", "music"], ...] = Field((), description="parts to leave out: voice face music")
     captions: bool = Field(False, description="show `text` in the picture as it is spoken, and write an SRT file")
+    subtitles: bool = Field(False, description="`text` as a track that players can show, and as SRT and VTT files")
+    format: Film = Field("auto", description=f"{OF_FILM}; usually mp4")
+    codec: Codec = Field("auto", description=OF_CODEC)
     stems: bool = Field(False, description="also write the speech and the music as they are in the mix")
     size: Annotated[int, AfterValidator(sized)] = Field(
         512,
@@ -61,8 +65,11 @@ class SceneTask(Task):
             raise ValueError("give either a recording to convert (audio) or finished speech (voice), not both")
         if not (self.audio or self.voice or self.text):
             raise ValueError("give a recording (audio), finished speech (voice) or a text")
-        if self.captions and not self.text:
+        if (self.captions or self.subtitles) and not self.text:
             raise ValueError("captions show the text that is spoken: give it as text")
+        if self.subtitles and self.ending in ("gif", "png"):
+            raise ValueError(f"{self.ending} holds no subtitles: give captions, or another format")
+        together(self.ending, self.codec)
         if len({"voice", "music"} - {*self.mute}) == 0:
             raise ValueError("voice and music cannot both be mute: nothing would be heard")
         return self
@@ -71,6 +78,11 @@ class SceneTask(Task):
     def shared(self) -> dict:
         """What the parts have in common with the scene."""
         return {"seed": self.seed, "consent": self.consent}
+
+    @property
+    def ending(self) -> str:
+        """The kind of film that is written."""
+        return "mp4" if self.format == "auto" else self.format
 
     @property
     def drawn(self) -> bool:

@@ -166,8 +166,11 @@ def ended(name: str | Path, kind: str) -> bool:
 
     Raises ``InputError`` for the ending of any other file, which would not be what it says.
     """
-    path = Path(name)
+    from gen.jobs.formats import formats
+
+    path, may = Path(name), [f".{one}" for one in formats(kind)]
     ending, written = path.suffix.lower(), getattr(registry.get("generator", kind), "endings", MEDIA)
+    written = tuple(dict.fromkeys((*written, *may)))
     if ending in MEDIA and ending not in written:
         wanted = " or ".join(f"{path.stem}{one}" for one in written)
         raise InputError(f"{kind} is not written as {ending}: call it {wanted}, or leave the ending out")

@@ -35,6 +35,7 @@ from pydantic.fields import FieldInfo
 
 from gen.emotion.spec import EmotionCurve
 from gen.errors import InputError
+from gen.jobs.formats import told
 from gen.jobs.inputs import File, Row, ended, files, named, positional, several, table
 from gen.jobs.schema import Location, Task, choices, describe, field_names, task_class, with_paths
 from gen.jobs.source import Source
@@ -218,6 +219,10 @@ class JobFile:
         data |= self._cells(draft, cls, fields) if draft.row else {}
         data = {name: value for name, value in data.items() if value is not UNUSED}
         linked = {name: self._linked(draft, value, (name,)) for name, value in data.items()}
+        try:
+            linked = told(cls.model_fields["kind"].default, draft.out, linked)
+        except InputError as error:
+            raise self.source.error(self._where(draft, ("out",)), f"{draft.job}.out: {error}") from None
         plain = {name: value for name, value in data.items() if not draft.row or name not in draft.row.cells}
         for name, value in plain.items():
             self._check_word(draft, name, value, cls.model_fields.get(fields.get(name)))

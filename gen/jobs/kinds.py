@@ -49,12 +49,14 @@ def _render_one(options) -> None:
     ``--out`` is a folder, a file for a single task, or a pattern such as ``sad/{stem}-{seed}``. In a folder several
     results are called as their inputs are, a single one by what was asked for.
     """
+    from gen.jobs.formats import told
     from gen.jobs.jobfile import standard
     from gen.jobs.plan import plan_tasks
     from gen.jobs.schema import task_class
 
     cls = task_class(options.kind)
     given = {name: value for name, value in vars(options).items() if name in cls.model_fields}
+    given = told(options.kind, options.out, given) if ended(options.out, options.kind) else given
     found = [None]
     if needed := positional(cls):
         many = given[needed[-1]]

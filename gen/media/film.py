@@ -5,8 +5,9 @@ pictures for BT.601 and large ones for BT.709.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
+from html import escape
 from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import NamedTuple
@@ -108,6 +109,7 @@ def _held(timed: Iterator[tuple[float, np.ndarray]], fps: float) -> Iterator[np.
 def write_video(
     path: Path | str, frames: Iterable[np.ndarray], fps: float, samples: np.ndarray | None = None,
     rate: int | None = None, manifest: dict | None = None, *, codec: str = "auto",
+    chapters: Sequence[tuple[float, str]] = (), subtitles: Sequence[tuple[float, float, str]] = (),
 ) -> list[Path]:  # fmt: skip
     """Write frames (height, width, 3 or 4) uint8 and samples (n,) or (c, n) at ``rate`` as MP4, MOV, WebM or GIF, or,
     where ``path`` is x.png, as pictures x-00001.png, x-00002.png, ... and x.wav; returns what was written.
@@ -116,7 +118,8 @@ def write_video(
     4444. Transparency, where the fourth number of a pixel is not 255, needs one of the latter two, GIF or PNG.
     With sound there are exactly round(seconds * fps) frames: the last one is held, or surplus ones are left
     out. Odd sizes grow by one row or column, since the colour planes are halved. Sound of a rate that the film cannot
-    have is resampled; a GIF has none. The manifest is written as it is when the last frame is drawn; until then the
+    have is resampled; a GIF has none. ``chapters`` (seconds, title) and ``subtitles`` (from, to, text) go into MP4, MOV
+    and WebM. The manifest is written as it is when the last frame is drawn; until then the
     compressed film waits in memory, about 8 MB a minute.
     """
     path = Path(path)
@@ -138,7 +141,7 @@ def write_video(
         if coder is None:
             _gif(hidden, frames, fps, manifest)
         else:
-            _film(hidden, coder, frames, fps, samples, rate, manifest)
+            _film(hidden, coder, frames, fps, samples, rate, manifest, chapters, subtitles)
     return [path]
 
 
@@ -178,7 +181,8 @@ def _first(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterator[np.ndarra
 
 
 def _film(hidden: Path, coder: Coder, frames: Iterator[np.ndarray], fps: float, samples: np.ndarray | None,
-          rate: int | None, manifest: dict | None) -> None:  # fmt: skip
+          rate: int | None, manifest: dict | None, chapters: Sequence[tuple[float, str]],
+          subtitles: Sequence[tuple[float, float, str]]) -> None:  # fmt: skip
     import av
 
     first, frames = _first(frames)
@@ -189,6 +193,7 @@ def _film(hidden: Path, coder: Coder, frames: Iterator[np.ndarray], fps: float, 
         codec, sound, packets = "libopus" if hidden.suffix == ".webm" else "aac", None, []
         if samples is not None:
             sound = out.add_stream(codec, rate=rate, layout=_layout(samples))
+        packets += _titles(out, subtitles)
         for i, pixels in enumerate(frames):
             packets += picture.encode(_frame(pixels, picture.pix_fmt))
             if sound:
@@ -198,7 +203,36 @@ def _film(hidden: Path, coder: Coder, frames: Iterator[np.ndarray], fps: float, 
             packets += _encoded(sound, samples, round((i + 1) * rate / fps), samples.shape[1]) + sound.encode()
         if manifest is not None:
             out.metadata["comment"] = as_text(manifest)
+        _mark(out, chapters, (i + 1) / fps)
         out.mux(packets)
+
+
+def _titles(out, subtitles: Sequence[tuple[float, float, str]]) -> list:
+    """Packets of a stream of subtitles that players show when asked."""
+    import av
+
+    if not subtitles:
+        return []
+    plain = out.format.name != "webm"
+    stream, packets = out.add_stream("mov_text" if plain else "webvtt"), []
+    stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+    stream.codec_context.subtitle_header = b"[Script Info]\n"
+    for start, end, text in subtitles:
+        data = text.encode() if plain else escape(text, quote=False).encode()
+        packet = av.Packet(len(data).to_bytes(2) + data if plain else data)  # ISO 14496-17: the length, then UTF-8
+        packet.stream, packet.time_base = stream, Fraction(1, 1000)
+        packet.pts = packet.dts = round(1000 * start)
+        packet.duration = round(1000 * (end - start))
+        packets.append(packet)
+    return packets
+
+
+def _mark(out, chapters: Sequence[tuple[float, str]], length: float) -> None:
+    ends = [*(at for at, _ in chapters[1:]), length]
+    rows = [(round(1000 * at), round(1000 * min(end, length)), title) for (at, title), end in zip(chapters, ends)
+            if at < length]  # fmt: skip
+    out.set_chapters([{"id": number, "start": start, "end": end, "time_base": Fraction(1, 1000),
+                       "metadata": {"title": title}} for number, (start, end, title) in enumerate(rows)])  # fmt: skip
 
 
 def _picture(out, coder: Coder, first: np.ndarray, rhythm: Fraction):
@@ -256,12 +290,11 @@ def _gif(hidden: Path, frames: Iterator[np.ndarray], fps: float, manifest: dict 
 
 def _for_film(samples: np.ndarray, rate: int, path: Path) -> tuple[np.ndarray, int]:
     """Samples (c, n) and a rate that the film can hold and players play."""
-    samples, rates = channels.stereo(samples, rate, path.name), OPUS if path.suffix.lower() == ".webm" else AAC
-    if rate not in rates and path.suffix.lower() != ".gif":
-        wanted = min((r for r in rates if r >= rate), default=rates[-1])
-        note(f"{path.name}: its sound has {wanted:,} Hz, since such films cannot hold {rate:,} Hz.")
-    samples, rate = at_rate(samples, rate, rates, path.name)
-    return within(samples, path.name), rate
+    rates = OPUS if path.suffix.lower() == ".webm" else AAC
+    made, found = at_rate(channels.stereo(samples, rate, path.name), rate, rates)
+    if found != rate and path.suffix.lower() != ".gif":
+        note(f"{path.name}: its sound has {found:,} Hz, since films cannot hold {rate:,} Hz.")
+    return within(made, path.name), found
 
 
 def exactly(frames: Iterable[np.ndarray], count: int) -> Iterator[np.ndarray]:

@@ -99,7 +99,9 @@ def _coded(hidden: Path, samples: np.ndarray, rate: int, manifest: dict | None) 
     import av
 
     codec, rates, bits = CODECS[hidden.suffix.lower()]
-    samples, rate = at_rate(channels.stereo(np.atleast_2d(samples), rate, hidden.name), rate, rates, hidden.suffix[1:])
+    if rate > max(rates):
+        note(f"{hidden.suffix[1:]} has at most {max(rates):,} Hz: the sound's {rate:,} Hz were resampled.")
+    samples, rate = at_rate(channels.stereo(np.atleast_2d(samples), rate, hidden.name), rate, rates)
     layout, packets = "mono" if len(samples) == 1 else "stereo", []
     with av.open(str(hidden), "w", format=hidden.suffix[1:].lower(), options={"fflags": "+bitexact"}) as out:
         stream = out.add_stream(codec, rate=rate, layout=layout)
@@ -115,16 +117,12 @@ def _coded(hidden: Path, samples: np.ndarray, rate: int, manifest: dict | None) 
         out.mux(packets)
 
 
-def at_rate(samples: np.ndarray, rate: int, rates: Sequence[int], name: str) -> tuple[np.ndarray, int]:
-    """Samples (c, n) at a rate that a kind of file can have."""
+def at_rate(samples: np.ndarray, rate: int, rates: Sequence[int]) -> tuple[np.ndarray, int]:
+    """Samples (c, n) at a rate that a kind of file can have: the next higher one, or the highest."""
     import soxr
 
-    if rate in rates:
-        return samples, rate
     wanted = min((r for r in rates if r >= rate), default=max(rates))
-    if wanted < rate:
-        note(f"{name} has at most {wanted:,} Hz: the sound's {rate:,} Hz were resampled.")
-    return soxr.resample(samples.T, rate, wanted).T, wanted
+    return (samples, rate) if wanted == rate else (soxr.resample(samples.T, rate, wanted).T, wanted)
 
 
 def length(path: Path | str) -> float:

@@ -36,6 +36,7 @@ class VideoTalk:
         """Write ``talk.mp4`` into ``folder``."""
         import soxr
 
+        from talking_head.task import chapters
         from talking_head.video.pipeline import DiceVideo, Memory
         from talking_head.video.sampler import Plan
 
@@ -50,6 +51,6 @@ class VideoTalk:
         frames = model.talk(pixels, (*low, *(high - low)), heard, task.felt(),
                             side=min(512, task.size or 512), crop=not task.size, seed=task.seed, plan=plan,
                             progress=lambda done: progress(0.9 * done, "drawing"))  # fmt: skip
-        path = folder / "talk.mp4"
-        media.write_video(path, frames, FPS, samples, rate, manifest)
-        return [path]
+        film = folder / f"talk.{task.ending}"
+        how = {"codec": task.codec, "chapters": () if task.emotion_from else chapters(task.emotion)}
+        return media.write_video(film, frames, FPS, samples, rate, manifest, **how)

@@ -160,3 +160,19 @@ def test_a_changed_byte_is_found_without_a_signature(tmp_path, name):
             assert verify(path)["altered"]
         except InputError:  # damage that its reader finds
             continue
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.webm"])
+def test_chapters_and_subtitles(tmp_path, name):
+    chapters, said = [(0.0, "sad"), (0.4, "happy @ 1.3"), (9.0, "never")], [(0.1, 0.5, "a <b> & é"), (0.5, 0.9, "two")]
+    for place in ("one", "two"):
+        media.write_video(tmp_path / place / name, ball(False), FPS, TONE, RATE, MANIFEST, chapters=chapters,
+                          subtitles=said)  # fmt: skip
+    assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    with av.open(str(tmp_path / "one" / name)) as film:
+        found = [(float(one["start"] * one["time_base"]), one["metadata"]["title"]) for one in film.chapters()]
+        assert found == chapters[:2]
+        [titles] = film.streams.subtitles
+        shown = [bytes(packet)[2 * (name != "a.webm") :] for packet in film.demux(titles)]
+        wanted = "a &lt;b&gt; &amp; é" if name == "a.webm" else "a <b> & é"
+        assert [text.decode() for text in shown if text] == [wanted, "two"]

@@ -83,7 +83,7 @@ class DiffVC:
 
     def render(self, task: VoiceTask, folder: Path, manifest: dict, progress: Callable[[float, str], None]):
         """Write ``voice.wav``, one channel at 22,050 Hz, into ``folder``."""
-        path, curve = folder / "voice.wav", task.aim()
+        path, curve = folder / f"voice.{task.format}", task.aim()
         if all(key.emotion.intensity < LEAST for key in curve.keyframes):
             media.copy_audio(task.source, path, manifest)
             return [path]
