@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import gen
-from gen import registry
+from gen import registry, shell
 from gen.arguments import TEXT, Parser, path, text
 from gen.emotion import commands as emotion_commands
 from gen.emotion import own
@@ -30,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     logging.basicConfig(level=logging.INFO, format="affekt: %(message)s")
     hush()
+    if arguments is None and (line := shell.completing()) is not None:
+        shell.complete(build_parser(line))
     given = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     given = [TEXT + argument if re.match(r"-[^-]", argument) and argument != "-h" else argument for argument in given]
     try:
@@ -56,14 +58,15 @@ def _say(sentence: str) -> None:
     sys.stderr.write(f"affekt: {' '.join(sentence.split())}\n")
 
 
-def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    """The whole parser; of the kinds, only the one asked for is imported."""
+def build_parser(arguments: Sequence[str], whole: bool = False) -> argparse.ArgumentParser:
+    """The whole parser; of the kinds, only the one asked for is imported, or all."""
     parser = Parser(prog="affekt", description="One emotion, three arts: what should be felt, played.")
+    parser.add_argument("--version", action="version", version=gen.__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
     job_commands.add(commands)
     for kind in registry.names("task"):
         command = commands.add_parser(kind, help=f"render one {kind} task; its options are the fields of a job")
-        if arguments and arguments[0] == kind:
+        if whole or (arguments and arguments[0] == kind):
             from gen.jobs import kinds
 
             kinds.add(command, kind)
@@ -74,6 +77,7 @@ def build_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         fill(commands.add_parser(name, help=fill.__doc__))
     _add_checkpoints(commands)
     _add_research(commands)
+    shell.add(commands)
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(command=lambda options: print(gen.__version__))
     return parser

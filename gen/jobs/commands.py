@@ -40,7 +40,7 @@ def _schema(options) -> None:
 def add_rendering(command: argparse.ArgumentParser) -> None:
     """The options that say where results go and how they are rendered."""
     group = command.add_argument_group("rendering")
-    said = "folder for the results, or of one task a file name (default: out)"
+    said = "folder for the results, or of one task a file name, or - for standard output (default: out)"
     group.add_argument("--out", type=path, default=Path("out"), help=said)
     group.add_argument("--cache", type=path, help="finished items (default: $AFFEKT_CACHE or .cache/affekt)")
     group.add_argument("--device", type=text, default="auto", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")

@@ -1,7 +1,10 @@
 """The command of a kind, such as ``affekt voice``: its options are the fields of a job, its files come first."""
 
 import argparse
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import get_args, get_origin
 
 from gen.arguments import text
@@ -56,6 +59,10 @@ def _render_one(options) -> None:
 
     cls = task_class(options.kind)
     given = {name: value for name, value in vars(options).items() if name in cls.model_fields}
+    if "-" in (str(options.out), *_words(given)):
+        with TemporaryDirectory(prefix="affekt-pipe-") as place:
+            _piped(options, cls, given, Path(place))
+        return
     given = told(options.kind, options.out, given) if ended(options.out, options.kind) else given
     found = [None]
     if needed := positional(cls):
@@ -80,6 +87,38 @@ def _render_one(options) -> None:
             raise InputError(f"{name} would be the name of several results: put {{stem}} or {{index}} into --out")
         names[name] = task
     run_plan(plan_tasks(names), options)
+
+
+def _words(given: dict) -> list:
+    return [word for value in given.values() for word in (value if isinstance(value, list) else [value])]
+
+
+def _piped(options, cls, given: dict, place: Path) -> None:
+    """Render with "-" for standard input in the place of a file, or for standard output in that of ``--out``."""
+    from gen.jobs.plan import plan_tasks
+
+    types = {name: (field.annotation, *get_args(field.annotation)) for name, field in cls.model_fields.items()}
+    holds = [name for name, kinds in types.items() if Path in kinds]
+    asked = [name for name in holds if "-" in _words({name: given.get(name)})]
+    if len(asked) > 1 or any(given[name] not in ("-", ["-"]) for name in asked):
+        raise InputError("standard input is one file: give - once, and no other file with it")
+    for name in asked:
+        source = place / "stdin"
+        source.write_bytes(sys.stdin.buffer.read())
+        given[name] = [str(source)] if isinstance(given[name], list) else str(source)
+        setattr(options, name, given[name])
+    if str(options.out) != "-":
+        _render_one(options)
+        return
+    single = {name: value[0] if name in holds and isinstance(value, list) else value for name, value in given.items()}
+    if any(isinstance(given.get(name), list) and len(given[name]) > 1 for name in holds):
+        raise InputError("standard output takes one result: give one file, or a folder as --out")
+    ends: dict = {}
+    with redirect_stdout(sys.stderr):
+        run_plan(plan_tasks({"out": _checked(single)}), options, place / "out", ends)
+    (end,) = ends.values()
+    sys.stdout.buffer.write(end.files[0].read_bytes())
+    sys.stdout.buffer.flush()
 
 
 def _checked(given: dict):

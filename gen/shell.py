@@ -1,0 +1,54 @@
+"""``affekt completion`` and ``affekt man``: what shells and readers want of a program."""
+
+import argparse
+import os
+import sys
+from importlib.util import find_spec
+
+from gen.errors import InputError
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+def add(commands) -> None:
+    """Add the commands to ``commands``."""
+    completion = commands.add_parser("completion", help="print what lets a shell complete commands and options")
+    completion.add_argument("shell", choices=SHELLS, help='eval "$(affekt completion bash)", or | source in fish')
+    completion.set_defaults(command=_completion)
+    man = commands.add_parser("man", help="print the manual page: affekt man > affekt.1")
+    man.set_defaults(command=_man)
+
+
+def _completion(options) -> None:
+    _need("argcomplete")
+    import argcomplete
+
+    sys.stdout.write(argcomplete.shellcode(["affekt"], shell=options.shell) + "\n")
+
+
+def _man(options) -> None:
+    _need("argparse_manpage")
+    from argparse_manpage.manpage import Manpage
+
+    from gen.cli import build_parser
+
+    sys.stdout.write(str(Manpage(build_parser((), whole=True))) + "\n")
+
+
+def _need(package: str) -> None:
+    if find_spec(package) is None:
+        raise InputError("this needs the extra shell: run `pip install argcomplete argparse-manpage`")
+
+
+def completing() -> list[str] | None:
+    """The words of the line that a shell is asking about, without the program's name; None where none asks."""
+    if "_ARGCOMPLETE" not in os.environ or find_spec("argcomplete") is None:
+        return None
+    return os.environ.get("COMP_LINE", "").split()[1:]
+
+
+def complete(parser: argparse.ArgumentParser) -> None:
+    """Answer the shell, and end."""
+    import argcomplete
+
+    argcomplete.autocomplete(parser)
