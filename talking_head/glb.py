@@ -61,7 +61,7 @@ class Person(NamedTuple):
 
 def person(picture: np.ndarray, face: Face, basis: FaceBasis) -> Person:
     """Of a portrait and its tracked face: the expression of the photograph is taken off the shape."""
-    from talking_head.render.portrait import own_expression
+    from talking_head.render.own import own_expression
 
     points = basis.straighten(face.landmarks) - np.tensordot(own_expression(face.coefs)[1], basis.deltas, 1)
     return Person(shut(points), face.landmarks[:, :2] / picture.shape[1::-1], picture)

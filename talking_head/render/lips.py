@@ -1,13 +1,19 @@
-"""The edges of parted lips, found in the photograph: trackers often put them into the opening, or into the teeth."""
+"""Parted lips in a photograph: their edges, which trackers often put into the opening, and the lips by themselves."""
 
 import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from talking_head.face.points import INNER_LOWER_LIP, INNER_UPPER_LIP
+from talking_head.render.fill import filled
+from talking_head.render.opening import Opening
 from talking_head.render.sheets import LOWER_LIP, UPPER_LIP
 
 APART = 0.08  # of the mouth's width, from which lips are surely apart
 FAR, STEPS = 0.7, 24  # share of the way to a lip's outer edge that its inner one may be off, and samples on that way
 BODY = (0.55, 0.9)  # of that way, where it surely is lip
+PARTED, LIP = 0.35, 0.04  # cm: from which lips are surely apart, and how far their edge is blurred
 ALIKE = 0.8  # a place is in the opening if it looks like that at this share of its distance to the lip's colour
 
 
@@ -45,3 +51,17 @@ def found(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         landmarks[rows[0][1:-1], :2] += last
         landmarks[rows[1][1:-1], :2] += 0.5 * last
     return landmarks
+
+
+def alone(box: Tensor, seen: Opening | None, scale: float) -> Tensor:
+    """The box (3, h, w) of ``scale`` pixels a cm, the open mouth ``seen`` in it grown over by its lips: what is within
+    comes from behind them, and nothing of it may go along with a lip."""
+    if seen is None or float(seen.height.max()) < PARTED * scale:
+        return box
+    grown, wide, far = box.clone(), round(LIP * scale), round(scale)
+    hole = torch.zeros_like(grown[:1])
+    hole[0, seen.rows, seen.columns] = (seen.inside > 0).float()
+    hole = F.max_pool2d(hole, 2 * wide + 1, 1, wide)
+    part = tuple(slice(max(0, n.start - far), n.stop + far) for n in (seen.rows, seen.columns))
+    grown[:, *part] = filled(grown[:, *part], 1 - hole[0, *part])
+    return grown

@@ -23,11 +23,11 @@ from talking_head.face.pose import matrix, placed, upward
 from talking_head.face.surface import bent
 from talking_head.face.tracker import Face
 from talking_head.render import body, glasses, lids, lips, sheets
-from talking_head.render import mouth as mouths
 from talking_head.render.covered import covered
 from talking_head.render.eyes import eyeball, within_lids
-from talking_head.render.fill import filled
+from talking_head.render.inside import Inside, Plane
 from talking_head.render.opening import Opening, opening
+from talking_head.render.own import own_expression
 from talking_head.render.person import Person, as_tensor
 from talking_head.render.shading import Shading
 from talking_head.render.warp import Photograph, enlarged, inverted, part_of, sampled
@@ -36,26 +36,15 @@ FLAT = 0.85  # of the depth: less folds the far cheek less
 PIVOT = np.array([0.0, -9.0, -7.0])  # cm: where the neck carries the head
 REACH = 2.35  # half side of the moving box, in radii of the face
 BELOW = 3.2  # that of its part below, where shoulders move
-OWN = {"mouthSmile": 1.3, "jawOpen": 1.05, "mouthUpperUp": 1.0, "mouthLowerDown": 1.0, "mouthFrown": 1.0,
-       "mouthStretch": 1.0, "mouthDimple": 1.0, "mouthClose": 1.0, "browInnerUp": 0.5, "browOuterUp": 0.5,
-       "browDown": 0.4}  # fmt: skip  # share of the photograph's own expression that is taken away first
 BEND = 0.5  # smoothing of the skin's way onto the photograph's points
 BROAD = 0.5  # a smile's coefficient
-RAISED = 0.8  # cheek raiser that goes with a smile of 1: the tracker never sees it
 OWN_SHADE = 0.35  # share of the photograph's own expression whose folds are taken away: the model's are deeper
 BEHIND_GLASSES = 0.6  # share of the shading that glasses take away
 GAZE = 0.42  # cm that the iris moves for a look of 1
 LIDS = np.array([INDEX[n] for name in ("eyeBlink", "eyeWide") for n in (name + "Left", name + "Right")])
 LID_PULL = 0.12  # share of a closing lid's way that the skin above it goes along
 ASIDE = 0.5  # share of an opening's reach above and below that its two sheets differ beside its corners
-PARTED, LIP = 0.35, 0.04  # cm: from which lips are surely apart in the photograph, and how far their edge is blurred
 WIDE = 0.55  # share of an eye's height that it opens further for eyeWide 1
-TEETH_DEPTH = 0.9  # cm behind the lips
-ARCH = 0.11  # 1/cm: how a row of teeth curves backwards
-TONGUE, TONGUE_DEPTH = (0.7, -0.12), 0.6  # its top, in ways of the lower teeth and cm; cm behind the teeth
-SLIT = 0.15  # cm: in a mouth less open it is dark
-STANDING = 0.8  # cm that the lower teeth stand out of the lower lip at most
-SHOWN = 0.28  # cm of the upper teeth below the resting lip line
 
 
 class Portrait:
@@ -84,16 +73,14 @@ class Portrait:
         self.gaps0 = self._gaps(self.points)
         neutral = self.points + np.tensordot(-self.own, basis.deltas, 1)
         self.lip_rest = self._gaps(neutral)[0]
-        self.lip_line = neutral[[13, 14], 1].mean()
-        self.teeth_depth = float(neutral[13, 2]) - TEETH_DEPTH
-        self._interior()
-        self.shading = self._shading()
+        self._interior(neutral)
+        self.shading = self._shading(neutral)
         self.folds = self.shading.own_folds(self.own)
 
     @property
     def broad(self) -> bool:
         """Whether the photograph has a broad smile with teeth, of which something stays in every expression."""
-        return self.photo_teeth is not None and float(self.had[side("mouthSmile")].mean()) > BROAD
+        return self.inside.teeth is not None and float(self.had[side("mouthSmile")].mean()) > BROAD
 
     def _box(self, landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         middle = landmarks[OVAL, :2].mean(0)
@@ -115,7 +102,8 @@ class Portrait:
 
     def _layers(self, person: Person | None) -> None:
         """What is moved, (3 or 4, h, w) of the box, and what it is laid on."""
-        moved, self.behind, self.canvas = self._lips_alone(), None, self.picture
+        mouth = self._opening(self.project(self.points), 0, 2.0)
+        moved, self.behind, self.canvas = lips.alone(self.box, mouth, self.scale), None, self.picture
         if self.cut_out:
             part = self._part()
             mask, cut = person.mask[part], person.cut[:, *part]
@@ -138,45 +126,23 @@ class Portrait:
         again = np.clip(coefs / np.maximum(self.had, 1e-3), 0, 1)
         return self.own - (self.own - self.had).clip(0) * again
 
-    def _interior(self) -> None:
-        """Skin colour, the drawn mouth, the photograph's own teeth, and the eyeballs."""
-        flat = self.project(self.points)
-        self.skin = self._skin(flat)
+    def _interior(self, neutral: np.ndarray) -> None:
+        """What is behind lips and lids; ``neutral`` (478, 3): the face at rest."""
+        flat, skin = self.project(self.points), self._skin()
+        line = neutral[[13, 14], 1].mean()
         low, high = (np.clip(f(flat[OVAL], 0), 0, self.size).astype(int) for f in (np.min, np.max))
         face = self.box[:, low[1] : high[1] : 2, low[0] : high[0] : 2].flatten(1)
         seen = self._opening(flat, 0, 2.0)
-        self.photo_teeth, self.photo_at, self.shown = None, (0, 0), SHOWN
-        if seen is not None:
-            self.photo_teeth = mouths.teeth_of(self.box, seen.inside, seen.rows, seen.columns, self.skin, self.scale)
-            self.photo_at = (seen.columns.start, seen.rows.start)
-        if self.photo_teeth is not None:  # drawn teeth go on where the photograph's end
-            lowest = self.points[[87, 14, 317], 1].mean()
-            self.shown = float(np.clip(self.lip_line - lowest - 0.06, 0.1, 0.7))
-        self.mouth = mouths.draw(self.skin, mouths.colours(face), self.photo_teeth)
+        lowest, down = self.points[[87, 14, 317], 1].mean(), -float(self.basis.deltas[INDEX["jawOpen"], 14, 1])
+        self.inside = Inside(self.box, seen, face, skin, self.scale, line, lowest, down, float(neutral[13, 2]))
         self.skins = [lids.grown_over(self.box, flat[a], flat[b], self.scale) for a, b in sheets.OPENINGS[1:]]
         self.eyes = [
             eyeball(self.box, flat[upper], flat[lower], flat[iris])
             for (upper, lower), iris in zip(sheets.OPENINGS[1:], (RIGHT_IRIS, LEFT_IRIS), strict=True)
         ]
 
-    def _lips_alone(self) -> Tensor:
-        """The box, an open mouth in it grown over by its lips: what is within comes from behind them."""
-        seen = self._opening(self.project(self.points), 0, 2.0)
-        if seen is None or float(seen.height.max()) < PARTED * self.scale:
-            return self.box
-        grown, wide = self.box.clone(), round(LIP * self.scale)
-        hole = torch.zeros_like(grown[:1])
-        hole[0, seen.rows, seen.columns] = (seen.inside > 0).float()
-        hole = torch.nn.functional.max_pool2d(hole, 2 * wide + 1, 1, wide)
-        far = round(self.scale)
-        part = slice(max(0, seen.rows.start - far), seen.rows.stop + far), slice(
-            max(0, seen.columns.start - far), seen.columns.stop + far)  # fmt: skip
-        grown[:, *part] = filled(grown[:, *part], 1 - hole[0, *part])
-        return grown
-
-    def _shading(self) -> Shading:
-        skin, neutral = self.basis.skin, self.points - np.tensordot(self.own, self.basis.deltas, 1)
-        known = SIXTY_EIGHT[FIRST]
+    def _shading(self, neutral: np.ndarray) -> Shading:
+        skin, known = self.basis.skin, SIXTY_EIGHT[FIRST]
         rest = bent(self.basis.neutral[known], neutral[known], skin.neutral, BEND) + np.tensordot(
             self.own, skin.deltas, 1
         )
@@ -198,9 +164,9 @@ class Portrait:
         part = slice(low[1], high[1]), slice(low[0], high[0])
         made[:, *part] *= sampled(factors, self.shading.where(source[part], self.size))
 
-    def _skin(self, flat: np.ndarray) -> np.ndarray:
+    def _skin(self) -> np.ndarray:
         """Median colour (3,) of cheeks and nose."""
-        spots = flat[[50, 280, 205, 425, 4, 195, 117, 346]].astype(int)
+        spots = self.project(self.points[[50, 280, 205, 425, 4, 195, 117, 346]]).astype(int)
         spots = spots.clip(1, np.array(self.size) - 2)
         found = [self.box[:, y - 1 : y + 2, x - 1 : x + 2].mean((1, 2)).numpy() for x, y in spots]
         return np.median(found, 0)
@@ -315,39 +281,16 @@ class Portrait:
     def _fill_mouth(
         self, made: Tensor, seen: Opening | None, coefs: np.ndarray, turn: np.ndarray, drift: np.ndarray, lip: float
     ) -> None:
-        """``lip``: height (cm) of the lower lip's inner middle."""
         seen = seen and seen.tight()
         if seen is None:
             return
-        origin = np.array([0, self.lip_line, self.teeth_depth])
-        x, y, pixels, deep = self._plane(seen, origin, turn, drift, np.zeros(2))
-        drop = max(0.0, float(coefs[INDEX["jawOpen"]])) * -float(self.basis.deltas[INDEX["jawOpen"], 14, 1]) * 0.8
-        row = max(0.02 + drop, self.lip_line - lip - STANDING)
-        aside = float(coefs[INDEX["jawRight"]] - coefs[INDEX["jawLeft"]]) * -0.6
-        h, w = x.shape
-        dark = (seen.depth / seen.height.clamp_min(1)).clamp(0, 1)
-        cavity = torch.from_numpy(self.mouth.cavity.astype(np.float32))[:, None, None] * (0.5 + 0.9 * dark)
-        behind = [TONGUE_DEPTH * n for n in deep]
-        inner = mouths.over(cavity.expand(3, h, w), self.mouth.tongue, x - aside - behind[0],
-                            y - TONGUE[0] * row - TONGUE[1] - behind[1])  # fmt: skip
-        arch = ARCH * x**2  # cm that teeth lie behind the front ones
-        x, y = x - deep[0] * arch, y - deep[1] * arch
-        inner = mouths.over(inner, self.mouth.lower, x - aside, y - row, 0.95)
-        inner = mouths.over(inner, self.mouth.upper, x, y - self.shown)
-        if self.photo_teeth is not None:
-            inner = self._own_teeth(inner, pixels)
-        cm = seen.depth / self.scale  # the upper lip shades what is just behind it
-        corner = (torch.minimum(seen.along, 1 - seen.along) / 0.22).clamp(0, 1)
-        inner = torch.lerp(cavity, inner, (1.6 * corner).clamp_max(1))  # between cheek and teeth it is dark
-        shade = (0.6 + 0.4 * (cm / 0.25).clamp(0, 1)) * (0.35 + 0.65 * corner)
-        shade = shade * (seen.height / (SLIT * self.scale)).clamp(0.3, 1)
+        plane = self._plane(seen, self.inside.origin, turn, drift, np.zeros(2))
         part = made[:, seen.rows, seen.columns]
-        part += (inner * shade - part) * seen.inside
+        part += (self.inside(seen, plane, coefs, lip) - part) * seen.inside
 
-    def _plane(self, seen: Opening, origin: np.ndarray, turn: np.ndarray, drift: np.ndarray, aside: np.ndarray):
-        """Pixels of an opening on the head's plane through ``origin`` (3,), which is seen ``aside`` (2,) pixels from
-        its place: x (right) and y (down) in cm, where the photograph has the same place, (h, w, 2) pixels, and how
-        much further right and down (2,) what lies a cm deeper is seen."""
+    def _plane(self, seen: Opening, origin: np.ndarray, turn: np.ndarray, drift: np.ndarray,
+               aside: np.ndarray) -> Plane:  # fmt: skip
+        """The head's plane through ``origin`` (3,), which is seen ``aside`` (2,) pixels from its place."""
         ends = origin + np.array([[0, 0, 0], [1, 0, 0], [0, -1, 0], [0, 0, -1]], np.float64)
         now, then = self.project(ends, turn, drift), self.project(ends)
         back = np.linalg.inv(np.stack((now[1] - now[0], now[2] - now[0]), 1))
@@ -357,15 +300,7 @@ class Portrait:
         py = torch.arange(seen.rows.start, seen.rows.stop)[:, None] + (0.5 - top)
         x, y = (px * row[0] + py * row[1] for row in back)
         across, down, start = (v.tolist() for v in (then[1] - then[0], then[2] - then[0], then[0]))
-        return x, y, torch.stack([x * across[i] + y * down[i] + start[i] for i in range(2)], -1), deep
-
-    def _own_teeth(self, inner: Tensor, pixels: Tensor) -> Tensor:
-        h, w = self.photo_teeth.shape[1:]
-        grid = (pixels - torch.tensor(self.photo_at)) / torch.tensor([w / 2, h / 2]) - 1
-        seen = torch.nn.functional.grid_sample(
-            self.photo_teeth[None], grid[None], padding_mode="border", align_corners=False
-        )[0]
-        return inner + (seen[:3] - inner) * seen[3:]
+        return Plane(x, y, torch.stack([x * across[i] + y * down[i] + start[i] for i in range(2)], -1), deep)
 
     def _fill_eye(self, made: Tensor, seen: Opening | None, ball, coefs: np.ndarray, name: str, turn, drift) -> None:
         seen = seen and seen.tight()
@@ -375,7 +310,7 @@ class Portrait:
         outward = value("Out") - value("In")
         look = np.array([outward * (1 if name == "Left" else -1), value("Down") - value("Up")]) * GAZE * self.scale
         origin = self.points[RIGHT_IRIS[0] if name == "Right" else LEFT_IRIS[0]]
-        _, _, there, _ = self._plane(seen, origin, turn, drift, look)
+        there = self._plane(seen, origin, turn, drift, look).pixels
         extent = torch.tensor(ball.picture.shape[:0:-1])
         inner = sampled(ball.picture, (there - torch.tensor(ball.low)) / extent * 2 - 1)
         part = made[:, seen.rows, seen.columns]
@@ -398,16 +333,6 @@ class Portrait:
 def bytes_of(picture: Tensor) -> np.ndarray:
     """(c, h, w) in [0, 1] -> (h, w, c) uint8."""
     return (picture.clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
-
-
-def own_expression(coefs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of a photograph's coefficients (52,): its expression, and as much of it as is taken away for a face at rest."""
-    had, own = np.zeros((2, len(ARKIT)), np.float32)
-    for name, share in OWN.items():
-        had[side(name)] = min(1.0, share) * coefs[side(name)]
-        own[side(name)] = share * coefs[side(name)]
-    had[side("cheekSquint")] = own[side("cheekSquint")] = RAISED * coefs[side("mouthSmile")]
-    return had, own
 
 
 MOUTH = np.array([name.startswith(("jaw", "mouth")) for name in ARKIT])

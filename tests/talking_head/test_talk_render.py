@@ -242,7 +242,8 @@ def test_what_the_photograph_does_not_allow_is_said():
 
 
 def test_a_smile_that_is_asked_for_again_is_the_one_in_the_photograph():
-    from talking_head.render.portrait import Portrait, own_expression
+    from talking_head.render.own import own_expression
+    from talking_head.render.portrait import Portrait
 
     had, own = own_expression(coefficients({"mouthSmile": 0.8}))
     assert own[INDEX["mouthSmileLeft"]] > had[INDEX["mouthSmileLeft"]] > 0 and own[INDEX["cheekSquintLeft"]] > 0.5
@@ -257,7 +258,7 @@ def test_a_portrait_in_grays_gets_a_gray_mouth():
     gray = np.repeat(picture().mean(2, keepdims=True).astype(np.uint8), 3, 2)
     frame = Portrait(gray, face(), basis()).frame(coefficients({"jawOpen": 0.8, "mouthLowerDown": 0.8})).astype(int)
     assert np.ptp(frame, axis=2).max() <= 2
-    assert portrait().mouth.cavity[0] > 1.5 * portrait().mouth.cavity[2]
+    assert portrait().inside.drawn.cavity[0] > 1.5 * portrait().inside.drawn.cavity[2]
 
 
 def test_a_lid_that_closes_takes_its_lashes_along():
