@@ -39,6 +39,7 @@ HOW = ("given", "withheld")  # the place in the embedding
 MADE = {"voice": "wav", "face": "mp4", "music": "mid"}
 SPOKEN = {"angry": "anger"}
 DRAWS = 2000
+EVERY = 5  # frames, of which one is drawn
 LEAST = 0.6
 
 
@@ -97,10 +98,10 @@ def faces(data: Path, count: int, folder: Path, generator: TalkGenerator, chosen
     for number, clip in enumerate(held[:count]):
         path = folder / f"actor{number}.mp4"
         if not path.is_file():
-            rows = clip.rows.astype(np.float32)[: 3 * FPS]
+            rows = clip.rows.astype(np.float32)[: 3 * FPS][::EVERY]
             motion = Motion(rows[:, :52], rows[:, 52:55] / 2, np.zeros(len(rows), np.float32))
             frames = generator.frames(pixels, motion, size=chosen.size)
-            media.write_video(path, frames, FPS, np.zeros(16_000 * len(rows) // FPS, np.float32), 16_000, {})
+            media.write_video(path, frames, FPS / EVERY, manifest={})
         found.append(Clip("face", path, corpus.TERMS[clip.term]))
     stills = sorted((data / "face" / "portraits_eval").glob("*.jpg")) + sorted((data / "face" / "portraits").glob("*"))
     stills = [path for path in stills if path.suffix in (".jpg", ".png")]
@@ -126,26 +127,33 @@ def withheld(curve: EmotionCurve) -> EmotionCurve:
 
 
 class Maker:
-    """Renders an emotion in an art, by the generator's own road."""
+    """Renders an emotion in an art. Films have five frames a second, which is what recognisers look at."""
 
     def __init__(self, chosen: Settings):
         self.chosen, self.lines, self.loaded = chosen, lines(Path(chosen.data)), {}
+        self.pixels, self.said = media.read_image(Path(chosen.portrait)), media.read_audio(self.lines[0])
 
     def __call__(self, art: str, curve: EmotionCurve, number: int, path: Path) -> None:
-        chosen, line = self.chosen, self.lines[number % len(self.lines)]
-        kind = {"voice": "voice", "face": "talk", "music": "music"}[art]
-        given = {
-            "voice": {"source": line},
-            "face": {"portrait": Path(chosen.portrait), "audio": self.lines[0], "size": chosen.size, "label": False},
-            "music": {"bars": chosen.bars, "audio": False},
-        }[art]
-        task = registry.get("task", kind)(emotion=curve, seed=chosen.seed + number, **given)
-        if kind not in self.loaded:
-            cls = registry.get("generator", kind)
-            self.loaded[kind] = cls.from_pretrained(*cls.checkpoints(task))
+        if art == "face":
+            return self._film(curve, number, path)
+        given = {"voice": {"source": self.lines[number % len(self.lines)]},
+                 "music": {"bars": self.chosen.bars, "audio": False}}[art]  # fmt: skip
+        task = registry.get("task", art)(emotion=curve, seed=self.chosen.seed + number, **given)
+        if art not in self.loaded:
+            cls = registry.get("generator", art)
+            self.loaded[art] = cls.from_pretrained(*cls.checkpoints(task))
         with TemporaryDirectory() as place:
-            made = self.loaded[kind].render(task, Path(place), {"ai_generated": True}, lambda share, what: None)
+            made = self.loaded[art].render(task, Path(place), {"ai_generated": True}, lambda share, what: None)
             path.write_bytes(next(one for one in made if one.suffix == path.suffix).read_bytes())
+
+    def _film(self, curve: EmotionCurve, number: int, path: Path) -> None:
+        samples, rate = self.said
+        generator = self.loaded.setdefault("face", None) or TalkGenerator.from_pretrained()
+        self.loaded["face"] = generator
+        motion = generator.speak(samples, rate, curve, seed=self.chosen.seed + number)
+        few = Motion(*(part[EVERY // 2 :: EVERY] for part in motion))
+        frames = generator.frames(self.pixels, few, size=self.chosen.size)
+        media.write_video(path, frames, FPS / EVERY, manifest={"ai_generated": True})
 
 
 class Row(NamedTuple):
@@ -161,9 +169,9 @@ def render(chosen: Settings, folder: Path) -> list[Row]:
     """Everything given and made, in ``folder``; what is there stays."""
     folder.mkdir(parents=True, exist_ok=True)
     make, data, rows = Maker(chosen), Path(chosen.data), []
-    clips = voices(data, chosen.clips) + pieces(data, chosen.clips)
-    clips += faces(data, chosen.clips, folder, TalkGenerator.from_pretrained(), chosen)
-    for number, clip in enumerate(clips):
+    generator = TalkGenerator.from_pretrained()
+    arts = voices(data, chosen.clips), pieces(data, chosen.clips), faces(data, chosen.clips, folder, generator, chosen)
+    for number, clip in [(k, own[k]) for k in range(chosen.clips) for own in arts if k < len(own)]:
         curve = None
         for to in (art for art in ARTS if art != clip.art):
             for how in HOW:
