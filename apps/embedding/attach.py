@@ -54,11 +54,11 @@ def attach(name: str, student: Student, voices: list[Clip], seed: int = 0) -> Em
     torch.manual_seed(seed)
     model = onto(name)
     model.voice.load_state_dict(student.encoder.state_dict())
-    return learn(model, name, voices, lambda part: told(student, part), seed)
+    return learn(model, name, voices, lambda part: told(student, part), STEPS, seed)
 
 
-def learn(model: EmotionEmbedder, name: str, voices: list[Clip], said: Callable[[Part], Tensor], seed: int = 0,
-          steps: int = STEPS) -> EmotionEmbedder:  # fmt: skip
+def learn(model: EmotionEmbedder, name: str, voices: list[Clip], said: Callable[[Part], Tensor], steps: int,
+          seed: int = 0) -> EmotionEmbedder:  # fmt: skip
     """Train the way from vectors of voices into the space of the checkpoint ``name``; ``said`` gives the shares of the
     terms (b, 10) that it is to say.
     """

@@ -1,4 +1,4 @@
-"""What Whisper's ear of the embedding is trained on, and its training: a minute (:mod:`gen.emotion.embedding.ear`).
+"""``affekt train ear``: Whisper's ear of the embedding (:mod:`gen.emotion.embedding.ear`); minutes, most of them heard.
 
 Main directions of Whisper's pooled blocks are the vectors; small nets on them say what is felt (labels alone, mixup;
 :mod:`apps.embedding.soft_labels`), and the way from the vectors into the space learns to say the same, as it does for
@@ -7,6 +7,7 @@ that is learnt from as it is, of most of them varied (half of those through a te
 speech.
 """
 
+import json
 import logging
 from pathlib import Path
 from typing import NamedTuple
@@ -21,10 +22,11 @@ from apps.embedding.attach import learn, onto
 from apps.embedding.export import HeldOutPredictions, fit_speech_head, temperature
 from apps.embedding.measures import interval, likeliest, recall
 from apps.embedding.soft_labels import Facts, fit, neutral
-from apps.embedding.speech import ACTED, Speech
+from apps.embedding.speech import ACTED, Speech, prepare
 from gen import checkpoints
 from gen.emotion.embedding.ear import FILE, OWN, SIZE, WHISPER, pooled
 from gen.emotion.embedding.network import TERMS, EmotionEmbedder, Reference
+from gen.emotion.spec import EMBEDDING
 from gen.whisper import Whisper
 
 log = logging.getLogger(__name__)
@@ -129,11 +131,30 @@ def into_space(name: str, speech: Speech, blocks: Blocks, rows: np.ndarray, ear:
     clips = [clip._replace(rows=torch.stack(versions[i]).numpy(), part="train")
              for i, clip in zip(index, speech.clips(index, torch.zeros(len(index), VECTOR)))]  # fmt: skip
     said = lambda part: ear.shares(part.given["heard"], part.reference.middle, part.reference.count)
-    return learn(onto(name, vector=VECTOR), name, clips, said, steps=steps)
+    return learn(onto(name, vector=VECTOR), name, clips, said, steps)
 
 
-def train(name: str, cache: Path, out: Path, steps: int = 1200, fold_steps: int = 400) -> dict:
-    """Write ``OUT/whisper.safetensors`` and return what the public folds say."""
+class Settings(NamedTuple):
+    """What ``--set`` may change."""
+
+    space: str = EMBEDDING
+    cache: str = ""  # of `affekt train emotion`; OUT/cache if there is none
+    steps: int = 1200  # of the way into the space,
+    fold: int = 400  # and in each fold
+
+
+def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> None:
+    """Write ``OUT/whisper.safetensors``, for the folder of the space's checkpoint, and ``OUT/ear.json``: what the
+    public folds say.
+    """
+    cache = Path(settings.cache or out / "cache")
+    prepare(data, cache)
+    out.mkdir(parents=True, exist_ok=True)
+    facts = _train(settings.space, cache, out, settings.steps, settings.fold)
+    (out / "ear.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def _train(name: str, cache: Path, out: Path, steps: int, fold_steps: int) -> dict:
     speech, blocks = Speech(cache, 1), listen(cache)
     takes = [speech.takes[i] for i in blocks.take]
     group, person, part = (np.array([getattr(take, field) for take in takes]) for field in ("group", "person", "part"))
