@@ -1,4 +1,4 @@
-"""``affekt studio`` and ``affekt page``; imports nothing heavy, so that other commands pay nothing for them."""
+"""``affekt studio``, ``serve`` and ``page``; imports nothing heavy, so that other commands pay nothing for them."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,6 +28,31 @@ def _studio(options) -> None:
 
     where = {"port": options.port, "lan": options.share_lan, "browser": options.open, "device": options.device}
     launch(mcp=options.mcp, files=options.files, **where)
+
+
+def serve(parser) -> None:
+    """serve tasks to other programs, with a token and a queue (OpenAPI)"""
+    parser.add_argument("--folder", type=path, default=Path(".cache") / "serve",
+                        help="where jobs and files are kept (default: .cache/serve)")  # fmt: skip
+    parser.add_argument("--port", type=int, default=8420, help="(default: 8420)")
+    parser.add_argument("--share-lan", action="store_true", help="let other machines of this network in")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")
+    parser.add_argument("--waiting", type=int, default=100, help="jobs that may wait (default: 100)")
+    parser.add_argument("--megabytes", type=int, default=200, help="that an upload may have (default: 200)")
+    parser.add_argument("--hours", type=float, default=24.0, help="that results are kept (default: 24)")
+    parser.set_defaults(command=_serve)
+
+
+def _serve(options) -> None:
+    if find_spec("fastapi") is None or find_spec("uvicorn") is None:
+        raise InputError('the server needs FastAPI: run `pip install -e ".[apps]"` in the checkout')
+    import logging
+
+    from apps.server import Limits, serve
+
+    limits = Limits(waiting=options.waiting, megabytes=options.megabytes, hours=options.hours)
+    where = {"port": options.port, "lan": options.share_lan, "device": options.device}
+    serve(options.folder.absolute(), limits=limits, ready=logging.getLogger("affekt").info, **where)
 
 
 def page(parser) -> None:
