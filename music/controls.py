@@ -143,8 +143,8 @@ def on_keyboard(pitch: np.ndarray) -> np.ndarray:
 
 
 def on_harmony(grid: Grid, chords: tuple[str, ...]) -> Grid:
-    """The grid with its bars over one chord each, in turn: notes on a beat, long ones and the bass go to the chord's
-    nearest tone, the others to the nearest note of its scale."""
+    """The grid with its bars over one chord each, in turn: notes on an eighth, longer ones and the bass go to the
+    chord's nearest tone, the others to the nearest note of its scale."""
     notes = grid.notes.copy()
     named = list(grid.chords)
     for bar in range(len(grid.tempo)):
@@ -154,7 +154,7 @@ def on_harmony(grid: Grid, chords: tuple[str, ...]) -> Grid:
         into = (notes[:, 0] < begin) & (notes[:, 0] + notes[:, 2] > begin) & ~np.isin(notes[:, 1] % 12, tones)
         notes[into, 2] = begin - notes[into, 0]
         here = np.flatnonzero((notes[:, 0] >= begin) & (notes[:, 0] < end))
-        strong = here[(notes[here, 0] % 4 == 0) | (notes[here, 2] > 2)]
+        strong = here[(notes[here, 0] % 2 == 0) | (notes[here, 2] > 1)]
         notes[strong, 1] = nearest(notes[strong, 1], tones)
         if len(here):
             bass = here[(notes[here, 1] <= notes[here, 1].min() + 2) & (notes[here, 0] == begin)]

@@ -13,7 +13,7 @@ from gen.emotion.resolve import resolve
 from gen.emotion.spec import Emotion, EmotionCurve
 from gen.emotion.track import track
 from gen.notes import note
-from music import controls, finish, names
+from music import controls
 from music.controls import Wishes
 from music.keys import last_bars
 from music.labels import Labeller, features
@@ -110,12 +110,14 @@ class MusicGenerator:
 
     def render(self, task: MusicTask, folder: Path, manifest: dict, progress: Progress) -> list[Path]:
         """Write ``piece-SEED.mid`` and, where asked for, ``.wav``, ``.musicxml`` and ``.png`` into ``folder``."""
-        from music import synth
-        from music.score import read_grid, to_score
+        from music.score import read_grid
+        from music.shape import wishes_of
 
-        opening = None if task.continue_from is None else encode(read_grid(task.continue_from), self.vocabulary)
-        wishes, bars = self._wishes(task)
+        wishes, bars = wishes_of(task, self.points(resolve(task.emotion), 1)[0, 1])
         seeds = list(range(task.seed, task.seed + task.count))
+        if task.melody or task.replace or task.theme:
+            return self._reworked(task, wishes, bars, seeds, folder, manifest, progress)
+        opening = None if task.continue_from is None else encode(read_grid(task.continue_from), self.vocabulary)
         pieces = self.compose(
             [task.emotion] * task.count, bars, seeds, opening=opening, guidance=task.guidance,
             temperature=task.temperature, candidates=task.candidates, wishes=wishes,
@@ -123,38 +125,51 @@ class MusicGenerator:
         )  # fmt: skip
         paths = []
         for place, (seed, piece) in enumerate(zip(seeds, pieces, strict=True)):
-            facts, name = manifest | {"seed": seed}, folder / f"piece-{seed}"
-            paths.append(name.with_suffix(".mid"))
-            media.write_midi(paths[-1], to_score(piece.grid, piece.key), facts, channel=0)
-            if task.score:
-                from music.notation import write
-
-                paths += write(piece.grid, piece.key, name, facts, f"{task.emotion}, seed {seed}")
-            if task.audio:
-                progress(0.8 + 0.2 * place / len(pieces), "playing")
-                paths.append(name.with_suffix(f".{task.format}"))
-                heard = self._heard(piece, bars)
-                sound = synth.render(to_score(heard))
-                if task.loop or wishes.seconds is not None:
-                    sound = synth.fitted(sound, controls.length(heard), 44100, task.loop)
-                media.write_audio(paths[-1], sound, 44100, facts)
+            progress(0.8 + 0.2 * place / len(pieces), "playing")
+            paths += self._written(task, piece, folder / f"piece-{seed}", manifest | {"seed": seed}, bars)
         return paths
 
-    def _wishes(self, task: MusicTask) -> tuple[Wishes, int]:
-        """The controls of a task, and how many bars it comes to."""
-        wanted = media.length(task.film) if task.film else task.seconds
-        wishes = Wishes(
-            key=names.key(task.key) if task.key else None,
-            minor=None if task.mode is None else task.mode == "minor",
-            chords=tuple(map(names.chord, task.chords.split())) if task.chords else (),
-            density=task.density, voices=task.voices, register=task.height, tempo=task.tempo, seconds=wanted,
-            dynamics=None if task.dynamics is None else float(task.dynamics),
-            articulation=None if task.articulation is None else float(task.articulation), loop=task.loop,
-        )  # fmt: skip
-        if wanted is None:
-            return wishes, task.bars
-        calm = finish.PACE * np.exp(finish.LIVELY * self._arousal(resolve(task.emotion), 1).mean())
-        return wishes, controls.bars_for(wanted, task.tempo or float(calm), task.tempo is not None)
+    def _written(self, task: MusicTask, piece: Piece, name: Path, facts: dict, new: int) -> list[Path]:
+        """The files of a piece whose last ``new`` bars are new."""
+        from music import synth
+        from music.score import to_score
+
+        paths = [name.with_suffix(".mid")]
+        media.write_midi(paths[0], to_score(piece.grid, piece.key), facts, channel=0)
+        if task.score:
+            from music.notation import write
+
+            paths += write(piece.grid, piece.key, name, facts, f"{task.emotion}")
+        if task.audio:
+            paths.append(name.with_suffix(f".{task.format}"))
+            heard = self._heard(piece, new)
+            sound = synth.render(to_score(heard))
+            if task.loop or task.seconds or task.film:
+                sound = synth.fitted(sound, controls.length(heard), 44100, task.loop)
+            media.write_audio(paths[-1], sound, 44100, facts)
+        return paths
+
+    def _reworked(self, task: MusicTask, wishes: Wishes, bars: int, seeds: list[int], folder: Path, manifest: dict,
+                  progress: Progress) -> list[Path]:  # fmt: skip
+        """The files of pieces that begin from the user's (:mod:`music.rework`)."""
+        from music import rework, synth
+
+        paths = []
+        for place, seed in enumerate(seeds):
+            progress(place / len(seeds), "composing")
+            name, facts = folder / f"piece-{seed}", manifest | {"seed": seed}
+            if task.theme:
+                grid, key = rework.turned(self, task, wishes, bars, seed)
+                piece = Piece(encode(grid, self.vocabulary), grid, key)
+                paths += self._written(task, piece, name, facts, bars)
+                continue
+            score = rework.kept(self, task, seed) if task.melody else rework.anew(self, task, seed)
+            paths.append(name.with_suffix(".mid"))
+            media.write_midi(paths[-1], score, facts)
+            if task.audio:
+                paths.append(name.with_suffix(f".{task.format}"))
+                media.write_audio(paths[-1], synth.render(score), 44100, facts)
+        return paths
 
     def _heard(self, piece: Piece, new: int) -> Grid:
         """What is played of a piece with ``new`` bars: of a long opening only its end, so that memory stays small."""
@@ -169,53 +184,61 @@ class MusicGenerator:
         guidance: float = GUIDANCE, temperature: float = TEMPERATURE, candidates: int = CANDIDATES,
         wishes: Wishes | None = None, progress: Callable[[float], None] = lambda done: None,
     ) -> list[Piece]:  # fmt: skip
-        """One piece of ``bars`` new bars for each curve (its unit read as bars) and seed, after ``opening`` (T, 7).
+        """One piece of ``bars`` new bars for each curve (its unit read as bars) and seed, after ``opening`` (T, 7):
+        what is :meth:`drawn`, shaped to the ``wishes`` and to what every piece has (:mod:`music.shape`)."""
+        rows = self.drawn(curves, bars, seeds, opening=opening, guidance=guidance, temperature=temperature,
+                          candidates=candidates, progress=progress)  # fmt: skip
+        each = zip(rows, map(resolve, curves), seeds, strict=True)
+        found = [self._shaped(*one, bars, wishes or Wishes()) for one in each]
+        if gone := sum(piece.gone for piece in found):
+            note(f"{gone} notes that two hands do not reach were left out.")
+        return [piece.piece for piece in found]
+
+    def drawn(
+        self, curves: Sequence[EmotionCurve], bars: int, seeds: Sequence[int], *, opening: np.ndarray | None = None,
+        guidance: float = GUIDANCE, temperature: float = TEMPERATURE, candidates: int = CANDIDATES,
+        progress: Callable[[float], None] = lambda done: None,
+    ) -> list[np.ndarray]:  # fmt: skip
+        """Rows (T, 7) as they are sampled, with the opening's.
 
         Of ``candidates`` drawn for each passage, the one stays whose features fit the emotion best by the training's
         labeller, which is not the judge that measures. It hears the codes, so only the one that stays is decoded:
         checkpoints without a labeller, or whose codes do not spell rows, draw one.
         """
-        chosen = candidates if self.critic is not None and self.autoencoder.literal else 1
         from music.muser.passes import one_thread
 
-        pieces, size, curves = [], max(BATCH // chosen, 1), [*map(resolve, curves)]
+        chosen = candidates if self.critic is not None and self.autoencoder.literal else 1
+        rows, size, curves = [], max(BATCH // chosen, 1), [*map(resolve, curves)]
         for i in range(0, len(seeds), size):
             part = slice(i, i + size)
             passes = self._passes()(self, curves[part], seeds[part], bars, guidance, temperature, chosen)
             share = lambda done, at=i: progress((at + size * done) / (len(seeds) + size - 1))
             with one_thread():
-                rows = passes.run(opening, share)
-            each = zip(rows, curves[part], seeds[part], strict=True)
-            pieces += [self._shaped(*one, bars, wishes or Wishes()) for one in each]
-        if gone := sum(piece.gone for piece in pieces):
-            note(f"{gone} notes that two hands do not reach were left out.")
-        return [piece.piece for piece in pieces]
+                rows += passes.run(opening, share)
+        return rows
 
     def _shaped(self, rows: np.ndarray, curve: EmotionCurve, seed: int, bars: int, wishes: Wishes) -> _Shaped:
-        """Sampled rows (T, 7) as a piece whose last ``bars`` bars are shaped (:mod:`music.shape`)."""
+        """Sampled rows (T, 7) as a piece whose last ``bars`` bars are shaped."""
         from music.shape import followed, parted, shaped
 
         whole = decode(rows, self.vocabulary)
         old, new = parted(whole, len(whole.tempo) - bars)
         before = float(np.median(old.tempo[-6:])) if len(old.tempo) else None
-        new, key, gone = shaped(new, self._arousal(curve, bars), wishes, seed, before, self._faders(wishes))
+        faders = None
+        if wishes.density is not None or wishes.voices is not None:
+            from music.faders.play import Faders
+
+            faders = Faders.load(FADERS)
+        new, key, gone = shaped(new, self.points(curve, bars)[:, 1], wishes, seed, before, faders)
         grid = followed(old, new)
         return _Shaped(Piece(encode(grid, self.vocabulary).astype(rows.dtype), grid, key), gone)
 
     @staticmethod
-    def _arousal(curve: EmotionCurve, bars: int) -> np.ndarray:
-        """(bars,) as it is asked for."""
+    def points(curve: EmotionCurve, bars: int) -> np.ndarray:
+        """(bars, 2) the valence and arousal that a resolved curve asks for."""
         from music.muser.passes import points_of
 
-        return points_of(track(curve, np.arange(bars, dtype=float)).in_numbers())[:, 1]
-
-    def _faders(self, wishes: Wishes):
-        """What moves density and voices, where they are wished for."""
-        if wishes.density is None and wishes.voices is None:
-            return None
-        from music.faders.play import Faders
-
-        return Faders.load(FADERS)
+        return points_of(track(curve, np.arange(bars, dtype=float)).in_numbers())
 
     def miss(self, rows: np.ndarray, curve: EmotionCurve, first: int, bars: int) -> float:
         """Mean squared distance in valence and arousal between asked and heard, over halves of the last ``bars`` of

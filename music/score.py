@@ -91,11 +91,19 @@ def read_grid(path: Path) -> Grid:
     if not len(notes):
         raise InputError(f"{path} holds no notes to go on from (drums do not count)")
     _say_what_is_lost(score, path.name)
-    beats = _written_beats(score, path)
-    if beats is None:
-        note(f"{path.name}: its bars were found by its accents, since its notes do not keep to the file's own grid.")
-        beats = track(notes)
+    beats, _ = beats_of(score, notes, path)
     return quantise(notes, beats, estimate(notes, beats))
+
+
+def beats_of(score, notes: np.ndarray, path: Path) -> tuple[Beats, np.ndarray]:
+    """The beats of a file with these notes (n, 4) in seconds, and the ticks (m,) at which they lie."""
+    beats = _written_beats(score, path)
+    if beats is not None:
+        return beats, np.arange(len(beats.times)) * score.tpq
+    note(f"{path.name}: its bars were found by its accents, since its notes do not keep to the file's own grid.")
+    beats = track(notes)
+    grid = np.arange(0, score.end() + 64 * score.tpq, max(score.tpq // 4, 1))
+    return beats, np.interp(beats.times, _tick_seconds(score, grid), grid)
 
 
 def _say_what_is_lost(score, name: str) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gen import media
 from music import controls, finish, names
 from music.controls import Wishes
 from music.names import Key
@@ -13,6 +14,7 @@ from music.tokens import POSITIONS, Grid
 
 if TYPE_CHECKING:
     from music.faders.play import Faders
+    from music.task import MusicTask
 
 
 def shaped(grid: Grid, arousal: np.ndarray, wishes: Wishes, seed: int, before: float | None = None,
@@ -68,3 +70,20 @@ def followed(one: Grid, other: Grid) -> Grid:
     later = other.notes + np.array([len(one.tempo) * POSITIONS, 0, 0, 0])
     notes = np.concatenate((one.notes, later))
     return Grid(notes, np.concatenate((one.tempo, other.tempo)), [*one.chords, *other.chords])
+
+
+def wishes_of(task: MusicTask, arousal: float) -> tuple[Wishes, int]:
+    """The controls of a task, and how many bars it comes to with the tempo that its ``arousal`` has."""
+    wanted = media.length(task.film) if task.film else task.seconds
+    wishes = Wishes(
+        key=names.key(task.key) if task.key else None,
+        minor=None if task.mode is None else task.mode == "minor",
+        chords=tuple(map(names.chord, task.chords.split())) if task.chords else (),
+        density=task.density, voices=task.voices, register=task.height, tempo=task.tempo, seconds=wanted,
+        dynamics=None if task.dynamics is None else float(task.dynamics),
+        articulation=None if task.articulation is None else float(task.articulation), loop=task.loop,
+    )  # fmt: skip
+    if wanted is None:
+        return wishes, task.bars
+    pulse = task.tempo or float(finish.PACE * np.exp(finish.LIVELY * arousal))
+    return wishes, controls.bars_for(wanted, pulse, task.tempo is not None)

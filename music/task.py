@@ -62,6 +62,9 @@ class MusicTask(Task):
     format: Sound = Field("wav", description=OF_SOUND)
     score: bool = Field(False, description="also write MusicXML and a picture of the score (needs the extra `score`)")
     continue_from: Path | None = Field(None, alias="continue", description="a MIDI file whose music goes on")
+    replace: str | None = Field(None, description="bars of the continued file to make anew: 5-8")
+    melody: Path | None = Field(None, description="a MIDI file that stays as it is and gets an accompaniment")
+    theme: Path | None = Field(None, description="a MIDI file that is played over and over as the emotion asks")
     key: str | None = Field(None, description="such as D minor or Bb")
     mode: Literal["major", "minor"] | None = Field(None, description="major or minor, whatever the emotion asks for")
     tempo: float | None = Field(None, ge=30, le=240, description="beats a minute, on average")
@@ -121,6 +124,18 @@ class MusicTask(Task):
     def _a_touch(cls, text: str | None) -> str | None:
         return None if text is None else f"{amount(text, TOUCH, 0.2, 1.5):g}"
 
+    @field_validator("replace")
+    @classmethod
+    def _some_bars(cls, text: str | None) -> str | None:
+        found = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+))?\s*", text) if text is not None else None
+        if text is None:
+            return None
+        if not found or not 1 <= int(found[1]) <= int(found[2] or found[1]):
+            raise ValueError(f"give bars such as 5-8, counted from 1, not {text}")
+        if int(found[2] or found[1]) - int(found[1]) >= 12:
+            raise ValueError("at most 12 bars can be made anew at once")
+        return f"{found[1]}-{found[2] or found[1]}"
+
     @field_validator("meter")
     @classmethod
     def _learnt(cls, text: str) -> str:
@@ -142,6 +157,20 @@ class MusicTask(Task):
             raise ValueError(f"the key is {self.key}, but the mode {self.mode}: give one")
         if self.chords and (self.key or self.mode):
             raise ValueError("chords say the key: give chords or a key")
+        if self.replace and not self.continue_from:
+            raise ValueError("replace says which bars of a song: give the song as continue")
+        of_file = [name for name in ("melody", "theme", "replace") if getattr(self, name)]
+        if len(of_file) > 1 or (self.continue_from and {"melody", "theme"} & {*of_file}):
+            raise ValueError(f"{of_file[0]} begins from a file of its own: give one of melody, theme and continue")
+        fits = {"melody": {"chords"}, "replace": set(), "theme": {"tempo", "seconds", "film"}}
+        for name in of_file:
+            asked = {"key", "mode", "chords", "density", "voices", "height", "dynamics", "articulation", "tempo",
+                     "seconds", "film", "loop", "score"} - fits[name]  # fmt: skip
+            if name == "theme":
+                asked.discard("score")
+            if wrong := sorted(control for control in asked if getattr(self, control)):
+                wrong = [type(self).model_fields[control].alias or control for control in wrong]
+                raise ValueError(f"{', '.join(wrong)} cannot be had with {name}, whose file says it")
         if self.loop and self.continue_from:
             raise ValueError("a loop leads into its own beginning: it cannot continue a file")
         return self

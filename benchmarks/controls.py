@@ -1,0 +1,189 @@
+"""A musician's controls and what every piece has: asked against measured, on pieces of MusER.
+
+    python benchmarks/controls.py --tokens runs/music/tokens.npz [--pieces 12] [--bars 16]
+
+Pieces are drawn once and shaped for each request, since controls act on what is drawn. ``control`` rows: Spearman's rho
+of the request and the measure over all pieces and levels, the farthest that another measure's standard deviation over
+the levels of a piece comes to, in standard deviations of real (EMOPIA's held-out) clips. Prints both tables and writes
+``benchmarks/results/controls.csv``.
+"""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import tyro
+from scipy.stats import spearmanr
+
+from gen.emotion.spec import EmotionCurve
+from music import controls, names
+from music.controls import Wishes
+from music.evaluation import metrics
+from music.evaluation.evaluate import Music, from_rows, with_end
+from music.evaluation.judge import Judge
+from music.hands import chords, divide
+from music.pipeline import FADERS, MusicGenerator
+from music.shape import shaped
+from music.tokens import POSITIONS, Vocabulary, decode
+from music.training import corpus
+
+EMOTIONS = ("Q1", "Q2", "Q3", "Q4")
+MEASURES = {"density": controls.density, "voices": controls.voices, "register": controls.register,
+            "dynamics": controls.dynamics, "articulation": controls.articulation, "tempo": controls.tempo}  # fmt: skip
+LEVELS = {"density": (0.75, 1.25, 1.75, 2.25, 2.75, 3.25), "voices": (1.5, 2, 3, 4, 5, 6),
+          "register": (48, 54, 60, 66, 72), "dynamics": (33, 49, 62, 76, 90, 104),
+          "articulation": (0.35, 0.5, 0.65, 0.8, 1.0), "tempo": (54, 72, 90, 108, 132, 160)}  # fmt: skip
+PROGRESSIONS = ("C Am F G", "Dm7 G7 Cmaj7", "Em C G D", "Bb F Gm Eb")
+SECONDS = (12.0, 42.5, 61.3)
+
+
+def drawn(generator: MusicGenerator, count: int, bars: int) -> tuple[list, list[np.ndarray], list[int]]:
+    """Grids as they were drawn, the arousal of each bar, seeds."""
+    curves, seeds = [EmotionCurve.parse(EMOTIONS[i % 4]) for i in range(count)], list(range(count))
+    rows = generator.drawn(curves, bars, seeds, candidates=1)
+    arousal = [generator.points(curve, bars)[:, 1] for curve in curves]
+    return [decode(r, generator.vocabulary) for r in rows], arousal, seeds
+
+
+def swept(name: str, raw, faders, real: dict[str, float]) -> dict:
+    """One control over its levels."""
+    asked, found, others = [], [], []
+    for grid, arousal, seed in zip(*raw, strict=True):
+        made = [shaped(grid, arousal, Wishes(**{name: float(level)}), seed, None,
+                       faders if name in ("density", "voices") else None)[0] for level in LEVELS[name]]  # fmt: skip
+        asked += LEVELS[name]
+        found += [MEASURES[name](one) for one in made]
+        others.append([np.std([measure(one) for one in made]) / real[other]
+                       for other, measure in MEASURES.items() if other != name])  # fmt: skip
+    worst = np.mean(others, 0)
+    other = [m for m in MEASURES if m != name][int(worst.argmax())]
+    off = np.abs(np.array(found) - asked)
+    return {"row": name, "n": len(found), "measure": "Spearman", "value": spearmanr(asked, np.round(found, 3))[0],
+            "also": f"mean error {off.mean():.2f}, {np.mean(off / np.array(asked)):.1%}; others move at most "
+                    f"{worst.max():.2f} sd ({other})"}  # fmt: skip
+
+
+def others(raw) -> list[dict]:
+    """Keys, modes, lengths, chords, loops."""
+    share, right, exact, on, loops = [], [], [], [], []
+    for i, (grid, arousal, seed) in enumerate(zip(*raw, strict=True)):
+        for tonic in range(0, 12, 3):
+            for minor in (False, True):
+                key = names.Key(tonic + i % 3, minor)
+                made = shaped(grid, arousal, Wishes(key=key), seed)[0]
+                share.append(controls.in_scale(made, key))
+                right.append(names.found(made.notes) == key)
+        for seconds in SECONDS:
+            part = grid._replace(notes=grid.notes, tempo=grid.tempo)
+            made = shaped(part, arousal, Wishes(seconds=seconds), seed)[0]
+            exact.append(abs(controls.length(made) - seconds))
+        for text in PROGRESSIONS:
+            wanted = tuple(names.chord(part) for part in text.split())
+            made = shaped(grid, arousal, Wishes(chords=wanted), seed)[0]
+            on.append(controls.on_chords(made, wanted))
+        made, key, _ = shaped(grid, arousal, Wishes(loop=True), seed)
+        loops.append(made.chords[-1] == f"{names.ROOTS[(key.tonic + 7) % 12]}_7" and len(made.tempo) == len(grid.tempo))
+    row = lambda name, values, measure, also="": {"row": name, "n": len(values), "measure": measure,
+                                                 "value": float(np.mean(values)), "also": also}  # fmt: skip
+    return [
+        row("key", share, "notes in its scale", f"least {min(share):.3f}"),
+        row("key", right, "key found is the one asked for"),
+        row("seconds", exact, "mean error, s", f"most {max(exact):.4f}"),
+        row("chords", on, "beats on their chord", f"least {min(on):.2f}"),
+        row("loop", loops, "ends on the dominant of its beginning"),
+    ]
+
+
+def every_piece(generator: MusicGenerator, count: int, bars: int, tokens: Path) -> list[dict]:
+    """What pieces have without being asked, with the judge's word and real clips' beside it."""
+    asked = np.arange(count) % 4
+    pieces = generator.compose([EmotionCurve.parse(EMOTIONS[q]) for q in asked], bars, list(range(count)))
+    told = Judge.load()([piece.notes for piece in pieces])
+    kept = corpus.load(tokens)
+    real = [from_rows(p.rows) for p in kept if p.group == "emopia" and p.part == "test"]
+    book = metrics.Songbook([metrics.transitions(*from_rows(p.rows), False) for p in kept if p.part == "train"])
+    made = [with_end(piece.notes, piece.bars) for piece in pieces]
+    table = lambda music: np.array([[*metrics.song_measures(*m).values()] for m in music])
+    off = np.abs(table(made).mean(0) - table(real).mean(0)) / table(real).std(0)
+    runs = [book.longest(metrics.transitions(*m, False)) for m in made]
+    runs_real = [book.longest(metrics.transitions(*m, False)) for m in real]
+    leaps = [np.abs(np.log(p.grid.tempo[1:] / p.grid.tempo[:-1])).max() >= np.log(1.25) for p in pieces]
+    rubato = [np.abs(p.grid.tempo[:-2] / np.median(p.grid.tempo[:-2]) - 1).max() for p in pieces]
+    arousal = np.repeat(np.linspace(-1, 1, 9), 2)
+    paces = generator.compose([EmotionCurve.parse(f"a={a:.2f} v=0") for a in arousal], 8, [*range(2)] * 9, candidates=1)
+    value = lambda name, x, measure, also="": {"row": name, "n": len(x) if hasattr(x, "__len__") else count,
+                                              "measure": measure, "value": float(np.mean(x)), "also": also}  # fmt: skip
+    return [
+        value("quadrant", told.quadrant.argmax(1) == asked, "judge right (held-out clips .66 to .68)"),
+        value("arousal", (told.arousal > 0.5) == (asked < 2), "judge right"),
+        value("valence", (told.valence > 0.5) == np.isin(asked, (0, 3)), "judge right"),
+        value("valid", [piece.valid() for piece in pieces], "share"),
+        value("likeness", off.max(), "most sd off of PR NPC POLY BPR BNPC BPOLY"),
+        value("memorisation", float(np.quantile(runs, 0.95)), "notes shared in a row, 95th percentile, any key",
+              f"real {np.quantile(runs_real, 0.95):.1f}"),
+        value("tempo leaps", leaps, "pieces with a leap of 25 %"),
+        value("rubato", rubato, "farthest from the pulse", f"most {max(rubato):.3f}"),
+        value("ending", [_ends(p) for p in pieces], "pieces that end on a held tonic chord"),
+        value("cadences", [_cadences(p) for p in pieces], "dominant before each eighth bar line and the last"),
+        value("tempo against arousal", spearmanr(arousal, [controls.tempo(p.grid) for p in paces])[0], "Spearman"),
+        value("repetition", [_repeats(m) for m in made], "likeness of a bar to its nearest other",
+              f"real {np.mean([_repeats(m) for m in real]):.2f}"),
+        value("hands", [_reached(p) for p in pieces], "onsets that two hands take"),
+    ]  # fmt: skip
+
+
+def _ends(piece) -> bool:
+    last = piece.grid.notes[piece.grid.notes[:, 0] >= (len(piece.grid.tempo) - 1) * POSITIONS]
+    tonic, third = piece.key.tonic, 3 + (not piece.key.minor)
+    triad = {(tonic + step) % 12 for step in (0, third, 7)}
+    held = np.all(last[:, 2] >= POSITIONS / 2)
+    return bool(held and last[:, 1].min() % 12 == tonic and set(last[:, 1] % 12) <= triad)
+
+
+def _cadences(piece) -> float:
+    lines = [*range(8, len(piece.grid.tempo) - 1, 8), len(piece.grid.tempo) - 1]
+    return float(np.mean([piece.grid.chords[bar * 4 - 1].endswith("_7") for bar in lines]))
+
+
+def _repeats(music: Music) -> float:
+    """Mean over bars of the largest Jaccard index of (position, pitch class) with another bar of the piece."""
+    bar, position = metrics.on_grid(*music)
+    sets = [set(zip(position[bar == b], music.notes[bar == b, 2] % 12)) for b in np.unique(bar)]
+    nearest = [max((len(a & b) / max(len(a | b), 1) for j, b in enumerate(sets) if i != j), default=0.0)
+               for i, a in enumerate(sets)]  # fmt: skip
+    return float(np.mean(nearest))
+
+
+def _reached(piece) -> float:
+    hands = divide(piece.grid)
+    found = [len(c) <= 5 and np.ptp(c[:, 1]) <= 16 for part in (hands.right, hands.left) for c in chords(part)]
+    return float(np.mean(found))
+
+
+def main(tokens: Path, pieces: int = 12, bars: int = 16, judged: int = 48) -> None:
+    generator = MusicGenerator.from_pretrained()
+    from music.faders.play import Faders
+
+    vocabulary = Vocabulary.default()
+    real = [decode(p.rows, vocabulary) for p in corpus.load(tokens) if p.group == "emopia" and p.part == "test"]
+    spread = {name: float(np.std([measure(grid) for grid in real])) for name, measure in MEASURES.items()}
+    raw, rows = drawn(generator, pieces, bars), []
+    path = Path(__file__).parent / "results" / "controls.csv"
+
+    def add(found: list[dict]) -> None:
+        rows.extend(found)
+        for row in found:
+            print(f"{row['row']:22} {row['n']:4} {row['value']:8.3f}  {row['measure']}  {row['also']}", flush=True)
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows({**row, "value": round(row["value"], 4)} for row in rows)
+
+    add(others(raw))
+    for name in ("register", "dynamics", "articulation", "tempo", "density", "voices"):
+        add([swept(name, raw, Faders.load(FADERS), spread)])
+    add(every_piece(generator, judged, 12, tokens))
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

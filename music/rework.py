@@ -1,0 +1,125 @@
+"""Pieces that begin from a file of the user's: a tune that is kept, a theme that is turned, bars that are replaced."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gen.emotion.resolve import resolve
+from gen.errors import InputError
+from gen.notes import note
+from music import controls, finish, names
+from music.keys import from_bar, home, transpose
+from music.melody import Song, accompaniment, harmony, read_song, replaced, themed, with_part
+from music.tokens import BAR, BEAT, POSITIONS, Grid, decode, encode
+
+if TYPE_CHECKING:
+    from music.controls import Wishes
+    from music.names import Key
+    from music.pipeline import MusicGenerator
+    from music.task import MusicTask
+
+HEARD = 6  # bars before and after new ones that their likelihood is asked for with
+AFTER = 2  # bars drawn beyond those that are replaced, so that these do not come to an end
+
+
+def kept(generator: MusicGenerator, task: MusicTask, seed: int):
+    """The tune's own score with an accompaniment in the emotion."""
+    song = read_song(task.melody)
+    key = names.found(song.grid.notes)
+    bars = len(song.grid.tempo)
+    chords = harmony(song.grid, key)
+    if task.chords:
+        given = [names.chord(part) for part in task.chords.split()]
+        chords = tuple(given[half // 2 % len(given)] for half in range(2 * bars))
+    (drawn,) = _drawn(generator, task, bars, [seed])
+    return with_part(song, accompaniment(drawn, song.grid, chords, key), key)
+
+
+def turned(generator: MusicGenerator, task: MusicTask, wishes: Wishes, bars: int, seed: int) -> tuple[Grid, Key]:
+    """The theme over and over, each time as the emotion there asks, and the key at the end."""
+    theme, curve = read_song(task.theme).grid, resolve(task.emotion)
+    feeling = generator.points(curve, bars)
+    tune, keys = themed(theme, bars, feeling[:, 0], feeling[:, 1])
+    size, chords = len(theme.tempo), ()
+    for turn, key in enumerate(keys):
+        here = slice(turn * size, min((turn + 1) * size, bars))
+        inside = (tune.notes[:, 0] >= here.start * POSITIONS) & (tune.notes[:, 0] < here.stop * POSITIONS)
+        notes = tune.notes[inside] - np.array([here.start * POSITIONS, 0, 0, 0])
+        chords += harmony(Grid(notes, tune.tempo[here], tune.chords[here.start * 4 : here.stop * 4]), key)
+    (drawn,) = _drawn(generator, task, bars, [seed])
+    part = accompaniment(drawn, tune, chords, keys[-1])
+    grid = finish.within(part._replace(notes=finish.merged(np.concatenate((tune.notes, part.notes)))))
+    grid = grid._replace(tempo=finish.paced(drawn.tempo, feeling[:, 1]))
+    if wishes.tempo is not None:
+        grid = controls.at_tempo(grid, wishes.tempo)
+    if wishes.seconds is not None:
+        grid = controls.lasting(grid, wishes.seconds, steady=wishes.tempo is not None)
+    return grid, keys[-1]
+
+
+def anew(generator: MusicGenerator, task: MusicTask, seed: int):
+    """The song's score with some bars made anew: of ``candidates``, those after which the next bars are likeliest."""
+    song = read_song(task.continue_from)
+    first, last = span(task.replace, len(song.grid.tempo))
+    opening = Grid(song.grid.notes[song.grid.notes[:, 0] < first * POSITIONS], song.grid.tempo[:first],
+                   song.grid.chords[: first * 4])  # fmt: skip
+    rows = encode(opening, generator.vocabulary) if first and len(opening.notes) else None
+    count = last - first
+    seeds = [seed + 1_000_003 * i for i in range(task.candidates)]
+    drawn = _drawn(generator, task, count + AFTER, seeds, rows)
+    fresh = [_cut(grid, len(grid.tempo) - count - AFTER, count) for grid in drawn]
+    if rows is None:
+        own = names.found(song.grid.notes)
+        fresh = [controls.in_key(grid, names.found(grid.notes), own) for grid in fresh]
+    fresh = [finish.in_reach(grid)[0] for grid in fresh]
+    miss = [seam(generator, task, song, grid, first, last) for grid in fresh]
+    best = int(np.argmin([x[0] for x in miss]))
+    inside = seam(generator, task, song, None, first, last)[0]
+    note(f"The bars after the seam are told in {miss[best][0]:.2f} nats a step; after the bars that were there, in "
+         f"{inside:.2f}.")  # fmt: skip
+    return replaced(song, fresh[best], first, last)
+
+
+def span(text: str, bars: int) -> tuple[int, int]:
+    """Bars such as 5-8, counted from 1 -> from 0, the end not among them."""
+    begin, _, end = text.partition("-")
+    first, last = int(begin) - 1, int(end or begin)
+    if last > bars:
+        raise InputError(f"the song has {bars} bars: bars {text} are not all among them")
+    return first, last
+
+
+def seam(generator: MusicGenerator, task: MusicTask, song: Song, fresh: Grid | None, first: int, last: int,
+         ) -> tuple[float, np.ndarray]:  # fmt: skip
+    """Mean nats a step of up to two bars after ``last``, and of every bar heard, with ``fresh`` bars in their place."""
+    from music.muser.likelihood import nats
+
+    notes = song.grid.notes
+    if fresh is not None:
+        notes = notes[(notes[:, 0] < first * POSITIONS) | (notes[:, 0] >= last * POSITIONS)]
+        notes = np.concatenate((notes, fresh.notes + np.array([first * POSITIONS, 0, 0, 0])))
+    rows = encode(song.grid._replace(notes=finish.merged(notes)), generator.vocabulary)
+    lines = np.append(np.flatnonzero(rows[:, BEAT] == BAR), len(rows))
+    low, high = max(first - HEARD, 0), min(last + HEARD, len(lines) - 1)
+    part = from_bar(rows[: lines[high]], lines[low])
+    part = transpose(part, home(part, generator.vocabulary), generator.vocabulary)
+    each = nats(generator, part, task.emotion)
+    after = each[last - low : last - low + 2]
+    return float(after.mean()) if len(after) else float(each[first - low : last - low].mean()), each
+
+
+def _drawn(generator: MusicGenerator, task: MusicTask, bars: int, seeds: list[int], opening=None) -> list[Grid]:
+    rows = generator.drawn(
+        [task.emotion] * len(seeds), bars, seeds, opening=opening, guidance=task.guidance,
+        temperature=task.temperature, candidates=1 if len(seeds) > 1 else task.candidates,
+    )  # fmt: skip
+    return [decode(one, generator.vocabulary) for one in rows]
+
+
+def _cut(grid: Grid, first: int, count: int) -> Grid:
+    """``count`` bars of a grid from bar ``first`` on."""
+    low, high = first * POSITIONS, (first + count) * POSITIONS
+    notes = grid.notes[(grid.notes[:, 0] >= low) & (grid.notes[:, 0] < high)] - np.array([low, 0, 0, 0])
+    return Grid(notes, grid.tempo[first : first + count], grid.chords[first * 4 : (first + count) * 4])
