@@ -318,7 +318,7 @@ def serve(folder: Path, *, port: int, lan: bool, device: str, limits: Limits, re
     import uvicorn
 
     token = os.environ.get("AFFEKT_TOKEN") or secrets.token_urlsafe(24)
-    if "AFFEKT_TOKEN" not in os.environ:
+    if not os.environ.get("AFFEKT_TOKEN"):
         ready(f"the token is {token} (set AFFEKT_TOKEN for one of your own)")
     desk = Desk(folder, device, limits)
     threading.Thread(target=desk.work, daemon=True).start()
