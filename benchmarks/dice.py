@@ -22,7 +22,8 @@ from torch import Tensor
 
 from gen.emotion.spec import EmotionCurve
 from talking_head.video import attention
-from talking_head.video.pipeline import PRESETS, DiceVideo
+from talking_head.video.memory import fitting
+from talking_head.video.pipeline import DiceVideo
 from talking_head.video.portrait import prepare
 from talking_head.video.sampler import Inputs, Plan, Sampler
 from talking_head.video.schedule import calls, frame_count
@@ -114,10 +115,12 @@ def table(model: DiceVideo, seconds: float, steps: int, side: int) -> list[tuple
     for row in rows:
         other = scenarios[row[0]][1]
         row.append(f"{noise_ratio(found[row[0]], found[other])} ({other})" if other else "")
-    for gigabytes, memory in PRESETS.items():
+    for gigabytes in (4, 6, 8, 12, 16, 24):
+        memory = fitting(model, gigabytes, frames, (side, side), plan)
         small = DiceVideo(model.parts, model.priors, device, memory)
         work = lambda small=small: list(small.generate(portrait, samples, curve, plan=replace(plan, steps=2)))
-        rows.append([f"--vram {gigabytes}, 2 steps with decoding", calls(frames, 2), *measure(work, device)[1:], ""])
+        what = f"--vram {gigabytes} (offload {memory.offload}), 2 steps with decoding"
+        rows.append([what, calls(frames, 2), *measure(work, device)[1:], ""])
     return rows
 
 

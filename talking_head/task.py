@@ -65,7 +65,9 @@ class TalkTask(Task):
     label: bool = Field(True, description="a small visible note that the video is generated")
     model: str = Field("emote-compact", description="emote, dice, dice-video, or a checkpoint")
     steps: int = Field(0, ge=0, le=100, description="of sampling, for the dice models; 0 for the usual 8 or 25")
-    vram: Literal[8, 12, 16, 24] = Field(24, description="GB of the GPU that dice-video has to fit into: 8 12 16 24")
+    vram: Literal[4, 6, 8, 12, 16, 24] = Field(
+        24, description="GB of the GPU that dice-video has to fit into: 4 6 8 12 16 24"
+    )
 
     @model_validator(mode="after")
     def _one_film(self):

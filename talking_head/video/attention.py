@@ -86,6 +86,8 @@ class Transformer(TransformerSpatioTemporalModel):
     they get the mean over the frames (see :meth:`Contexts.looks`), one row a video.
     """
 
+    slices = 1  # pieces in which each block runs: one after the other they need less memory
+
     def forward(self, hidden_states: Tensor, encoder_hidden_states: tuple[Looks, Looks], image_only_indicator: Tensor,
                 return_dict: bool = False) -> tuple[Tensor]:  # fmt: skip
         spatial, temporal = encoder_hidden_states
@@ -95,10 +97,39 @@ class Transformer(TransformerSpatioTemporalModel):
         places = self.time_proj(torch.arange(f, device=x.device)).to(x.dtype)
         place = self.time_pos_embed(places).repeat(b, 1)[:, None]
         for block, later in zip(self.transformer_blocks, self.temporal_transformer_blocks):
-            x = self._run(block, x, None, spatial)
-            moved = self._run(later, x + place, f, temporal)
+            x = self._in_frames(block, x, spatial, f)
+            moved = self._in_places(later, x + place, temporal, f)
             x = self.time_mixer(x_spatial=x, x_temporal=moved, image_only_indicator=image_only_indicator)
         return (self.proj_out(x).mT.unflatten(2, (height, width)).contiguous() + hidden_states,)
+
+    def _in_frames(self, block: nn.Module, x: Tensor, looks: Looks, f: int) -> Tensor:
+        """A spatial block, to which frames (b f, h w, d) are strangers."""
+        if self.slices == 1:
+            return self._run(block, x, None, looks)
+        made, size = torch.empty_like(x), -(-f // self.slices)
+        for video in range(len(x) // f):
+            for first in self._needed(x, [*range(video * f, (video + 1) * f, size)]):
+                part = slice(first, min(first + size, (video + 1) * f))
+                pick = lambda y, video=video, part=part: y[part] if len(y) == len(x) else y[video : video + 1]
+                masks = looks.masks and {n: mask[video : video + 1] for n, mask in looks.masks.items()}
+                portrait, adapters = looks.portrait[video : video + 1], tuple(map(pick, looks.adapters))
+                some = Looks(portrait, adapters, looks.strengths, masks)
+                made[part] = self._run(block, x[part], None, some)
+        return made
+
+    def _in_places(self, block: nn.Module, x: Tensor, looks: Looks, f: int) -> Tensor:
+        """A temporal block, to which places of (b f, h w, d) are strangers."""
+        if self.slices == 1:
+            return self._run(block, x, f, looks)
+        made = torch.empty_like(x)
+        for part, out in self._needed(x, [*zip(x.chunk(self.slices, 1), made.chunk(self.slices, 1))]):
+            out.copy_(self._run(block, part, f, looks))
+        return made
+
+    @staticmethod
+    def _needed(x: Tensor, pieces: list) -> list:
+        """All pieces; without content, as in a rehearsal of memory, one stands for them."""
+        return pieces[:1] if x.is_meta else pieces
 
     def _run(self, block: nn.Module, *inputs) -> Tensor:
         if torch.is_grad_enabled() and self.gradient_checkpointing:

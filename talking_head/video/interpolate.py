@@ -42,8 +42,8 @@ class FlowBlock(nn.Module):
 def warp(picture: Tensor, flow: Tensor) -> Tensor:
     """Picture (b, 3, H, W) fetched from where the flow (b, 2, H, W), x and y in pixels, points."""
     h, w = picture.shape[2:]
-    y, x = torch.meshgrid(torch.arange(h).to(flow), torch.arange(w).to(flow), indexing="ij")
-    place = torch.stack((x + flow[:, 0], y + flow[:, 1]), -1) * 2 / flow.new_tensor((w - 1, h - 1)) - 1
+    y, x = (torch.arange(n, device=flow.device, dtype=flow.dtype) for n in (h, w))
+    place = torch.stack(((x + flow[:, 0]) * 2 / (w - 1), (y[:, None] + flow[:, 1]) * 2 / (h - 1)), -1) - 1
     return F.grid_sample(picture, place, mode="bilinear", padding_mode="border", align_corners=True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -18,13 +18,14 @@ from gen import checkpoints
 from gen.emotion.embedding import priors as prior_files
 from gen.emotion.embedding.priors import Priors
 from gen.emotion.spec import CANONICAL, EmotionCurve
-from gen.errors import CheckpointError, InputError
+from gen.errors import CheckpointError
 from gen.media import exactly
 from talking_head.models import write_class
 from talking_head.video import decode, lora
 from talking_head.video.attention import set_attention_backend
 from talking_head.video.emotion import LEVELS, EmotionModel, Tokens, means
 from talking_head.video.interpolate import Interpolator, between
+from talking_head.video.memory import CHOICES, Memory, by_layer, sliced
 from talking_head.video.portrait import ImageEncoder, Portrait, around, paste, prepare
 from talking_head.video.pose import PoseGuider
 from talking_head.video.sampler import Inputs, Plan, Sampler
@@ -43,40 +44,15 @@ MISSING = (
 )
 
 
-@dataclass(frozen=True)
-class Memory:
-    """How to fit into a GPU. ``offload`` keeps on it only the part at work."""
-
-    offload: bool
-    batched: bool
-    chunk: int  # frames decoded at once
-    tile: int  # side of a decoder's tile in latent pixels; 0 decodes whole frames
-
-    @classmethod
-    def of(cls, gigabytes: int) -> Memory:
-        """Settings for a GPU of so many GB; InputError where there are none."""
-        if gigabytes not in PRESETS:
-            raise InputError(f"there are settings for {', '.join(map(str, PRESETS))} GB, not for {gigabytes}")
-        return PRESETS[gigabytes]
-
-
-PRESETS = {
-    8: Memory(offload=True, batched=False, chunk=2, tile=32),
-    12: Memory(offload=True, batched=False, chunk=4, tile=48),
-    16: Memory(offload=True, batched=True, chunk=8, tile=0),
-    24: Memory(offload=False, batched=True, chunk=10, tile=0),
-}
-
-
 class DiceVideo:
     """The networks of one checkpoint, and what to do with them."""
 
     def __init__(self, parts: dict[str, nn.Module], priors: Priors | None, device: str = "cpu",
-                 memory: Memory = PRESETS[24]):  # fmt: skip
+                 memory: Memory = CHOICES[0]):  # fmt: skip
         self.parts, self.priors, self.device, self.memory = parts, priors, torch.device(device), memory
         for part in parts.values():
             part.eval().requires_grad_(False)
-            part.to("cpu" if memory.offload else self.device)
+            part.to(self.device if memory.offload == "none" else "cpu")
 
     @classmethod
     def build(cls, size: str, seed: int = 0) -> DiceVideo:
@@ -88,8 +64,8 @@ class DiceVideo:
         return cls(parts, Priors.seeded(parts["emotion"].config.size) if size == "tiny" else shared_priors())
 
     @classmethod
-    def load(cls, name: str, device: str = "cpu", vram: int = 24, backend: str = "native", compile: bool = False,
-             changes: Path | None = None) -> DiceVideo:  # fmt: skip
+    def load(cls, name: str, device: str = "cpu", memory: Memory = CHOICES[0], backend: str = "native",
+             compile: bool = False, changes: Path | None = None) -> DiceVideo:  # fmt: skip
         """A converted or trained checkpoint, with the low-rank ``changes`` of a training where they are given.
 
         CheckpointError says how to come by one.
@@ -106,7 +82,7 @@ class DiceVideo:
         if changes is not None:
             lora.load(parts["unet"], changes)
         priors = Priors(*prior_files.read(place / "priors.safetensors")) if "emotion" in parts else None
-        model = cls(parts, priors, device, Memory.of(vram))
+        model = cls(parts, priors, device, memory)
         with model.at("unet") as unet:
             set_attention_backend(unet, backend)
         if compile:
@@ -135,10 +111,14 @@ class DiceVideo:
 
     @contextmanager
     def at(self, name: str) -> Iterator[nn.Module]:
-        """A part on the device; where memory is short it goes back afterwards."""
-        part = self.parts[name].to(self.device)
-        yield part
-        if self.memory.offload:
+        """A part on the device; where memory is short it goes back afterwards, and the UNet comes layer by layer."""
+        part, memory = self.parts[name], self.memory
+        if memory.offload == "layers" and name == "unet":
+            with by_layer(part, lambda layer: layer.to(self.device), lambda layer: layer.cpu()):
+                yield part
+            return
+        yield part.to(self.device)
+        if memory.offload != "none":
             part.cpu()
 
     # ------------------------------------------------------------ conditions
@@ -200,7 +180,7 @@ class DiceVideo:
     def latents(self, inputs: Inputs, noise: Tensor, plan: Plan, strengths: tuple[float, float] = (1.0, 1.0),
                 progress: Callable[[float], None] = lambda done: None) -> Tensor:  # fmt: skip
         """Scaled latents (n, 4, h, w), without the tail."""
-        with self.at("unet") as unet:
+        with self.at("unet") as unet, sliced(unet, self.memory.slices):
             made = Sampler(unet, replace(plan, batched=self.memory.batched), strengths).run(inputs, noise, progress)
         return made[0, : made.shape[1] - plan.tail]
 

@@ -45,10 +45,15 @@ class Portrait(NamedTuple):
     box: Tensor  # (1, 3, H, W) 1 in the face's box, 0 outside
 
 
+def size_of(height: int, width: int, side: int) -> tuple[int, int]:
+    """Height and width of a prepared picture: the shorter one becomes about ``side``, both multiples of GRID."""
+    return tuple(max(GRID, round(n * side / min(height, width) / GRID) * GRID) for n in (height, width))
+
+
 def prepare(pixels: np.ndarray, box: tuple[float, float, float, float], side: int = 512, seen: int = 224) -> Portrait:
     """Pixels (h, w, 3) uint8 and the face's box (x, y, width, height) in them; the shorter side becomes ``side``."""
     h, w = pixels.shape[:2]
-    size = tuple(max(GRID, round(n * side / min(h, w) / GRID) * GRID) for n in (w, h))
+    size = size_of(h, w, side)[::-1]
     image = Image.fromarray(pixels)
     middle = np.array([int(box[0] + box[2] / 2), int(box[1] + box[3] / 2)])
     half = np.array([box[2], box[3]]) * AREA / 2

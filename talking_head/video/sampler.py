@@ -87,6 +87,7 @@ class Sampler:
         """Unit noise (1, n, 4, h, w), tail included -> scaled latents of that shape."""
         plan, rule = self.plan, scheduler()
         rule.set_timesteps(plan.steps, device=noise.device)
+        rule.set_begin_index(0)  # which it would look for on the device
         x = inputs.start[:, None] + noise * rule.sigmas[0].to(noise)
         for step, time in enumerate(rule.timesteps):
             # one Euler step of the mean velocity is the mean of the windows' Euler steps

@@ -26,10 +26,11 @@ class VideoTalk:
     def load(cls, names: Sequence[str], device: str = "cpu") -> Self:
         """The networks of the checkpoint ``names[0]``, changed by a ``lora.safetensors`` that was put there."""
         from talking_head.face.tracker import FaceTracker
+        from talking_head.video.memory import PARTS
         from talking_head.video.pipeline import DiceVideo
 
         changes = checkpoints.folder(names[0]) / "lora.safetensors"  # of a training of one's own
-        model = DiceVideo.load(names[0], device, vram=16, changes=changes if changes.is_file() else None)
+        model = DiceVideo.load(names[0], device, PARTS, changes=changes if changes.is_file() else None)
         return cls(FaceTracker.load(), model)
 
     def render(self, task: TalkTask, folder: Path, manifest: dict, progress: Progress) -> list[Path]:
@@ -37,8 +38,11 @@ class VideoTalk:
         import soxr
 
         from talking_head.task import chapters
-        from talking_head.video.pipeline import DiceVideo, Memory
+        from talking_head.video.memory import fitting
+        from talking_head.video.pipeline import DiceVideo
+        from talking_head.video.portrait import size_of
         from talking_head.video.sampler import Plan
+        from talking_head.video.schedule import frame_count
 
         progress(0.0, "listening")
         samples, rate = media.read_audio(task.audio)
@@ -47,9 +51,11 @@ class VideoTalk:
         low, high = face.landmarks[:, :2].min(0), face.landmarks[:, :2].max(0)
         plan = Plan(task.steps or Plan.steps)
         plan = replace(plan, scales=plan.scales | {"emotion": plan.scales["emotion"] * task.emotion_scale})
-        model = DiceVideo(self.model.parts, self.model.priors, str(self.model.device), Memory.of(task.vram))
-        frames = model.talk(pixels, (*low, *(high - low)), heard, task.felt(),
-                            side=min(512, task.size or 512), crop=not task.size, seed=task.seed, plan=plan,
+        side, box = min(512, task.size or 512), (*low, *(high - low))
+        size = size_of(*pixels.shape[:2], side) if task.size else size_of(side, side, side)
+        memory = fitting(self.model, task.vram, frame_count(len(heard)), size, plan)
+        model = DiceVideo(self.model.parts, self.model.priors, str(self.model.device), memory)
+        frames = model.talk(pixels, box, heard, task.felt(), side=side, crop=not task.size, seed=task.seed, plan=plan,
                             progress=lambda done: progress(0.9 * done, "drawing"))  # fmt: skip
         film = folder / f"talk.{task.ending}"
         how = {"codec": task.codec, "chapters": () if task.emotion_from else chapters(task.emotion)}

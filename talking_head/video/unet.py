@@ -67,6 +67,7 @@ class VideoUNet(ModelMixin, ConfigMixin):
             down_block_types=tuple(f"{kind}DownBlockSpatioTemporal" for kind in cross + plain),
             up_block_types=tuple(f"{kind}UpBlockSpatioTemporal" for kind in plain + cross),
         )  # fmt: skip
+        self.register_buffer("ids", torch.tensor(TIME_IDS), persistent=False)
         for name, module in self.net.named_modules():
             if isinstance(module, TransformerSpatioTemporalModel):
                 module.__class__ = Transformer  # the same parameters, another forward
@@ -76,7 +77,7 @@ class VideoUNet(ModelMixin, ConfigMixin):
                 module.set_processor(AdapterAttention(module, adapters))
 
     def forward(self, sample: Tensor, time: Tensor, contexts: Contexts, pose: Tensor | None = None,
-                time_ids: tuple[float, ...] = TIME_IDS, deep: Tensor | None = None) -> Denoised:  # fmt: skip
+                deep: Tensor | None = None) -> Denoised:  # fmt: skip
         """sample (b, f, 8, h, w), time (b,) log(sigma) / 4, pose (b or 1, f or 1, d, h, w) -> :class:`Denoised`.
 
         With ``deep``, what an earlier call gave under that name, only the outermost blocks run.
@@ -84,7 +85,7 @@ class VideoUNet(ModelMixin, ConfigMixin):
         net, (b, f) = self.net, sample.shape[:2]
         looks = contexts.looks(*sample.shape[-2:], len(self.config.channels))
         shared = {
-            "temb": self._embed(time, time_ids, sample.dtype).repeat_interleave(f, 0),
+            "temb": self._embed(time, sample.dtype).repeat_interleave(f, 0),
             "image_only_indicator": sample.new_zeros(b, f),
         }
         x = net.conv_in(sample.flatten(0, 1))
@@ -107,10 +108,10 @@ class VideoUNet(ModelMixin, ConfigMixin):
                 module.processor.grow(module)
         self.register_to_config(adapters=self.config.adapters + 1)
 
-    def _embed(self, time: Tensor, ids: tuple[float, ...], dtype: torch.dtype) -> Tensor:
+    def _embed(self, time: Tensor, dtype: torch.dtype) -> Tensor:
         """(b,) -> (b, d): the noise level, the frame rate and the motion buckets."""
         net = self.net
-        extra = net.add_time_proj(torch.tensor(ids, device=time.device)).flatten()[None].to(dtype)
+        extra = net.add_time_proj(self.ids.to(time.device)).flatten()[None].to(dtype)
         return net.time_embedding(net.time_proj(time).to(dtype)) + net.add_embedding(extra)
 
     def _inside(self, x: Tensor, size, skips: tuple[Tensor, ...], looks, shared: dict) -> tuple[Tensor, Tensor]:

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from gen.emotion.spec import EmotionCurve
-from gen.errors import CheckpointError, DeviceError, InputError
+from gen.errors import CheckpointError, DeviceError
 from talking_head.video import decode, schedule
 from talking_head.video.attention import attend, set_attention_backend
 from talking_head.video.emotion import EmotionModel, Tokens, class_of, means
 from talking_head.video.interpolate import Interpolator, between
-from talking_head.video.pipeline import DiceVideo, Memory
+from talking_head.video.pipeline import DiceVideo
 from talking_head.video.portrait import Square, around, paste, prepare
 from talking_head.video.pose import PoseGuider
 from talking_head.video.sampler import Inputs, Plan, Sampler
@@ -336,9 +336,6 @@ def test_a_face_comes_back_to_its_place():
     assert (whole[42, 50] == 250).all() and (whole[:22] == 50).all() and (whole[:, 71:] == 50).all()
 
 
-def test_memory_settings_and_missing_weights_say_what_to_do():
-    assert Memory.of(8).offload and not Memory.of(24).offload
-    with pytest.raises(InputError, match="8, 12, 16, 24 GB"):
-        Memory.of(10)
+def test_missing_weights_say_what_to_do():
     with pytest.raises(CheckpointError, match="checkpoints convert dice-talk --from"):
         DiceVideo.load("dice-talk")
