@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from talking_head.render.fill import filled
 from talking_head.render.opening import curve, opening
 from talking_head.render.warp import blur, places, sampled
 
@@ -22,14 +23,14 @@ FRESH = 0.85  # share of the grown skin in the middle of a closed lid, which was
 FOLD, ENDS = 0.55, 0.2  # share of its height, and of its width at each end, over which that begins
 FAINT = 0.04  # of full brightness that such structure may be
 GRAIN = 0.06  # cm: finer structure of the skin below the eye goes onto the grown skin
-STEPS = 400  # of the relaxation
+STEPS = 60  # of the relaxation, from what the surroundings are roughly
 USUAL = 0.3  # of the skin around the eye is too dark to be skin
 RANGE = (0.7, 1.12)  # of the usual skin around the eye that may grow into it: no rim, no brow, no shine
 ROUND = (0.93, 1.06)  # how much darker the lid is at the fold, and lighter where the eyeball carries it
 
 
 def grown_over(box: Tensor, upper: np.ndarray, lower: np.ndarray, scale: float) -> Tensor:
-    """The box (3, h, w) with skin where its eye is; contours (9, 2), ``scale`` in pixels of a cm. Harmonic inside."""
+    """The box (3, h, w) with skin where its eye is; contours (9, 2), ``scale`` in pixels of a cm; nearly harmonic."""
     over, under = _wider(upper, -ABOVE * scale), _wider(lower, BELOW * scale)
     seen = opening(over, under, (box.shape[2], box.shape[1]), 0.3 * scale + 3)
     if seen is None:
@@ -42,13 +43,14 @@ def grown_over(box: Tensor, upper: np.ndarray, lower: np.ndarray, scale: float) 
         return box
     usual = rim[:, rim.mean(0) >= rim.mean(0).quantile(USUAL)].median(1).values[:, None, None]
     known = torch.minimum(torch.maximum(part, RANGE[0] * usual), RANGE[1] * usual)
-    filled = torch.where(hole, usual, known)
+    grown = torch.where(hole, filled(known, 1 - hole[0].float()), known)
     for _ in range(STEPS):
-        filled = torch.where(hole, F.avg_pool2d(F.pad(filled[None], (1, 1, 1, 1), mode="replicate"), 3, 1)[0], filled)
-    fine = box - blur(box, GRAIN * scale)
-    below = torch.arange(seen.rows.start, seen.rows.stop) + int(seen.height.max()) + 1
-    fine = fine[:, below.clamp(max=box.shape[1] - 1)][..., seen.columns]
-    found[:, seen.rows, seen.columns] = torch.where(hole, filled + fine.clamp(-FAINT, FAINT), part)
+        grown = torch.where(hole, F.avg_pool2d(F.pad(grown[None], (1, 1, 1, 1), mode="replicate"), 3, 1)[0], grown)
+    start = seen.rows.start + int(seen.height.max()) + 1
+    below = box[:, start : start + grown.shape[1], seen.columns]
+    if below.shape == grown.shape:
+        grown = grown + (below - blur(below, GRAIN * scale)).clamp(-FAINT, FAINT)
+    found[:, seen.rows, seen.columns] = torch.where(hole, grown, part)
     return found
 
 

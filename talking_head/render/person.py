@@ -86,7 +86,8 @@ def shows(mask: Tensor, landmarks: np.ndarray) -> bool:
 def layers(mask: Tensor, picture: Tensor) -> Person:
     """Of a picture (3, h, w) in [0, 1]."""
     wide = max(1, round(RIM * min(mask.shape)))
-    beyond = lambda by: F.max_pool2d(mask[None, None], 2 * by + 1, 1, by)[0, 0]
+    across = lambda by: F.max_pool2d(mask[None, None], (1, 2 * by + 1), 1, (0, by))
+    beyond = lambda by: F.max_pool2d(across(by), (2 * by + 1, 1), 1, (by, 0))[0, 0]
     made = filled(picture, (beyond(wide) < 0.02).float())
     behind = torch.where(beyond((wide + 2) // 3) > 0.02, made, picture)
     return Person(mask, picture - (1 - mask) * behind, behind)
