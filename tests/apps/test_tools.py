@@ -61,7 +61,7 @@ def test_an_assistant_can_use_them(studio, tmp_path):
                    ["tone", tone | {"frequency": -1}])  # fmt: skip
     assert found["server"]["name"] == "affekt" and found["server"]["version"] == gen.__version__
     tools = {one["name"]: one for one in found["tools"]}
-    assert tools.keys() == {"describe", "stop", "tone", "music", "voice", "talk", "scene"}
+    assert {"describe", "stop", "tone", "music", "voice", "talk", "scene"} <= tools.keys()
     assert tools["voice"]["inputSchema"]["required"] == ["source"]
     described, plain, given, linked, named, secret, misspelt, negative = found["answers"]
     assert described["structuredContent"]["mix"] and json.loads(described["content"][0]["text"])["mix"]
