@@ -34,6 +34,7 @@ def studio(tmp_path_factory):
         know_tone(folder, patch)
         patch.setenv("AFFEKT_SIGNING", "off")
         patch.setenv("AFFEKT_CACHE", str(folder / "cache"))
+        patch.setenv("GRADIO_TEMP_DIR", str(folder / "files"))  # so that another studio's is put back
         page, url = launch(folder / "files", wait=False, device="cpu", mcp=True, files=[folder / "mine"])
         yield url, folder
         page.close()
