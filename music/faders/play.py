@@ -35,12 +35,14 @@ TEMPERATURE = 0.9
 SPREAD = 0.5  # of the faders' places around the one that the curve tells, in spreads of z_0
 TUNE, NEAR, CLASS = 4.0, 4.0, 1.0  # nats for the tune's pitch at an onset, what else sounds there, its pitch classes
 EXACT, ALIKE, LEAP = 6.0, 2.0, 0.4  # weights: of what is wanted, of the old bar, of an octave's leap at a bar line
-REACH = 0.9  # intensity, of the way between low and high, for each unit of arousal that is missing
 WINDOW = 4  # bars on each side whose arousal is heard as a bar's
 
 
 class Curve(NamedTuple):
-    """What is decoded (k,) at places (k,) of a fader, and the spreads of both over music."""
+    """What is decoded (k,) at places (k,) of a fader, and the spreads of both over music.
+
+    Of arousal: how much higher it is heard at intensities along its direction.
+    """
 
     places: np.ndarray
     values: np.ndarray
@@ -111,9 +113,9 @@ class Faders:
     def _aroused(self, z: Tensor, grid: Grid, which: np.ndarray, arousal: Dial) -> Tensor:
         """z (b, s, d) moved along the direction from low to high arousal by what is missing."""
         heard = self.heard(grid)
-        lacks = (arousal.at(len(heard), heard) - heard)[which] * REACH
-        flat = z.flatten(1)
-        moved = self.directions.apply(flat, "high", torch.from_numpy(lacks).float(), guard=False)
+        lacks = (arousal.at(len(heard), heard) - heard)[which]
+        intensity = torch.from_numpy(self.curves["arousal"].place(lacks)).float()
+        moved = self.directions.apply(z.flatten(1), "high", intensity, guard=False)
         return moved.view_as(z)
 
     def heard(self, grid: Grid) -> np.ndarray:

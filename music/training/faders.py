@@ -35,6 +35,7 @@ from music.training.train import prepared
 TANH = 2.0  # steepness of the regulariser in spreads of z_0 (Pati and Lerch 2019, eq. 5)
 DELTA = 0.1  # half the step of GLSR's difference quotient, in spreads of z_0
 MEASURED, PLACES, GROUP = 192, 25, 8  # bars decoded at each place, places of a curve, bars heard together
+AROUSALS = 17  # intensities of arousal's curve
 FREE = 4.0  # nats of KL of a space that cost nothing
 
 
@@ -323,31 +324,48 @@ def curves_of(net: FaderNet, data: Bars, seed: int = 0) -> dict[str, Curve]:
     return found
 
 
-def directions_of(net: FaderNet, data: Bars, labeller: Labeller, seed: int = 0) -> DirectionSpace:
-    """From low to high arousal, by the labelled bars, its intensity calibrated on what is decoded."""
+def directions_of(net: FaderNet, data: Bars, seed: int = 0) -> DirectionSpace:
+    """From low to high arousal, by the labelled bars."""
     known = np.flatnonzero(data.label >= 0)
-    batches = Batches(data, 1, seed, "cpu")
-    parts = [batches.of(at) for at in np.array_split(known, max(len(known) // 512, 1))]
-    z = torch.cat([net.encode(part["rows"], part["lengths"]).mean.flatten(1) for part in parts])
-    space = DirectionSpace.fit(z, ["high" if label else "low" for label in data.label[known]], neutral="low", seed=seed)
-    low = np.flatnonzero(data.label[known] == 0)
-    groups = low[: len(low) // GROUP * GROUP].reshape(-1, GROUP)
-    chosen = groups[np.random.default_rng(seed).permutation(len(groups))[: MEASURED // GROUP]].ravel()
-    key = torch.from_numpy(data.keys[known[chosen]])
+    z = encoded(net, data, known).flatten(1)
+    return DirectionSpace.fit(z, ["high" if label else "low" for label in data.label[known]], neutral="low", seed=seed)
 
-    def measure(e: torch.Tensor) -> torch.Tensor:
-        rows = decode(net, net.known(e.view(len(e), net.config.spaces, -1), key), TEMPERATURE,
-                      torch.Generator().manual_seed(seed)).numpy()  # fmt: skip
+
+def encoded(net: FaderNet, data: Bars, at: np.ndarray) -> torch.Tensor:
+    """Means of the latents (b, s, d) of some bars."""
+    batches = Batches(data, 1, 0, "cpu")
+    parts = [batches.of(part) for part in np.array_split(at, max(len(at) // 512, 1))]
+    return torch.cat([net.encode(part["rows"], part["lengths"]).mean for part in parts])
+
+
+def arousal_curve(net: FaderNet, data: Bars, space: DirectionSpace, labeller: Labeller, seed: int = 0) -> Curve:
+    """How much higher the labeller hears arousal along the direction than at its beginning: low bars taken up, high
+    ones down, :data:`GROUP` bars together, made to rise."""
+    from scipy.optimize import isotonic_regression
+
+    intensities, change, random = np.linspace(-2, 2, AROUSALS), [], np.random.default_rng(seed)
+    sources = {}
+    for label in (0, 1):
+        own = np.flatnonzero(data.label == label)
+        groups = own[: len(own) // GROUP * GROUP].reshape(-1, GROUP)
+        sources[label] = groups[random.permutation(len(groups))[: MEASURED // GROUP]].ravel()
+
+    def heard(label: int, intensity: float) -> float:
+        z = encoded(net, data, sources[label])
+        moved = space.apply(z.flatten(1), "high", intensity, guard=False).view_as(z)
+        key = torch.from_numpy(data.keys[sources[label]])
+        rows = decode(net, net.known(moved, key), TEMPERATURE, torch.Generator().manual_seed(seed)).numpy()
         bars = [segments.notes_of(row) for row in rows]
-        heard = []
-        for first in range(0, len(bars), GROUP):
-            part = bars[first : first + GROUP]
-            grid = segments.joined(part, Grid(np.zeros((0, 4)), np.full(len(part), 100.0), ["N_N"] * 4 * len(part)))
-            heard.append(labeller(features(to_notes(grid))[None])[0, 1])
-        return torch.from_numpy(np.repeat(heard, GROUP)[: len(bars)])
+        empty = Grid(np.zeros((0, 4)), np.full(GROUP, 100.0), ["N_N"] * 4 * GROUP)
+        grids = [segments.joined(bars[i : i + GROUP], empty) for i in range(0, len(bars), GROUP)]
+        return float(np.mean([labeller(features(to_notes(grid))[None])[0, 1] for grid in grids]))
 
-    space.calibrate("high", measure, z[chosen])
-    return space
+    begin = {label: heard(label, 0.0) if len(sources[label]) else 0.0 for label in sources}
+    for intensity in intensities:
+        label = int(intensity < 0)
+        change.append(heard(label, float(intensity)) - begin[label] if len(sources[label]) else float(intensity))
+    rising = isotonic_regression(np.array(change)).x + 1e-4 * np.arange(AROUSALS)
+    return Curve(intensities, rising, 1.0, 1.0)
 
 
 def export(net: FaderNet, kept: dict[str, Bars], labeller: Labeller, folder: Path) -> None:
@@ -355,8 +373,10 @@ def export(net: FaderNet, kept: dict[str, Bars], labeller: Labeller, folder: Pat
     net = net.cpu().eval().requires_grad_(False)
     checkpoints.save(net.half(), folder)
     net.float()
-    save_curves(curves_of(net, kept["train"]), folder)
-    directions_of(net, kept["train"], labeller).save(folder)
+    directions = directions_of(net, kept["train"])
+    arousal = {"arousal": arousal_curve(net, kept["train"], directions, labeller)}
+    save_curves(curves_of(net, kept["train"]) | arousal, folder)
+    directions.save(folder)
     labeller.save(folder / "labeller.json")
 
 

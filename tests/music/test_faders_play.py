@@ -30,7 +30,9 @@ def faders() -> Faders:
     torch.manual_seed(0)
     curve = Curve(np.linspace(-1, 1, 9), np.linspace(0.5, 4, 9), 0.5, 1.0)
     directions = DirectionSpace.from_gaussians(["low", "high"], torch.randn(2, 12), torch.ones(2, 12), neutral="low")
-    return Faders(FaderNet(**SIZES["tiny"]), {"rhythm": curve, "notes": curve}, directions, labeller())
+    arousal = Curve(np.linspace(-2, 2, 5), np.linspace(-2, 2, 5), 1.0, 1.0)
+    curves = {"rhythm": curve, "notes": curve, "arousal": arousal}
+    return Faders(FaderNet(**SIZES["tiny"]), curves, directions, labeller())
 
 
 def piece(bars=6, seed=0):
@@ -87,7 +89,9 @@ def test_a_seed_gives_the_same_and_arousal_changes():
 def test_curves_come_back_from_their_file(tmp_path):
     curves = faders().curves
     save_curves(curves, tmp_path)
-    for name, curve in load_curves(tmp_path).items():
+    found = load_curves(tmp_path)
+    assert found.pop("arousal").place(np.array([-9.0, 1.0])).tolist() == [-2, 1]
+    for name, curve in found.items():
         np.testing.assert_allclose(curve.places, curves[name].places)
         assert curve.place(np.array([0.5, 4.0])).tolist() == [-1.0, 1.0]
 
@@ -123,7 +127,7 @@ def test_training_writes_what_faders_load(tmp_path):
     data, out = write_data(tmp_path / "data", songs=2), tmp_path / "out"
     train(data, out, 0.05, Settings(size="tiny", batch=32, device="cpu"))
     made = Faders.load(str(out / "checkpoint"))
-    assert set(made.curves) == {"rhythm", "notes"} and np.all(np.diff(made.curves["notes"].values) > 0)
+    assert set(made.curves) == {"rhythm", "notes", "arousal"} and np.all(np.diff(made.curves["notes"].values) > 0)
     assert len(made.moved(piece(), {"rhythm": 1.0}, 0, dial("0.5", signed=True)).tempo) == 6
     attributes = parts(data, out)["train"].attributes
     for variant in VARIANTS:
