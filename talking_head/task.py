@@ -20,6 +20,16 @@ def sized(pixels: int) -> int:
     return pixels
 
 
+BEHIND = "^(keep|none|#[0-9a-fA-F]{6})$"
+
+
+def no_half_colour(background: str | Path) -> str | Path:
+    """What stands behind somebody, but no colour that is none. Raises ``ValueError``."""
+    if isinstance(background, Path) and background.name.startswith("#") and not background.suffix:
+        raise ValueError(f'a colour has six digits, as "#00ff00", not {background}')
+    return background
+
+
 def chapters(curve: EmotionCurve) -> list[tuple[float, str]]:
     """(seconds, title) of a film's chapters: the keyframes that somebody wrote, where there are several."""
     keys = () if curve.source else curve.keyframes
@@ -48,7 +58,7 @@ class TalkTask(Task):
     )
     aspect: Literal["1:1", "9:16", "16:9", "source"] = Field("1:1", description="width to height of the frame")
     crop: Literal["head", "shoulders", "whole"] = Field("head", description="how much of the person the frame shows")
-    background: Annotated[str, Field(pattern="^(keep|none|#[0-9a-fA-F]{6})$")] | Path = Field(
+    background: Annotated[Annotated[str, Field(pattern=BEHIND)] | Path, AfterValidator(no_half_colour)] = Field(
         "keep", description='behind the person: keep, none (a WebM with transparency), a colour as "#00ff00", a picture'
     )
     fps: Literal[25, 30, 60] = Field(25, description="frames a second: 25 30 60")

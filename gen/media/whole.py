@@ -11,6 +11,7 @@ from gen.media.film import read_video
 from gen.media.midi import parse_musicxml, read_midi
 from gen.media.picture import read_image
 from gen.media.sound import read_audio
+from gen.notes import collect
 
 
 def check(path: Path | str) -> None:
@@ -20,7 +21,8 @@ def check(path: Path | str) -> None:
     if end in SOUND:
         read_audio(path, mono=False)
     elif end in PICTURE:
-        read_image(path)
+        with collect():  # its transparency is meant
+            read_image(path)
     elif end in VIDEO:
         for _ in read_video(path)[0]:
             pass

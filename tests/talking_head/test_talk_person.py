@@ -1,14 +1,16 @@
 """The person cut out of a picture: what is behind stays, goes, or is something else."""
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from faces import basis, face, picture, portrait
 
-from gen import checkpoints
+from gen import checkpoints, media
 from gen.errors import InputError
+from gen.jobs.schema import parse_task
 from gen.notes import collect
 from talking_head.face.graph import Graph
 from talking_head.face.points import OVAL, coefficients
@@ -103,6 +105,25 @@ def test_a_picture_without_a_person_keeps_its_background_or_is_refused():
     assert len(notes) == 1 and "background" in notes[0]
     with pytest.raises(InputError, match="another portrait"):
         person.cut_out(network(), np.full_like(picture(), 90), face(), blank, small()[1], "none")
+
+
+@pytest.mark.parametrize(("given", "read"), [("keep", "keep"), ("none", "none"), ("#00FF0a", "#00FF0a"),
+                                             ("wall.jpg", Path("wall.jpg"))])  # fmt: skip
+def test_a_background_is_a_word_a_colour_or_a_file(given, read):
+    asked = parse_task({"kind": "talk", "portrait": "p.png", "audio": "a.wav", "background": given})
+    assert asked.background == read and asked.ending == ("webm" if given == "none" else "mp4")
+
+
+def test_half_a_colour_is_refused():
+    with pytest.raises(InputError, match="six digits"):
+        parse_task({"kind": "talk", "portrait": "p.png", "audio": "a.wav", "background": "#0f0"})
+
+
+def test_a_transparent_picture_is_read_back_without_a_word(tmp_path):
+    media.write_image(tmp_path / "a.png", np.zeros((8, 8, 4), np.uint8))
+    with collect() as notes:
+        media.check(tmp_path / "a.png")
+    assert not notes
 
 
 def test_shoulders_follow_the_head_a_little_and_breathe():
