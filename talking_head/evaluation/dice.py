@@ -41,10 +41,12 @@ class Settings(BaseModel):
     steps: int = 8
     lines: int = 30  # of aligned speech, for closed lips
     portraits: int = 4  # of the contact sheet; 0 for none
-    files: str = ""  # a folder for films and their manifest, for judges from outside
+    files: str = ""  # a folder for films and their manifests, for judges from outside, and what they wrote
     people: int = 12  # portraits of the films
     sound: str = ""  # what they say
+    seconds: float = 0  # taken of it; 0 for all
     size: int = 320  # pixels of a film's side
+    fps: int = 25  # frames of a film a second; recognisers look at five
 
 
 class Evaluation:

@@ -5,7 +5,7 @@ Tracked coefficients are no judge of an expression: trackers report too little o
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,40 +13,55 @@ from PIL import Image
 
 from gen import media
 from gen.emotion.spec import CANONICAL, EmotionCurve
+from gen.errors import InputError
 from gen.evaluate.report import Report
 from talking_head.motion.speaker import Motion
 from talking_head.pipeline import FPS, TalkGenerator
+from talking_head.render.film import film
+from talking_head.render.portrait import Portrait
 
 INTENSITIES = (0.5, 1.0, 2.0)
 COLUMNS = ("video", "portrait", "audio", "emotion", "intensity")
-SEEN = ("neutral", "happy", "sad", "anger", "fear", "disgust", "surprise")  # by recognisers; contempt by none
 SIDE = 160  # pixels of a picture of the sheet
+HELD = 1.2  # seconds of a film in which nobody speaks
 
 
-def asked() -> Iterator[tuple[str, float]]:
-    """Emotions and intensities of the films."""
-    yield "neutral", 1.0
-    for name in CANONICAL[1:]:
-        yield from ((name, value) for value in INTENSITIES)
+def asked(intensities: Sequence[float]) -> list[tuple[str, float]]:
+    """Emotions and intensities of the films, those at 1 first."""
+    first = [(name, 1.0) for name in CANONICAL]
+    return first + [(name, value) for value in intensities if value != 1 for name in CANONICAL[1:]]
 
 
-def films(generator: TalkGenerator, people: Sequence[Path], sound: Path, out: Path, size: int) -> Path:
-    """A film of each portrait, emotion and intensity in ``out``, and their ``films.csv``; those that are there stay."""
-    out.mkdir(parents=True, exist_ok=True)
+def films(generator: TalkGenerator, people: Sequence[Path], sound: Path, out: Path, size: int, fps: int = FPS,
+          seconds: float | None = None) -> list[Path]:  # fmt: skip
+    """Films in ``out`` of each portrait and emotion: speaking at each of :data:`INTENSITIES`, with ``films.csv``, and
+    holding the expression in silence at 1, with ``held.csv``. Those that are there stay.
+
+    ``fps`` below :data:`FPS` leaves frames out: recognisers look at five a second. ``seconds`` is what is taken of the
+    sound.
+    """
+    if FPS % fps:
+        raise InputError(f"films have {FPS} frames a second or a whole part of that: 5, not {fps}")
     samples, rate = media.read_audio(sound)
-    rows = []
-    for portrait in people:
-        pixels = media.read_image(portrait)
-        for name, value in asked():
-            path = out / f"{portrait.stem}-{name}-{value:g}.mp4"
-            rows.append([path.name, portrait.resolve(), sound.resolve(), name, value])
-            if not path.exists():
-                motion = generator.speak(samples, rate, EmotionCurve.parse(f"{name} @ {value}"))
-                frames = generator.frames(pixels, motion, size=size)
-                media.write_video(path, frames, FPS, samples, rate, {"ai_generated": True})
-    with (out / "films.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([COLUMNS, *rows])
-    return out / "films.csv"
+    drawn = [Portrait(*generator.prepare(media.read_image(path), size), generator.basis) for path in people]
+    kinds = {"held": (np.zeros(round(HELD * rate), np.float32), (1.0,)),
+             "films": (samples[: None if seconds is None else round(seconds * rate)], INTENSITIES)}  # fmt: skip
+    for kind, (said, intensities) in kinds.items():
+        (out / kind).mkdir(parents=True, exist_ok=True)
+        spoken = out / f"{kind}.wav"
+        media.write_audio(spoken, said, rate)
+        rows = []
+        for name, value in asked(intensities):
+            motion = generator.speak(said, rate, EmotionCurve.parse(f"{name} @ {value}"))
+            motion = Motion(*(part[:: FPS // fps] for part in motion))
+            for path, portrait in zip(people, drawn):
+                video = out / kind / f"{path.stem}-{name}-{value:g}.mp4"
+                rows.append([f"{kind}/{video.name}", path.resolve(), spoken.resolve(), name, value])
+                if not video.exists():
+                    media.write_video(video, film(portrait, motion), fps, said, rate, {"ai_generated": True})
+        with (out / f"{kind}.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([COLUMNS, *rows])
+    return [out / f"{kind}.csv" for kind in kinds]
 
 
 def people_of(data: Path) -> list[Path]:

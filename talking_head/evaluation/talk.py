@@ -12,6 +12,7 @@ from gen.emotion.spec import CANONICAL, EmotionCurve
 from gen.evaluate.report import Estimate, Report
 from gen.generator import Bar
 from talking_head.evaluation import beside, films
+from talking_head.evaluation.seen import seen
 from talking_head.face.points import coefficients, side
 from talking_head.motion.speaker import LEAD
 from talking_head.motion.speech import CLOSED, ROWS
@@ -41,10 +42,12 @@ class Settings(NamedTuple):
     lines: int = 40  # of aligned speech, for closed lips
     frames: int = 16  # of each rendered video that are tracked again
     clips: int = 6  # real ones beside which rendered ones are measured
-    files: str = ""  # a folder for films and their manifest, for judges from outside
+    files: str = ""  # a folder for films and their manifests, for judges from outside, and what they wrote
     people: int = 12  # portraits of the films
     sound: str = ""  # what they say
+    seconds: float = 0  # taken of it; 0 for all
     size: int = 320  # pixels of a film's side
+    fps: int = 25  # frames of a film a second; recognisers look at five
 
 
 def estimate(values: list[float], seed: int = 0) -> Estimate:
@@ -192,8 +195,9 @@ def expressions(report: Report, generator: TalkGenerator, chosen: Settings) -> N
     data = Path(chosen.data)
     report.section(
         "Expressions",
-        "What strangers read in them, recognisers from outside say: `--files DIR` writes films and the manifest that "
-        "they take. Tracked coefficients carry too little of sad, fear and disgust to judge by.",
+        "What strangers read in them, recognisers from outside say: `--files DIR` writes films and the manifests that "
+        "they take, and shows what they wrote. Tracked coefficients carry too little of sad, fear and disgust to judge "
+        "by.",
     )
     shown = sorted((data / "face" / "portraits").glob("*.jpg"))[: chosen.portraits]
     if not shown and not chosen.files:
@@ -202,7 +206,8 @@ def expressions(report: Report, generator: TalkGenerator, chosen: Settings) -> N
     films.sheet(report, generator, shown, sound)
     if chosen.files:
         people = films.people_of(data)[: chosen.people]
-        films.films(generator, people, sound, Path(chosen.files), chosen.size)
+        films.films(generator, people, sound, Path(chosen.files), chosen.size, chosen.fps, chosen.seconds or None)
+        seen(report, Path(chosen.files))
 
 
 def line_of(data: Path) -> Path:

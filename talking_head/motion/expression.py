@@ -22,15 +22,16 @@ FACES = {
     # AU 1 + 2 + 5 + 26: what speech takes from the jaw, brows and eyes must say
     "surprise": {"browInnerUp": 0.9, "browOuterUp": 1.3, "eyeWide": 1.2, "jawOpen": 0.65, "mouthFunnel": 0.35,
                  "mouthUpperUp": 0.15},
-    # AU 1 + 2 + 4 + 5 + 20 + 25: a frown of the mouth (15) would make it sad
-    "fear": {"browInnerUp": 1.2, "browOuterUp": 0.8, "browDown": 0.2, "eyeWide": 1.5, "mouthFrown": 0.3,
-             "mouthStretch": 1.1, "mouthLowerDown": 0.5, "mouthUpperUp": 0.25, "jawOpen": 0.35},
-    # AU 4 + 7 + 9 + 10 + 15
-    "disgust": {"browDown": 1.1, "noseSneer": 1.15, "cheekSquint": 0.5, "eyeSquint": 0.8, "mouthUpperUp": 0.85,
-                "mouthFrown": 0.6, "mouthShrugLower": 0.3, "eyeBlink": 0.2},
+    # AU 1 + 2 + 4 + 5 + 7 + 20 + 25: the mouth is stretched, hardly open; a frown of it (15) makes it sad, a jaw that
+    # drops surprise
+    "fear": {"browInnerUp": 1.2, "browOuterUp": 0.8, "browDown": 0.3, "eyeWide": 1.5, "eyeSquint": 0.2,
+             "mouthFrown": 0.2, "mouthStretch": 1.3, "mouthLowerDown": 0.6, "mouthUpperUp": 0.4, "jawOpen": 0.3},
+    # AU 4 + 7 + 9 + 10 + 15 + 17: a raised chin and a mouth that is nearly shut tell it from anger
+    "disgust": {"browDown": 0.7, "noseSneer": 1.1, "cheekSquint": 0.3, "eyeSquint": 1.0, "mouthUpperUp": 0.65,
+                "mouthFrown": 0.9, "mouthShrugLower": 0.7, "eyeBlink": 0.25},
     # AU 4 + 5 + 9 + 10 + 16 + 25 + 26: narrowed eyes and pressed lips are read by nobody
     "anger": {"browDown": 1.25, "browInnerUp": -0.2, "eyeWide": 0.2, "noseSneer": 0.9, "mouthFrown": 0.8,
-              "mouthStretch": 0.3, "mouthUpperUp": 0.65, "mouthLowerDown": 0.9, "mouthFunnel": 0.35, "jawOpen": 0.55},
+              "mouthStretch": 0.3, "mouthUpperUp": 0.5, "mouthLowerDown": 0.65, "mouthFunnel": 0.35, "jawOpen": 0.45},
     # AU 14 (+ 12) on one side, under raised brows and lowered lids
     "contempt": {"browOuterUp": 0.75, "browInnerUp": 0.5, "mouthDimpleLeft": 0.9, "mouthSmileLeft": 0.5,
                  "mouthUpperUpLeft": 0.5, "mouthLeft": 0.35, "eyeBlink": 0.2, "eyeSquint": 0.2, "eyeLookDown": 0.15},
@@ -44,7 +45,7 @@ BEYOND = np.stack([
 ])  # fmt: skip
 LOWEST, HIGHEST = np.where([name.startswith("brow") for name in ARKIT], -0.7, -0.2), 1.8
 
-_KEEPS = {"jawOpen": 0.3} | dict.fromkeys(("mouthSmile", "mouthFrown"), 1.0) | dict.fromkeys(
+_KEEPS = {"jawOpen": 0.6} | dict.fromkeys(("mouthSmile", "mouthFrown"), 1.0) | dict.fromkeys(
     ("mouthFunnel", "mouthPress", "mouthShrug", "mouthRoll"), 0.4)  # fmt: skip
 # what is left of an expression's coefficient while the mouth speaks
 SPOKEN = np.array([
@@ -62,7 +63,7 @@ SPEECH = np.array([name.startswith(("jawOpen", "mouthClose", "mouthFunnel", "mou
 JAW, PUCKER, FUNNEL = INDEX["jawOpen"], INDEX["mouthPucker"], INDEX["mouthFunnel"]
 WIDER = 0.3  # how much further the jaw moves, per unit of arousal
 WIDE, SHARED = 0.35, 0.4  # jawOpen of a mouth that speech opens wide; how much less an expression opens it further then
-CALM = 0.7  # share of an expression's open mouth that a quiet voice gets
+CALM = 0.8  # share of an expression's open mouth that a quiet voice gets
 
 
 def target(weights: np.ndarray, vad: np.ndarray) -> np.ndarray:

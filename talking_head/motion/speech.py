@@ -20,7 +20,7 @@ ROWS = FRAME // HOP
 BANDS = 80
 LIMITS = (60.0, 7600.0)  # Hz
 FLOOR = 1e-5  # of full scale's magnitude
-FAMILIAR = 200.0  # rows that a recording's own spectrum is weighed against
+PRIOR_ROWS = 200.0  # rows that a recording's own spectrum is weighed against
 
 # Kinds of sound that look alike, as symbols of the aligned speech; silence first, closed lips second
 VISEMES = (
@@ -73,12 +73,12 @@ class SpeechEncoder(ModelMixin, ConfigMixin):
         self.norms = nn.ModuleList(nn.GroupNorm(1, dim) for _ in range(layers + 1))
         self.says = nn.Linear(dim, visemes)
 
-    def familiar(self, own: Tensor, count: int) -> Tensor:
+    def mean_shift(self, own: Tensor, count: int) -> Tensor:
         """What to add to a recording's rows so that its mean spectrum ``own`` over ``count`` rows is the usual one."""
-        return (self.mean - own) * (count / (count + FAMILIAR))
+        return (self.mean - own) * (count / (count + PRIOR_ROWS))
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """rows (b, 4 t, 80), made :meth:`familiar`."""
+        """rows (b, 4 t, 80), with :meth:`mean_shift` added."""
         x = ((rows - self.mean) / self.scale).transpose(1, 2)
         for conv in self.stem:
             x = F.gelu(conv(x))

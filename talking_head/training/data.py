@@ -6,10 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gen.emotion import lexicon
-from gen.emotion.spec import CANONICAL
 from talking_head.motion.emote.model import STYLES
-from talking_head.motion.expression import express, target
 from talking_head.motion.speech import BANDS, ROWS, SpeechEncoder
 from talking_head.training.corpus import Clip, own_spectrum
 
@@ -39,7 +36,7 @@ class Windows:
         for own in self.clips.values():
             for clip in own:
                 if len(clip.rows):
-                    self.shift[clip.name] = encoder.familiar(*own_spectrum(clip.rows)).numpy()
+                    self.shift[clip.name] = encoder.mean_shift(*own_spectrum(clip.rows)).numpy()
 
     def batch(self, augment: bool = True) -> Batch:
         rows, motion, visemes, style = [], [], [], []
@@ -68,28 +65,6 @@ class Windows:
             start = int(self.random.integers(0, max(1, length(clip) - FRAMES + 1)))
             picked.append(window(clip.motion[start : start + FRAMES], FRAMES))
         return torch.from_numpy(np.stack(picked).astype(np.float32))
-
-    def emotions(self, count: int) -> tuple[Tensor, Tensor]:
-        """Random mixes (count, t, 8) and intensities (count, t): mostly one emotion, some two, some changing."""
-        one = lambda: np.eye(len(CANONICAL))[self.random.integers(1, len(CANONICAL), count)]
-        share = self.random.uniform(0, 1, (count, 1)) * (self.random.random((count, 1)) < 0.3)
-        first, second = one() * (1 - share) + one() * share, one()
-        change = (self.random.random(count) < 0.15)[:, None] * np.clip(
-            (np.arange(FRAMES) - self.random.integers(8, 56, (count, 1))) / 12, 0, 1
-        )
-        weights = first[:, None] * (1 - change[..., None]) + second[:, None] * change[..., None]
-        intensity = np.repeat(self.random.uniform(0, 1.6, (count, 1)), FRAMES, 1)
-        return torch.from_numpy(weights.astype(np.float32)), torch.from_numpy(intensity.astype(np.float32))
-
-
-def worn(motion: Tensor, weights: Tensor, intensity: Tensor, active: Tensor, closed: Tensor) -> Tensor:
-    """Neutral motion (b, t, 52) with the expressions of mixes (b, t, 8) at intensities (b, t) over it."""
-    points, rows = lexicon.canonical()[0], []
-    told = (x.float().numpy() for x in (motion, weights, intensity, active, closed))
-    for moved, mix, amount, speaks, met in zip(*told):
-        face = target(mix, mix @ points) * amount[:, None]
-        rows.append(express(moved, face, speaks, np.ones_like(speaks), met, (mix @ points)[:, 1] * amount))
-    return torch.from_numpy(np.stack(rows).astype(np.float32))
 
 
 def length(clip: Clip) -> int:

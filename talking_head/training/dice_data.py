@@ -10,19 +10,22 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gen import checkpoints
+from gen.emotion import lexicon
 from gen.emotion.spec import CANONICAL
 from talking_head.face.basis import FaceBasis
 from talking_head.motion.dice.generate import AHEAD, FEATURES, FPS, WINDOW
 from talking_head.motion.dice.hearing import whole
 from talking_head.motion.emote.model import Emote
+from talking_head.motion.expression import express, target
 from talking_head.motion.speech import CLOSED, SpeechEncoder
 from talking_head.training import corpus, lips
 from talking_head.training.corpus import MOTION, MOUTH, clips_of
-from talking_head.training.data import varied, worn
-from talking_head.training.emote import MET, Measures, activity
+from talking_head.training.data import varied
+from talking_head.training.emote import Measures
 from talking_head.training.emote import prepared as corpus_of
 
 SHARES = {"grid": 12, "aligned": 4}  # of a batch of 16
@@ -30,6 +33,7 @@ FILES = {"grid": "grid_s1", "other": "other_clips"}
 SPARED = 4  # every so manieth spoken line is taken
 FRAMES = WINDOW + AHEAD  # of a training window
 FELT = 0.7  # share of the windows with an expression
+MET = 0.12  # centimetres of gap at which tracked lips count as met
 STACKS = ("motion", "active", "closed", "features")
 
 
@@ -71,6 +75,23 @@ def _heard(clip: corpus.Clip, turns: np.ndarray | None, speech: SpeechEncoder, e
     heard = np.stack([whole(speech, r).features.numpy() for r in (rows, *others)], 1)
     motion = np.concatenate((coefs, turns), 1).astype(np.float32)
     return Clip(clip.name, clip.source, clip.part, motion, active, np.float32(closed), heard[: len(motion)])
+
+
+def activity(rows: Tensor) -> Tensor:
+    """(b, 4 t, 80) -> (b, t) in [0, 1]: whether there is speech, smoothed over a third of a second."""
+    level = rows.mean(-1).unflatten(1, (-1, 4)).amax(-1)
+    loud = torch.sigmoid(2 * (level - level.amax(1, keepdim=True) + 2.5))
+    return F.avg_pool1d(loud[:, None], 9, 1, 4, count_include_pad=False)[:, 0]
+
+
+def worn(motion: Tensor, weights: Tensor, intensity: Tensor, active: Tensor, closed: Tensor) -> Tensor:
+    """Neutral motion (b, t, 52) with the expressions of mixes (b, t, 8) at intensities (b, t) over it."""
+    points, rows = lexicon.canonical()[0], []
+    told = (x.float().numpy() for x in (motion, weights, intensity, active, closed))
+    for moved, mix, amount, speaks, met in zip(*told):
+        face = target(mix, mix @ points) * amount[:, None]
+        rows.append(express(moved, face, speaks, np.ones_like(speaks), met, (mix @ points)[:, 1] * amount))
+    return torch.from_numpy(np.stack(rows).astype(np.float32))
 
 
 def prepared(data: Path, out: Path, teacher: str) -> list[Clip]:

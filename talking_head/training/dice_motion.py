@@ -95,7 +95,7 @@ class Training(nn.Module):
         return emotion(drop=drop, **{name: value.to(batch.weights.device) for name, value in prepared.items()})
 
 
-def settle(model: MotionDenoiser, windows: Windows, count: int = 40) -> None:
+def set_scale(model: MotionDenoiser, windows: Windows, count: int = 40) -> None:
     """Take mean and scale of the features from windows; the scale lies between that of calm faces and that of all."""
     batches = [windows() for _ in range(count)]
     every = lambda name: torch.cat([getattr(b, name) for b in batches])
@@ -137,7 +137,7 @@ def train(data: Path, out: Path, minutes: float, settings: Settings) -> None:
     clips = prepared(data, out, settings.teacher)
     model = MotionDenoiser(**sizes(settings.size, settings.conditioner, clips[0].features.shape[-1]))
     windows = Windows(clips, measured(), settings.seed)
-    settle(model, windows)
+    set_scale(model, windows)
     if settings.compile:
         model.compile(dynamic=True)
     training = Training(model, settings).to(settings.device)

@@ -1,13 +1,12 @@
 """``affekt train talk``: the motion prior, the speech encoder by itself, then encoder and EMOTE together.
 
-Supervision is decoupled (EMOTE, sec. 3.4): each window's lips follow its own audio frame by frame, whatever emotion it
-is given; the emotion is judged by the expression over the sequence. Speech without video teaches what is said
-(visemes), that lips meet on p, b and m, and, through :class:`Teacher`, how lips move for many voices. Time is the
-budget; state goes to ``OUT/*.pt`` every two minutes.
+EMOTE learns speech without emotion: expressions are laid over it by the layer of
+:mod:`talking_head.training.expression`. Speech without video teaches what is said (visemes), that lips meet on p, b and
+m, and, through :class:`Teacher`, how lips move for many voices. Time is the budget; state goes to ``OUT/*.pt`` every
+two minutes.
 """
 
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +15,8 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from gen import checkpoints
-from gen.emotion.track import EmotionTrack, plain
+from gen.emotion.spec import CANONICAL
+from gen.emotion.track import plain
 from gen.errors import InputError
 from gen.notes import note
 from gen.training import Run
@@ -29,14 +29,13 @@ from talking_head.motion.emote.sizes import sizes
 from talking_head.motion.expression import SPEECH
 from talking_head.motion.speech import CLOSED, SpeechEncoder
 from talking_head.training import corpus, expression
-from talking_head.training.data import Batch, Windows, worn
+from talking_head.training.data import Batch, Windows
 from talking_head.training.lips import agreement, calibrate
 from talking_head.training.teacher import Teacher
 
 BOUNDARY = {"encoder.squash.0.conv.weight", "decoder.smooth.weight", "decoder.smooth.bias"}  # of the features
 CLIP = 0.5  # norm of gradients
 LIPS = np.concatenate((INNER_UPPER_LIP, INNER_LOWER_LIP, OUTER_UPPER_LIP, OUTER_LOWER_LIP))
-MET = 0.12  # centimetres of gap at which tracked lips count as met
 HEARD = {"grid": 5, "paced": 3, "voices": 3, "aligned": 5}
 TAUGHT = ("voices", "aligned")  # speech without video
 SEEN = {"grid": 7, "mead_silent": 4, "neurosync": 3}
@@ -56,7 +55,7 @@ class Settings(BaseModel):
     speech_share: float = 0.18
     kl: float = 1e-4
     frozen: bool = False  # keep the prior's decoder as it is, as published; otherwise it learns on
-    settle: int = 300  # batches that the last layer is fitted on at the end
+    last_layer: int = 300  # batches that it is fitted on at the end, by least squares
     compile: bool = False
 
 
@@ -76,7 +75,7 @@ class Measures:
         return motion @ self.rise
 
     def loss(self, made: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-        """Per-frame lips and velocities; per-sequence expression. In squared cm, coefficients included a little."""
+        """Per-frame lips and velocities; the face over the sequence. In squared cm, coefficients included a little."""
         off = made.float() - wanted
         lips, face = off @ self.lips, off @ self.face
         frame = lips.square().sum(-1).mean() + 0.3 * face.square().sum(-1).mean() + 2.0 * off.square().sum(-1).mean()
@@ -91,18 +90,8 @@ def _gram(deltas: np.ndarray) -> np.ndarray:
     return flat @ flat.T / deltas.shape[1] + 1e-6 * np.eye(52)
 
 
-def activity(rows: Tensor) -> Tensor:
-    """(b, 4 t, 80) -> (b, t) in [0, 1]: whether there is speech, smoothed over a third of a second."""
-    level = rows.mean(-1).unflatten(1, (-1, 4)).amax(-1)
-    loud = torch.sigmoid(2 * (level - level.amax(1, keepdim=True) + 2.5))
-    return F.avg_pool1d(loud[:, None], 9, 1, 4, count_include_pad=False)[:, 0]
-
-
 def prior_loss(model: Flint, data: Windows, measures: Measures, settings: Settings) -> tuple[Tensor, dict]:
     motion = data.motion(32)
-    weights, intensity = data.emotions(32)
-    active = torch.ones(motion.shape[:2])
-    motion = worn(motion, weights, intensity * (torch.rand(32, 1) < 0.6), active, torch.zeros_like(active))
     made, kl = model(motion)
     frame, sequence = measures.loss(made, motion)
     return frame + sequence + settings.kl * kl, {"frame": frame, "kl": kl}
@@ -118,24 +107,13 @@ def encoder_loss(speech: SpeechEncoder, data: Windows) -> tuple[Tensor, dict]:
     return spoken, {"visemes": spoken}
 
 
-class Asked(NamedTuple):
-    """Windows, and what EMOTE is to make of them: half neutral, half with a random emotion."""
-
-    batch: Batch
-    tracks: list[EmotionTrack]
-    wanted: Tensor  # (b, t, 52)
-
-
-def asked(data: Windows, measures: Measures) -> Asked:
-    batch = data.batch()
-    weights, intensity = data.emotions(len(batch.rows))
-    intensity = intensity * (torch.arange(len(intensity)) % 2)[:, None]
-    active = activity(batch.rows)
-    closed = torch.sigmoid((MET - measures.gap(batch.motion)) * 30) * (active > 0.5)
-    read = slice(len(closed) - len(batch.visemes), None)
-    closed[read] = torch.maximum(closed[read], shut(batch).clamp(max=1))
-    tracks = [plain(*one) for one in zip(weights.numpy(), intensity.numpy(), strict=True)]
-    return Asked(batch, tracks, worn(batch.motion, weights, intensity, active, closed))
+def said(models: nn.ModuleDict, batch: Batch) -> tuple[Tensor, Tensor]:
+    """What EMOTE makes of windows (b, t, 52), told no emotion, and the viseme logits."""
+    features, logits = models["speech"](batch.rows)
+    emote, (b, t) = models["emote"], features.shape[:2]
+    neutral = plain(np.tile(np.eye(len(CANONICAL))[0], (t, 1)), np.zeros(t))
+    tokens = emote.emotion(**emote.emotion.prepare([neutral])).tokens.expand(b, -1, -1)
+    return emote(features, tokens, batch.style).float(), logits
 
 
 def shut(batch: Batch) -> Tensor:
@@ -144,12 +122,11 @@ def shut(batch: Batch) -> Tensor:
 
 
 def speech_loss(models: nn.ModuleDict, data: Windows, measures: Measures, settings: Settings) -> tuple[Tensor, dict]:
-    batch, tracks, wanted = asked(data, measures)
-    read, emote = len(batch.visemes), models["emote"]
-    features, logits = models["speech"](batch.rows)
+    batch = data.batch()
+    read = len(batch.visemes)
+    made, logits = said(models, batch)
     spoken = viseme_loss(logits[-read:], batch.visemes)
-    made = emote(features, emote.emotion(**emote.emotion.prepare(tracks)).tokens, batch.style).float()
-    frame, sequence = measures.loss(made, wanted)
+    frame, sequence = measures.loss(made, batch.motion)
     gap = measures.gap(made[-read:])
     meet = (shut(batch) * (F.relu(gap - 0.05).square() + F.relu(-0.5 - gap).square())).mean()
     total = frame + sequence + 4 * meet + 0.5 * spoken
@@ -157,23 +134,22 @@ def speech_loss(models: nn.ModuleDict, data: Windows, measures: Measures, settin
 
 
 @torch.inference_mode()
-def settle(models: nn.ModuleDict, data: Windows, measures: Measures, batches: int, pull: float = 1e-3) -> None:
+def fit_last_layer(models: nn.ModuleDict, data: Windows, batches: int, pull: float = 1e-3) -> None:
     """The last layer in closed form: least squares over what is to be learnt, pulled towards what it was.
 
-    It is linear in what the decoder has found, so a change of expressions or of teachers needs no other training.
+    It is linear in what the decoder has found, so a change of teachers needs no other training.
     """
     emote, last, found = models["emote"], models["emote"].decoder.smooth, []
     watch = last.register_forward_pre_hook(lambda module, given: found.append(given[0]))
     size = last.weight[0].numel() + 1
     gram, cross = torch.zeros(size, size, dtype=torch.float64), torch.zeros(size, 52, dtype=torch.float64)
     for _ in range(batches):
-        batch, tracks, wanted = asked(data, measures)
-        told = emote.emotion(**emote.emotion.prepare(tracks)).tokens
-        made = emote(models["speech"](batch.rows)[0], told, batch.style)
+        batch = data.batch()
+        made = said(models, batch)[0]
         near = F.pad(found.pop(), (2, 2)).unfold(2, 5, 1).transpose(1, 2).flatten(2)[:, : made.shape[1]]
         near = torch.cat((near, torch.ones_like(near[..., :1])), -1).flatten(0, 1)
         gram += (near.T @ near).double()
-        cross += (near.T @ (wanted - made).flatten(0, 1)).double()
+        cross += (near.T @ (batch.motion - made).flatten(0, 1)).double()
     watch.remove()
     even = pull * gram.diagonal().mean() * torch.eye(size, dtype=torch.float64)
     change = torch.linalg.solve(gram + even, cross).T.float() / emote.gain[:, None]
@@ -189,7 +165,7 @@ def prepared(data: Path, out: Path) -> list[corpus.Clip]:
     return corpus.load(path)
 
 
-def familiarise(encoder: SpeechEncoder, clips: list[corpus.Clip]) -> None:
+def set_spectrum(encoder: SpeechEncoder, clips: list[corpus.Clip]) -> None:
     """Set the encoder's usual spectrum and scale from the training clips."""
     heard = [torch.from_numpy(c.rows.astype(np.float32)) for c in clips if c.part == "train" and len(c.rows)][::5]
     loud = torch.stack([corpus.own_spectrum(rows.numpy())[0] for rows in heard])
@@ -208,7 +184,7 @@ def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> N
     flint, speech, emote = Flint(**size["flint"]), SpeechEncoder(**size["speech"]), Emote(**size["emote"])
     if settings.prior:
         start(flint, settings.prior)
-    familiarise(speech, clips)
+    set_spectrum(speech, clips)
 
     motions = Windows(learnt, speech, SEEN, settings.seed)
     run = Run("flint", flint, out, minutes * settings.prior_share, settings.rate, clip=CLIP)
@@ -234,7 +210,7 @@ def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> N
     watched = [c for c in clips if c.part == "test"][::6]
     run.train(loss, lambda: agreement(speech, emote, watched))
     models.eval()
-    settle(models, windows, measures, settings.settle)
+    fit_last_layer(models, windows, settings.last_layer)
     calibrate(speech, emote, learnt)
     export(flint, speech, emote, out / "checkpoint")
     expression.write(out / "checkpoint", settings.conditioner, settings.seed, settings.expression_steps)

@@ -23,7 +23,7 @@ PARTS = {
 @torch.inference_mode()
 def predict(speech: SpeechEncoder, emote: Emote, rows: np.ndarray, style: str = STYLES[0]) -> np.ndarray:
     """Rows (4 t, 80) of a whole clip -> neutral motion (t, 52)."""
-    own = speech.familiar(*own_spectrum(rows))
+    own = speech.mean_shift(*own_spectrum(rows))
     features, _ = speech(torch.from_numpy(rows.astype(np.float32))[None] + own)
     calm = track(EmotionCurve.parse("neutral @ 0"), np.arange(features.shape[1]))
     tokens = emote.emotion(**emote.emotion.prepare([calm])).tokens

@@ -26,7 +26,7 @@ MOST = 1.6  # times that what it teaches is widened, since a regression is too t
 def heard(encoder: SpeechEncoder, rows: np.ndarray) -> np.ndarray:
     """Rows (4 t, 80) of a whole clip -> (t, 23): shares of visemes, loudness, coarse spectrum."""
     rows = rows.astype(np.float32)
-    usual = rows + encoder.familiar(*own_spectrum(rows)).numpy()
+    usual = rows + encoder.mean_shift(*own_spectrum(rows)).numpy()
     shares = encoder(torch.from_numpy(usual)[None])[1][0].softmax(-1).numpy()
     level = rows.mean(1).reshape(-1, ROWS).mean(1)
     loud = ((level - np.percentile(level, 97) + 4) / 4).clip(-0.5, 1.3)

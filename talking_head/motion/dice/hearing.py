@@ -6,11 +6,10 @@ n frames at 25 per second, s features. A block of frames sees 3 s before it and 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from talking_head.motion.speech import CLOSED, FRAME, ROWS, SpeechEncoder, log_mel, spectrum
+from talking_head.motion.speech import CLOSED, ROWS, SpeechEncoder, spectrum
 
 BLOCK, BEFORE, AFTER = 25, 75, 12  # frames
 
@@ -21,20 +20,6 @@ class Heard(NamedTuple):
     features: Tensor  # (n, s)
     closed: Tensor  # (n,) probability that lips meet
     rows: Tensor  # (4 n, 80) log-mel
-
-
-def rows_of(samples: Iterable[np.ndarray]) -> Iterator[Tensor]:
-    """Pieces of mono sound at 16 kHz as they come -> log-mel rows, those of whole frames, as soon as they are sure."""
-    kept, start = np.zeros(0, np.float32), 0  # one frame before what is to be read next
-    for piece in samples:
-        kept = np.concatenate((kept, np.float32(piece)))
-        sure = (len(kept) - 320) // FRAME  # a row looks 200 samples past its end
-        if sure > start:
-            yield log_mel(kept)[start * ROWS : sure * ROWS]
-            kept, start = kept[(sure - 1) * FRAME :], 1
-    last = log_mel(kept)[start * ROWS :]
-    if len(last):
-        yield last
 
 
 @torch.inference_mode()
@@ -57,7 +42,7 @@ def hear(encoder: SpeechEncoder, rows: Iterable[Tensor], own: tuple[Tensor, int]
 def _block(encoder: SpeechEncoder, rows: Tensor, start: int, stop: int, own: tuple[Tensor, int]) -> Heard:
     first = max(0, start - BEFORE)
     seen = rows[first * ROWS : (stop + AFTER) * ROWS]
-    features, logits = encoder(seen[None] + encoder.familiar(*own))
+    features, logits = encoder(seen[None] + encoder.mean_shift(*own))
     part = slice(start - first, stop - first)
     return Heard(features[0, part], logits[0, part].softmax(-1)[:, CLOSED], rows[start * ROWS : stop * ROWS])
 

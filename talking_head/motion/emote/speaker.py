@@ -47,7 +47,7 @@ class EmoteSpeaker(Speaker):
     def _ears(self, rows: Tensor, samples: np.ndarray | None) -> Ears:
         usual, count = spectrum(rows)
         rows = rows.to(self.speech.device)
-        own = self.speech.familiar(usual.to(rows.device), count)
+        own = self.speech.mean_shift(usual.to(rows.device), count)
 
         def hear(part: slice) -> tuple[Tensor, Tensor]:
             features, logits = self.speech(rows[None, part.start * ROWS : part.stop * ROWS] + own)

@@ -16,7 +16,7 @@ from talking_head.face.basis import FaceBasis
 from talking_head.face.points import ARKIT
 from talking_head.motion.dice import generate
 from talking_head.motion.dice.generate import PREFIX, SCALES, WINDOW, DiceMotion, How
-from talking_head.motion.dice.hearing import AFTER, BLOCK, hear, rows_of, whole
+from talking_head.motion.dice.hearing import AFTER, BLOCK, hear, whole
 from talking_head.motion.dice.model import MotionDenoiser
 from talking_head.motion.dice.sizes import sizes
 from talking_head.motion.dice.speaker import DiceSpeaker
@@ -28,7 +28,7 @@ from talking_head.motion.speech import SpeechEncoder, log_mel, spectrum
 from talking_head.training import dice_data as data
 from talking_head.training import lips
 from talking_head.training.dice import train
-from talking_head.training.dice_motion import Settings, Training, calibrate, settle
+from talking_head.training.dice_motion import Settings, Training, calibrate, set_scale
 from talking_head.training.expression import fit
 
 CURVE = EmotionCurve.parse("0: sad, 3: happy @ 1.3")
@@ -67,13 +67,6 @@ def test_compact_is_small_enough_to_ship():
 
 
 # ---------------------------------------------------------------- ears
-
-
-@pytest.mark.parametrize("size", [300, 5000, 10**6])
-def test_rows_are_those_of_the_whole_however_sound_comes(size):
-    samples = noise(3.01)
-    pieces = np.split(samples, range(size, len(samples), size))
-    torch.testing.assert_close(torch.cat(list(rows_of(pieces))), log_mel(samples), atol=1e-4, rtol=1e-4)
 
 
 def test_features_do_not_depend_on_how_sound_comes(motion):
@@ -265,7 +258,7 @@ def test_motion_is_learnt(folder, clips):
     torch.manual_seed(0)
     model = MotionDenoiser(**sizes("tiny", "label", HEARS))
     windows = data.Windows(clips, data.measured(), 0)
-    settle(model, windows, 10)
+    set_scale(model, windows, 10)
     training = Training(model, Settings(size="tiny"))
     optimiser = torch.optim.AdamW(training.parameters(), 5e-3)
     first = None
