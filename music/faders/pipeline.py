@@ -49,7 +49,7 @@ class FadersGenerator:
         return cls(Faders.load(str(name)))
 
     def render(self, task: FadersTask, folder: Path, manifest: dict, progress: Progress) -> list[Path]:
-        """Write ``faders.mid`` and, where asked for, ``faders.wav`` into ``folder``."""
+        """Write ``faders.mid`` and, where asked for, its sound into ``folder``."""
         from music import synth
         from music.score import read_grid, to_score
 
@@ -63,7 +63,7 @@ class FadersGenerator:
         media.write_midi(paths[0], to_score(moved), manifest, channel=0)
         if task.audio:
             progress(0.6, "playing")
-            paths.append(folder / "faders.wav")
+            paths.append(folder / f"faders.{task.format}")
             media.write_audio(paths[-1], synth.render(to_score(moved)), 44100, manifest)
         return paths
 

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from gen.jobs.formats import OF_SOUND, Sound
 from gen.jobs.schema import Task
 from music.dials import dial
 
@@ -21,7 +22,8 @@ class FadersTask(Task):
     voices: str | None = Field(None, alias="notes",
                                description="notes that sound on average, 0.25 to 12; with a sign, more or fewer")
     arousal: str | None = Field(None, description="how roused it is to be, -1 to 1")
-    audio: bool = Field(True, description="also render a WAV")
+    audio: bool = Field(True, description="also render the sound")
+    format: Sound = Field("wav", description=OF_SOUND)
     candidates: int = Field(24, ge=1, le=128, description="versions of each bar drawn for the one kept")
     model: str = Field("faders-compact", description="checkpoint")
 
