@@ -17,7 +17,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".heic", ".heif")
 SOUNDS = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac", ".mp4", ".mov", ".webm")
 SCORES = (".mid", ".midi", ".kar")
 ENDINGS = {  # of a field's name -> what files it takes
-    ("portrait", "image", "picture", "photo", "face"): PICTURES,
+    ("portrait", "background", "image", "picture", "photo", "face"): PICTURES,
     ("source", "audio", "voice", "speech", "recording", "reference", "sound", "line"): SOUNDS,
     ("continue_from", "midi", "score"): SCORES,
     ("music",): (".wav", ".flac", ".mp3", *SCORES),
