@@ -214,9 +214,11 @@ def sample(model: Model, scheduler: Any, noise: Tensor, steps: int,
     the scale at step i. A list of generators, one per item, makes an item independent of its batch.
     """
     branches, scales = branches or {"null": {}}, scales or {}
-    scheduler.set_timesteps(steps, device=noise.device)
+    scheduler.set_timesteps(steps)  # on the CPU: on a device diffusers' would read values back
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(0)
     x = noise * getattr(scheduler, "init_noise_sigma", 1.0)
-    times = scheduler.timesteps
+    times = scheduler.timesteps.to(noise.device)
     for i, t in enumerate(times):
         now = {name: s[i] if isinstance(s, Tensor) else s for name, s in scales.items()}
         weights = branch_weights(list(branches), now, i / max(len(times) - 1, 1))

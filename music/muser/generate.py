@@ -160,7 +160,8 @@ def sample_codes(
     for step in range(known.shape[1] - 1, uniforms.shape[1]):
         chosen = _say(teller, begun, since, begun >= bars, more > 0, temperature, uniforms[:, step], held, classes)
         chosen = prompt.force(step, chosen)
-        chosen[(chosen[:, 0] == prior.bar) & (begun >= bars)] = prior.end
+        over = (chosen[:, :1] == prior.bar) & (begun >= bars)[:, None]
+        chosen = torch.where(over, prior.end, chosen)
         held = held.after(spelled(chosen, prior.bar)) if classes else None
         is_bar = chosen[:, 0] == prior.bar
         begun, since = begun + is_bar, torch.where(is_bar, 0, since + 1)

@@ -115,7 +115,8 @@ def _rehearse(parts: dict[str, nn.Module], live: Live, memory: Memory, frames: i
     inputs = Inputs(latent, latent * 1, seen, audio, emotion, empty(1, height, width), pose)
     x = empty(1, count, 4, h, w) + empty(1, count, 4, h, w)
     with here("unet") as unet, sliced(unet, memory.slices):
-        sampler, window = Sampler(unet, replace(plan, batched=memory.batched)), [*range(min(count, WINDOW))]
+        sampler = Sampler(unet, replace(plan, batched=memory.batched))
+        window = torch.arange(min(count, WINDOW), device="meta")
         weights = sampler._weights(inputs, 0)
         sampler._window(x[:, window], empty(), inputs, window, weights, True, count)
     del inputs, latent, seen, pose, audio, emotion

@@ -52,7 +52,7 @@ class Inputs:
     mask: Tensor  # (1, H, W)
     pose: Tensor | None  # (1, 1, d, h, w)
 
-    def branch(self, name: str, frames: list[int]) -> tuple[Tensor, Contexts]:
+    def branch(self, name: str, frames: Tensor) -> tuple[Tensor, Contexts]:
         """Reference latent (1, 4, h, w) and contexts of one branch over a window."""
         level = BRANCHES.index(name)
         pick = lambda x: x if x.shape[1] == 1 else x[:, frames]
@@ -86,8 +86,9 @@ class Sampler:
     def run(self, inputs: Inputs, noise: Tensor, progress: Callable[[float], None] = lambda done: None) -> Tensor:
         """Unit noise (1, n, 4, h, w), tail included -> scaled latents of that shape."""
         plan, rule = self.plan, scheduler()
-        rule.set_timesteps(plan.steps, device=noise.device)
-        rule.set_begin_index(0)  # which it would look for on the device
+        rule.set_timesteps(plan.steps)  # on the CPU: on a device it would read back each of them
+        rule.set_begin_index(0)
+        rule.timesteps = rule.timesteps.to(noise.device)
         x = inputs.start[:, None] + noise * rule.sigmas[0].to(noise)
         for step, time in enumerate(rule.timesteps):
             # one Euler step of the mean velocity is the mean of the windows' Euler steps
@@ -102,7 +103,8 @@ class Sampler:
         weights = self._weights(inputs, step)
         fresh = step % self.plan.reuse == 0 or not weights.keys() <= self.deep.keys()
         total, count = torch.zeros_like(x), x.new_zeros(1, frames, 1, 1, 1)
-        for window in windows(frames, shift, WINDOW, self.plan.continued):
+        for places in windows(frames, shift, WINDOW, self.plan.continued):
+            window = (torch.arange(len(places), device=x.device) + places[0]) % frames
             total[:, window] += self._window(x[:, window], time, inputs, window, weights, fresh, frames)
             count[:, window] += 1
         return total / count
@@ -114,7 +116,7 @@ class Sampler:
         found = branch_weights(names, scales, step / max(self.plan.steps - 1, 1))
         return {name: w for name, w in found.items() if isinstance(w, Tensor) or w}
 
-    def _window(self, x: Tensor, time: Tensor, inputs: Inputs, window: list[int], weights: dict, fresh: bool,
+    def _window(self, x: Tensor, time: Tensor, inputs: Inputs, window: Tensor, weights: dict, fresh: bool,
                 frames: int) -> Tensor:  # fmt: skip
         """(1, f, 4, h, w) -> the guided velocity of one window."""
         names = list(weights)
@@ -135,7 +137,7 @@ class Sampler:
                 total += (weight[window] if isinstance(weight, Tensor) and len(weight) == frames else weight) * velocity
         return total
 
-    def _remember(self, group: list[str], window: list[int], frames: int, deep: Tensor) -> None:
+    def _remember(self, group: list[str], window: Tensor, frames: int, deep: Tensor) -> None:
         """Keep the deep features (b f, d, h, w) of each branch by the clip's frames."""
         for name, part in zip(group, deep.chunk(len(group))):
             if name not in self.deep:
