@@ -307,7 +307,7 @@ class Player:
         self.model, self.scale = model, guidance
         self.steps = max(len(code) for code in codes)
         padded = torch.nn.utils.rnn.pad_sequence(codes, batch_first=True)  # (b, n, s)
-        mask = lengths_to_mask(torch.tensor([len(c) for c in codes], device=padded.device), self.steps)
+        mask = lengths_to_mask(torch.tensor([len(c) for c in codes]).to(padded.device), self.steps)
         self.is_bar = (padded[..., 0] == model.bar) & mask
         self.last = ~F.pad(mask[:, 1:], (0, 1))
         self.before_bar = F.pad(self.is_bar[:, 1:], (0, 1)) | self.last
@@ -326,8 +326,7 @@ class Player:
     def tell(self, condition: Tensor) -> None:
         """Set the condition (b, n, c) of each step."""
         self.ids, self.told = self.model.entrance(condition)
-        sizes = torch.tensor([0, *self.model.config.classes[:-1]], device=condition.device)
-        self.first = sizes.cumsum(0)
+        self.first = torch.tensor([0, *self.model.config.classes[:-1]]).cumsum(0).to(condition.device)
 
     def advance(self, previous: Tensor) -> None:
         """Go on by the n steps before which the rows ``previous`` (b, n, 7) stand."""
