@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gen.diffusion import guide
-from gen.nn import lengths_to_mask
 from music.muser.condition import at_bar
 from music.muser.model import SLOTS, MusER
 from music.muser.prior import FAR, Prior
@@ -307,7 +306,8 @@ class Player:
         self.model, self.scale = model, guidance
         self.steps = max(len(code) for code in codes)
         padded = torch.nn.utils.rnn.pad_sequence(codes, batch_first=True)  # (b, n, s)
-        mask = lengths_to_mask(torch.tensor([len(c) for c in codes]).to(padded.device), self.steps)
+        there = [torch.ones_like(code[:, 0], dtype=torch.bool) for code in codes]
+        mask = torch.nn.utils.rnn.pad_sequence(there, batch_first=True)
         self.is_bar = (padded[..., 0] == model.bar) & mask
         self.last = ~F.pad(mask[:, 1:], (0, 1))
         self.before_bar = F.pad(self.is_bar[:, 1:], (0, 1)) | self.last
@@ -326,7 +326,8 @@ class Player:
     def tell(self, condition: Tensor) -> None:
         """Set the condition (b, n, c) of each step."""
         self.ids, self.told = self.model.entrance(condition)
-        self.first = torch.tensor([0, *self.model.config.classes[:-1]]).cumsum(0).to(condition.device)
+        sizes = (0, *self.model.config.classes[:-1])
+        self.first = torch.cat([torch.full((1,), size, device=condition.device) for size in sizes]).cumsum(0)
 
     def advance(self, previous: Tensor) -> None:
         """Go on by the n steps before which the rows ``previous`` (b, n, 7) stand."""
