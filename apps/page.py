@@ -22,6 +22,7 @@ LEAD = (
     "A face, a voice and a piano were told to feel the same. Everything here was made by a machine, and each file "
     "says so in itself: <code>affekt verify FILE</code> reads it back."
 )
+FILMS = (".mp4", ".webm", ".mov")
 HELP = "Tab or arrow keys go from player to player, Space plays; one plays at a time."
 
 
@@ -33,6 +34,10 @@ class Shown(NamedTuple):
     name: str
     files: dict[str, str]  # ".mp4" -> address relative to the page
     borrowed: bool = False  # the emotion is that of a file, which is not here
+
+    def first(self, endings: Iterable[str]) -> str | None:
+        """The ending of the first file that has one of these."""
+        return next((end for end in endings if end in self.files), None)
 
     @property
     def asked(self) -> str:
@@ -124,11 +129,12 @@ def _scenes(found: list[Shown], folder: Path) -> Iterable[str]:
 
 def _told(one: Shown, folder: Path) -> str:
     """What a scene was told, as words and as a curve, and how it sounds."""
-    sound = wave(folder / f"{one.name}.mp4", INK)
+    film = one.first(FILMS)
+    sound = f"<h4>Sound</h4>{wave(folder / f'{one.name}{film}', INK)}" if film else ""
     return (
         f"<div><h3>{html.escape(one.asked)}</h3><p>The voice was given this feeling, the face speaks it, and the "
         "piano plays it, softer while somebody speaks.</p><h4>Feeling over time <span class='gold'>valence</span> "
-        f"<span class='blue'>arousal</span></h4>{way(one.curve)}<h4>Sound</h4>{sound}</div>"
+        f"<span class='blue'>arousal</span></h4>{way(one.curve)}{sound}</div>"
     )
 
 
@@ -181,13 +187,15 @@ def _others(left: list[Shown], folder: Path) -> Iterable[str]:
 def _cell(one: Shown, folder: Path, caption: str = "") -> str:
     """A player, what can be seen of a sound, and links to the files."""
     says = html.escape(f"{TITLES.get(one.kind, 'Scene')}, {one.asked}", quote=True)
-    if ".mp4" in one.files:
-        player = f'<video controls preload="metadata" src="{one.files[".mp4"]}#t=0.1" aria-label="{says}"></video>'
-    elif ".wav" in one.files:
-        path = folder / f"{one.name}.wav"
+    if film := one.first(FILMS):
+        player = f'<video controls preload="metadata" src="{one.files[film]}#t=0.1" aria-label="{says}"></video>'
+    elif picture := one.first((".gif", ".png")):
+        player = f'<img src="{one.files[picture]}" alt="{says}">'
+    elif sound := one.first(media.SOUND):
+        path = folder / f"{one.name}{sound}"
         score = folder / f"{one.name}.mid"
         picture = roll(score, _colour(one.emotion)) if score.is_file() else wave(path, _colour(one.emotion))
-        player = f'{picture}<audio controls preload="metadata" src="{one.files[".wav"]}" aria-label="{says}"></audio>'
+        player = f'{picture}<audio controls preload="metadata" src="{one.files[sound]}" aria-label="{says}"></audio>'
     else:
         player = roll(folder / f"{one.name}.mid", _colour(one.emotion))
     links = " ".join(f'<a href="{at}" download>{end[1:]}</a>' for end, at in sorted(one.files.items()))

@@ -138,10 +138,14 @@ def _pattern(options) -> str | None:
     return name.removesuffix(Path(name).suffix) if ended(name, options.kind) else name
 
 
+UNNAMED = {"consent", "format", "codec"}  # the ending says the format
+
+
 def _described(cls, given: dict, file) -> str:
     """A name that tells what was asked for."""
     fields, needed = cls.model_fields, positional(cls)
-    said = {"kind": given["kind"]} | {name: v for name, v in given.items() if isinstance(v, str) and name != "consent"}
+    told = {name: v for name, v in given.items() if isinstance(v, str) and name not in UNNAMED}
+    said = {"kind": given["kind"]} | told
     holds = lambda name: Path in (fields[name].annotation, *get_args(fields[name].annotation))
     paths = {name: Path(v).stem for name, v in said.items() if holds(name)}
     untold = {"kind", "emotion", *needed}  # clear from their values

@@ -75,3 +75,13 @@ def test_a_json_of_another_program_is_passed_over(folder, text):
 def test_a_folder_with_nothing(tmp_path):
     with pytest.raises(InputError, match="nothing that was rendered"):
         page.write(tmp_path, "x")
+
+
+def test_films_and_sounds_of_other_formats_have_players(folder):
+    source = folder.parent / "source.wav"
+    facts = manifest(TalkTask(portrait=source, audio=source, emotion="0: happy, 2: sad"), 0, "cpu", ())
+    media.write_video(folder / "back.webm", [np.zeros((64, 64, 3), np.uint8)] * 5, 25, manifest=facts)
+    facts = manifest(MusicTask(emotion=EmotionCurve.parse("sad")), 0, "cpu", ())
+    media.write_audio(folder / "sad.mp3", 0.1 * np.ones(48000, np.float32), 48000, facts)
+    text = page.write(folder, "x").read_text()
+    assert 'src="back.webm#t=0.1"' in text and re.search('<audio [^>]*src="sad.mp3"', text)

@@ -70,7 +70,7 @@ class Priors(nn.Module):
     def __init__(self, mean: Tensor, var: Tensor):
         super().__init__()
         points = torch.tensor(lexicon.canonical()[0], dtype=torch.float32)
-        gram = points.T @ points + RIDGE * torch.eye(3)
+        gram = points.T @ points + RIDGE * torch.eye(3, dtype=points.dtype)
         self.register_buffer("mean", mean)
         self.register_buffer("var", var)
         self.register_buffer("points", points)
