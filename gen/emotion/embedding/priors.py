@@ -43,7 +43,7 @@ def bridge(own: "Priors") -> Tensor:
     if here.shape == there.shape and torch.allclose(here, there, atol=1e-2 * float(here.std())):
         return torch.eye(here.shape[1])
     gram = here @ here.T
-    gram = gram + 1e-2 * gram.diagonal().mean() * torch.eye(len(gram))
+    gram = gram + 1e-2 * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
     return here.T @ torch.linalg.solve(gram, there)
 
 
