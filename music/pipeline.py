@@ -17,47 +17,20 @@ from music import controls
 from music.controls import Wishes
 from music.keys import last_bars
 from music.labels import Labeller, features
+from music.piece import Piece
 from music.task import CANDIDATES, GUIDANCE, TEMPERATURE
-from music.tokens import BAR, BEAT, Grid, Vocabulary, decode, encode, violation
+from music.tokens import Grid, Vocabulary, decode, encode
 
 if TYPE_CHECKING:
 
     from music.muser.model import MusER
     from music.muser.prior import Prior
-    from music.names import Key
     from music.task import MusicTask
 
 BATCH = 16  # pieces sampled side by side
 PLAYED, LEAD = 128, 16  # bars of an opening that are played as sound at most, and of a longer one
 FADERS = "faders-compact"  # what moves density and voices
 Progress = Callable[[float, str], None]
-
-
-class Piece(NamedTuple):
-    """A piece as it sounds, and as compound words (T, 7): their nearest tempo and lengths where it has finer ones."""
-
-    tokens: np.ndarray
-    grid: Grid
-    key: Key | None = None
-
-    @property
-    def notes(self) -> np.ndarray:
-        """(n, 4): start s, end s, pitch, velocity."""
-        from music.score import to_notes
-
-        return to_notes(self.grid)
-
-    @property
-    def bars(self) -> np.ndarray:
-        """(bars,) seconds at which the bars begin."""
-        from music.score import bar_lines
-
-        return bar_lines(self.grid)
-
-    def valid(self) -> bool:
-        """Whether the rows keep to the grammar, every bar has notes, and the last row ends the last bar."""
-        bars = np.flatnonzero(self.tokens[:, BEAT] == BAR)
-        return violation(self.tokens) is None and bool(np.all(np.diff(np.append(bars, len(self.tokens))) > 1))
 
 
 class _Shaped(NamedTuple):
