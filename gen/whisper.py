@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from gen.mel import filters
 
-BLOCKS, WIDTH, HEADS = 6, 512, 8
+WIDTH, HEADS = 512, 8
 KINDS = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
 
 
@@ -50,12 +50,13 @@ class Whisper:
 
     def __init__(self, path: Path):
         self.w = unpacked(path)
+        self.blocks = sum(name.endswith("self_attention/linear_0/weight") for name in self.w)
 
     @torch.inference_mode()
     def __call__(self, samples: np.ndarray) -> list[np.ndarray]:
-        """(n,) -> the BLOCKS' frames (m, 512); the last is after the final norm."""
+        """(n,) -> the blocks' frames (m, 512); the last is after the final norm."""
         w, found = self.w, []
-        norm = lambda x, name: F.layer_norm(x.float(), (WIDTH,), w[name + "/gamma"], w[name + "/beta"])
+        norm = lambda x, name: F.layer_norm(x.float(), x.shape[-1:], w[name + "/gamma"], w[name + "/beta"])
         line = lambda x, name: F.linear(x, w[name + "/weight"], w[name + "/bias"])
         count = max(4, len(samples) // 320)
         with torch.autocast("cpu", torch.bfloat16):
@@ -63,7 +64,7 @@ class Whisper:
             x = F.gelu(F.conv1d(x, w["conv1/weight"], w["conv1/bias"], padding=1))
             x = F.gelu(F.conv1d(x, w["conv2/weight"], w["conv2/bias"], stride=2, padding=1)).transpose(1, 2).float()
             x = x + w["position_encodings/encodings"][: x.shape[1]]
-            for i in range(BLOCKS):
+            for i in range(self.blocks):
                 place = f"layer_{i}/"
                 near = norm(x, place + "self_attention/layer_norm")
                 parts = line(near, place + "self_attention/linear_0").chunk(3, -1)

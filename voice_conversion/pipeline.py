@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 DEFAULT = "voice-compact"
 SPEAKER = "speaker-encoder"
+WHISPER = "whisper-base"
 LEAST = 0.02  # intensity below which nothing is changed
 Progress = Callable[[float], None]
 
@@ -59,11 +60,14 @@ class VoiceGenerator:
 
     @staticmethod
     def checkpoints(task: VoiceTask) -> tuple[str, ...]:
-        return (task.model, SPEAKER, EMBEDDING, *(() if task.vocoder == "recording" else (task.vocoder,)))
+        others = (*((WHISPER,) if task.chooser == "whisper" else ()),
+                  *(() if task.vocoder == "recording" else (task.vocoder,)))  # fmt: skip
+        return (task.model, SPEAKER, EMBEDDING, *others)
 
     @classmethod
     def from_pretrained(cls, name: str | Path = DEFAULT, *others: str | Path, device: str = "cpu") -> VoiceGenerator:
-        """``others``: the speaker encoder, the embedding and, if wanted, a HiFi-GAN. A folder whose config.json names
+        """``others``: the speaker encoder, the embedding and, if wanted, Whisper base and a
+        HiFi-GAN. A folder whose config.json names
         another class gives a generator of that class."""
         from voice_conversion.models import class_of
 
@@ -71,15 +75,19 @@ class VoiceGenerator:
             return kind.from_pretrained(name, *others, device=device)
         from gen.emotion.calibration import Calibration
         from voice_conversion.hifigan import HiFiGAN
+        from voice_conversion.listener import Listener
         from voice_conversion.performance.bank import Bank
         from voice_conversion.performance.choose import Chooser
+        from voice_conversion.performance.scorer import Scorer
         from voice_conversion.speaker import SpeakerEncoder
 
         checkpoints.digest(str(name))
         place = checkpoints.folder(name)
         known = checkpoints.load(SPEAKER, SpeakerEncoder).float().eval()
-        published = [checkpoints.load(str(one), HiFiGAN).to(device).float().eval() for one in others[2:]]
-        return cls(Bank.load(place), Chooser(known), Calibration.load(place), *published)
+        ear = Listener.load(place) if WHISPER in others else Scorer.load(place)
+        rest = [str(one) for one in others[2:] if one != WHISPER]
+        published = [checkpoints.load(one, HiFiGAN).to(device).float().eval() for one in rest]
+        return cls(Bank.load(place), Chooser(known, ear), Calibration.load(place), *published)
 
     def render(self, task: VoiceTask, folder: Path, manifest: dict, progress: Callable[[float, str], None]):
         """Write ``voice.wav``, at the rate, with the channels and the bit depth of the source, into ``folder``."""

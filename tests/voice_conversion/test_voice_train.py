@@ -5,18 +5,22 @@ import json
 
 import numpy as np
 import pytest
-from speech import bank, chooser, voice
+from speech import bank, chooser, voice, whisper
 
 from gen import media
+from gen.emotion.embedding.network import EmotionEmbedder
+from gen.emotion.embedding.recogniser import Recogniser
 from gen.evaluate.report import Report
 from gen.generator import check_evaluator
 from voice_conversion.evaluation import measures, report
 from voice_conversion.evaluation.report import VoiceEvaluator
 from voice_conversion.features import RATE
+from voice_conversion.listener import Listener
 from voice_conversion.performance.bank import Bank
+from voice_conversion.performance.scorer import Scorer
 from voice_conversion.training import bank as pairs
 from voice_conversion.training import corpus as recordings
-from voice_conversion.training import train
+from voice_conversion.training import scorer, train
 
 NAMES = "file,set,language,emotion,intensity,speaker,gender,text,text_id,seconds,orig_label"
 
@@ -63,10 +67,18 @@ def test_a_bank_knows_what_was_changed_and_no_test_speaker(corpus):
 
 
 def test_training_writes_what_the_generator_reads(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(train.Recogniser, "load", classmethod(lambda cls: chooser().recogniser))
+    (tmp_path / "whisper").mkdir()
+    whisper(tmp_path / "whisper" / "model.bin")
     monkeypatch.setattr(train.checkpoints, "load", lambda *_: chooser().known)
-    train.train(data, tmp_path, None, train.Settings(tries=1, files=1))
-    made = Bank.load(tmp_path / "checkpoint")
+    monkeypatch.setattr(scorer.Recogniser, "load", classmethod(lambda cls: Recogniser(EmotionEmbedder().eval())))
+    monkeypatch.setattr(scorer, "TOGETHER", 2)
+    told = train.Settings(tries=1, files=1, renderings=4, steps=2, whisper=str(tmp_path / "whisper"))
+    train.train(data, tmp_path, None, told)
+    place = tmp_path / "checkpoint"
+    made, reading = Bank.load(place), voice(1.0)
+    for ear in (Scorer.load(place), Listener.load(place, str(tmp_path / "whisper"))):
+        shares = ear.shares([voice(1.0, 190.0), reading], ear.reference(reading, RATE), RATE)
+        assert shares.shape == (2, 7) and shares.sum(1) == pytest.approx(1, abs=1e-4)
     assert any(one.clarity for one in made.performances)
     strengths = json.loads((tmp_path / "checkpoint" / "calibration.json").read_text())["strength"]
     assert strengths["happy"][0] == 0 and strengths["happy"][-1] > 0

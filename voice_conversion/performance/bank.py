@@ -1,9 +1,10 @@
 """The bank: what real people changed when they said in an emotion what they had said in a neutral way.
 
-A performance is ten curves along the performer's neutral reading: pitch against the speaker's median, the logarithm of
-the local stretch in time, and twenty cepstral changes. The last are kept as a linear map from what a frame is like to
-what was changed there (:func:`seen`), so that they carry the performer's manner and not the sounds of his sentence.
-Curves have 43 frames a second; readings are stored once and shared by the performances made from them.
+A performance is a number of curves along the performer's neutral reading: pitch against the speaker's median, the
+logarithm of the local stretch in time, and twenty cepstral changes. The last are kept as a linear map from what a frame
+is like to what was changed there (:func:`seen`), which carries the performer's manner and not the sounds of his
+sentence, and as what the map leaves over, by time. Curves have 43 frames a second; readings are stored once and shared
+by the performances made from them.
 
 p performances, r readings, n frames, f = 20 features of a frame.
 """
@@ -41,6 +42,7 @@ class Performance(NamedTuple):
     pitch: np.ndarray  # octaves above the speaker's neutral median
     stretch: np.ndarray  # natural logarithm of seconds for a neutral second
     map: np.ndarray  # (f + 1, 20) features, and 1, to cepstral changes
+    rest: np.ndarray  # (n, 20) cepstral changes that the map does not foretell
     clarity: float = 0.0  # how clearly the emotion is heard when others perform it, against its other performances
 
 
@@ -81,6 +83,7 @@ class Bank(NamedTuple):
             **_small("maps", maps / size[:, None], (1, 2)),
             **_small("pitch", np.concatenate([p.pitch for p in self.performances]), None),
             **_small("stretch", np.concatenate([p.stretch for p in self.performances]), None),
+            **_small("rest", np.concatenate([p.rest for p in self.performances]), 0),
             "size": size.astype(np.float32),
             "frames": np.array([len(reading) for reading in self.readings], np.int32),
             "names": np.array(index, np.int16),
@@ -104,12 +107,12 @@ class Bank(NamedTuple):
         large = lambda name: found[name] * found[f"{name}_scale"]
         readings = np.split(large("cepstra"), np.cumsum(found["frames"])[:-1])
         ends = np.cumsum(found["lengths"][:, 0])[:-1]
-        pitch, stretch = (np.split(large(name), ends) for name in ("pitch", "stretch"))
+        pitch, stretch, rest = (np.split(large(name), ends) for name in ("pitch", "stretch", "rest"))
         maps = large("maps") * found["size"][:, None]
         performances = [
             Performance(**{name: facts[name][one] for name, one in zip(NAMES, names)},
                         reading=int(found["lengths"][i, 1]), level=float(found["level"][i]), pitch=pitch[i],
-                        stretch=stretch[i], map=maps[i], clarity=float(clear[i]))
+                        stretch=stretch[i], map=maps[i], rest=rest[i], clarity=float(clear[i]))
             for i, names in enumerate(found["names"])
         ]  # fmt: skip
         return cls(readings, performances, facts["medians"], facts["means"], facts["step"])

@@ -6,7 +6,7 @@ k proposals, e width of the shared embedding.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import soxr
@@ -92,11 +92,20 @@ def kept(own: Phrase, wave: np.ndarray, stretch: np.ndarray) -> float:
     return float(np.mean([np.corrcoef(before, after)[0, 1] for before, after in pairs]))
 
 
-class Chooser:
-    """Listens to proposals with the shared embedding's voice encoder, and guards who speaks and how."""
+class Ear(Protocol):
+    """What hears emotions: :class:`~voice_conversion.performance.scorer.Scorer` or, with Whisper's weights,
+    :class:`~voice_conversion.listener.Listener`."""
 
-    def __init__(self, known: SpeakerEncoder, recogniser: Recogniser | None = None):
-        self.known, self.recogniser = known, recogniser or Recogniser.load()
+    def reference(self, samples: np.ndarray, rate: int): ...
+
+    def shares(self, recordings: list[np.ndarray], reference, rate: int) -> np.ndarray: ...
+
+
+class Chooser:
+    """Listens to proposals, and guards who speaks and how."""
+
+    def __init__(self, known: SpeakerEncoder, ear: Ear):
+        self.known, self.ear = known, ear
 
     def __call__(self, bank: Bank, recording: Recording, first: int, last: int, asked: EmotionTrack, count: int,
                  random: np.random.Generator, performer: str | None = None) -> Choice | None:  # fmt: skip
@@ -128,12 +137,12 @@ class Chooser:
         marked = marks(plain, rate, own.hz)
         changes = [changed(own, recording.median, one, sign) for one, sign in zip(laid, signs)]
         heard = [sounding(plain[None], rate, own.hz, change, marked)[0] for change in changes]
-        found = self.recogniser(heard, self.recogniser.reference([recording.plain], rate), rate)
-        p = np.log(found.probabilities + 1e-3)
+        p = np.log(self.ear.shares(heard, self.ear.reference(recording.plain, rate), rate) + 1e-3)
         score = sum(share * p[:, SEVEN.index(name)] for name, share in wanted.items())
         if (known := float(asked.known.mean())) > 0:
-            aim = asked.embedding.mean(0)
-            near = [one @ aim / np.linalg.norm(one) / np.linalg.norm(aim) for one in found.mu]
+            aim, recogniser = asked.embedding.mean(0), Recogniser.load()
+            places = recogniser(heard, recogniser.reference([recording.plain], rate), rate).mu
+            near = [one @ aim / np.linalg.norm(one) / np.linalg.norm(aim) for one in places]
             score = (1 - known) * score + known * NEAR * np.array(near)
         said = np.array([kept(own, wave, change.stretch) for wave, change in zip(heard, changes)])
         return score - self.costs(recording.plain, heard, laid) - WORDS * (1 - said)

@@ -10,18 +10,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from voice_conversion.features import PITCH
+from voice_conversion.features import BANDS, PITCH
 from voice_conversion.performance.bank import Bank, predicted, seen
 from voice_conversion.performance.phrase import Phrase, basis, smooth
-from voice_conversion.performance.warp import align, resampled
+from voice_conversion.performance.warp import align, resampled, sampled
 
 STRETCH = (np.log(1 / 1.8), np.log(1 / 0.6))  # limits of the local stretch
 QUIET = (-5.5, -3.5)  # nepers below the loud frames: between them the sound's change fades in
-HISS = 0.23  # nepers (2 dB): how far sounds without a voice may be moved
+HISS = 0.23  # nepers (2 dB): how far sounds without a voice may be moved on average above 2 kHz, and
+EACH = 0.7  # a band of theirs
+HIGH = 40  # the first band above 2 kHz
 HIGHEST = 1.8  # octaves above the speaker's median: nobody's pitch is raised further
 WIDE = 1.0  # frames over which contours are smoothed, and
-LOUDEST = 2.0  # nepers that no band is moved beyond
-SOFT = 2.0  # changes of the sound
+LOUDEST = 3.0  # nepers that no band is moved beyond
+SOFT = 1.0  # changes of the sound
 
 
 class Change(NamedTuple):
@@ -61,14 +63,14 @@ def contours(bank: Bank, which: list[int], own: Phrase, median: float) -> list[C
         along = partial(_along, way)
         pitch, stretch = smooth(along(part.pitch), WIDE), smooth(along(part.stretch), 1.5 * WIDE)
         stretch = stretch.clip(*STRETCH)
-        change = predicted(part.map, seen(own, pitch, median, stretch))
+        change = predicted(part.map, seen(own, pitch, median, stretch)) + along(part.rest)
         found.append(Contours(pitch, stretch, smooth(change, SOFT)))
     return found
 
 
 def _along(way: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """A curve (m,) at the places ``way`` (n,), 0 to 1."""
-    return np.interp(way * (len(x) - 1), np.arange(len(x)), x)
+    """A curve (m, ...) at the places ``way`` (n,), 0 to 1."""
+    return sampled(x, way * (len(x) - 1))
 
 
 def changed(own: Phrase, median: float, laid: Contours, intensity: np.ndarray | float) -> Change:
@@ -84,5 +86,8 @@ def changed(own: Phrase, median: float, laid: Contours, intensity: np.ndarray | 
     before = np.exp(2 * own.mel)
     power = float((voiced * before).sum()), float((voiced * before * np.exp(2 * bands)).sum())
     bands = bands - 0.5 * np.log(max(power[1], 1e-12) / max(power[0], 1e-12))
-    bands = voiced * bands + (near - voiced).clip(0) * bands.clip(-HISS, HISS)
+    plain = (near - voiced).clip(0)
+    loud = plain * np.exp(2 * own.level.clip(-4, 0))[:, None]
+    hiss = float((loud * bands[:, HIGH:]).sum() / max(float(loud.sum()) * (BANDS - HIGH), 1e-9))
+    bands = voiced * bands + plain * (bands - hiss + np.clip(hiss, -HISS, HISS)).clip(-EACH, EACH)
     return Change(octave.astype(np.float32), stretch, bands.astype(np.float32))

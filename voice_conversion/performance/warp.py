@@ -13,7 +13,11 @@ HOLD = 0.5  # cost, in mean distances, of standing still or of going twice as fa
 
 def resampled(x: np.ndarray, count: int) -> np.ndarray:
     """(m, ...) -> (count, ...) evenly spaced from the first to the last, linearly."""
-    at = np.linspace(0, len(x) - 1, count)
+    return sampled(x, np.linspace(0, len(x) - 1, count))
+
+
+def sampled(x: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """(m, ...) at places ``at`` (n,) from 0 to m - 1 -> (n, ...), linearly."""
     low = np.minimum(at.astype(int), max(len(x) - 2, 0))
     share = (at - low).reshape(-1, *[1] * (x.ndim - 1))
     return x[low] * (1 - share) + x[np.minimum(low + 1, len(x) - 1)] * share

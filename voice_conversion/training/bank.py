@@ -9,7 +9,7 @@ import torch
 
 from voice_conversion import features
 from voice_conversion.features import HOP, RATE
-from voice_conversion.performance.bank import STEP, Bank, Performance, fitted, seen
+from voice_conversion.performance.bank import STEP, Bank, Performance, fitted, predicted, seen
 from voice_conversion.performance.phrase import Phrase, basis, ends, phrase, smooth
 from voice_conversion.performance.warp import align, resampled
 from voice_conversion.psola import lay, places
@@ -117,9 +117,11 @@ def build(corpus: Corpus) -> Bank:
             [pitch.mean() + median - own.octave.mean(), stretch.mean(), *change[loud].mean(0)]
         )
         weight = np.interp(own.level, (-QUIET - 2, -QUIET + 1), (0.02, 1.0))
-        map = fitted(seen(own, pitch, median, stretch), change, weight)
+        what = seen(own, pitch, median, stretch)
+        map = fitted(what, change, weight)
         found.append(Performance(
             canonical(clip.emotion), clip.speaker, clip.group, clip.sex, clip.text,
             known[neutral.start], clip.level, coarse(pitch), coarse(stretch), map,
+            coarse(change - predicted(map, what)),
         ))  # fmt: skip
     return Bank(readings, found, middle, {name: np.mean(rows, 0).tolist() for name, rows in means.items()})

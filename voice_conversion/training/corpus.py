@@ -24,6 +24,7 @@ TEST = {  # of the acted speech; the embedding keeps to this split, too
     *("emodb:12", "emodb:13", "nemo:MK0", "nemo:WR0"),
 }
 VALID = {"ravdess:Actor_15", "ravdess:Actor_16", "emodb:09", "nemo:TP0"}
+ASIDE = {*(f"ravdess:Actor_{k}" for k in (13, 14, 15, 16)), "emodb:09", "emodb:11", "nemo:TP0"}  # develop and calibrate
 
 
 class Clip(NamedTuple):

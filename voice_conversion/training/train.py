@@ -1,7 +1,8 @@
-"""``affekt train voice --data DIR --out OUT``: the bank of performances, how clear each is, and what intensity means.
+"""``affekt train voice --data DIR --out OUT``: the recognisers, the bank of performances, how clear each is, and what
+intensity means.
 
-Everything is measured with the project's own recogniser on speakers of the corpora; no judge takes part, and the
-speakers that evaluations use are not in the bank.
+Whisper's encoder (``affekt checkpoints pull whisper-base``) hears everything, with a head that is trained here; no
+judge from outside takes part, and the speakers that evaluations use are not in the bank.
 """
 
 from __future__ import annotations
@@ -14,22 +15,26 @@ from pydantic import BaseModel, ConfigDict
 
 from gen import checkpoints
 from gen.emotion.calibration import Calibration
-from gen.emotion.embedding.recogniser import SEVEN, Recogniser
+from gen.emotion.embedding.recogniser import SEVEN
 from gen.emotion.spec import CANONICAL
 from gen.emotion.track import plain
+from gen.whisper import Whisper
 from voice_conversion.features import RATE
+from voice_conversion.listener import HEAD, Listener
 from voice_conversion.performance.bank import Bank
-from voice_conversion.performance.choose import Chooser
+from voice_conversion.performance.choose import Chooser, Ear
 from voice_conversion.performance.lay import Contours, changed, contours
 from voice_conversion.performance.recording import Recording, heard, sounding
+from voice_conversion.performance.scorer import FILE, Scorer
 from voice_conversion.speaker import SpeakerEncoder
 from voice_conversion.training import bank as pairs
 from voice_conversion.training import corpus as recordings
-from voice_conversion.training.corpus import Clip, Corpus
+from voice_conversion.training import listener as heads
+from voice_conversion.training import scorer as scoring
+from voice_conversion.training.corpus import ASIDE, Clip, Corpus
 
 log = logging.getLogger(__name__)
-TRIED = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)  # strengths; 0 is the recording
-MOST = 1.5  # strength at an intensity of 2
+TRIED = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)  # strengths; 0 is the recording
 NEAR = 0.5  # octaves between the medians of those who may try each other's performances
 
 
@@ -39,52 +44,83 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid")
     seed: int = 0
     speaker: str = "speaker-encoder"  # checkpoint
+    whisper: str = "whisper-base"  # checkpoint, of the teacher
+    renderings: int = 2400  # that the scorer learns from
+    steps: int = 600  # of its training
     tries: int = 3  # neutral readings by others that each performance is laid on, about
-    files: int = 10  # neutral readings of validation speakers that the calibration is fitted on
+    kept: float = 0.7  # share of each emotion's performances that the bank keeps: the clearest
+    files: int = 12  # neutral readings of validation speakers that the calibration is fitted on
 
 
 def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> None:
-    """Write the bank and the calibration to ``OUT/checkpoint``; features and pairs are kept, minutes do not count."""
+    """Write bank, recognisers and calibration to ``OUT/checkpoint``; what is made on the way is kept beside it, and
+    minutes do not count."""
     chosen, place = settings, out / "checkpoint"
+    place.mkdir(parents=True, exist_ok=True)
     corpus = recordings.build(Path(data), out / "corpus")
-    recogniser, known = Recogniser.load(), checkpoints.load(chosen.speaker, SpeakerEncoder).float().eval()
+    own = [clip for clip in corpus.clips if clip.part != "test" and clip.speaker not in ASIDE]
+    names = [pairs.canonical(clip.emotion) for clip in own]
+    listener = Listener(Whisper(checkpoints.folder(chosen.whisper) / "model.bin"), {})
+    if not (place / HEAD).is_file():
+        heads.save(heads.fitted(heads.heard(listener, corpus, own), own, names, chosen.seed), place)
+    listener = Listener.load(place, chosen.whisper)
     if not (out / "bank" / "performances.json").is_file():
         pairs.build(corpus).save(out / "bank")
     bank = Bank.load(out / "bank")
-    clear = clarity(bank, corpus, recogniser, chosen.tries, chosen.seed)
-    bank = bank._replace(performances=[one._replace(clarity=c) for one, c in zip(bank.performances, clear)])
+    if not (out / "lessons.npz").is_file():
+        teachers = bank._replace(performances=[p for p in bank.performances if p.speaker not in ASIDE])
+        scoring.lessons(teachers, corpus, listener, own, chosen.renderings, chosen.seed).save(out / "lessons.npz")
+    if not (place / FILE).is_file():
+        real = scoring.real(corpus, own, names, chosen.seed)
+        scoring.taught(scoring.Lessons.load(out / "lessons.npz"), real, chosen.steps, chosen.seed).save(place)
+    clear = clarity(bank, corpus, listener, chosen.tries, chosen.seed)
+    bank = clearest(bank, clear, chosen.kept)
     bank.save(place)
-    calibrated(bank, corpus, Chooser(known, recogniser), chosen.files, chosen.seed).save(place)
+    known, ear = checkpoints.load(chosen.speaker, SpeakerEncoder).float().eval(), Scorer.load(place)
+    calibrated(bank, corpus, Chooser(known, ear), listener, chosen.files, chosen.seed).save(place)
+
+
+def clearest(bank: Bank, clear: np.ndarray, share: float) -> Bank:
+    """The bank with the clarities (p,) and only the clearest ``share`` of each emotion's performances, and only the
+    readings that these need."""
+    kept: list[int] = []
+    for emotion in {p.emotion for p in bank.performances}:
+        mine = np.array([i for i, p in enumerate(bank.performances) if p.emotion == emotion])
+        kept += mine[np.argsort(-clear[mine])][: max(round(share * len(mine)), 1)].tolist()
+    needed = sorted({bank.performances[i].reading for i in kept})
+    performances = [bank.performances[i]._replace(clarity=float(clear[i]), reading=needed.index(
+        bank.performances[i].reading)) for i in sorted(kept)]  # fmt: skip
+    return bank._replace(readings=[bank.readings[i] for i in needed], performances=performances)
 
 
 class Reader:
-    """A neutral reading that performances are tried on, and what the recogniser hears of that."""
+    """A neutral reading that performances are tried on, and what is heard of that."""
 
-    def __init__(self, corpus: Corpus, clip: Clip, recogniser: Recogniser):
-        self.clip, self.recogniser = clip, recogniser
+    def __init__(self, corpus: Corpus, clip: Clip, ear: Ear):
+        self.clip, self.ear = clip, ear
         self.recording: Recording = heard(corpus.samples(clip)[None], RATE)
         self.first, self.last = self.recording.spans[0][0], self.recording.spans[-1][1]
         self.own = self.recording.whole.part(self.first, self.last)
-        self.reference = recogniser.reference([self.recording.plain], RATE)
+        self.reference = ear.reference(self.recording.plain, RATE)
 
     def listen(self, laid: list[Contours], strength: float = 1.0) -> np.ndarray:
         """(k, 7) shares of the emotions over SEVEN."""
         samples = self.recording.plain[None, self.first * 256 : self.last * 256]
         change = lambda one: changed(self.own, self.recording.median, one, strength)
         waves = [sounding(samples, RATE, self.own.hz, change(one))[0] for one in laid]
-        return self.recogniser(waves, self.reference, RATE).probabilities
+        return self.ear.shares(waves, self.reference, RATE)
 
 
-def clarity(bank: Bank, corpus: Corpus, recogniser: Recogniser, tries: int, seed: int) -> np.ndarray:
+def clarity(bank: Bank, corpus: Corpus, ear: Ear, tries: int, seed: int) -> np.ndarray:
     """(p,) how clearly a performance's emotion is heard when others of a like register perform it saying something
-    else, against the mean over its emotion: nepers of the recogniser's share."""
+    else, against the mean over its emotion: nepers of the share that is heard."""
     random, total = np.random.default_rng(seed), np.zeros(len(bank.performances))
     count = np.zeros(len(total))
     neutral = [c for c in corpus.clips if c.part != "test" and c.emotion == "neutral"]
     speakers = sorted({c.speaker for c in neutral})
     for speaker in speakers:
         own = [c for c in neutral if c.speaker == speaker]
-        reader = Reader(corpus, own[random.integers(len(own))], recogniser)
+        reader = Reader(corpus, own[random.integers(len(own))], ear)
         apart = {other: abs(median - reader.recording.median) for other, median in bank.medians.items()}
         which = [i for i, p in enumerate(bank.performances)
                  if p.speaker != speaker and apart[p.speaker] < NEAR and p.text != reader.clip.text]  # fmt: skip
@@ -102,16 +138,16 @@ def clarity(bank: Bank, corpus: Corpus, recogniser: Recogniser, tries: int, seed
     return found * count / (count + 1)  # few tries say little
 
 
-def calibrated(bank: Bank, corpus: Corpus, chooser: Chooser, files: int, seed: int) -> Calibration:
-    """What intensity means: the recogniser's share of the emotion at TRIED, over readings of validation speakers, none
-    of whom performs for himself."""
+def calibrated(bank: Bank, corpus: Corpus, chooser: Chooser, ear: Ear, files: int, seed: int) -> Calibration:
+    """What intensity means: the share of the emotion that ``ear`` hears at TRIED, over readings of validation speakers,
+    none of whom performs for himself."""
     random = np.random.default_rng(seed)
-    clips = [c for c in corpus.clips if c.part == "valid" and c.emotion == "neutral"]
+    clips = [c for c in corpus.clips if c.speaker in ASIDE and c.emotion == "neutral"]
     queues = [[c for c in clips if c.speaker == speaker] for speaker in sorted({c.speaker for c in clips})]
     clips = [queue[random.integers(len(queue))] for queue in queues for _ in range(max(files // len(queues), 1))]
     responses: dict[str, list[np.ndarray]] = {}
     for clip in clips:
-        reader = Reader(corpus, clip, chooser.recogniser)
+        reader = Reader(corpus, clip, ear)
         others = bank._replace(performances=[p for p in bank.performances if p.speaker != clip.speaker])
         for name in sorted({p.emotion for p in bank.performances}):
             weights = np.eye(len(CANONICAL))[[CANONICAL.index(name)] * len(reader.own.hz)]
@@ -121,16 +157,4 @@ def calibrated(bank: Bank, corpus: Corpus, chooser: Chooser, files: int, seed: i
             responses.setdefault(name, []).append(np.array(shares))
     mean = {name: np.mean(rows, 0) for name, rows in responses.items()}
     log.info("heard at strengths %s: %s", TRIED, {name: row.round(2).tolist() for name, row in mean.items()})
-    rows = {name: spaced(np.array(TRIED), row) for name, row in mean.items()}
-    return Calibration(np.stack([rows.get(name, np.mean([*rows.values()], 0)) for name in CANONICAL]))
-
-
-def spaced(tried: np.ndarray, response: np.ndarray) -> np.ndarray:
-    """(9,) strengths at INTENSITIES: the performance as it was at 1, MOST of it at 2, and between 0 and 1 even steps of
-    the response (m,) to the strengths ``tried``."""
-    from scipy.optimize import isotonic_regression
-
-    below = tried <= 1
-    curve = isotonic_regression(response[below]).x + 0.05 * tried[below]
-    even = np.interp(np.linspace(curve[0], curve[-1], 5), curve, tried[below])
-    return np.concatenate([even, np.linspace(1, MOST, 5)[1:]])
+    return Calibration.fit(TRIED, mean)
