@@ -37,14 +37,21 @@ def mono(samples: np.ndarray, rate: int, name: str) -> np.ndarray:
     if count > 2:
         note(f"{name}: {count} channels were mixed down to one.")
         return _as_loud(_two(samples).mean(0, keepdims=True), samples, rate)[0]
-    power, mean = np.square(samples).mean(1), samples.mean(0, dtype=np.float32)
-    if np.square(mean).mean() < CANCELLED * power.max():
-        which = int(power.argmax())
+    found, which = middle(samples)
+    if which is None:
+        note(f"{name}: two channels were mixed down to one.")
+    else:
+        power = np.square(samples).mean(1)
         why = "the other is silent" if power.min() < 1e-3 * power.max() else "together they cancel each other out"
         note(f"{name}: of two channels only the {('left', 'right')[which]} one is used, since {why}.")
-        return samples[which]
-    note(f"{name}: two channels were mixed down to one.")
-    return mean
+    return found
+
+
+def middle(samples: np.ndarray) -> tuple[np.ndarray, int | None]:
+    """(c, n) -> (n,): the mean of the channels, or the loudest one where they cancel each other out; and which one."""
+    power, mean = np.square(samples).mean(1), samples.mean(0, dtype=np.float32)
+    which = int(power.argmax())
+    return (mean, None) if np.square(mean).mean() >= CANCELLED * power[which] else (samples[which], which)
 
 
 def _two(samples: np.ndarray) -> np.ndarray:

@@ -74,17 +74,17 @@ class VoiceGenerator:
         if (kind := class_of(name)) is not cls:
             return kind.from_pretrained(name, *others, device=device)
         from gen.emotion.calibration import Calibration
+        from gen.emotion.embedding.recogniser import Recogniser
         from voice_conversion.hifigan import HiFiGAN
-        from voice_conversion.listener import Listener
         from voice_conversion.performance.bank import Bank
-        from voice_conversion.performance.choose import Chooser
+        from voice_conversion.performance.choose import Chooser, Embedded
         from voice_conversion.performance.scorer import Scorer
         from voice_conversion.speaker import SpeakerEncoder
 
         checkpoints.digest(str(name))
         place = checkpoints.folder(name)
         known = checkpoints.load(SPEAKER, SpeakerEncoder).float().eval()
-        ear = Listener.load(place) if WHISPER in others else Scorer.load(place)
+        ear = Embedded(Recogniser.load(ear="whisper")) if WHISPER in others else Scorer.load(place)
         rest = [str(one) for one in others[2:] if one != WHISPER]
         published = [checkpoints.load(one, HiFiGAN).to(device).float().eval() for one in rest]
         return cls(Bank.load(place), Chooser(known, ear), Calibration.load(place), *published)

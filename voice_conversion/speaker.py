@@ -63,8 +63,14 @@ class SpeakerEncoder(ModelMixin, ConfigMixin):
     @torch.inference_mode()
     def embed(self, samples: np.ndarray) -> Tensor:
         """(s,) at 16 kHz -> (256,): the mean over stretches of 1.6 s, of unit length."""
-        mean = self(prepare(samples)).mean(0)
-        return mean / mean.norm().clamp_min(1e-6)
+        return self.embed_each([samples])[0]
+
+    @torch.inference_mode()
+    def embed_each(self, recordings: list[np.ndarray]) -> Tensor:
+        """k recordings (s,) at 16 kHz -> (k, 256), see :meth:`embed`; one pass of the network for all."""
+        parts = [prepare(samples) for samples in recordings]
+        found = self(torch.cat(parts)).split([len(part) for part in parts])
+        return nn.functional.normalize(torch.stack([own.mean(0) for own in found]), dim=1, eps=1e-6)
 
 
 def convert(source: Path, out: Path) -> None:

@@ -30,8 +30,8 @@ class VoiceTask(Task):
     )  # fmt: skip
     candidates: int = Field(CANDIDATES, ge=1, le=64, description="performances that are tried for each phrase")
     chooser: Literal["own", "whisper"] = Field(
-        "own", description="what listens to them: the voice's own small network, or with whisper a head on Whisper "
-        "base's blocks, which hears better and has to be pulled (affekt checkpoints pull whisper-base)",
+        "own", description="what listens to them: the voice's own small network, or the embedding's ear on Whisper "
+        "base, which hears better and has to be pulled (affekt checkpoints pull whisper-base)",
     )  # fmt: skip
     keep_tempo: bool = Field(False, description="leave the pace as it is")
     format: Sound = Field("wav", description=OF_SOUND)

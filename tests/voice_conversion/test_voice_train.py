@@ -13,13 +13,14 @@ from gen.emotion.embedding.recogniser import Recogniser
 from gen.evaluate.report import Report
 from gen.generator import check_evaluator
 from voice_conversion.evaluation import measures, report
+from voice_conversion.evaluation.listener import Listener
 from voice_conversion.evaluation.report import VoiceEvaluator
 from voice_conversion.features import RATE
-from voice_conversion.listener import Listener
 from voice_conversion.performance.bank import Bank
 from voice_conversion.performance.scorer import Scorer
 from voice_conversion.training import bank as pairs
 from voice_conversion.training import corpus as recordings
+from voice_conversion.training import listener as heads
 from voice_conversion.training import scorer, train
 
 NAMES = "file,set,language,emotion,intensity,speaker,gender,text,text_id,seconds,orig_label"
@@ -72,6 +73,7 @@ def test_training_writes_what_the_generator_reads(data, tmp_path, monkeypatch):
     monkeypatch.setattr(train.checkpoints, "load", lambda *_: chooser().known)
     monkeypatch.setattr(scorer.Recogniser, "load", classmethod(lambda cls: Recogniser(EmotionEmbedder().eval())))
     monkeypatch.setattr(scorer, "TOGETHER", 2)
+    monkeypatch.setattr(heads, "STEPS", 20)
     told = train.Settings(tries=1, files=1, renderings=4, steps=2, whisper=str(tmp_path / "whisper"))
     train.train(data, tmp_path, None, told)
     place = tmp_path / "checkpoint"

@@ -15,16 +15,21 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, DirectoryPath, FilePath
 
 from gen import media
-from gen.emotion.spec import EmotionCurve
+from gen.emotion.embedding.recogniser import SEVEN
+from gen.emotion.spec import EMBEDDING, EmotionCurve
 from gen.evaluate.report import Estimate, Report
 from gen.generator import Bar
 from voice_conversion.evaluation import measures
-from voice_conversion.pipeline import VoiceGenerator
+from voice_conversion.evaluation.listener import Listener
+from voice_conversion.pipeline import SPEAKER, WHISPER, VoiceGenerator
+from voice_conversion.task import CANDIDATES
+from voice_conversion.training.bank import canonical
 from voice_conversion.training.corpus import part_of, text_of
 
 TARGETS = ("happy", "sad", "angry", "fear", "disgust", "surprise")
@@ -40,12 +45,14 @@ class Settings(BaseModel):
     data: DirectoryPath
     model: str = "voice-compact"
     files: str = ""  # a folder for what was made, with manifests for judges from outside
+    listener: str = ""  # a folder with the listener's head, which `affekt train voice` writes: the project's own judge
     heard: FilePath | None = None  # what a judge heard in it
     real_heard: FilePath | None = None  # and in the speakers' real renditions
     sources: int = 2  # neutral readings of each test speaker
     corpora: str = "ravdess,emodb,nemo"
     levels: str = "1"  # intensities, such as 0,0.25,0.5,0.75,1,1.5,2
-    candidates: int = 8
+    candidates: int = CANDIDATES
+    chooser: Literal["own", "whisper"] = "own"
     seed: int = 0
 
 
@@ -70,23 +77,33 @@ class VoiceEvaluator:
     def summary(self) -> list[Bar]:
         return self.report.bars
 
+    def generator(self) -> VoiceGenerator:
+        others = (SPEAKER, EMBEDDING, *((WHISPER,) if self.settings.chooser == "whisper" else ()))
+        return VoiceGenerator.from_pretrained(self.settings.model, *others)
+
     def made(self) -> None:
         """Render everything, write it where files are wanted, and measure what needs no judge."""
         chosen = self.settings
         place, speech = Path(chosen.files) if chosen.files else None, chosen.data / "speech" / "emotional"
-        generator, found, rows = VoiceGenerator.from_pretrained(chosen.model), defaultdict(list), []
-        bank = generator.bank
+        generator, found, rows = self.generator(), defaultdict(list), []
+        bank, judge = generator.bank, Listener.load(Path(chosen.listener)) if chosen.listener else None
+        judged: list[tuple[float, str, float, bool, float, bool]] = []
         for one, real in readings(chosen.data, chosen.corpora.split(","), chosen.sources):
             samples, rate = media.read_audio(speech / one["file"], mono=False)
             generator.bank = bank._replace(performances=[p for p in bank.performances if p.text != text_of(one)])
+            known = judge.reference(measures.plain(samples, rate)) if judge else None
             for emotion in TARGETS:
                 if emotion not in real:
                     continue
+                told = media.read_audio(speech / real[emotion]["file"], mono=False) if judge else None
+                acted = opinion(judge, *told, known, emotion) if told else ()
                 for level in map(float, chosen.levels.split(",")):
                     began = time.process_time()
                     curve = EmotionCurve.parse(f"{emotion} @ {level:g}")
                     made = generator.convert(samples, rate, curve, seed=chosen.seed, candidates=chosen.candidates)
                     measure(found[level], samples, made, rate, time.process_time() - began)
+                    if judge:
+                        judged.append((level, emotion, *opinion(judge, made, rate, known, emotion), *acted))
                     if place:
                         rows += written(place, one, speech / real[emotion]["file"], emotion, level, samples, made, rate)
         generator.bank = bank
@@ -103,6 +120,8 @@ class VoiceEvaluator:
             [f"{level:g}", *(middle(own, name) for name in ("leaps", "hiss", "louder", "speed")), len(own)]
             for level, own in found.items()
         ])  # fmt: skip
+        if judged:
+            own_judge(self.report, judged)
         own = found[max(found)]
         self.report.bar("octave leaps, share of voiced frames", middle(own, "leaps"), at_most=0.01)
         self.report.bar("sibilants' change, dB", middle(own, "hiss"), at_most=3)
@@ -123,6 +142,26 @@ def readings(data: Path, corpora: list[str], count: int) -> list[tuple[dict, dic
             found[row["speaker"]][text_of(row)] = (row, real)
     best = lambda texts: sorted(texts.values(), key=lambda pair: -len(pair[1]))[:count]
     return [pair for texts in found.values() for pair in best(texts)]
+
+
+def opinion(judge: Listener, samples: np.ndarray, rate: int, known: np.ndarray, emotion: str) -> tuple[float, bool]:
+    """The judge's share of an emotion in a recording, and whether it is the largest."""
+    shares = judge.shares([measures.plain(samples, rate)], known)[0]
+    which = SEVEN.index(canonical(emotion))
+    return float(shares[which]), bool(shares.argmax() == which)
+
+
+def own_judge(report: Report, judged: list[tuple[float, str, float, bool, float, bool]]) -> None:
+    """The table of what the project's own judge heard: level, emotion, p and right in a conversion and for real."""
+    report.section("Heard by the project's own judge", "Whisper base's blocks, seven ways; real renditions beside.")
+    kinds = sorted({row[:2] for row in judged}) + [(level, "all") for level in sorted({row[0] for row in judged})]
+    rows = []
+    for level, emotion in kinds:
+        own = [row[2:] for row in judged if row[0] == level and emotion in (row[1], "all")]
+        rows.append([f"{level:g}", emotion, *map(float, np.mean(own, 0)), len(own)])
+    report.table(
+        "Right and probability", ["intensity", "emotion", "p", "right", "p, real", "right, real", "files"], rows
+    )
 
 
 def measure(found: list, source: np.ndarray, made: np.ndarray, rate: int, work: float) -> None:

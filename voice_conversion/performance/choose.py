@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import soxr
 
+from gen.emotion.embedding.network import Reference
 from gen.emotion.embedding.recogniser import SEVEN, Recogniser
 from gen.emotion.spec import CANONICAL
 from gen.emotion.track import EmotionTrack
@@ -28,7 +29,7 @@ REGISTER, LENGTH, CLEAR = 1.5, 0.7, 2.0  # weights of register (octaves), length
 CHANCE = 0.25  # spread of the random part of a proposal's score
 NEAR = 6.0  # weight of the cosine with an emotion that came from clips, against a logarithm of probability
 PERSON, SAME = 6.0, 0.7  # cost of a speaker's cosine below
-PITCH, LOW, HIGH = 3.0, -0.7, 1.5  # cost of each octave below and above, from the speaker's median
+PITCH, LOW, HIGH = 3.0, -0.7, 1.1  # cost of each octave below and above, from the speaker's median
 WORDS, TOLD, SPOKEN = 8.0, 9, 3.0  # cost of losing the words, cepstra that tell them, nepers below the loud frames
 PACE = 0.5  # cost of a neper of pace
 
@@ -93,12 +94,25 @@ def kept(own: Phrase, wave: np.ndarray, stretch: np.ndarray) -> float:
 
 
 class Ear(Protocol):
-    """What hears emotions: :class:`~voice_conversion.performance.scorer.Scorer` or, with Whisper's weights,
-    :class:`~voice_conversion.listener.Listener`."""
+    """What hears emotions, such as :class:`~voice_conversion.performance.scorer.Scorer`."""
 
-    def reference(self, samples: np.ndarray, rate: int): ...
+    def reference(self, samples: np.ndarray, rate: int):
+        """What is known of a speaker from neutral speech (s,)."""
 
-    def shares(self, recordings: list[np.ndarray], reference, rate: int) -> np.ndarray: ...
+    def shares(self, recordings: list[np.ndarray], reference, rate: int) -> np.ndarray:
+        """Recordings (s,) of that speaker -> shares (k, 7) over SEVEN."""
+
+
+class Embedded(NamedTuple):
+    """The shared embedding as an ear."""
+
+    recogniser: Recogniser
+
+    def reference(self, samples: np.ndarray, rate: int) -> Reference:
+        return self.recogniser.reference([samples], rate)
+
+    def shares(self, recordings: list[np.ndarray], reference: Reference, rate: int) -> np.ndarray:
+        return self.recogniser(recordings, reference, rate).probabilities
 
 
 class Chooser:
@@ -150,8 +164,8 @@ class Chooser:
     def costs(self, plain: np.ndarray, heard: list[np.ndarray], laid: list[Contours]) -> np.ndarray:
         """(k,) what proposals cost: another person's voice, much higher pitch, another pace."""
         at16 = lambda wave: soxr.resample(wave, RATE, speaker.RATE)
-        self_ = self.known.embed(at16(plain)).numpy()
-        person = np.array([float(self.known.embed(at16(wave)).numpy() @ self_) for wave in heard])
+        who = self.known.embed_each([at16(plain), *map(at16, heard)]).numpy()
+        person = who[1:] @ who[0]
         ends = np.array([np.quantile(one.pitch, (0.05, 0.95)) for one in laid])
         pitch = (LOW - ends[:, 0]).clip(0) + (ends[:, 1] - HIGH).clip(0)
         pace = np.array([abs(float(np.log(np.exp(one.stretch).mean()))) for one in laid])

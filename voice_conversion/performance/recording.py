@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gen.channels import middle
 from gen.errors import InputError
 from gen.notes import note
 from voice_conversion import features, psola
@@ -48,7 +49,7 @@ def heard(samples: np.ndarray, rate: int) -> Recording:
 
     if samples.shape[1] < LEAST * rate:
         raise InputError(f"the recording is {samples.shape[1] / rate:.2f} s long: give at least {LEAST} s")
-    mono = mixed(samples)
+    mono = middle(samples)[0]
     plain = mono if rate == RATE else soxr.resample(mono, rate, RATE)
     plain = features.cut(np.ascontiguousarray(plain, np.float32))
     loud = features.loudness(plain)
@@ -63,13 +64,6 @@ def heard(samples: np.ndarray, rate: int) -> Recording:
     if np.quantile(whole.level, 0.04) > -UNDER:
         note("there is music or noise under the speech, which is changed along with it: give the voice alone")
     return Recording(samples, rate, plain, whole, float(np.median(whole.octave[hz > 0])), spans(whole.level))
-
-
-def mixed(samples: np.ndarray) -> np.ndarray:
-    """(c, s) -> (s,): the mean of the channels, or the louder one where they cancel each other."""
-    mean = samples.mean(0)
-    loudest = samples[np.square(samples).mean(1).argmax()]
-    return mean if np.square(mean).mean() > 0.1 * np.square(loudest).mean() else loudest
 
 
 def spans(level: np.ndarray) -> list[tuple[int, int]]:

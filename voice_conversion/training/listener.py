@@ -1,4 +1,4 @@
-"""The head of :class:`voice_conversion.listener.Listener`, trained on acted speech.
+"""The head of :class:`voice_conversion.evaluation.listener.Listener`, trained on acted speech.
 
 c recordings, f features.
 """
@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from gen.emotion.embedding.recogniser import SEVEN
-from voice_conversion.listener import HEAD, Listener
+from voice_conversion.evaluation.listener import HEAD, Listener
 from voice_conversion.training.corpus import Clip, Corpus
 
 log = logging.getLogger(__name__)

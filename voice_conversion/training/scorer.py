@@ -1,9 +1,9 @@
 """The small recogniser that chooses (:class:`voice_conversion.performance.scorer.Scorer`), taught on renderings.
 
 Performances are laid on neutral readings of training speakers at several strengths, a recogniser on Whisper's blocks
-says what it hears (:class:`voice_conversion.listener.Listener`), and the encoder of the embedding's voices learns to
-say the same (Hinton et al., Distilling the knowledge in a neural network, 2015), beside the real recordings with their
-labels. Nobody who evaluates takes part.
+(:class:`voice_conversion.evaluation.listener.Listener`) says what it hears, and the encoder of the embedding's voices
+learns to say the same (Hinton et al., Distilling the knowledge in a neural network, 2015), beside the real recordings
+with their labels. Nobody who evaluates takes part.
 
 c lessons, n rows of 20 ms.
 """
@@ -22,8 +22,8 @@ from torch.nn import functional as F
 
 from gen.emotion.embedding.network import collate
 from gen.emotion.embedding.recogniser import SEVEN, Recogniser
+from voice_conversion.evaluation.listener import Listener
 from voice_conversion.features import HOP, RATE
-from voice_conversion.listener import Listener
 from voice_conversion.performance.bank import Bank
 from voice_conversion.performance.lay import changed, contours
 from voice_conversion.performance.recording import heard, sounding

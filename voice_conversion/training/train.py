@@ -19,8 +19,8 @@ from gen.emotion.embedding.recogniser import SEVEN
 from gen.emotion.spec import CANONICAL
 from gen.emotion.track import plain
 from gen.whisper import Whisper
+from voice_conversion.evaluation.listener import HEAD, Listener
 from voice_conversion.features import RATE
-from voice_conversion.listener import HEAD, Listener
 from voice_conversion.performance.bank import Bank
 from voice_conversion.performance.choose import Chooser, Ear
 from voice_conversion.performance.lay import Contours, changed, contours

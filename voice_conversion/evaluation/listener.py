@@ -1,4 +1,4 @@
-"""A recogniser of emotion on Whisper base's blocks: the project's own judge of voices, and an optional chooser.
+"""A recogniser of emotion on Whisper base's blocks: the project's own judge of voices, and the scorer's teacher.
 
 A recording is heard as the means and deviations of five blocks of Whisper's encoder and as 14 numbers of prosody, at
 one loudness, alone and against a neutral recording of the same speaker. Whisper's weights come by ``affekt checkpoints
