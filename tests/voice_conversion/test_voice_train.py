@@ -67,6 +67,7 @@ def test_a_bank_knows_what_was_changed_and_no_test_speaker(corpus):
     assert made.means["happy"][0] == pytest.approx(np.log2(1.4), abs=0.1)
 
 
+@pytest.mark.slow
 def test_training_writes_what_the_generator_reads(data, tmp_path, monkeypatch):
     (tmp_path / "whisper").mkdir()
     whisper(tmp_path / "whisper" / "model.bin")
