@@ -16,6 +16,7 @@ from gen.emotion.spec import EmotionCurve
 from gen.jobs.plan import plan_file
 
 ROOT = Path(__file__).parent.parent
+SERVER = (ROOT / "apps" / "server.py").read_text(encoding="utf-8")
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 FENCE = re.compile(r"(?:<!-- not run: (?P<excuse>.+?) -->\n)?^```(?P<kind>\w*)\n(?P<code>.*?)^```$", re.M | re.S)
 
@@ -71,9 +72,11 @@ def test_what_is_quoted_is_the_file():
 def test_what_is_not_run_could_be():
     lines = [line for block in BLOCKS if block.excuse for line in block.code.splitlines()]
     for line in lines:
-        command = re.match(r"(?:affekt|python examples/my_conditioner\.py) (.+)", line)
+        command = re.match(r"(?:AFFEKT_TOKEN=\w+ )?(?:affekt|python examples/my_conditioner\.py) (.+)", line)
         if command:
             build_parser(given := shlex.split(command[1])).parse_args(given)
+        elif line.startswith("curl "):
+            assert f'.post("{re.search(r"127.0.0.1:8420(/[a-z0-9/]+)", line)[1]}"' in SERVER, line
         else:
             name, target = line.rsplit(" ", 1)
             known = (ROOT / "Makefile").read_text() if name == "make" else "source .venv/bin/activate"
