@@ -85,6 +85,11 @@ def test_training_writes_what_the_generator_reads(data, tmp_path, monkeypatch):
     assert any(one.clarity for one in made.performances)
     strengths = json.loads((tmp_path / "checkpoint" / "calibration.json").read_text())["strength"]
     assert strengths["happy"][0] == 0 and strengths["happy"][-1] > 0
+    judge = Listener.load(place, str(tmp_path / "whisper"))
+    monkeypatch.setattr(report.Listener, "load", classmethod(lambda cls, folder: judge))
+    chosen = report.Settings(data=data, sources=1, candidates=1, levels="1", listener=str(place))
+    VoiceEvaluator(chosen, tmp_path).run().write(tmp_path)
+    assert "own judge" in (tmp_path / "report.html").read_text()
 
 
 def test_the_contract_of_evaluators_is_kept(data):
