@@ -10,7 +10,7 @@ from gen.jobs.formats import OF_SOUND, Sound
 from gen.jobs.schema import Task
 
 NEUTRAL = EmotionCurve.constant(Emotion.parse("neutral"))
-CANDIDATES = 8
+CANDIDATES = 16
 
 
 class VoiceTask(Task):
