@@ -183,7 +183,7 @@ def test_training_and_evaluation_reach_the_registered_functions(affekt, monkeypa
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("asked", "told"), [
-    ("train voice --data . --stage decoder", "train voice has no setting stage: use seed, speaker, whisper, renderings, steps, tries, kept, files"),
+    ("train voice --data . --stage decoder", "train voice has no setting stage: use seed, speaker, whisper,"),
     ("evaluate voice", "evaluate voice needs data: give it with --set data=VALUE"),
     ("evaluate talk --set data=nowhere", "evaluate talk cannot use data=nowhere: path does not point to a directory"),
     ("train music --data . --set nonsense=1", "train music has no setting nonsense: use size, conditioner, "),
