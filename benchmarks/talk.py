@@ -17,12 +17,11 @@ def measure(generator, portrait: Path, audio: Path, size: int) -> tuple[float, f
     from gen import media
     from gen.emotion.spec import EmotionCurve
     from talking_head.render.film import film
-    from talking_head.render.portrait import Portrait
     from talking_head.task import TalkTask
 
     samples, rate = media.read_audio(audio)
     motion = generator.speak(samples, rate, EmotionCurve.parse("happy"))
-    drawn = Portrait(*generator.prepare(media.read_image(portrait), size), generator.basis)
+    drawn = generator.portrait(media.read_image(portrait), size)
     times = []
     for _ in range(3):
         began = time.perf_counter()
