@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from apps import picker
-from apps.rendering import PICTURE, SOUND, VIDEO, Renderer, Result, said
+from apps.rendering import PICTURE, Renderer, Result, said
 from gen import checkpoints
 from gen.emotion.resolve import resolve
 from gen.emotion.spec import EMBEDDING, Emotion, EmotionCurve
 from gen.errors import InputError
 from gen.jobs.schema import Task
-from gen.media import MIDI, read_image
+from gen.media import MIDI, PLAYED, SOUND, read_image
 
 if TYPE_CHECKING:
     from apps.studio import Tab
@@ -111,7 +111,7 @@ def figures(made: list[Result]) -> str:
         parts = [f"<figure><figcaption>intensity {step:g}</figcaption>"]
         if picture := result.first(PICTURE) or drawn(result.first(MIDI)):
             parts.append(f'<img alt="intensity {step:g}" src="{address(picture)}">')
-        if video := result.first(VIDEO):
+        if video := result.first(PLAYED):
             parts.append(f'<video controls src="{address(video)}"></video>')
         elif sound := result.first(SOUND):
             parts.append(f'<audio controls src="{address(sound)}"></audio>')

@@ -22,7 +22,6 @@ LEAD = (
     "A face, a voice and a piano were told to feel the same. Everything here was made by a machine, and each file "
     "says so in itself: <code>affekt verify FILE</code> reads it back."
 )
-FILMS = (".mp4", ".webm", ".mov")
 HELP = "Tab or arrow keys go from player to player, Space plays; one plays at a time."
 
 
@@ -129,7 +128,7 @@ def _scenes(found: list[Shown], folder: Path) -> Iterable[str]:
 
 def _told(one: Shown, folder: Path) -> str:
     """What a scene was told, as words and as a curve, and how it sounds."""
-    film = one.first(FILMS)
+    film = one.first(media.PLAYED)
     sound = f"<h4>Sound</h4>{wave(folder / f'{one.name}{film}', INK)}" if film else ""
     return (
         f"<div><h3>{html.escape(one.asked)}</h3><p>The voice was given this feeling, the face speaks it, and the "
@@ -187,7 +186,7 @@ def _others(left: list[Shown], folder: Path) -> Iterable[str]:
 def _cell(one: Shown, folder: Path, caption: str = "") -> str:
     """A player, what can be seen of a sound, and links to the files."""
     says = html.escape(f"{TITLES.get(one.kind, 'Scene')}, {one.asked}", quote=True)
-    if film := one.first(FILMS):
+    if film := one.first(media.PLAYED):
         player = f'<video controls preload="metadata" src="{one.files[film]}#t=0.1" aria-label="{says}"></video>'
     elif picture := one.first((".gif", ".png")):
         player = f'<img src="{one.files[picture]}" alt="{says}">'

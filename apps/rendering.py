@@ -25,8 +25,7 @@ from gen.jobs.schema import Task
 from gen.provenance import sidecar
 
 KEPT = 100  # sessions whose stop is remembered
-SOUND, PICTURE = (".wav", ".flac", ".mp3", ".opus"), (".png", ".jpg", ".gif")
-VIDEO = (".mp4", ".mov", ".webm")
+PICTURE = (".png", ".jpg", ".gif")  # that a page shows
 
 
 class Stopped(BaseException):

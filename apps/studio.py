@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from apps import explore, form, picker
-from apps.rendering import PICTURE, SOUND, VIDEO, Renderer, name, said, uploads
+from apps.rendering import PICTURE, Renderer, name, said, uploads
 from apps.theme import LIGHT, theme
 from gen import registry
 from gen.emotion import own
 from gen.emotion.describe import describe as told
 from gen.errors import InputError
 from gen.jobs.schema import Task, parse_task
-from gen.media import MIDI
+from gen.media import MIDI, PLAYED, SOUND
 
 log = logging.getLogger(__name__)
 
@@ -243,7 +243,7 @@ class Tab:
         with said():
             task = self.form.task(emotion, values)
             made = self.renderer.render(task, request.session_hash, lambda done, text: progress(done, desc=text))
-        video, sound = made.first(VIDEO), None if made.first(VIDEO) else made.first(SOUND)
+        video, sound = made.first(PLAYED), None if made.first(PLAYED) else made.first(SOUND)
         picture = made.first(PICTURE) or drawn(made.first(MIDI))
         return made.summary, video, sound, picture, [str(path) for path in made.files], made.manifest
 

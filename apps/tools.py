@@ -21,7 +21,7 @@ from mcp import types
 from mcp.server.lowlevel import Server
 
 import gen
-from apps.rendering import PICTURE, SOUND, VIDEO, Renderer, Result, Stopped, uploads, without_folders
+from apps.rendering import PICTURE, Renderer, Result, Stopped, uploads, without_folders
 from gen import media
 from gen.emotion.describe import describe
 from gen.emotion.spec import EmotionCurve
@@ -193,7 +193,7 @@ def seen(done: Result) -> list[types.ImageContent]:
 
     from apps.studio import drawn
 
-    if film := done.first(VIDEO):
+    if film := done.first(media.PLAYED):
         frames = [*media.read_video(film)[0]]
         pixels = frames[len(frames) // 2]
     elif picture := done.first(PICTURE) or drawn(done.first(media.MIDI)):
@@ -209,7 +209,7 @@ def seen(done: Result) -> list[types.ImageContent]:
 
 def heard(done: Result) -> list[types.AudioContent]:
     """The sound as MP3, its beginning where it is long."""
-    sound = done.first(SOUND) or done.first(VIDEO)
+    sound = done.first(media.SOUND) or done.first(media.PLAYED)
     if sound is None:
         return []
     try:

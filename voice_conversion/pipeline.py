@@ -66,9 +66,8 @@ class VoiceGenerator:
 
     @classmethod
     def from_pretrained(cls, name: str | Path = DEFAULT, *others: str | Path, device: str = "cpu") -> VoiceGenerator:
-        """``others``: the speaker encoder, the embedding and, if wanted, Whisper base and a
-        HiFi-GAN. A folder whose config.json names
-        another class gives a generator of that class."""
+        """``others``: the speaker encoder, the embedding and, if wanted, Whisper base and a HiFi-GAN. A folder whose
+        config.json names another class gives a generator of that class."""
         from voice_conversion.models import class_of
 
         if (kind := class_of(name)) is not cls:

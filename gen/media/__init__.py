@@ -5,13 +5,13 @@ goes into the file's own metadata as JSON and next to the file (:func:`gen.prove
 can mend is an InputError.
 """
 
-from gen.media.files import MIDI, MUSICXML, PICTURE, SOUND, VIDEO, opened
+from gen.media.files import MIDI, MUSICXML, PICTURE, PLAYED, SOUND, VIDEO, opened
 from gen.media.film import exactly, read_video, write_video
 from gen.media.midi import COPYRIGHT, MISCELLANEOUS, read_midi, write_midi, write_musicxml
 from gen.media.picture import read_image, write_image
 from gen.media.sound import copy_audio, length, read_audio, subtype, write_audio
 from gen.media.whole import check
 
-__all__ = ["COPYRIGHT", "MIDI", "MISCELLANEOUS", "MUSICXML", "PICTURE", "SOUND", "VIDEO", "check", "copy_audio",
-           "exactly", "length", "opened", "read_audio", "read_image", "read_midi", "read_video", "subtype",
-           "write_audio", "write_image", "write_midi", "write_musicxml", "write_video"]  # fmt: skip
+__all__ = ["COPYRIGHT", "MIDI", "MISCELLANEOUS", "MUSICXML", "PICTURE", "PLAYED", "SOUND", "VIDEO", "check",
+           "copy_audio", "exactly", "length", "opened", "read_audio", "read_image", "read_midi", "read_video",
+           "subtype", "write_audio", "write_image", "write_midi", "write_musicxml", "write_video"]  # fmt: skip

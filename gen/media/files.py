@@ -13,6 +13,7 @@ from gen.provenance import sidecar
 SOUND, PICTURE = (".wav", ".flac", ".mp3", ".opus"), (".png", ".jpg", ".jpeg")
 VIDEO, MIDI = (".mp4", ".mov", ".webm", ".gif"), (".mid", ".midi")
 MUSICXML = (".musicxml",)
+PLAYED = (".mp4", ".webm", ".mov")  # films that a browser plays
 # FFmpeg's containers that hold their own data; a playlist (hls, concat, sdp) would open other files and addresses
 CONTAINERS = "aac,ac3,aiff,amr,asf,au,avi,caf,flac,flv,gif,matroska,mov,mp3,mpeg,mpegts,ogg,w64,wav,webm"
 

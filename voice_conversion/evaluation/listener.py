@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import soxr
 import torch
+from scipy.special import softmax
 
 from gen import checkpoints
 from gen.whisper import Whisper
@@ -107,7 +108,7 @@ class Listener:
         """Features (n, f) and those of neutral speech of the same speakers, (f,) or (n, f) -> (n, 7)."""
         own, other = self.projected(heard), self.projected(np.atleast_2d(reference))
         pair = np.concatenate([own, own - other], 1)
-        return (_softmax(self._net("alone", own)) + 2 * _softmax(self._net("pair", pair))) / 3
+        return (softmax(self._net("alone", own), 1) + 2 * softmax(self._net("pair", pair), 1)) / 3
 
     def projected(self, heard: np.ndarray) -> np.ndarray:
         """Features (n, f) -> their main directions (n, p), each of unit variance over what was trained on."""
@@ -117,8 +118,3 @@ class Listener:
         """Logits (n, 7), the mean of several networks with one hidden layer each."""
         into, bias, out, last = (self.head[f"{name}.{part}"] for part in ("in", "in_bias", "out", "out_bias"))
         return (np.maximum(x @ into + bias, 0) @ out + last).mean(0)
-
-
-def _softmax(x: np.ndarray) -> np.ndarray:
-    x = np.exp(x - x.max(1, keepdims=True))
-    return x / x.sum(1, keepdims=True)
