@@ -85,11 +85,20 @@ class Evaluator(Protocol):
         ...
 
 
-class Reader(Protocol):
-    """A function that reads a file of one modality for the emotion embedding."""
+class Readable(NamedTuple):
+    """What a reader found in a file."""
 
-    def __call__(self, path: Path) -> Mapping[str, np.ndarray]:
-        """Features by name, (n, f) each with a row a step. Raises InputError where there is nothing to read."""
+    seconds: float
+    part: Callable[[float, float], np.ndarray | None]  # from second to second: what the encoder of that modality takes
+
+
+class Reader(Protocol):
+    """A function that reads files of one modality for the emotion embedding: the registry's ``voice``, ``face`` and
+    ``music``. A voice's part is sound (s,) at 16 kHz, a face's and music's rows (n, f); None where nothing is in it.
+    """
+
+    def __call__(self, path: Path) -> Readable:
+        """Raises InputError where there is nothing to read."""
         ...
 
 

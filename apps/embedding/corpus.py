@@ -14,7 +14,9 @@ import numpy as np
 
 from gen.emotion.embedding import features
 from gen.emotion.embedding.network import TERMS
+from music import reading
 from music.training.emopia import part_of_song, vary
+from talking_head.face import motion
 from voice_conversion.training.corpus import LEVELS
 
 log = logging.getLogger(__name__)
@@ -52,19 +54,19 @@ def faces(data: Path) -> list[Clip]:
         term, person = TERMS.index(SPOKEN.get(str(emotion), str(emotion))), f"mead:{actor}"
         part = "test" if person in HELD else "train"
         strength = LEVELS["strong"] if level == 3 else 1.0
-        rows = features.face(coefs, pose).astype(np.float16)
+        rows = motion.rows(coefs, pose).astype(np.float16)
         clips.append(Clip(rows, term, -1, strength, person, "mead", part, ""))
     captured = _motion(place / "neurosync.npz")
     for (coefs, _), label in zip(captured.clips, captured.file["label"]):
         if label in TERMS:
-            rows = features.face(coefs * captured.file["valid"]).astype(np.float16)
+            rows = motion.rows(coefs * captured.file["valid"]).astype(np.float16)
             clips.append(Clip(rows, TERMS.index(label), -1, 1.0, "neurosync", "neurosync", "train", ""))
     talking = _motion(place / "grid_s1.npz").clips[::5] + _motion(place / "other_clips.npz").clips
     names = ["grid_s1"] * len(talking)
     for i in range(-15, 0):
         names[i] = f"talk{-i}"
     for (coefs, pose), name in zip(talking[: len(talking) - 15 : 3], names):
-        clips.append(Clip(features.face(coefs, pose).astype(np.float16), 0, -1, 1.0, name, "grid", "train", ""))
+        clips.append(Clip(motion.rows(coefs, pose).astype(np.float16), 0, -1, 1.0, name, "grid", "train", ""))
     return clips + painted(talking, names, data / "emotion" / "expression_recipes.json")
 
 
@@ -94,7 +96,7 @@ def painted(talking: list, names: list[str], recipes: Path, seed: int = 0) -> li
             term = TERMS.index(SPOKEN.get(emotion := recipe.split("_")[0], emotion))
             for _ in range(CARRIERS):
                 start = rng.integers(max(1, len(coefs) - 100))
-                rows = features.face(coefs[start : start + 100], None if pose is None else pose[start : start + 100])
+                rows = motion.rows(coefs[start : start + 100], None if pose is None else pose[start : start + 100])
                 level = rng.uniform(0.5, 1.5)
                 for shape, amount in shares.items():
                     for side in ("", "Left", "Right"):
@@ -112,9 +114,9 @@ def music(data: Path, seed: int = 0) -> list[Clip]:
         table = list(csv.DictReader(file))
     rng, clips = np.random.default_rng(seed), []
     for row in table:
-        notes, part = features.notes_of(data / "music" / "emopia" / row["file"]), part_of_song(row["song"])
+        notes, part = reading.notes_of(data / "music" / "emopia" / row["file"]), part_of_song(row["song"])
         for copy in range(COPIES if part == "train" else 1):
-            rows = features.music(vary(notes, rng) if copy else notes[:1200]).astype(np.float16)
+            rows = reading.rows(vary(notes, rng) if copy else notes[:1200]).astype(np.float16)
             clips.append(Clip(rows, -1, int(row["quadrant"][1]) - 1, 1.0, row["song"], "emopia", part, row["file"]))
     return clips
 

@@ -6,8 +6,8 @@ ascending times at which bars begin, in the unit of the notes, with the end of t
 
 import numpy as np
 
-MAJOR = np.array([6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88])
-MINOR = np.array([6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17])
+from music.keys import MAJOR, MINOR
+
 CONSONANT = np.isin(np.arange(12), (0, 3, 4, 5, 7, 8, 9))
 STEPS = 16
 

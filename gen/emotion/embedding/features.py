@@ -1,8 +1,8 @@
 """What the encoders of the embedding see: a voice, a face and a piece of music as rows of numbers. No torch.
 
-n rows: 50 a second for a voice, 25 for a face, one a second for music; :func:`steps` makes of them the coarser steps
-that the networks read. None of it keeps what only tells recordings apart: a voice's level and everything above 7 kHz, a
-face's place and what trackers do not measure, the key of the music.
+n rows: 50 a second for a voice (:func:`voice`), 25 for a face, one a second for music (both by the registry's readers);
+:func:`steps` makes of them the coarser steps that the networks read. None of it keeps what only tells recordings apart:
+a voice's level and everything above 7 kHz, a face's place and what trackers do not measure, the key of the music.
 """
 
 import numpy as np
@@ -33,8 +33,6 @@ FACE = SHAPES + POSE
 PLAIN = 12  # features of a note beside its harmony
 HARMONY = 22
 MUSIC = 2 * PLAIN + 36 + 1 + HARMONY
-MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)  # how well pitch classes fit a key:
-MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)  # Krumhansl 1990, table 2.1
 
 MODALITIES = ("voice", "face", "music")
 STEP = {"voice": 1, "face": 5, "music": 1}  # rows in a step: 20 ms, 0.2 s and 1 s
@@ -117,91 +115,3 @@ def _pitch(spectrum: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _median(x: np.ndarray) -> np.ndarray:
     """(n,) -> (n,) the median of each five neighbours: octave errors last a frame or two."""
     return np.median(np.lib.stride_tricks.sliding_window_view(np.pad(x, 2, mode="edge"), 5), axis=1)
-
-
-def face(coefs: np.ndarray, pose: np.ndarray | None = None) -> np.ndarray:
-    """ARKit coefficients (n, 52), and the head's rotation and translation (n, 6) -> (n, 58) float32.
-
-    The pose counts from its own mean, translations in decimetres; coefficients that no tracker measures are 0.
-    """
-    rows = np.zeros((len(coefs), FACE), np.float32)
-    rows[:, :SHAPES] = coefs
-    rows[:, UNMEASURED] = 0
-    if pose is not None:
-        rows[:, SHAPES:] = (pose - pose.mean(0)) * np.array([2, 2, 2, 0.1, 0.1, 0.1])
-    return rows
-
-
-def music(notes: np.ndarray) -> np.ndarray:
-    """Notes (n, 4) as start s, end s, pitch, velocity -> (seconds, 83) float32: what the notes that begin in each
-    second are like: mean and spread of their height, loudness, timing and the whole's pace; pitch classes that sound
-    along, within about two seconds, and in the whole, counted from each note itself; how many they are; and the
-    harmony of the whole.
-    """
-    at = (notes[:, 0] - notes[:, 0].min()).astype(int)
-    rows, count = _note_rows(notes), np.bincount(at)
-    total, square = np.zeros((len(count), rows.shape[1])), np.zeros((len(count), PLAIN))
-    np.add.at(total, at, rows)
-    mean = total / np.maximum(count, 1)[:, None]
-    np.add.at(square, at, np.square(rows[:, :PLAIN] - mean[at, :PLAIN]))
-    spread = np.sqrt(square / np.maximum(count, 1)[:, None])
-    whole = np.broadcast_to(_harmony(notes), (len(count), HARMONY))
-    return np.concatenate([mean, spread, np.log1p(count)[:, None] / 2, whole], 1).astype(np.float32)
-
-
-def _harmony(notes: np.ndarray) -> np.ndarray:
-    """(n, 4) -> (22,): how well the best major and minor keys fit, and their difference; pitch classes above the
-    tonic; which intervals sound together.
-    """
-    start, end, pitch, loud = notes[:600].T
-    own = pitch.astype(int) % 12
-    profile = np.bincount(own, np.clip(end - start, 0.03, 2) * loud, 12)
-    profile = profile / profile.sum()
-    uneven, keys = profile - 1 / 12, np.array([[np.roll(key, k) for k in range(12)] for key in (MAJOR, MINOR)])
-    keys = keys - keys.mean(-1, keepdims=True)
-    fit = keys @ uneven / np.linalg.norm(keys, axis=-1) / (np.linalg.norm(uneven) + 1e-6)  # a correlation
-    degrees = np.roll(profile, -int(fit.max(0).argmax()))
-    low, high = np.nonzero(np.triu((start < end[:, None]) & (end > start[:, None]), 1))
-    apart = (own[low] - own[high]) % 12
-    intervals = np.bincount(np.minimum(apart, 12 - apart), minlength=7) / max(len(low), 1)
-    major, minor = fit.max(1)
-    return np.concatenate([[major, minor, 2 * (major - minor)], 3 * np.sqrt(degrees), 2 * np.sqrt(intervals)])
-
-
-def _note_rows(notes: np.ndarray) -> np.ndarray:
-    """(n, 4) -> (n, PLAIN + 36)."""
-    start, end, pitch, loud = notes.T
-    held = np.clip(end - start, 0.03, 4.0)
-    wait = np.clip(np.diff(start, prepend=start[0], append=start[-1]), 0.0, 4.0)
-    apart = np.abs(start[:, None] - start)
-    along = np.minimum(end[:, None], end) > np.maximum(start[:, None], start) - 0.03
-    bass = np.where(apart < 0.6, pitch, 128).min(1)
-    span = max(end.max() - start.min(), 1.0)
-    onsets = 1 + (np.diff(start) > 0.04).sum()
-    whole = np.log(len(notes) / span), np.log(onsets / span), held.sum() / span / 3, (loud.mean() - 70) / 15
-    plain = np.stack([
-        (pitch - 62) / 12, (loud - 75) / 20, (loud - loud.mean()) / 12, np.log(held) + 1,
-        np.log(wait[:-1] + 0.03) + 2, np.log(wait[1:] + 0.03) + 2, np.diff(pitch, prepend=pitch[0]) / 12,
-        (pitch - bass) / 12, *(np.full(len(notes), value) for value in whole),
-    ], 1)  # fmt: skip
-    own = pitch.astype(int) % 12
-    classes = np.eye(12)[own] * np.minimum(held, 1.5)[:, None]
-    turned = (own[:, None] + np.arange(12)) % 12
-    around = []
-    for weight in (along.astype(float), np.exp(-np.square(apart / 2)), np.ones((1, len(notes)))):
-        total = weight @ classes
-        share = np.sqrt(total / total.sum(1, keepdims=True))
-        around.append(np.take_along_axis(np.broadcast_to(share, classes.shape), turned, axis=1))
-    return np.concatenate([plain, *around], 1)
-
-
-def notes_of(path) -> np.ndarray:
-    """Notes of a MIDI file as (n, 4): start s, end s, pitch, velocity; by start, then high to low; no drums."""
-    from gen.media import read_midi
-
-    score = read_midi(path).to("second")
-    rows = [(n.start, n.end, n.pitch, n.velocity) for t in score.tracks if not t.is_drum for n in t.notes]
-    if not rows:
-        raise InputError(f"{path} holds nothing but drums: give music with pitched notes")
-    notes = np.array(rows, float)
-    return notes[np.lexsort((-notes[:, 2], notes[:, 0]))]

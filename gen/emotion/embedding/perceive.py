@@ -23,7 +23,7 @@ from gen.emotion import text as english
 from gen.emotion.embedding import features
 from gen.emotion.spec import EMBEDDING, Embedding, Emotion, EmotionCurve, Keyframe
 from gen.errors import InputError
-from gen.notes import collect, note
+from gen.notes import note
 
 MUSIC = {".mid", ".midi"}
 TEXT = {".txt", ".md"}
@@ -31,8 +31,6 @@ MOTION = {".npz"}
 PICTURES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".jpg", ".jpeg", ".png", ".webp", ".gif"}
 WINDOW = {"voice": 4.0, "face": 4.0, "music": 30.0}  # seconds; what the embedding was trained on
 HOP = {"voice": 2.0, "face": 2.0, "music": 10.0}
-LEAST = {"voice": 0.3, "face": 0.2, "music": 1.0}  # seconds with something in them
-VOICED = 0.05  # share of rows with a pitch that makes a voice
 SHOWN = 0.05  # smallest share of a mix
 FAINT = 0.25  # intensity below which a clip's place is not carried out to intensity 1 in full
 
@@ -155,7 +153,10 @@ def _windows(path: Path, ear: str) -> tuple[str, list[Window]]:
     if not path.is_file():
         raise InputError(f"there is no file {path}")
     kind = "music" if ending in MUSIC else "face" if ending in MOTION | PICTURES else "voice"
-    windows = _voice(path, ear) if kind == "voice" else {"music": _music, "face": _face}[kind](path)
+    readable = registry.get("reader", kind)(path)
+    found = [((start + end) / 2, readable.part(start, end)) for start, end in _spans(kind, readable.seconds)]
+    encoded = _model(ear)[0].voice.rows if kind == "voice" else lambda part: part
+    windows = [(at, encoded(part)) for at, part in found if part is not None]
     if not windows:
         raise InputError(f"{path}: there is nothing to read: {NOTHING[kind]}")
     return kind, windows
@@ -283,59 +284,6 @@ def _spans(kind: str, length: float) -> list[tuple[float, float]]:
         return [(0.0, length)]
     starts = np.arange(0, length - WINDOW[kind] / 2, HOP[kind])
     return [(start, min(start + WINDOW[kind], length)) for start in starts]
-
-
-def _voice(path: Path, ear: str) -> list[Window]:
-    from gen.media import read_audio
-
-    listen = None if ear == "compact" else _model(ear)[0].voice.rows
-
-    with collect():  # it is only listened to
-        samples, rate = read_audio(path, features.RATE)
-    windows = []
-    loud = max(np.quantile(np.square(samples[::7]), 0.99) * features.ACTIVE, features.SILENCE)
-    for start, end in _spans("voice", len(samples) / rate):
-        part = samples[int(start * rate) : int(end * rate)]
-        if len(part) < LEAST["voice"] * rate or np.square(part).mean() < loud:
-            continue
-        rows = features.voice(part)
-        if (rows[:, -1] > 0.5).mean() >= VOICED and len(rows) >= LEAST["voice"] * features.VOICE_RATE:
-            windows.append(((start + end) / 2, listen(part) if listen else rows))
-    return windows
-
-
-def _music(path: Path) -> list[Window]:
-    notes = features.notes_of(path)
-    windows = []
-    for start, end in _spans("music", notes[:, 1].max()):
-        part = notes[(notes[:, 0] >= start) & (notes[:, 0] < end)]
-        if len(part) > 3 and np.ptp(part[:, :2]) >= LEAST["music"]:
-            windows.append(((start + end) / 2, features.music(part)))
-    return windows
-
-
-def _face(path: Path) -> list[Window]:
-    held = _motion(path) if path.suffix.lower() in MOTION else registry.get("reader", "face")(path)
-    rate = float(held.get("fps", features.FACE_RATE))
-    found = held.get("detected", np.ones(len(held["coefs"]), bool))
-    if not found.any():
-        return []
-    rows = features.face(held["coefs"][found], held["pose"][found] if "pose" in held else None)
-    rows = rows[np.arange(0, len(rows) - 1e-6, rate / features.FACE_RATE).astype(int)]
-    spans = _spans("face", len(rows) / features.FACE_RATE)
-    cut = [(a, b, rows[int(a * features.FACE_RATE) : int(b * features.FACE_RATE)]) for a, b in spans]
-    return [((a + b) / 2, part) for a, b, part in cut if len(part) >= LEAST["face"] * features.FACE_RATE]
-
-
-def _motion(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            held = {name: file[name] for name in ("coefs", "pose", "detected", "fps") if name in file.files}
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is no npz file of plain arrays ({error})") from None
-    if "coefs" not in held or held["coefs"].ndim != 2 or held["coefs"].shape[1] != features.SHAPES:
-        raise InputError(f"{path} must hold 'coefs' (frames, 52), ARKit's blendshapes in their order")
-    return held
 
 
 def _text(path: Path) -> Perception:

@@ -18,6 +18,8 @@ from gen.emotion.embedding.network import TERMS, EmotionEmbedder, Reference, col
 from gen.emotion.spec import EmotionCurve
 from gen.emotion.track import track
 from gen.errors import InputError
+from music import reading
+from talking_head.face import motion
 from voice_conversion.training.corpus import TEST, VALID
 
 RNG = np.random.default_rng(0)
@@ -50,14 +52,14 @@ def test_silence_is_refused():
 def test_music_is_read_alike_in_any_key_but_for_its_height():
     notes = np.column_stack([np.arange(30) / 3, np.arange(30) / 3 + 0.3, RNG.integers(50, 70, 30), np.full(30, 80)])
     moved = notes + np.array([0, 0, 5, 0])
-    one, other = features.music(notes), features.music(moved)
+    one, other = reading.rows(notes), reading.rows(moved)
     height = [0]
     assert np.allclose(np.delete(one, height, 1), np.delete(other, height, 1), atol=1e-5)
     assert one.shape == (10, features.MUSIC)
 
 
 def test_a_face_keeps_no_place_and_nothing_unmeasured():
-    rows = features.face(np.ones((10, 52)), np.tile([0.1, 0, 0, 5, 6, 70], (10, 1)))
+    rows = motion.rows(np.ones((10, 52)), np.tile([0.1, 0, 0, 5, 6, 70], (10, 1)))
     assert not rows[:, features.UNMEASURED].any() and np.allclose(rows[:, 52:], 0, atol=1e-5)
 
 
@@ -289,11 +291,11 @@ def test_harmony_tells_major_from_minor_in_any_key():
         return np.column_stack([at, at + 0.5, pitch, np.full(len(pitch), 80)])
 
     for tonic in (48, 55, 61):
-        major = features._harmony(scale((0, 2, 4, 5, 7, 9, 11), tonic))
-        minor = features._harmony(scale((0, 2, 3, 5, 7, 8, 10), tonic))
+        major = reading._harmony(scale((0, 2, 4, 5, 7, 9, 11), tonic))
+        minor = reading._harmony(scale((0, 2, 3, 5, 7, 8, 10), tonic))
         assert major[2] > 0 > minor[2]
     cluster = np.column_stack([np.arange(12), np.arange(12) + 1.0, np.arange(48, 60), np.full(12, 80)]).astype(float)
-    assert np.isfinite(features._harmony(cluster)).all()
+    assert np.isfinite(reading._harmony(cluster)).all()
 
 
 def test_what_is_kept_is_where_emotions_differ():
