@@ -37,6 +37,7 @@ class Means(NamedTuple):
     keep_tempo: bool = False
     seed: int = 0
     melody: Recording | None = None  # whose phrases' melodies are taken over
+    separate: str = "auto"
 
 
 class VoiceGenerator:
@@ -101,6 +102,7 @@ class VoiceGenerator:
         made = self.convert(
             samples, rate, curve, spoken=task.spoken, seed=task.seed, performer=task.performer, record=chosen,
             candidates=task.candidates, keep_tempo=task.keep_tempo, melody=self.melody(task.reference),
+            separate=task.separate,
             progress=lambda share: progress(share, "speaking"),
         )  # fmt: skip
         if self.published:
@@ -136,9 +138,10 @@ class VoiceGenerator:
         """The converted recording (c, t) phrase by phrase; ``means`` of Means. Performances go into ``record``."""
         from gen.emotion.track import track
         from voice_conversion.features import HOP, RATE
-        from voice_conversion.performance.recording import FADE, heard, piece
+        from voice_conversion.performance.recording import FADE, alone, piece
 
-        recording, means = heard(samples, rate), Means(**means)
+        means = Means(**means)
+        recording, under = alone(samples, rate, means.separate)
         times = (np.arange(len(recording.whole.hz)) + 0.5) * HOP / RATE
         asked, had = self.calibration(track(curve, times)), track(spoken, times)
         random, cuts = np.random.default_rng(means.seed), recording.cuts()
@@ -155,8 +158,13 @@ class VoiceGenerator:
             share = np.linspace(0, 1, tail.shape[1], dtype=np.float32)
             made[:, : tail.shape[1]] = made[:, : tail.shape[1]] * share + tail * (1 - share)
             tail = made[:, size : size + fade]
+            made = made[:, :size]
+            if under is not None:
+                made, under = _added(made, under)
             progress(high / cuts[-1])
-            yield made[:, :size]
+            yield made
+        if under is not None and under.shape[1]:
+            yield under
 
     def change(self, recording: Recording, first: int, last: int, asked: EmotionTrack, had: EmotionTrack,
                means: Means, random: np.random.Generator, performer: str | None):  # fmt: skip
@@ -206,3 +214,9 @@ class VoiceGenerator:
         with torch.inference_mode():
             mel = features.mel(torch.from_numpy(plain)[None].to(self.published.device))
             return self.published(mel)[0].cpu().numpy(), features.RATE
+
+
+def _added(made: np.ndarray, under: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(c, t) with what sounds under it (c, s), and what is left of that."""
+    now = under[:, : made.shape[1]]
+    return made + np.pad(now, ((0, 0), (0, made.shape[1] - now.shape[1]))), under[:, made.shape[1] :]

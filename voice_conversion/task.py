@@ -33,6 +33,10 @@ class VoiceTask(Task):
         "own", description="what listens to them: the voice's own small network, or the embedding's ear on Whisper "
         "base, which hears better and has to be pulled (affekt checkpoints pull whisper-base)",
     )  # fmt: skip
+    separate: Literal["auto", "always", "never"] = Field(
+        "auto", description="take music or noise under the voice apart and leave it as it is; auto: where it is heard "
+        "in the pauses and the extra `separate` is installed",
+    )  # fmt: skip
     keep_tempo: bool = Field(False, description="leave the pace as it is")
     format: Sound = Field("wav", description=OF_SOUND)
     plot: bool = Field(False, description="draw spectrogram, pitch, pace and loudness of source and result as well")

