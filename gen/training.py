@@ -1,4 +1,4 @@
-"""Training under a clock: warm-up and cosine, a log of JSON lines, and a state that the next run goes on from."""
+"""Training by time or by steps: warm-up and cosine, a log of JSON lines, and a state that the next run continues."""
 
 import json
 import logging
@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,25 +21,32 @@ LOW = 0.02  # share of the rate that is left at the end
 
 
 class Run:
-    """One model's training for ``minutes``: its state is ``OUT/NAME.pt``, its log ``OUT/log.jsonl``.
+    """One model's training for ``minutes`` or ``steps``, whichever end first: its state is ``OUT/NAME.pt``, its log
+    ``OUT/log.jsonl``.
 
-    ``model`` stands on its device already; what requires no gradient is neither trained nor kept in the state. With
-    ``spread`` it goes over several devices, through accelerate: ``run.model`` is what the loss then has to call.
-    With ``average`` (of 0..1, how much is kept at a step) the model ends with the moving average of its weights.
-    Raises InputError where the state is of another model.
+    ``model`` stands on its device already; what requires no gradient is neither trained nor kept in the state. Matrices
+    decay by ``decay``, vectors do not. With ``spread`` it goes over several devices, through accelerate: the loss then
+    has to call ``run.model``. With ``average`` (of 0..1, how much is kept at a step) the model ends with the moving
+    average of its weights. ``settings`` and the state of ``random``, by which batches are drawn, are kept with it.
+    Raises InputError where the state is of another model, or of other settings.
     """
 
-    def __init__(self, name: str, model: nn.Module, out: Path, minutes: float, rate: float, *, clip: float = 1.0,
-                 precision: torch.dtype | None = torch.bfloat16, average: float = 0.0,
-                 spread: bool = False):  # fmt: skip
-        self.name, self.out, self.seconds, self.rate = name, out, minutes * 60, rate
+    def __init__(self, name: str, model: nn.Module, out: Path, minutes: float | None, rate: float, *,
+                 steps: int | None = None, clip: float = 1.0, decay: float = 0.02,
+                 precision: torch.dtype | None = torch.bfloat16, average: float = 0.0, spread: bool = False,
+                 settings: dict | None = None, random: np.random.Generator | None = None):  # fmt: skip
+        self.name, self.out, self.rate = name, out, rate
+        self.seconds, self.steps = math.inf if minutes is None else minutes * 60, math.inf if steps is None else steps
         self.model = self.bare = model
         self.clip, self.precision, self.average = clip, precision, average
+        self.settings, self.random = settings, random
         self.averaged = {k: v.detach().clone() for k, v in model.state_dict().items()} if average else {}
         self.trained = [p for p in model.parameters() if p.requires_grad]
         self.frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
         self.kind = self.trained[0].device.type
-        self.optimiser = torch.optim.AdamW(self.trained, rate, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
+        groups = [{"params": [p for p in self.trained if p.ndim > 1], "weight_decay": decay},
+                  {"params": [p for p in self.trained if p.ndim < 2], "weight_decay": 0.0}]  # fmt: skip
+        self.optimiser = torch.optim.AdamW(groups, rate, betas=(0.9, 0.98), fused=True)
         self.step, self.elapsed = 0, 0.0
         out.mkdir(parents=True, exist_ok=True)
         if self.path.exists():
@@ -56,20 +64,22 @@ class Run:
 
     @property
     def done(self) -> float:
-        """Share of the time that is over, 0..1."""
-        return min(self.elapsed / self.seconds, 1.0) if self.seconds else 1.0
+        """Share of the time or of the steps that is over, 0..1."""
+        if not (self.seconds and self.steps):
+            return 1.0
+        return min(max(self.elapsed / self.seconds, self.step / self.steps), 1.0)
 
     def train(self, loss: Callable[[], tuple[Tensor, dict]], check: Callable[[], dict] = dict) -> None:
-        """``loss() -> (scalar, values to log)`` until the time is over; ``check()`` gives values at each save."""
+        """``loss() -> (scalar, values to log)`` until all is done; ``check()`` gives values at each save."""
         saved = self.elapsed
-        while self.elapsed < self.seconds:
+        while self.done < 1:
             began = time.perf_counter()
             values = self._advance(loss)
             self.elapsed += time.perf_counter() - began
             if self.step % 50 == 0:
                 numbers = {n: v.item() if isinstance(v, Tensor) else v for n, v in values.items()}
                 self.record(**{name: round(value, 4) for name, value in numbers.items()})
-            if self.elapsed - saved > SAVE_EVERY or self.elapsed >= self.seconds:
+            if self.elapsed - saved > SAVE_EVERY or self.done == 1:
                 self.bare.eval()
                 self.record(**check())
                 self.bare.train()
@@ -105,16 +115,24 @@ class Run:
         missing, surplus = self.bare.load_state_dict(state["model"], strict=False)
         if surplus or set(missing) - self.frozen:
             raise InputError(f"{self.path} is of a training of another model: give another --out")
+        if state.get("settings") != self.settings:
+            raise InputError(f"{self.path} is of a training with other settings: give another --out, or the same ones")
         self.optimiser.load_state_dict(state["optimiser"])
         self.averaged = state.get("averaged", self.averaged)
         self.step, self.elapsed = state["step"], state["elapsed"]
+        torch.set_rng_state(state["chance"].cpu())
+        if self.random is not None:
+            self.random.bit_generator.state = json.loads(state["random"])
 
     def save(self) -> None:
         if self.accelerator is not None and not self.accelerator.is_main_process:
             return
         kept = {name: value for name, value in self.bare.state_dict().items() if name not in self.frozen}
         state = {"model": kept, "averaged": self.averaged, "optimiser": self.optimiser.state_dict(),
-                 "step": self.step, "elapsed": self.elapsed}  # fmt: skip
+                 "step": self.step, "elapsed": self.elapsed, "settings": self.settings,
+                 "chance": torch.get_rng_state()}  # fmt: skip
+        if self.random is not None:
+            state["random"] = json.dumps(self.random.bit_generator.state)
         partial = self.path.with_suffix(".part")
         torch.save(state, partial)
         os.replace(partial, self.path)

@@ -8,10 +8,6 @@ b batch, n rows, m frames. Rows of a batch are varied in :func:`varied`; other r
 versions of each recording that :mod:`apps.embedding.speech` has made.
 """
 
-import json
-import logging
-import math
-import time
 from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
@@ -26,8 +22,8 @@ from apps.embedding.speech import READING, Speech
 from gen.emotion.embedding import features
 from gen.emotion.embedding.network import TERMS
 from gen.emotion.embedding.voice import VoiceEncoder
+from gen.training import Run
 
-log = logging.getLogger(__name__)
 OTHER = len(TERMS)  # the class of what is no emotion of speech: music, songs, noise
 LONGEST = 128  # rows of a training crop
 SHORTEST = 60
@@ -222,98 +218,54 @@ def varied(rows: Tensor, mask: Tensor) -> Tensor:
     return torch.cat((mel.clamp(-1, 1.4), rest), -1)
 
 
-class Run:
-    def __init__(self, speech: Speech, keep: np.ndarray, chosen: Settings, begin: dict | None = None):
-        torch.manual_seed(chosen.seed)
-        self.speech, self.chosen = speech, chosen
-        self.batches = Batches(speech, keep, chosen)
-        self.model = Student(chosen, speech.pooled.shape[1], speech.frames.shape[1])
-        centre, scale = self.batches.moments()
-        self.model.encoder.centre.copy_(centre)
-        self.model.encoder.scale.copy_(scale)
-        if begin:
-            self.model.load_state_dict(begin)
-        parts = [[p for p in self.model.parameters() if p.ndim > 1], [p for p in self.model.parameters() if p.ndim < 2]]
-        groups = [{"params": parts[0], "weight_decay": chosen.decay}, {"params": parts[1], "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, chosen.rate, betas=(0.9, 0.98))
-        self.average = [p.detach().clone() for p in self.model.parameters()]
-        self.step = 0
-
-    def train(self, report=None, every: int = 500) -> None:
-        """To the end of the steps; the weights end as their moving average."""
-        chosen, begun, sums = self.chosen, time.process_time(), defaultdict(float)
-        while self.step < chosen.steps:
-            self.model.train()
-            self.step += 1
-            done = self.step / chosen.steps
-            for group in self.optimizer.param_groups:
-                group["lr"] = chosen.rate * min(1, self.step / 100) * (0.01 + 0.495 * (1 + math.cos(math.pi * done)))
-            parts = self.losses()
-            self.optimizer.zero_grad()
-            sum(parts.values()).backward()
-            nn.utils.clip_grad_norm_(self.model.parameters(), 2.0)
-            self.optimizer.step()
-            pace = 1 - min(EVEN, 1 - 1 / (0.1 * self.step + 1))
-            torch._foreach_lerp_(self.average, [p.detach() for p in self.model.parameters()], pace)
-            for name, value in parts.items():
-                sums[name] += float(value.detach()) / every
-            if self.step % every == 0:
-                line = {"step": self.step, "seconds": round(time.process_time() - begun)}
-                line |= {name: round(value, 3) for name, value in sums.items()}
-                sums.clear()
-                log.info("%s %s", json.dumps(line), report(self.averaged()) if report else "")
-        self.model = self.averaged()
-
-    def averaged(self) -> Student:
-        """The model with the average of the weights, for use."""
-        copy = Student(self.chosen, self.speech.pooled.shape[1], self.speech.frames.shape[1])
-        copy.load_state_dict(self.model.state_dict())
-        torch._foreach_copy_([p.detach() for p in copy.parameters()], self.average)
-        return copy.eval()
-
-    def losses(self) -> dict[str, Tensor]:
-        chosen, batch = self.chosen, self.batches.next()
-        rows, mask = varied(batch.rows, batch.mask), batch.mask
-        b = len(rows)
-        other, share = torch.randperm(b), torch.ones(b)
-        mixed = torch.rand(b) < chosen.mixed
-        share[mixed] = torch.distributions.Beta(0.4, 0.4).sample((int(mixed.sum()),))
-        share = torch.maximum(share, 1 - share)
-        rows = share[:, None, None] * rows + (1 - share)[:, None, None] * rows[other]
-        mask = mask | (mask[other] & (share < 1)[:, None])
-        blend = lambda own: share[:, None] * own + (1 - share)[:, None] * own[other]
-        alone, paired = blend(batch.target), blend(batch.paired)
-        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
-            frames, h = self.model.encoder(rows, mask)
-            guess = self.model.frames(frames)
-        h, guess = h.float(), guess.float()
-        weight = batch.weight / batch.weight.mean()
-        cross = lambda logits, target: -(weight[:, None] * target * logits.log_softmax(-1)).sum(-1)
-        found = {"alone": cross(self.model.alone(h), alone).mean()}
-        plain = (share == 1) | (share > 0.7)
-        known = (batch.reference.sum(1) > 0) & plain
-        base = batch.reference @ h
-        found["pair"] = chosen.pair * cross(self.model.against(h, base), paired)[known].mean()
-        pure = batch.taught & (share > 0.8)
-        if chosen.pooled and pure.any():
-            found["pooled"] = chosen.pooled * (self.model.pooled(h[pure]) - batch.pooled[pure]).square().mean()
-        if chosen.frames and pure.any():
-            wanted, there = self.speech.framed(batch.index, batch.at)
-            there &= batch.mask[:, ::4] & pure[:, None]
-            found["frames"] = chosen.frames * (guess - wanted)[there].square().mean()
-        return found
+def loss(model: Student, batches: Batches) -> tuple[Tensor, dict[str, Tensor]]:
+    """The weighted losses of one batch, their sum first."""
+    chosen, batch = batches.chosen, batches.next()
+    rows, mask = varied(batch.rows, batch.mask), batch.mask
+    b = len(rows)
+    other, share = torch.randperm(b), torch.ones(b)
+    mixed = torch.rand(b) < chosen.mixed
+    share[mixed] = torch.distributions.Beta(0.4, 0.4).sample((int(mixed.sum()),))
+    share = torch.maximum(share, 1 - share)
+    rows = share[:, None, None] * rows + (1 - share)[:, None, None] * rows[other]
+    mask = mask | (mask[other] & (share < 1)[:, None])
+    blend = lambda own: share[:, None] * own + (1 - share)[:, None] * own[other]
+    alone, paired = blend(batch.target), blend(batch.paired)
+    with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+        frames, h = model.encoder(rows, mask)
+        guess = model.frames(frames)
+    h, guess = h.float(), guess.float()
+    weight = batch.weight / batch.weight.mean()
+    cross = lambda logits, target: -(weight[:, None] * target * logits.log_softmax(-1)).sum(-1)
+    found = {"alone": cross(model.alone(h), alone).mean()}
+    plain = (share == 1) | (share > 0.7)
+    known = (batch.reference.sum(1) > 0) & plain
+    base = batch.reference @ h
+    found["pair"] = chosen.pair * cross(model.against(h, base), paired)[known].mean()
+    pure = batch.taught & (share > 0.8)
+    if chosen.pooled and pure.any():
+        found["pooled"] = chosen.pooled * (model.pooled(h[pure]) - batch.pooled[pure]).square().mean()
+    if chosen.frames and pure.any():
+        wanted, there = batches.speech.framed(batch.index, batch.at)
+        there &= batch.mask[:, ::4] & pure[:, None]
+        found["frames"] = chosen.frames * (guess - wanted)[there].square().mean()
+    return sum(found.values()), found
 
 
-def student(speech: Speech, keep: np.ndarray, chosen: Settings, path: Path, begin: Student | None = None) -> Student:
-    """Trained on the recordings of ``keep`` (n,) bool, beginning from another where one is given; kept in ``path``."""
-    run = Run(speech, keep, chosen, begin and begin.state_dict())
-    if path.is_file():
-        run.model.load_state_dict(torch.load(path, weights_only=True))
-        return run.model.eval()
-    run.train()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(run.model.state_dict(), path)
-    return run.model
+def student(speech: Speech, keep: np.ndarray, chosen: Settings, out: Path, name: str,
+            begin: Student | None = None) -> Student:  # fmt: skip
+    """Trained on the recordings of ``keep`` (n,) bool, beginning from another where one is given."""
+    torch.manual_seed(chosen.seed)
+    batches, model = Batches(speech, keep, chosen), Student(chosen, speech.pooled.shape[1], speech.frames.shape[1])
+    centre, scale = batches.moments()
+    model.encoder.centre.copy_(centre)
+    model.encoder.scale.copy_(scale)
+    if begin:
+        model.load_state_dict(begin.state_dict())
+    run = Run(name, model, out, None, chosen.rate, steps=chosen.steps, clip=2.0, decay=chosen.decay, precision=None,
+              average=EVEN, settings=chosen._asdict(), random=batches.random)  # fmt: skip
+    run.train(lambda: loss(model, batches))
+    return model.eval()
 
 
 @torch.no_grad()

@@ -7,13 +7,12 @@
 4. The encoders of faces and music and the space that all share are trained, on the voices' vectors. Losses: classes,
    quadrants and points of each clip, supervised contrast across people and modalities, KL, the order of normal and
    strong, the distance between modalities within a quadrant, and reversed gradients of who it is and which modality.
-   State goes to ``state.pt`` every two minutes; the same command goes on from there.
+   Each training keeps its state every two minutes; the same command goes on from there.
 """
 
 import json
 import logging
 import math
-import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,11 +33,10 @@ from gen import checkpoints
 from gen.emotion.embedding.features import MODALITIES
 from gen.emotion.embedding.network import EmotionEmbedder, Gaussian
 from gen.emotion.embedding.voice import VoiceEncoder
-from gen.errors import InputError
+from gen.training import Run
 
 log = logging.getLogger(__name__)
 EVEN = 0.999  # of the moving average of the weights, which is what is kept
-SAVE_EVERY = 120  # seconds
 AGAIN = 0.6  # of the rate, when the encoder of voices goes on
 
 
@@ -81,10 +79,10 @@ def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> N
     if settings.begin:
         student, held_out = begun(settings.begin, speech, recipe), None
     else:
-        student = hearing.student(speech, learnt & ~strange, recipe, out / "apart.pt")
+        student = hearing.student(speech, learnt & ~strange, recipe, out, "apart")
         held_out = asked(student, speech, clips, settings, out, minutes)
     again = recipe._replace(steps=settings.again, rate=AGAIN * recipe.rate, seed=settings.seed + 1)
-    student = hearing.student(speech, learnt, again, out / "encoder.pt", student)
+    student = hearing.student(speech, learnt, again, out, "encoder", student)
     clips = clips | {"voice": heard_clips(student.encoder, speech, "train")}
     model, spent = shared(clips, student, settings, out, minutes)
     fit_speech_head(model, clips["voice"], outliers(student.encoder, speech))
@@ -121,10 +119,9 @@ def shared(clips: dict[str, list[corpus.Clip]], student: hearing.Student, settin
     """The space on top of the student's encoder, whitened, and the seconds it took; or an older one's, kept."""
     if settings.space:
         return attach(settings.space, student, clips["voice"], settings.seed), 0.0
-    run = Run(clips, settings, out, minutes, student.encoder)
-    run.train()
-    whiten(run.model, clips)
-    return run.model, run.elapsed
+    model, spent = space(clips, settings, out, minutes, student.encoder)
+    whiten(model, clips)
+    return model, spent
 
 
 FEW = 4  # of so many recordings of reading aloud, one
@@ -165,102 +162,33 @@ def named(chosen: Settings) -> dict:
     return chosen._asdict() | {"cache": ""}
 
 
-class Run:
-    """One training: its networks, optimizer, clock and chance; begun anew, or gone on with from ``OUT/state.pt``."""
-
-    def __init__(self, clips: dict[str, list[corpus.Clip]], chosen: Settings, out: Path, minutes: float | None,
-                 encoder: VoiceEncoder | None = None):  # fmt: skip
-        self.chosen, self.out, self.seconds = chosen, out, 60 * minutes if minutes else math.inf
-        torch.manual_seed(chosen.seed)
-        self.batches = Batches(clips, chosen.seed)
-        self.model = EmotionEmbedder(neck=chosen.neck)
-        if encoder is not None:
-            self.model.voice.load_state_dict(encoder.state_dict())
-        self.model.voice.requires_grad_(False)
-        for name in MODALITIES:
-            prefix = "vector" if name == "voice" else name
-            centre, scale = self.batches.moments(name)
-            self.model.get_buffer(f"{prefix}_centre").copy_(centre)
-            self.model.get_buffer(f"{prefix}_scale").copy_(scale)
-        space = self.model.config.space
-        self.judges = nn.ModuleDict({
-            "identity": losses.Adversary(space, len(self.batches.known)),
-            "modality": losses.Adversary(space, len(MODALITIES)),
-        })  # fmt: skip
-        self.learning = [p for p in self.model.parameters() if p.requires_grad]
-        groups = [{"params": self.learning}, {"params": [*self.judges.parameters()], "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, chosen.rate, betas=(0.9, 0.98), weight_decay=chosen.decay)
-        self.average = [p.detach().clone() for p in self.learning]
-        self.step, self.elapsed = 0, 0.0
-        out.mkdir(parents=True, exist_ok=True)
-        if self.path.is_file():
-            self.resume(torch.load(self.path, weights_only=True))
-
-    @property
-    def path(self) -> Path:
-        return self.out / "state.pt"
-
-    def save(self) -> None:
-        state = {
-            "settings": named(self.chosen),
-            "step": self.step,
-            "elapsed": self.elapsed,
-            "average": self.average,
-            "torch": torch.get_rng_state(),
-            "numpy": json.dumps(self.batches.random.bit_generator.state),
-        }
-        state |= {name: getattr(self, name).state_dict() for name in ("model", "judges", "optimizer")}  # fmt: skip
-        draft = self.path.with_suffix(".draft")
-        torch.save(state, draft)
-        draft.replace(self.path)
-
-    def resume(self, state: dict) -> None:
-        if state["settings"] != named(self.chosen):
-            raise InputError(f"{self.path} is of a training with other settings: give another --out, or the same ones")
-        for name in ("model", "judges", "optimizer"):
-            getattr(self, name).load_state_dict(state[name])
-        self.step, self.elapsed, self.average = state["step"], state["elapsed"], state["average"]
-        torch.set_rng_state(state["torch"])
-        self.batches.random.bit_generator.state = json.loads(state["numpy"])
-
-    def train(self) -> None:
-        """To the end of the steps or of the time; the model's weights end as their moving average."""
-        self.model.train()
-        saved = self.elapsed
-        while (done := max(self.step / self.chosen.steps, self.elapsed / self.seconds)) < 1:
-            begun = time.perf_counter()
-            values = self.advance(done)
-            self.elapsed += time.perf_counter() - begun
-            if self.step % 50 == 0:
-                line = {"step": self.step, "seconds": round(self.elapsed)} | values
-                with open(self.out / "log.jsonl", "a", encoding="utf-8") as file:
-                    file.write(json.dumps(line) + "\n")
-                log.info("%s", line)
-            if self.elapsed - saved > SAVE_EVERY:
-                self.save()
-                saved = self.elapsed
-        self.save()
-        torch._foreach_copy_([p.detach() for p in self.learning], self.average)
-        self.model.eval()
-
-    def advance(self, done: float) -> dict[str, float]:
-        """One step; ``done`` (0..1) is how far training is. Returns the losses."""
-        self.step += 1
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.chosen.rate * min(1, self.step / 50) * (0.02 + 0.49 * (1 + math.cos(math.pi * done)))
-        parts = loss(self.model, self.judges, self.batches, self.chosen, done)
-        self.optimizer.zero_grad()
-        sum(parts.values()).backward()
-        for own in (self.learning, [*self.judges.parameters()]):
-            nn.utils.clip_grad_norm_(own, 2.0)
-        self.optimizer.step()
-        pace = 1 - min(EVEN, 1 - 1 / (0.1 * self.step + 1))
-        torch._foreach_lerp_(self.average, [p.detach() for p in self.learning], pace)
-        return {name: round(float(value.detach()), 4) for name, value in parts.items()}
+def space(clips: dict[str, list[corpus.Clip]], chosen: Settings, out: Path, minutes: float | None,
+          encoder: VoiceEncoder | None = None) -> tuple[EmotionEmbedder, float]:  # fmt: skip
+    """The space that all modalities share, on top of an encoder of voices, and the seconds that its training took."""
+    torch.manual_seed(chosen.seed)
+    batches, model = Batches(clips, chosen.seed), EmotionEmbedder(neck=chosen.neck)
+    if encoder is not None:
+        model.voice.load_state_dict(encoder.state_dict())
+    model.voice.requires_grad_(False)
+    for name in MODALITIES:
+        prefix = "vector" if name == "voice" else name
+        centre, scale = batches.moments(name)
+        model.get_buffer(f"{prefix}_centre").copy_(centre)
+        model.get_buffer(f"{prefix}_scale").copy_(scale)
+    judges = nn.ModuleDict({
+        "identity": losses.Adversary(model.config.space, len(batches.known)),
+        "modality": losses.Adversary(model.config.space, len(MODALITIES)),
+    })  # fmt: skip
+    whole = nn.ModuleDict({"model": model, "judges": judges}).train()
+    run = Run("space", whole, out, minutes, chosen.rate, steps=chosen.steps, clip=2.0, decay=chosen.decay,
+              precision=None, average=EVEN, settings=named(chosen), random=batches.random)  # fmt: skip
+    run.train(lambda: loss(model, judges, batches, chosen, run.done))
+    return model.eval(), run.elapsed
 
 
-def loss(model, judges, batches: Batches, chosen: Settings, done: float) -> dict[str, Tensor]:
-    """The weighted losses of one batch; ``done`` (0..1) is how far training is: the adversaries come in slowly."""
+def loss(model: EmotionEmbedder, judges: nn.ModuleDict, batches: Batches, chosen: Settings,
+         done: float) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
+    """The weighted losses of one batch, their sum first. The adversaries come in slowly while ``done`` goes to 1."""
     parts = batches.next()
     with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):  # the fused one learns slower on a CPU
         pooled = [model.encode(part.reference, **part.given) for part in parts]
@@ -281,7 +209,7 @@ def loss(model, judges, batches: Batches, chosen: Settings, done: float) -> dict
     found["alignment"] = chosen.alignment * alignment(mu, quadrant, where)
     found["identity"] = judges["identity"](mu, batches.named[person], chosen.identity * scale)
     found["modality"] = judges["modality"](mu, where, chosen.modality * scale)
-    return found
+    return sum(found.values()), found
 
 
 def supervised(model: EmotionEmbedder, part: Part, gaussian: Gaussian) -> dict[str, Tensor]:

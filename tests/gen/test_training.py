@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -66,6 +67,29 @@ def test_the_state_of_another_model_is_refused(tmp_path):
     run.save()
     with pytest.raises(InputError, match=r"line\.pt is of a training of another model"):
         Run("line", nn.Sequential(nn.Linear(2, 1)), tmp_path, 1, 1e-2)
+
+
+def test_a_training_of_steps_draws_the_same_after_a_stop(tmp_path):
+    def trained(folder, stop: int | None = None) -> torch.Tensor:
+        draw = np.random.default_rng(0)
+        run = start(folder, None, steps=6, random=draw, settings={"steps": 6})
+
+        def noisy():
+            if run.step == stop:
+                run.save()
+                raise KeyboardInterrupt
+            value = (run.model(torch.ones(1, 2)) - draw.random() - torch.rand(1)).square().mean()
+            return value, {"loss": value}
+
+        run.train(noisy)
+        return run.model.weight
+
+    whole = trained(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "parts", stop=3)
+    assert torch.equal(trained(tmp_path / "parts"), whole)
+    with pytest.raises(InputError, match="other settings"):
+        start(tmp_path / "parts", None, steps=7, random=np.random.default_rng(0), settings={"steps": 7})
 
 
 def test_the_rate_rises_then_falls(tmp_path):

@@ -10,6 +10,7 @@ from apps.embedding.batches import middles
 from apps.embedding.corpus import Clip
 from apps.embedding.export import HeldOutPredictions, between, crossed, embed, export_space, references, whiten, within
 from apps.embedding.measures import calibration_error, chance, interval, precision, probe, recall
+from gen import training
 from gen.emotion.conditioner import BankConditioner, DirectionConditioner, GaussianConditioner
 from gen.emotion.embedding import features
 from gen.emotion.embedding.direction import DirectionSpace
@@ -174,9 +175,7 @@ def test_the_cache_gives_back_what_was_read(tmp_path):
 def test_training_learns_and_its_files_serve_the_conditioners(tmp_path):
     torch.manual_seed(0)
     clips = corpus_of(4)
-    run = train.Run(clips, train.Settings(steps=30), tmp_path, None)
-    run.train()
-    model = run.model
+    model = train.space(clips, train.Settings(steps=30), tmp_path, None)[0]
     whiten(model, clips)
     export_space(
         model, clips, HeldOutPredictions.hear(model, [c for c in clips["voice"] if c.part == "valid"]), tmp_path
@@ -259,23 +258,33 @@ def test_references_are_other_clips_of_the_same_speaker():
     assert np.allclose(plain.middle[0], np.mean(others, 0), atol=1e-4)
 
 
+def failing(function, at: int):
+    """``function``, which is interrupted when it is called for the ``at``-th time."""
+    calls = iter(range(1, at))
+
+    def called(*given):
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+        return function(*given)
+
+    return called
+
+
 @pytest.mark.slow
-def test_a_training_goes_on_where_it_stopped(tmp_path):
+def test_a_training_goes_on_where_it_stopped(tmp_path, monkeypatch):
     clips = corpus_of(2)
     chosen = train.Settings(steps=3)
-    straight = train.Run(clips, chosen, tmp_path / "a", None)
-    straight.train()
-    broken = train.Run(clips, chosen, tmp_path / "b", None)
-    broken.advance(0.0)
-    broken.advance(1 / 3)
-    broken.save()
-    again = train.Run(clips, chosen, tmp_path / "b", None)
-    assert again.step == 2
-    again.train()
-    for one, other in zip(straight.model.parameters(), again.model.parameters()):
+    straight = train.space(clips, chosen, tmp_path / "a", None)[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "SAVE_EVERY", 0)
+        patch.setattr(train, "loss", failing(train.loss, at=3))
+        with pytest.raises(KeyboardInterrupt):
+            train.space(clips, chosen, tmp_path / "b", None)
+    again = train.space(clips, chosen, tmp_path / "b", None)[0]
+    for one, other in zip(straight.parameters(), again.parameters()):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
     with pytest.raises(InputError, match="other settings"):
-        train.Run(clips, chosen._replace(rate=1.0), tmp_path / "b", None)
+        train.space(clips, chosen._replace(rate=1.0), tmp_path / "b", None)
 
 
 def test_samples_drawn_alike_are_near():

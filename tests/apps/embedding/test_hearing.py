@@ -134,14 +134,15 @@ def test_the_teachers_frames_are_found_in_time(tmp_path):
 def test_an_encoder_learns_emotions_and_what_its_teacher_says(tmp_path):
     held = small(tmp_path)
     chosen = hearing.Settings(steps=60, width=24, out=16, deep=1)
-    run = hearing.Run(held, np.ones(len(held.takes), bool), chosen)
-    first = {name: float(value.detach()) for name, value in run.losses().items()}
-    run.train()
-    last = {name: float(value.detach()) for name, value in run.losses().items()}
-    assert all(last[name] < 0.9 * first[name] for name in ("alone", "pair", "pooled"))
+    every = np.ones(len(held.takes), bool)
+    losses = lambda model: hearing.loss(model, hearing.Batches(held, every, chosen))[1]
+    first = losses(hearing.student(held, every, chosen._replace(steps=0), tmp_path, "untaught"))
+    model = hearing.student(held, every, chosen, tmp_path, "taught")
+    last = losses(model)
+    assert all(float(last[name]) < 0.9 * float(first[name]) for name in ("alone", "pair", "pooled"))
     acted = [i for i, take in enumerate(held.takes) if take.group == "nemo"]
-    heard = hearing.encode(run.model.encoder, [held.rows(i) for i in acted])
-    told = run.model.alone(heard).argmax(1)
+    heard = hearing.encode(model.encoder, [held.rows(i) for i in acted])
+    told = model.alone(heard).argmax(1)
     assert (told == torch.tensor([held.takes[i].term for i in acted])).float().mean() > 0.6
 
 
