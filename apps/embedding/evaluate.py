@@ -299,8 +299,8 @@ def out_of_distribution(report: Report, model: EmotionEmbedder, sound: Sound, da
 # ---------------------------------------------------------------- across modalities
 
 
-def retrieval(report: Report, held: dict[str, Held]) -> None:
-    report.section("Across modalities", "Clips of one modality look for those of another by cosine of their means.")
+def found_across(held: dict[str, Held]) -> dict[str, tuple[Estimate, float]]:
+    """By name of the search: mean average precision, and that of chance."""
     voice = held["voice"].only(held["voice"].of("term") > 0)
     home = np.array(HOME)[voice.of("term")]
     music, face = held["music"], held["face"]
@@ -311,16 +311,20 @@ def retrieval(report: Report, held: dict[str, Held]) -> None:
         ("voice to face, by class", faced, faced.of("term"), face, face.of("term")),
         ("face to voice, by class", face, face.of("term"), faced, faced.of("term")),
     ]
-    rows = []
+    found = {}
     for name, asking, wanted, there, labels in pairs:
         keep = np.isin(wanted, labels)
         wanted, queries = wanted[keep], asking.only(keep)
         average = precision(queries.mu, there.mu, wanted, labels)
         people = queries.of("person")
         people = people if len(np.unique(people)) > 1 else np.arange(len(people))
-        value = interval(lambda x: float(x.mean()), people, average)
-        base = chance(wanted, labels)
-        rows.append([name, value, base, value.low > base])
+        found[name] = interval(lambda x: float(x.mean()), people, average), chance(wanted, labels)
+    return found
+
+
+def retrieval(report: Report, held: dict[str, Held]) -> None:
+    report.section("Across modalities", "Clips of one modality look for those of another by cosine of their means.")
+    rows = [[name, value, base, value.low > base] for name, (value, base) in found_across(held).items()]
     report.table("Mean average precision", ["what", "found", "chance", "above chance"], rows,
                  "Queries are drawn anew by person or song, the clips of the one actor by clip.")  # fmt: skip
 

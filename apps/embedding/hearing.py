@@ -54,15 +54,18 @@ class Settings(NamedTuple):
 
 def labels() -> Tensor:
     """(11, 11) the target of each class: .9 of it, the rest over the terms near it in valence-arousal-dominance."""
-    points = torch.from_numpy(POINTS)
-    near = torch.exp(-torch.cdist(points, points).square() / (2 * SPREAD**2))
-    near.fill_diagonal_(0)
     target = torch.zeros(OTHER + 1, OTHER + 1)
-    target[:OTHER, :OTHER] = 0.9 * torch.eye(OTHER) + 0.06 * near / near.sum(1, keepdim=True) + 0.03 / OTHER
+    target[:OTHER, :OTHER] = 0.9 * torch.eye(OTHER) + 0.06 * near(torch.from_numpy(POINTS)) + 0.03 / OTHER
     target[:, OTHER] += 0.01
     target[OTHER] = 0.02 / OTHER
     target[OTHER, OTHER] = 0.98
     return target
+
+
+def near(points: Tensor) -> Tensor:
+    """Points (k, 3) -> (k, k) shares of the others, by nearness."""
+    found = torch.exp(-torch.cdist(points, points).square() / (2 * SPREAD**2)).fill_diagonal_(0)
+    return found / found.sum(1, keepdim=True)
 
 
 class Student(nn.Module):

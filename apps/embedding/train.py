@@ -13,6 +13,8 @@
 import json
 import logging
 import math
+from collections import defaultdict
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,14 +26,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from apps.embedding import corpus, hearing, losses
 from apps.embedding.attach import attach, export_attached
-from apps.embedding.batches import Batches, Part, targets
+from apps.embedding.batches import POINTS, Batches, Part, targets
 from apps.embedding.corpus import SEVEN
 from apps.embedding.export import HeldOutPredictions, crossed, export_space, fit_speech_head, whiten
 from apps.embedding.measures import interval, likeliest, recall
 from apps.embedding.speech import ACTED, ASIDE, READING, Speech, prepare
 from gen import checkpoints
 from gen.emotion.embedding.features import MODALITIES
-from gen.emotion.embedding.network import EmotionEmbedder, Gaussian
+from gen.emotion.embedding.network import TERMS, EmotionEmbedder, Gaussian
 from gen.emotion.embedding.voice import VoiceEncoder
 from gen.training import Run
 
@@ -63,6 +65,9 @@ class Settings(NamedTuple):
     identity: float = 0.3
     modality: float = 0.1
     alignment: float = 0.3
+    relevance: float = 0.0  # of what each axis of the neck costs (losses.relevance)
+    soft: float = 0.0  # share of a class's label that lies on its neighbours in valence-arousal-dominance
+    dependence: float = 0.0  # that the classes' mean point is the point that is read
 
 
 def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> None:
@@ -194,10 +199,10 @@ def loss(model: EmotionEmbedder, judges: nn.ModuleDict, batches: Batches, chosen
         pooled = [model.encode(part.reference, **part.given) for part in parts]
     seen = [model.place(rows.float()) for rows in pooled]
     scale = 2 / (1 + math.exp(-8 * done)) - 1
-    found: dict[str, Tensor] = {"classes": 0.0, "quadrants": 0.0, "points": 0.0}
+    found: dict[str, Tensor] = defaultdict(float)
     for part, gaussian, weight in zip(parts, seen, (1, 0.7, 0.7)):
-        for name, value in supervised(model, part, gaussian).items():
-            found[name] = found[name] + weight * getattr(chosen, name) * value
+        for name, value in supervised(model, part, gaussian, chosen.soft).items():
+            found[name] += weight * getattr(chosen, name) * value
     mu, z = (torch.cat(rows) for rows in ([g.mu for g in seen], [g.sample() for g in seen]))
     where = torch.cat([torch.full_like(part.term, i) for i, part in enumerate(parts)])
     term, quadrant, person = (torch.cat([getattr(p, n) for p in parts]) for n in ("term", "quadrant", "person"))
@@ -207,20 +212,30 @@ def loss(model: EmotionEmbedder, judges: nn.ModuleDict, batches: Batches, chosen
     axis = (model.terms.weight[parts[0].term[pairs]] - model.terms.weight[0]).detach()
     found["order"] = chosen.order * losses.ordered(seen[0].mu, axis, pairs, pairs + 1)
     found["alignment"] = chosen.alignment * alignment(mu, quadrant, where)
+    if chosen.relevance:
+        found["relevance"] = chosen.relevance * losses.relevance(model.narrow(torch.cat(pooled).float()))
     found["identity"] = judges["identity"](mu, batches.named[person], chosen.identity * scale)
     found["modality"] = judges["modality"](mu, where, chosen.modality * scale)
     return sum(found.values()), found
 
 
-def supervised(model: EmotionEmbedder, part: Part, gaussian: Gaussian) -> dict[str, Tensor]:
-    """Classes where the term is known, quadrants, and points."""
+def supervised(model: EmotionEmbedder, part: Part, gaussian: Gaussian, soft: float) -> dict[str, Tensor]:
+    """Classes where the term is known, quadrants, points, and how far the points are from the classes' mean."""
     reading = model.read(gaussian.sample())
     points, known, shares = targets(part)
     found = {"quadrants": F.cross_entropy(reading.quadrants, 0.9 * shares + 0.025)}
     found["points"] = ((reading.vad - points).square() * known).mean()
     if (part.term >= 0).any():
-        found["classes"] = F.cross_entropy(reading.terms, part.term, label_smoothing=0.1)
+        label = torch.lerp(torch.eye(len(TERMS)), neighbours(), soft)[part.term]
+        found["classes"] = F.cross_entropy(reading.terms, label, label_smoothing=0.1)
+        found["dependence"] = (reading.terms.softmax(-1) @ torch.from_numpy(POINTS) - reading.vad).square().mean()
     return found
+
+
+@lru_cache(maxsize=1)
+def neighbours() -> Tensor:
+    """(10, 10) shares of the other terms, by their nearness in valence-arousal-dominance."""
+    return hearing.near(torch.from_numpy(POINTS))
 
 
 def relations(term: Tensor, quadrant: Tensor, person: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
