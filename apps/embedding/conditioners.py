@@ -26,7 +26,8 @@ from gen.emotion.conditioner import EmotionConditioner
 from gen.emotion.lexicon import CANONICAL
 from gen.emotion.spec import EMBEDDING, EmotionCurve
 from gen.emotion.track import EmotionTrack, track
-from gen.evaluate.report import Estimate, Report
+from gen.evaluate.bootstrap import mean_of
+from gen.evaluate.report import Report
 from gen.generator import Bar
 from music.evaluation.judge import Judge
 from music.pipeline import MusicGenerator
@@ -41,7 +42,6 @@ from talking_head.training import expression
 
 PLACED = ("gaussian", "bank", "direction")  # these read the embedding
 SEEN = ("neutral", "happy", "sad", "anger", "fear", "disgust", "surprise")  # by recognisers; contempt by none
-DRAWS = 1000
 
 
 class Training(NamedTuple):
@@ -137,7 +137,7 @@ class MusicConditioner:
             "positive valence": (verdict.valence > 0.5) == np.isin(quadrant, (0, 3)),
         }
         for name, hit in right.items():
-            report.bar(f"music: {name} right", share(hit))
+            report.bar(f"music: {name} right", mean_of(hit))
         report.bar("music: clips against words", reach(generator.prior.emotion))
         report.bar("music: parameters", float(sum(p.numel() for p in generator.prior.emotion.parameters())))
         return report
@@ -186,7 +186,7 @@ class FaceConditioner:
         if chosen.judged:
             seen = _judged(chosen.judged)
             hit = np.array([max(SEEN, key=seen[str(path.resolve())].get) == name for path, name in stills])
-            report.bar(f"{kind}: expressions recognised from outside", share(hit))
+            report.bar(f"{kind}: expressions recognised from outside", mean_of(hit))
         report.bar(f"{kind}: clips against words", reach(layer.emotion))
         report.bar(f"{kind}: parameters", float(sum(p.numel() for p in layer.emotion.parameters())))
         return report
@@ -229,13 +229,6 @@ def _judged(names: str) -> dict[str, dict[str, float]]:
 
 
 # ---------------------------------------------------------------- both
-
-
-def share(hit: np.ndarray, seed: int = 0) -> Estimate:
-    """Of what was made (n,) the share that is right, with its interval by bootstrap."""
-    hit = np.asarray(hit, float)
-    drawn = hit[np.random.default_rng(seed).integers(0, len(hit), (DRAWS, len(hit)))].mean(1)
-    return Estimate(float(hit.mean()), *(float(q) for q in np.quantile(drawn, [0.025, 0.975])))
 
 
 @torch.inference_mode()

@@ -20,13 +20,14 @@ from torch import Tensor, nn
 from apps.embedding import augment
 from apps.embedding.attach import learn, onto
 from apps.embedding.export import HeldOutPredictions, fit_speech_head, temperature
-from apps.embedding.measures import interval, likeliest, recall
+from apps.embedding.measures import likeliest, recall
 from apps.embedding.soft_labels import Facts, fit, neutral
 from apps.embedding.speech import ACTED, Speech, prepare
 from gen import checkpoints
 from gen.emotion.embedding.ear import FILE, OWN, SIZE, WHISPER, pooled
 from gen.emotion.embedding.network import TERMS, EmotionEmbedder, Reference
 from gen.emotion.spec import EMBEDDING
+from gen.evaluate.bootstrap import interval
 from gen.whisper import Whisper
 
 log = logging.getLogger(__name__)
@@ -206,6 +207,8 @@ def _scores(logits: np.ndarray, every: HeldOutPredictions) -> dict:
     told, seven = likeliest(logits, EIGHT), every.term != TERMS.index("calm")
     fewer = likeliest(logits, [k for k in EIGHT if TERMS[k] != "calm"])
     accuracy = lambda a, b: float((a == b).mean())
-    return {"recall of eight": interval(recall, every.person, told, every.term),
-            "accuracy of eight": interval(accuracy, every.person, told, every.term),
-            "recall of seven": interval(recall, every.person[seven], fewer[seven], every.term[seven])}  # fmt: skip
+    return {
+        "recall of eight": interval(recall, told, every.term, groups=every.person),
+        "accuracy of eight": interval(accuracy, told, every.term, groups=every.person),
+        "recall of seven": interval(recall, fewer[seven], every.term[seven], groups=every.person[seven]),
+    }

@@ -16,7 +16,7 @@ from apps.embedding.corpus import SEVEN, Clip
 from apps.embedding.export import REFERENCE, embed, references
 from apps.embedding.hearing import encode
 from apps.embedding.leaks import identity, modality
-from apps.embedding.measures import calibration_error, chance, interval, likeliest, precision, recall
+from apps.embedding.measures import calibration_error, chance, likeliest, precision, recall
 from apps.embedding.speech import ACTED, Speech, prepare
 from gen import checkpoints
 from gen.emotion.embedding import features
@@ -26,6 +26,7 @@ from gen.emotion.embedding.features import MODALITIES
 from gen.emotion.embedding.network import TERMS, EmotionEmbedder, collate
 from gen.emotion.lexicon import CANONICAL
 from gen.emotion.spec import EMBEDDING, QUADRANTS
+from gen.evaluate.bootstrap import interval, mean_of
 from gen.evaluate.report import Estimate, Report, Spread
 from gen.generator import Bar
 from gen.media import read_audio
@@ -160,15 +161,15 @@ def scores(held: dict[str, Held]) -> dict[str, Estimate]:
     for kind, what in WAYS.items():
         told, true, voice = seven(held[kind])
         people, group = voice.of("person"), voice.of("group")
-        found[f"{what}, all sets"] = interval(recall, people, told, true)
+        found[f"{what}, all sets"] = interval(recall, told, true, groups=people)
         for name in np.unique(group):
             own = group == name
-            found[f"{what}, {name}"] = interval(recall, people[own], told[own], true[own])
+            found[f"{what}, {name}"] = interval(recall, told[own], true[own], groups=people[own])
     accuracy = lambda a, b: float((a == b).mean())
     for name, pair in tune(held["music"]).items():
-        found[f"music, {name}"] = interval(accuracy, held["music"].of("person"), *pair)
+        found[f"music, {name}"] = interval(accuracy, *pair, groups=held["music"].of("person"))
     told, true = expression(held["face"])
-    return found | {"face, 8 classes, clips": interval(accuracy, np.arange(len(told)), told, true)}
+    return found | {"face, 8 classes, clips": interval(accuracy, told, true)}
 
 
 WAYS = {
@@ -257,9 +258,9 @@ def conditions(report: Report, model: EmotionEmbedder, sound: Sound) -> None:
         known = model.known(heard)
         shares = model.probabilities(model.read(model(heard=heard).mu), known=known)[0].numpy()
         told = likeliest(shares, SEVEN)
-        score = interval(recall, person[seven], told[seven], term[seven])
+        score = interval(recall, told[seven], term[seven], groups=person[seven])
         parts = [recall(told[own], term[own]) for g in ACTED for own in [seven & (group == g)]]
-        error = interval(calibration_error, person, shares, term)
+        error = interval(calibration_error, shares, term, groups=person)
         rows.append([name, score, *parts, error, float(shares.max(1).mean()), float(known.mean())])
         if "telephone" in name:
             report.bar("voice through the telephone band", score, at_least=0.55)
@@ -318,7 +319,7 @@ def found_across(held: dict[str, Held]) -> dict[str, tuple[Estimate, float]]:
         average = precision(queries.mu, there.mu, wanted, labels)
         people = queries.of("person")
         people = people if len(np.unique(people)) > 1 else np.arange(len(people))
-        found[name] = interval(lambda x: float(x.mean()), people, average), chance(wanted, labels)
+        found[name] = mean_of(average, people), chance(wanted, labels)
     return found
 
 
@@ -339,7 +340,7 @@ def shape(report: Report, out: Path, place: Path, held: dict[str, Held]) -> None
     note = f"highest between two emotions: {highest(cosine):.2f} (bar 0.8)"
     report.table("Cosine of the priors", ["", *CANONICAL], rows, note)
     further, people, strong = order(place, held["voice"])
-    rows = [["all", interval(lambda x: float(x.mean()), people, further), len(further)]]
+    rows = [["all", mean_of(further, people), len(further)]]
     rows += [[TERMS[k], float(further[strong == k].mean()), int((strong == k).sum())] for k in np.unique(strong)]
     report.table("RAVDESS: strong lies further along its direction than normal", ["emotion", "pairs", "count"], rows)
     held = {kind: held[kind] for kind in MODALITIES}
@@ -396,8 +397,8 @@ def calibration(report: Report, held: dict[str, Held], place: Path) -> None:
     for kind, after, field in CALIBRATED:
         own = held[kind]
         true = own.of(field)
-        before = interval(calibration_error, own.of("person"), own.raw, true)
-        value = interval(calibration_error, own.of("person"), getattr(own, after), true)
+        before = interval(calibration_error, own.raw, true, groups=own.of("person"))
+        value = interval(calibration_error, getattr(own, after), true, groups=own.of("person"))
         told = foretold[FORETOLD[kind]]["calibration error"] if foretold and kind in FORETOLD else "-"
         rows.append([WAYS.get(kind, kind), before, value, value.value <= 0.05, told])
     columns = ["what", "before", "after", "<= 0.05", "foretold by the folds"]

@@ -5,9 +5,10 @@ import numpy as np
 from apps.embedding.batches import HOME
 from apps.embedding.corpus import Clip
 from apps.embedding.export import REFERENCE, embed, references
-from apps.embedding.measures import interval, probe
+from apps.embedding.measures import probe
 from gen.emotion.embedding.network import EmotionEmbedder
 from gen.emotion.spec import QUADRANTS
+from gen.evaluate.bootstrap import mean_of
 from gen.evaluate.report import Report
 
 
@@ -27,7 +28,7 @@ def identity(report: Report, models: dict[str, tuple[EmotionEmbedder, list[Clip]
             for name in np.unique(group):
                 own = group == name
                 right = probe(x.numpy()[own], people[own], texts[own])
-                value = interval(lambda r: float(r.mean()), texts[own], right)
+                value = mean_of(right, texts[own])
                 rows.append([f"{what}, {how}, {name}", value, 1 / len(np.unique(people[own]))])
     report.table("Speaker named", ["what", "share", "chance"], rows)
 
@@ -49,6 +50,6 @@ def modality(report: Report, model: EmotionEmbedder, held: dict) -> None:
     seen["encoder's features"] = [embed(model, kind, own.clips, encoded=True).numpy() for kind, own in few.items()]
     for what, x in seen.items():
         right = probe(np.concatenate(x), kinds, people)
-        rows.append([what, interval(lambda r: float(r.mean()), people, right), 0.5])
+        rows.append([what, mean_of(right, people), 0.5])
     report.section("Modality", "The same probe tells a voice from a piece of music, with the quadrants balanced.")
     report.table("Modality named", ["what", "share", "chance"], rows)

@@ -1,12 +1,6 @@
-"""Measures of an embedding, each with its 95 % interval by bootstrap over people or songs. n clips, k classes."""
-
-from collections.abc import Callable
+"""Measures of an embedding. n clips, k classes."""
 
 import numpy as np
-
-from gen.evaluate.report import Estimate
-
-DRAWS = 500
 
 
 def likeliest(scores: np.ndarray, classes: list[int]) -> np.ndarray:
@@ -17,18 +11,6 @@ def likeliest(scores: np.ndarray, classes: list[int]) -> np.ndarray:
 def recall(told: np.ndarray, true: np.ndarray) -> float:
     """Unweighted average recall: each class that occurs counts alike."""
     return float(np.mean([(told[true == k] == k).mean() for k in np.unique(true)]))
-
-
-def interval(measure: Callable[..., float], groups: np.ndarray, *arrays: np.ndarray, seed: int = 0) -> Estimate:
-    """``measure(*arrays)`` with the interval that drawing whole ``groups`` (n,) anew gives."""
-    rng, names = np.random.default_rng(seed), np.unique(groups)
-    rows = {name: np.flatnonzero(groups == name) for name in names}
-    values = []
-    for _ in range(DRAWS):
-        drawn = np.concatenate([rows[name] for name in rng.choice(names, len(names))])
-        values.append(measure(*(array[drawn] for array in arrays)))
-    low, high = np.nanquantile(values, [0.025, 0.975])
-    return Estimate(measure(*arrays), float(low), float(high))
 
 
 def precision(queries: np.ndarray, found: np.ndarray, wanted: np.ndarray, labels: np.ndarray) -> np.ndarray:

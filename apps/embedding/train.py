@@ -29,12 +29,13 @@ from apps.embedding.attach import attach, export_attached
 from apps.embedding.batches import POINTS, Batches, Part, targets
 from apps.embedding.corpus import SEVEN
 from apps.embedding.export import HeldOutPredictions, crossed, export_space, fit_speech_head, whiten
-from apps.embedding.measures import interval, likeliest, recall
+from apps.embedding.measures import likeliest, recall
 from apps.embedding.speech import ACTED, ASIDE, READING, Speech, prepare
 from gen import checkpoints
 from gen.emotion.embedding.features import MODALITIES
 from gen.emotion.embedding.network import TERMS, EmotionEmbedder, Gaussian
 from gen.emotion.embedding.voice import VoiceEncoder
+from gen.evaluate.bootstrap import interval
 from gen.training import Run
 
 log = logging.getLogger(__name__)
@@ -157,7 +158,7 @@ def heard(logits: np.ndarray, held_out: HeldOutPredictions) -> dict:
     told, true, person = likeliest(logits[seven], SEVEN), held_out.term[seven], held_out.person[seven]
     group = np.array([name.split(":")[0] for name in person])
     sets = {"all sets": np.ones(len(group), bool)} | {name: group == name for name in np.unique(group)}
-    rows = {name: interval(recall, person[own], told[own], true[own]) for name, own in sets.items()}
+    rows = {name: interval(recall, told[own], true[own], groups=person[own]) for name, own in sets.items()}
     return {"calibration error": crossed(logits, held_out.term, held_out.person), "speakers": len(np.unique(person)),
             "recall": {name: list(value) for name, value in rows.items()}}  # fmt: skip
 

@@ -24,6 +24,7 @@ from gen.emotion import lexicon
 from gen.emotion.embedding.perceive import perceive
 from gen.emotion.resolve import resolve
 from gen.emotion.spec import EmotionCurve
+from gen.evaluate.bootstrap import interval
 from gen.evaluate.report import Estimate, Report
 from gen.generator import Bar
 from music.evaluation.judge import Judge
@@ -38,7 +39,6 @@ WAYS = [(one, other) for one in ARTS for other in ARTS if one != other]
 HOW = ("given", "withheld")  # the place in the embedding
 MADE = {"voice": "wav", "face": "mp4", "music": "mid"}
 SPOKEN = {"angry": "anger"}
-DRAWS = 2000
 EVERY = 5  # frames, of which one is drawn
 LEAST = 0.6
 
@@ -216,16 +216,11 @@ def reader(told: dict[str, np.ndarray]) -> Callable[[str, Path], np.ndarray]:
     return read
 
 
-def spearman(x: np.ndarray, y: np.ndarray, seed: int = 0) -> Estimate:
-    """Spearman's correlation of two rows (n,), with its interval by bootstrap over clips."""
+def spearman(x: np.ndarray, y: np.ndarray) -> Estimate:
+    """Spearman's correlation of x (n,) and y (n,) with its interval."""
     from scipy.stats import spearmanr
 
-    rng, n = np.random.default_rng(seed), len(x)
-    own = lambda a, b: float(spearmanr(a, b)[0]) if np.ptp(a) and np.ptp(b) else 0.0
-    drawn = [own(x[i], y[i]) for i in rng.integers(0, n, (DRAWS, n))]
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    value = own(x, y)
-    return Estimate(value, min(float(low), value), max(float(high), value))
+    return interval(lambda a, b: float(spearmanr(a, b)[0]) if np.ptp(a) and np.ptp(b) else 0.0, x, y)
 
 
 class TransferEvaluator:

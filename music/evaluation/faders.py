@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, DirectoryPath
 
+from gen.evaluate.bootstrap import mean_of
 from gen.evaluate.report import Estimate, Report
 from gen.generator import Bar
 from music import controls
 from music.beats import track
 from music.chords import estimate
 from music.dials import Dial
-from music.evaluation import metrics
 from music.evaluation.judge import Judge
 from music.faders import segments
 from music.faders.model import FaderNet
@@ -148,10 +148,6 @@ def shifted(faders: Faders, clips: list, judge: Judge) -> Shifted:
     return Shifted(high, before, after, alike, strangers, np.array([clip.song for clip in clips]))
 
 
-def share(hit: np.ndarray, groups: np.ndarray) -> Estimate:
-    return Estimate(float(hit.mean()), *metrics.interval(hit.astype(float), groups))
-
-
 class FadersEvaluator:
     """``affekt evaluate faders``."""
 
@@ -190,10 +186,10 @@ class FadersEvaluator:
         rows = []
         for name, chosen, aim in (("low, taken up", ~found.high, True), ("high, taken down", found.high, False)):
             song = found.song[chosen]
-            right = share((found.after[chosen] > 0.5) == aim, song)
-            real = share((found.before[chosen] > 0.5) == (not aim), song)
-            alike = share(found.alike[chosen], song)
-            rows.append([name, int(chosen.sum()), right, real, alike, share(found.strangers[chosen], song)])
+            right = mean_of((found.after[chosen] > 0.5) == aim, song)
+            real = mean_of((found.before[chosen] > 0.5) == (not aim), song)
+            alike = mean_of(found.alike[chosen], song)
+            rows.append([name, int(chosen.sum()), right, real, alike, mean_of(found.strangers[chosen], song)])
             report.bar(f"{name}: judge's arousal right; on the clips as they are {real.value:.2f}", right, at_least=0.8)
         columns = ["clips", "n", "right after", "right before", "tune alike", "tunes of other songs"]
         report.table("Shifts", columns, rows)

@@ -14,6 +14,8 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from gen import checkpoints
+from gen.evaluate.bootstrap import mean_of
+from gen.evaluate.report import Estimate
 from gen.network import ConfigMixin, ModelMixin, register_to_config
 from music import score, tokens
 from music.beats import track
@@ -170,11 +172,11 @@ def on_bars(notes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return score.to_notes(grid), score.bar_lines(grid)
 
 
-def accuracy(told: Verdict, quadrant: np.ndarray, songs: np.ndarray) -> dict[str, tuple[float, float, float]]:
+def accuracy(told: Verdict, quadrant: np.ndarray, songs: np.ndarray) -> dict[str, Estimate]:
     """Accuracy with its 95 % interval (drawn by song) of quadrant (0..3), arousal and valence."""
     right = {
         "quadrant": told.quadrant.argmax(axis=1) == quadrant,
         "arousal": (told.arousal > 0.5) == (quadrant < 2),
         "valence": (told.valence > 0.5) == np.isin(quadrant, (0, 3)),
     }
-    return {name: (float(hit.mean()), *metrics.interval(hit, songs)) for name, hit in right.items()}
+    return {name: mean_of(hit, songs) for name, hit in right.items()}

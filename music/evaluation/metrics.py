@@ -222,12 +222,3 @@ def set_distance(real: np.ndarray, other: np.ndarray) -> dict[str, float]:
     p, q = (gaussian_kde(values)(grid) + 1e-9 for values in (within, between))
     p, q = p / p.sum(), q / q.sum()
     return {"KL": float((p * np.log(p / q)).sum()), "OA": float(np.minimum(p, q).sum())}
-
-
-def interval(values: np.ndarray, groups: np.ndarray, draws: int = 2000, seed: int = 0) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean of ``values`` (n,), drawing whole ``groups`` (n,), such as songs."""
-    _, group = np.unique(groups, return_inverse=True)
-    total, count = np.bincount(group, weights=values), np.bincount(group)
-    drawn = np.random.default_rng(seed).integers(len(count), size=(draws, len(count)))
-    low, high = np.quantile(total[drawn].sum(axis=1) / count[drawn].sum(axis=1), (0.025, 0.975))
-    return float(low), float(high)

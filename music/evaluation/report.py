@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib import rc_context
 from scipy.stats import ks_2samp
 
+from gen.evaluate.bootstrap import mean_of
 from gen.evaluate.report import COLOURS, STYLE, Estimate, Report, Spread
 from music.evaluation import figures, metrics
 from music.evaluation.evaluate import AROUSAL, VALENCE, Findings, Music, Pieces
@@ -110,9 +111,7 @@ def change(report: Report, found: Findings) -> None:
     """Emotions that change from bar to bar."""
     rows = []
     for item in found.following:
-        first, second = (
-            Estimate(column.mean(), *metrics.interval(column, np.arange(len(column)))) for column in item.told.T
-        )
+        first, second = (mean_of(column) for column in item.told.T)
         right = (item.told[:, 1] > item.told[:, 0]) == item.rises
         rows.append([item.asked, AXES[item.axis][1][0].removeprefix("judge: "), first, second, float(right.mean())])
     report.section("Emotions that change", f"{found.chosen.curves} pieces each; the judge hears the halves apart.")

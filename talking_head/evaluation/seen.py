@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gen.evaluate.bootstrap import mean_of
 from gen.evaluate.report import Estimate, Report
 
 SPEAKING, HELD = "films", "held"
@@ -49,12 +50,6 @@ def read(report: Report, kind: str, title: str, rows: list[dict]) -> None:
                  [["mean", float(np.mean(far))], ["worst film", float(np.max(far))]], FAR)  # fmt: skip
 
 
-def over_people(rows: list[dict], value: Callable[[dict], float], draws: int = 2000) -> Estimate:
-    """Mean of ``value``, its interval by a bootstrap over portraits."""
-    people: dict[str, list[float]] = {}
-    for row in rows:
-        people.setdefault(row["portrait"], []).append(float(value(row)))
-    total, count = np.array([[sum(values), len(values)] for values in people.values()]).T
-    drawn = np.random.default_rng(0).integers(0, len(total), (draws, len(total)))
-    means = total[drawn].sum(1) / count[drawn].sum(1)
-    return Estimate(total.sum() / count.sum(), *np.percentile(means, (2.5, 97.5)))
+def over_people(rows: list[dict], value: Callable[[dict], float]) -> Estimate:
+    """The mean of ``value`` over films, its interval over portraits."""
+    return mean_of([value(row) for row in rows], np.array([row["portrait"] for row in rows]))

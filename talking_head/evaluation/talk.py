@@ -9,7 +9,8 @@ from pydantic import DirectoryPath
 
 from gen import media
 from gen.emotion.spec import CANONICAL, EmotionCurve
-from gen.evaluate.report import Estimate, Report
+from gen.evaluate.bootstrap import mean_of
+from gen.evaluate.report import Report
 from gen.generator import Bar
 from talking_head.evaluation import beside, films
 from talking_head.evaluation.seen import seen
@@ -50,13 +51,6 @@ class Settings(NamedTuple):
     fps: int = 25  # frames of a film a second; recognisers look at five
 
 
-def estimate(values: list[float], seed: int = 0) -> Estimate:
-    """Mean over clips, with its bootstrap interval."""
-    values, random = np.asarray(values, float), np.random.default_rng(seed)
-    means = values[random.integers(0, len(values), (1000, len(values)))].mean(1)
-    return Estimate(float(values.mean()), *(float(v) for v in np.percentile(means, (2.5, 97.5))))
-
-
 def lip_rows(generator: TalkGenerator, clips: list[corpus.Clip]) -> list[list]:
     """Per source and part: correlation, the same with each clip's own lag taken out, that lag, predicted over true
     amplitude."""
@@ -68,9 +62,9 @@ def lip_rows(generator: TalkGenerator, clips: list[corpus.Clip]) -> list[list]:
             pairs = [(lips.part_of(made, part), lips.part_of(c.motion.astype(np.float32), part)) for c, made in held]
             if np.mean([real.std() for _, real in pairs]) < 0.01:
                 continue
-            agreed = estimate([lips.correlation(*pair) for pair in pairs])
+            agreed = mean_of([lips.correlation(*pair) for pair in pairs])
             late = float(np.median([lips.lag(*pair) for pair in pairs]))
-            synced = estimate([lips.at_best(*pair, DRIFT) for pair in pairs])
+            synced = mean_of([lips.at_best(*pair, DRIFT) for pair in pairs])
             size = sum(made.std() for made, _ in pairs) / sum(real.std() for _, real in pairs)
             rows.append([title, part, agreed, synced, late, round(float(size), 2), len(pairs)])
     return rows
@@ -89,7 +83,7 @@ def closure_rows(generator: TalkGenerator, clips: list[corpus.Clip], count: int)
             share = clip.visemes[:, CLOSED].astype(np.float32)
             peaks = [i for i in range(len(share)) if share[i] > 0.6 and share[i] == share[max(0, i - 2) : i + 3].max()]
             met += [gap[max(0, i - 1 - EARLY) : i + 2].min() < MET for i in peaks]
-        rows.append([name, estimate(met), len(met)])
+        rows.append([name, mean_of(met), len(met)])
     return rows
 
 
@@ -178,7 +172,7 @@ def measure(report: Report, chosen: Settings) -> None:
                  closure_rows(generator, clips, chosen.lines), "voices that no training heard")  # fmt: skip
     report.section("Rendered", "Portraits that nothing was trained on, rendered and tracked again.")
     report.table("Expression followed", ["part", "correlation with the command"],
-                 [[part, estimate(values)] for part, values in found.followed.items()])  # fmt: skip
+                 [[part, mean_of(values)] for part, values in found.followed.items()])  # fmt: skip
     report.table("Beside real clips", ["what", "real", "rendered"],
                  beside.rows(generator, Path(chosen.data), chosen.clips),
                  "held-out GRID clips, and videos made from a frame of each and its sound; the descriptor's distance "

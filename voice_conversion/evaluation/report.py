@@ -13,7 +13,6 @@ import csv
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +22,8 @@ from pydantic import BaseModel, ConfigDict, DirectoryPath, FilePath
 from gen import media
 from gen.emotion.embedding.recogniser import SEVEN
 from gen.emotion.spec import EMBEDDING, EmotionCurve
-from gen.evaluate.report import Estimate, Report
+from gen.evaluate.bootstrap import mean_of
+from gen.evaluate.report import Report
 from gen.generator import Bar
 from voice_conversion.evaluation import measures
 from voice_conversion.evaluation.listener import Listener
@@ -191,7 +191,6 @@ def judged(report: Report, chosen: Settings) -> None:
     """Tables of what a judge heard in the conversions, beside what it heard in real renditions."""
     heard = {kind: json.loads(Path(path).read_text(encoding="utf-8"))["files"]
              for kind, path in (("made", chosen.heard), ("real", chosen.real_heard)) if path}  # fmt: skip
-    random = np.random.default_rng(chosen.seed)
     full = [row for row in heard["made"] if row["intensity"] == 1]
     hits = lambda rows: [row["heard_as"] == row["emotion"] for row in rows]
     report.section("Heard by a judge from outside", "Seven ways; `real`: the speakers' own strong renditions.")
@@ -201,20 +200,13 @@ def judged(report: Report, chosen: Settings) -> None:
             part = [r for r in full if corpus in r["output"] and emotion in r["emotion"]]
             real = [r for r in heard.get("real", []) if corpus in r["output"] and emotion in r["emotion"]]
             if part:
-                rows.append([f"{corpus or 'all'} {emotion}".strip(), estimate(hits(part), random),
-                             estimate(hits(real), random) if real else "", float(np.mean([r["p"] for r in part])),
+                rows.append([f"{corpus or 'all'} {emotion}".strip(), mean_of(hits(part)),
+                             mean_of(hits(real)) if real else "", float(np.mean([r["p"] for r in part])),
                              *(mean(part, n) for n in MEASURES), len(part)])  # fmt: skip
     columns = ["what", "right", "real", "p", "words wrong", "words wrong, source", "MOS", "MOS, source", "speaker"]
     report.table("At intensity 1", [*columns, "files"], rows)
-    report.bar("right at intensity 1", estimate(hits(full), random))
+    report.bar("right at intensity 1", mean_of(hits(full)))
 
 
 def mean(rows: list[dict], name: str) -> float:
     return float(np.nanmean([row[name] for row in rows]))
-
-
-def estimate(values, random: np.random.Generator, of: Callable = np.mean) -> Estimate:
-    """A statistic of values and its 95 % interval by bootstrap over them."""
-    values = np.asarray(values, float)
-    draws = [of(values[random.integers(len(values), size=len(values))]) for _ in range(500)]
-    return Estimate(float(of(values)), *map(float, np.quantile(draws, [0.025, 0.975])))

@@ -9,7 +9,7 @@ from apps.embedding import corpus, export, losses, train
 from apps.embedding.batches import middles
 from apps.embedding.corpus import Clip
 from apps.embedding.export import HeldOutPredictions, between, crossed, embed, export_space, references, whiten, within
-from apps.embedding.measures import calibration_error, chance, interval, precision, probe, recall
+from apps.embedding.measures import calibration_error, chance, precision, probe, recall
 from gen import training
 from gen.emotion.conditioner import BankConditioner, DirectionConditioner, GaussianConditioner
 from gen.emotion.embedding import features
@@ -19,6 +19,7 @@ from gen.emotion.embedding.network import TERMS, EmotionEmbedder, Reference, col
 from gen.emotion.spec import EmotionCurve
 from gen.emotion.track import track
 from gen.errors import InputError
+from gen.evaluate.bootstrap import interval
 from music import reading
 from talking_head.face import motion
 from voice_conversion.training.corpus import TEST, VALID
@@ -133,7 +134,7 @@ def test_measures_know_the_obvious():
     labels = np.array([0, 1, 2, 0, 1, 2])
     assert precision(x, x, labels, labels).mean() == 1
     assert 0.3 < chance(labels, np.tile(labels, 20)) < 0.45
-    value = interval(recall, np.array([0, 0, 1, 1]), true, true)
+    value = interval(recall, true, true, groups=np.array([0, 0, 1, 1]))
     assert tuple(value) == (1, 1, 1)
     who, texts = np.arange(40) % 2, np.arange(40) // 4
     seen = RNG.standard_normal((40, 5)) + 4 * who[:, None]
