@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist worksteal -
 MATRIX := OMP_NUM_THREADS=1 OMP_NUM_THREADS=2 OMP_NUM_THREADS=4 \
           ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=SSE41
 
-.PHONY: demo pictures test test-fast test-matrix lint types wheel bench clean
+.PHONY: demo pictures test test-fast test-matrix lint types docs wheel bench clean
 
 demo: .venv/installed
 	@date +%s > .venv/started
@@ -41,9 +41,14 @@ types: .venv/developing
 	@$(PIP) install -c constraints.txt --group types
 	$(BIN)/pyright
 
+# this site, into dist/site; it opens from the file system, too
+docs: .venv/installed
+	@$(PIP) install -c constraints.txt --group docs
+	$(BIN)/python -m mkdocs build --strict --quiet --site-dir dist/site
+
 # a wheel, installed away from the checkout, makes music, a voice and a film
 wheel: .venv/installed
-	rm -rf dist
+	rm -rf dist/away dist/*.whl
 	$(PIP) wheel --no-deps --wheel-dir dist .
 	$(BIN)/python -m venv dist/away
 	dist/away/bin/pip --quiet --no-input install -c constraints.txt torch dist/affekt-*.whl

@@ -16,6 +16,8 @@ from gen.notes import note
 from talking_head.models import class_name
 
 if TYPE_CHECKING:
+    from moviepy import VideoClip
+
     from talking_head.face.basis import FaceBasis
     from talking_head.face.graph import Graph
     from talking_head.face.tracker import Face, FaceTracker
@@ -43,6 +45,11 @@ MENDS |= dict.fromkeys(("head_motion", "blinks", "mouth", "export"),
                        "it draws all of the face itself, so leave it as it is")  # fmt: skip
 MENDS |= dict.fromkeys(("aspect", "background", "crop", "fps"), "its frames are squares of the photograph, 25 a second")
 Progress = Callable[[float, str], None]
+Told = Callable[[float], None]  # the share that is done
+
+
+def silent(done: float) -> None:
+    """Progress that nobody follows."""
 
 
 class TalkGenerator:
@@ -103,17 +110,8 @@ class TalkGenerator:
 
         progress(0.0, "listening")
         samples, rate = media.read_audio(task.audio)
-        how = {"steps": task.steps} if task.steps else {}
-        motion = self.speak(
-            samples, rate, task.felt(), seed=task.seed, head_motion=task.head_motion, blinks=task.blinks,
-            mouth=task.mouth, emotion_scale=task.emotion_scale,
-            progress=lambda done: progress(0.1 * done, "listening"), **how,
-        )  # fmt: skip
-        frames = self.frames(
-            media.read_image(task.portrait), motion, size=task.size, which=task.face,
-            aspect=task.aspect, crop=task.crop, fps=task.fps, background=_background(task),
-            progress=lambda done: progress(0.1 + 0.9 * done, "drawing"),
-        )  # fmt: skip
+        motion = self._motion(task, samples, rate, lambda done: progress(0.1 * done, "listening"))
+        frames = self._drawn(task, motion, lambda done: progress(0.1 + 0.9 * done, "drawing"))
         film = folder / f"talk.{task.ending}"
         how = {"codec": task.codec, "chapters": () if task.emotion_from else chapters(task.emotion)}
         paths = media.write_video(film, frames, task.fps, samples, rate, manifest, **how)
@@ -124,6 +122,32 @@ class TalkGenerator:
             paths.append(folder / "talk.flame.npz")
             export.flame_npz(paths[-1], motion, self.basis, manifest, task.flame)
         return paths
+
+    def clip(self, task: TalkTask) -> VideoClip:
+        """The film of a task as a clip of moviepy, with its sound; a frame is drawn when it is asked for."""
+        from gen.emotion.resolve import resolve
+        from gen.jobs.schema import curves
+        from gen.provenance import manifest
+
+        heard = curves(task, resolve)
+        samples, rate = media.read_audio(task.audio)
+        motion = self._motion(heard, samples, rate)
+        facts = manifest(task, task.seed, "cpu", self.checkpoints(task))
+        count = max(1, round(len(samples) / rate * task.fps))
+        return media.as_clip(lambda: self._drawn(heard, motion), count, task.fps, samples, rate, (facts,))
+
+    def _motion(self, task: TalkTask, samples: np.ndarray, rate: int, told: Told = silent) -> Motion:
+        """What a task asks the face to do; ``told`` hears the share that is done."""
+        how = {"steps": task.steps} if task.steps else {}
+        return self.speak(samples, rate, task.felt(), seed=task.seed, head_motion=task.head_motion, blinks=task.blinks,
+                          mouth=task.mouth, emotion_scale=task.emotion_scale, progress=told, **how)  # fmt: skip
+
+    def _drawn(self, task: TalkTask, motion: Motion, told: Told = silent) -> Iterator[np.ndarray]:
+        """The frames of a task."""
+        return self.frames(
+            media.read_image(task.portrait), motion, size=task.size, which=task.face, aspect=task.aspect,
+            crop=task.crop, fps=task.fps, background=_background(task), progress=told,
+        )  # fmt: skip
 
     def speak(self, samples: np.ndarray, rate: int, emotion: EmotionCurve, **options) -> Motion:
         """Mono samples -> motion; ``options`` as of the speaker's ``from_rows``."""
@@ -138,7 +162,7 @@ class TalkGenerator:
 
     def frames(self, pixels: np.ndarray, motion: Motion, *, size: int = 512, which: int | None = None,
                aspect: str = "1:1", crop: str = "head", fps: int = FPS, background: str | np.ndarray = "keep",
-               progress: Callable[[float], None] = lambda done: None) -> Iterator[np.ndarray]:  # fmt: skip
+               progress: Told = silent) -> Iterator[np.ndarray]:  # fmt: skip
         """The video's frames (h, w, 3) uint8, one by one, without the visible label that a written file gets;
         (h, w, 4) for the background "none"."""
         from talking_head.render.film import film

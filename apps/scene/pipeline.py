@@ -10,6 +10,7 @@ from collections.abc import Callable
 from itertools import chain, repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from gen.notes import note
 from music.task import MusicTask
 from talking_head.task import TalkTask, chapters
 from voice_conversion.task import VoiceTask
+
+if TYPE_CHECKING:
+    from moviepy import VideoClip
 
 FPS = 25
 A_BAR = 2.5  # seconds that a bar takes, about: the pieces' own tempo decides
@@ -80,6 +84,13 @@ class SceneGenerator:
             mix = mixed(heard, music, task.under, task.swell)
             active = spoken(np.stack((speech, speech)))
             return self._written(scene, folder, manifest, pictures, mix, active, chapters(curve))
+
+    def clip(self, task: SceneTask, device: str = "auto") -> VideoClip:
+        """The film of a task as a clip of moviepy, from the cache or rendered into it now; its frames are read when
+        they are asked for."""
+        from gen.jobs.run import files_of
+
+        return media.clip(files_of(task, device)[0])
 
     def _written(
         self, scene: Scene, folder: Path, manifest: dict, pictures, mix: Mix, active, marked: list[tuple[float, str]]

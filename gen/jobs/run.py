@@ -19,9 +19,9 @@ from pathlib import Path
 
 from gen import registry
 from gen.emotion.resolve import resolve
-from gen.errors import AffektError, InputError
+from gen.errors import AffektError, InputError, RenderError
 from gen.jobs import executors
-from gen.jobs.cache import Cache, hidden, writable
+from gen.jobs.cache import Cache, default_root, hidden, writable
 from gen.jobs.jobfile import REFERENCE, is_reference
 from gen.jobs.plan import Item, Plan, plan_tasks
 from gen.jobs.schema import Task, curves, with_paths, without_names
@@ -117,6 +117,20 @@ def attempt(work: Work, progress: Callable[[float, str], None]) -> Outcome:
                 message = f"the disk of {work.cache} is full: make room, or give another --cache"
             return Outcome(time.perf_counter() - start, message, traceback.format_exc(), tuple(notes))
     return Outcome(time.perf_counter() - start, notes=tuple(notes))
+
+
+def files_of(task: Task, device: str = "auto", root: Path | None = None) -> list[Path]:
+    """The files of one task, from the cache in ``root`` (the usual one) or rendered into it now.
+
+    Raises RenderError where that fails.
+    """
+    item, cache = plan_tasks({task.kind: task}).items[0], Cache(root or default_root())
+    if item.key not in cache:
+        work = Work(item.id, item.key, item.task, item.checkpoints, device, cache.root, tuple(item.notes))
+        outcome = attempt(work, silent)
+        if outcome.error:
+            raise RenderError(outcome.error)
+    return cache.files(item.key)
 
 
 def silent(fraction: float, message: str) -> None:

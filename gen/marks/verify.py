@@ -156,6 +156,8 @@ def report(found: dict) -> str:
     task = facts.get("task", {})
     rows = [("file", found["file"]), ("ALTERED", "; ".join(found["altered"]))]
     made = f"made by Affekt {facts.get('affekt')}, {task.get('kind')}, seed {facts.get('seed')}, {found['where']}"
+    if parts := facts.get("edited_from"):
+        made = f"edited with Affekt {facts.get('affekt')} from {len(parts)} results, {found['where']}"
     rows.append(("manifest", made if facts else "none"))
     if facts:
         rows.append(("weights", ", ".join(f"{n} {digest[:12]}" for n, digest in facts.get("checkpoints", {}).items())))
