@@ -20,6 +20,8 @@ def sized(pixels: int) -> int:
     return pixels
 
 
+Aspect = Literal["1:1", "9:16", "16:9", "source"]
+Crop = Literal["head", "shoulders", "whole"]
 BEHIND = "^(keep|none|#[0-9a-fA-F]{6})$"
 
 
@@ -56,8 +58,8 @@ class TalkTask(Task):
         json_schema_extra=SIZES,
         description="shorter side of the frame, from 256; 0 for the whole picture as it is",
     )
-    aspect: Literal["1:1", "9:16", "16:9", "source"] = Field("1:1", description="width to height of the frame")
-    crop: Literal["head", "shoulders", "whole"] = Field("head", description="how much of the person the frame shows")
+    aspect: Aspect = Field("1:1", description="width to height of the frame")
+    crop: Crop = Field("head", description="how much of the person the frame shows")
     background: Annotated[Annotated[str, Field(pattern=BEHIND)] | Path, AfterValidator(no_half_colour)] = Field(
         "keep", description='behind the person: keep, none (a WebM with transparency), a colour as "#00ff00", a picture'
     )

@@ -34,6 +34,7 @@ STRETCH = (0.8, 1.3)  # how far a piece's tempo is bent so that it ends with the
 TRIES = 3  # pieces of another number of bars, until one fits
 RING = 0.6  # seconds before the end of the scene at which the piece has ended
 STILL = 0.2  # seconds of silence that a face at rest is drawn from
+FRAME_OF_A_PICTURE = ("size", "aspect", "crop", "background")  # fields that a film in place of the picture ignores
 Progress = Callable[[float, str], None]
 Make = Callable[[Task, Progress], list[Path]]
 
@@ -149,15 +150,18 @@ class Scene:
         if not task.drawn:
             frames, _ = media.read_video(task.portrait, FPS)
             first = next(frames)
-            if task.size != SceneTask.model_fields["size"].default:
-                note(f"the film keeps its own size, {first.shape[1]} x {first.shape[0]} pixels: size is for a picture")
+            usual = {name: SceneTask.model_fields[name].default for name in FRAME_OF_A_PICTURE}
+            if asked := [name for name in usual if getattr(task, name) != usual[name]]:
+                note(f"the film keeps its frame of {first.shape[1]} x {first.shape[0]} pixels: "
+                     f"{', '.join(asked)} {'is' if len(asked) == 1 else 'are'} for a picture")  # fmt: skip
             return chain(repeat(first, round(task.lead * FPS)), [first], frames)
         heard, how = self.place / "speech.wav", {}
         if "face" in task.mute:
             speech, how = np.zeros(round(STILL * RATE), np.float32), {"head_motion": 0, "blinks": False}
         media.write_audio(heard, speech / max(1.0, np.abs(speech).max()), RATE)
-        face = TalkTask(portrait=task.portrait, audio=heard, emotion=curve, size=task.size, label=False,
-                        model=task.face_model, **how, **task.shared)  # fmt: skip
+        frame = {name: getattr(task, name) for name in FRAME_OF_A_PICTURE}
+        face = TalkTask(portrait=task.portrait, audio=heard, emotion=curve, label=False, model=task.face_model,
+                        **frame, **how, **task.shared)  # fmt: skip
         return media.read_video(self.make(face, self.stage(0.2, 0.55))[0], FPS)[0]
 
     def music(self, total: float, curve: EmotionCurve) -> np.ndarray | None:

@@ -9,14 +9,22 @@ from gen.emotion.spec import EmotionCurve
 from gen.jobs.formats import OF_CODEC, OF_FILM, Codec, Film, together
 from gen.jobs.schema import Task
 from music.task import MusicTask
-from talking_head.task import SIZES, TalkTask, sized
+from talking_head.task import SIZES, Aspect, Crop, TalkTask, no_half_colour, sized
 from voice_conversion.task import VoiceTask
 
+BEHIND = "^(keep|#[0-9a-fA-F]{6})$"
 FILMS = (".mp4", ".mov", ".webm", ".mkv")
 
 
 def _model(cls: type[Task]) -> str:
     return cls.model_fields["model"].default
+
+
+def opaque(background: str | Path) -> str | Path:
+    """What stands behind somebody in a scene. Raises ``ValueError``."""
+    if str(background) == "none":
+        raise ValueError("a scene has no transparent background: give a colour or a picture")
+    return no_half_colour(background)
 
 
 class SceneTask(Task):
@@ -49,6 +57,11 @@ class SceneTask(Task):
         le=1024,
         json_schema_extra=SIZES,
         description="side of the square picture, from 256; 0 for the whole one; a film keeps its own size",
+    )
+    aspect: Aspect = Field("1:1", description="width to height of the frame, for a picture")
+    crop: Crop = Field("head", description="how much of the person the frame shows, for a picture")
+    background: Annotated[Annotated[str, Field(pattern=BEHIND)] | Path, AfterValidator(opaque)] = Field(
+        "keep", description='behind the person of a picture: keep, a colour as "#00ff00", a picture'
     )
     lead: float = Field(1.2, ge=0, le=20, description="seconds of music before the first word")
     tail: float = Field(2.5, ge=0, le=20, description="seconds of music after the last word")

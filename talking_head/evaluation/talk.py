@@ -80,11 +80,16 @@ def closure_rows(generator: TalkGenerator, clips: list[corpus.Clip], count: int)
         for clip in held:
             made = generator.speaker.from_rows(clip.rows, EmotionCurve.parse(name))
             gap = generator.basis.lip_gap(made.coefs)
-            share = clip.visemes[:, CLOSED].astype(np.float32)
-            peaks = [i for i in range(len(share)) if share[i] > 0.6 and share[i] == share[max(0, i - 2) : i + 3].max()]
-            met += [gap[max(0, i - 1 - EARLY) : i + 2].min() < MET for i in peaks]
+            for first, end in sounds(clip.visemes[:, CLOSED] > 0.6):
+                met.append(gap[max(0, first - 1 - EARLY) : end + 1].min() < MET)
         rows.append([name, mean_of(met), len(met)])
     return rows
+
+
+def sounds(heard: np.ndarray) -> list[tuple[int, int]]:
+    """First frames and ends of the runs in which ``heard`` (t,) is true."""
+    edges = np.flatnonzero(np.diff(np.pad(heard.astype(int), 1)))
+    return list(zip(edges[::2], edges[1::2], strict=True))
 
 
 def exercise(frames: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:

@@ -20,12 +20,12 @@ FACES = {
     "sad": {"browInnerUp": 1.2, "browDown": 0.5, "browOuterUp": -0.4, "mouthFrown": 1.2, "mouthShrugLower": 0.2,
             "mouthStretch": 0.3, "mouthPress": 0.2, "eyeLookDown": 0.2},
     # AU 1 + 2 + 5 + 26: what speech takes from the jaw, brows and eyes must say
-    "surprise": {"browInnerUp": 0.9, "browOuterUp": 1.3, "eyeWide": 1.2, "jawOpen": 0.65, "mouthFunnel": 0.35,
+    "surprise": {"browInnerUp": 1.0, "browOuterUp": 1.4, "eyeWide": 1.4, "jawOpen": 0.85, "mouthFunnel": 0.35,
                  "mouthUpperUp": 0.15},
-    # AU 1 + 2 + 4 + 5 + 7 + 20 + 25: the mouth is stretched, hardly open; a frown of it (15) makes it sad, a jaw that
-    # drops surprise
-    "fear": {"browInnerUp": 1.2, "browOuterUp": 0.8, "browDown": 0.3, "eyeWide": 1.5, "eyeSquint": 0.2,
-             "mouthFrown": 0.2, "mouthStretch": 1.3, "mouthLowerDown": 0.6, "mouthUpperUp": 0.4, "jawOpen": 0.3},
+    # AU 1 + 4 + 5 + 20 + 15 + 25 + 26 (+ 2): wide eyes under brows that rise in the middle, a mouth that is stretched
+    # and open; teeth without a frown of it are read as a smile
+    "fear": {"browInnerUp": 1.35, "browOuterUp": 0.4, "browDown": 0.3, "eyeWide": 1.6, "eyeSquint": 0.1,
+             "mouthFrown": 0.7, "mouthStretch": 1.3, "mouthLowerDown": 0.6, "mouthUpperUp": 0.3, "jawOpen": 0.45},
     # AU 4 + 7 + 9 + 10 + 15 + 17: a raised chin and a mouth that is nearly shut tell it from anger
     "disgust": {"browDown": 0.7, "noseSneer": 1.1, "cheekSquint": 0.3, "eyeSquint": 1.0, "mouthUpperUp": 0.65,
                 "mouthFrown": 0.9, "mouthShrugLower": 0.7, "eyeBlink": 0.25},

@@ -9,7 +9,8 @@ import numpy as np
 from talking_head.face.points import INDEX
 
 FPS = 25
-BLINK = np.array([0.4, 0.9, 1.0, 1.0, 0.85, 0.5, 0.25, 0.1])  # frames of 40 ms
+BLINK = np.array([0.45, 0.95, 1.0, 1.0, 0.95, 0.75, 0.5, 0.3, 0.15, 0.06])  # frames of 40 ms
+DOWN = 0.35  # how far eyes turn down in a blink
 BETWEEN = (3.4, 0.45)  # median seconds between blinks, and its spread
 GLANCE = 1.6  # mean seconds between glances
 BREATH, BREATHS = 0.005, 4.0  # radians, seconds
@@ -120,10 +121,11 @@ def enliven(coefs: np.ndarray, level: np.ndarray, seed: int, blink: bool) -> np.
     if not blink:
         return coefs
     shut, looks = blinks(count, level, random), glances(count, random)
+    down = DOWN * shut - looks[:, 1]
     for side, inward in (("Left", 1), ("Right", -1)):
         place = INDEX[f"eyeBlink{side}"]
         coefs[:, place] += shut * (1 - coefs[:, place])  # all the way, whatever the lids do otherwise
         across = looks[:, 0] * inward  # the person's left eye looks in when it looks to the person's right
-        for name, values in (("In", across), ("Out", -across), ("Up", looks[:, 1]), ("Down", -looks[:, 1])):
+        for name, values in (("In", across), ("Out", -across), ("Up", looks[:, 1]), ("Down", down)):
             coefs[:, INDEX[f"eyeLook{name}{side}"]] += values.clip(0, None)
     return coefs

@@ -12,12 +12,18 @@ EDGE, LOWER = 0.16, 0.6  # share of an eye's height that its upper lid's edge ta
 TYPICAL = 0.2  # share of the usual white in what completes an eye; the rest is what is next to it, in the lids' shade
 NEAR = 0.35  # radii of the iris over which that fades
 HIDDEN = 3.0  # pixels of opening below which an eye counts as shut
+SHADED = 0.34  # share of an eye's height that its upper lid shades
+WHITE, BLEACHED = 0.9, 0.6  # of the skin's brightness that the white has at least, share of its tint that it lacks
+OWN = 0.4  # share of the photograph's own white that stays where it is seen
+CORNERS = 0.35  # how much darker it is at the corners
+UNDER = (0.12, 0.35)  # widths of the eye below it, where skin is in the same light
 
 
 class Eyeball(NamedTuple):
     """A texture over a part of the photograph's box."""
 
     picture: Tensor  # (3, h, w)
+    wide: Tensor  # (3, h, w) the same as a lid that is pulled up shows it: out of its shade, white around the iris
     low: np.ndarray  # (2,) x, y of its corner in the box
     centre: np.ndarray  # (2,) of the iris, in the box
 
@@ -33,13 +39,19 @@ def eyeball(box: Tensor, upper: np.ndarray, lower: np.ndarray, iris: np.ndarray)
     low = np.array([seen.columns.start, seen.rows.start])
     centre = iris[0] - low
     radius = float(np.hypot(*(iris[1:] - iris[0]).T).mean())
-    return Eyeball(_completed(pixels, _clear(seen), centre, radius), low, iris[0])
+    clear = _clear(seen)
+    lit = clear & (seen.depth > SHADED * seen.height).numpy()
+    under = ((seen.depth - seen.height) / width).numpy()  # skin below the lower lid
+    under = (under > UNDER[0]) & (under < UNDER[1]) & (np.abs(seen.along.numpy() - 0.5) < 0.3)
+    skin = np.median(pixels[under], 0) if under.any() else pixels[clear].max(0)
+    wide = _wide(pixels, lit if lit.any() else clear, centre, radius, skin)
+    return Eyeball(_completed(pixels, clear, centre, radius), wide, low, iris[0])
 
 
-def within_lids(seen: Opening) -> Tensor:
+def within_lids(seen: Opening, wide: float = 0.0) -> Tensor:
     """(h, w) in [0, 1]: where the eyeball is seen, 0 at the lids' edges: those go with the lids, as do their lashes and
-    shadow, and are the photograph's own."""
-    edge = (EDGE * seen.height).clamp_min(1.2)
+    shadow, and are the photograph's own; less of them on lids that are pulled ``wide`` (0..1) apart."""
+    edge = (EDGE * (1 - 0.6 * wide) * seen.height).clamp_min(1.2)
     ramp = lambda depth: (2 * depth / edge - 1).clamp(0, 1)
     return ramp(seen.depth) * ramp((seen.height - seen.depth) / LOWER) * (seen.inside > 0)
 
@@ -51,19 +63,40 @@ def _clear(seen: Opening) -> np.ndarray:
 
 
 def _completed(pixels: np.ndarray, clear: np.ndarray, centre: np.ndarray, radius: float) -> Tensor:
+    """(3, h, w): ``pixels`` (h, w, 3) where they are ``clear`` (h, w), iris and white elsewhere, in the lids' shade."""
     from scipy.ndimage import distance_transform_edt, gaussian_filter
 
+    disc, share, white = _iris(pixels, clear, centre, radius)
+    nearest = distance_transform_edt(~white, return_distances=False, return_indices=True)
+    sclera = _soft(pixels[nearest[0], nearest[1]], 0.15 * radius + 1)
+    sclera = np.where(white[..., None], pixels, TYPICAL * _typical(pixels[white]) + (1 - TYPICAL) * sclera)
+    far, at = distance_transform_edt(~clear, return_indices=True)
+    near = np.exp(-((far / (NEAR * radius + 1e-6)) ** 2))[..., None]  # there it goes on as it is
+    beside = _soft(pixels[at[0], at[1]], 0.1 * radius)
+    filled = np.where(clear[..., None], pixels, near * beside + (1 - near) * (sclera + (disc - sclera) * share))
+    soft = gaussian_filter(clear.astype(float), 0.8)[..., None]
+    return _planes(filled * soft + _soft(filled, 0.7) * (1 - soft))
+
+
+def _wide(pixels: np.ndarray, clear: np.ndarray, centre: np.ndarray, radius: float, skin: np.ndarray) -> Tensor:
+    """(3, h, w): the whole iris, and around it the white of the eye, as bright as the ``skin`` (3,) below lets it be
+    seen."""
+    disc, share, white = _iris(pixels, clear, centre, radius)
+    bleached = WHITE * (skin + BLEACHED * (skin.mean() - skin))
+    typical = np.maximum(_typical(pixels[white]), bleached)
+    sclera = np.where(white[..., None], OWN * pixels + (1 - OWN) * typical, typical)
+    aside = (np.arange(pixels.shape[1]) + 0.5 - pixels.shape[1] / 2) / (0.5 * pixels.shape[1])
+    sclera = _soft(sclera, 0.15 * radius) * (1 - CORNERS * aside**2)[None, :, None]
+    return _planes(_soft(sclera + (disc - sclera) * share, 0.5))
+
+
+def _iris(pixels: np.ndarray, clear: np.ndarray, centre: np.ndarray, radius: float) -> tuple[np.ndarray, ...]:
+    """Of an eye that is ``clear`` (h, w) in places: its iris (h, w, 3) made whole, where that is (h, w, 1) in [0, 1],
+    and which pixels are surely white."""
     h, w = clear.shape
     y, x = np.mgrid[:h, :w] + 0.5
     distance = np.hypot(x - centre[0], y - centre[1])
     white = clear & (distance > 1.1 * radius)
-    white = white if white.sum() > 8 else clear
-    nearest = distance_transform_edt(~white, return_distances=False, return_indices=True)
-    sclera = pixels[nearest[0], nearest[1]]
-    sclera = _soft(sclera, 0.15 * radius + 1)
-    level = pixels[white].mean(1)
-    typical = np.median(pixels[white][level >= np.median(level)], 0)  # lids shade what is nearest to them
-    sclera = np.where(white[..., None], pixels, TYPICAL * typical + (1 - TYPICAL) * sclera)
     ring = np.clip(distance, 0, radius - 0.5).astype(int)
     inner = clear & (distance < radius)
     colours = np.stack([np.bincount(ring[inner], pixels[..., c][inner], int(radius) + 2) for c in range(3)], -1)
@@ -77,13 +110,17 @@ def _completed(pixels: np.ndarray, clear: np.ndarray, centre: np.ndarray, radius
     mirrored = np.where(clear[flip, columns][..., None], pixels[flip, columns], mean[ring])
     disc = np.where(clear[..., None], pixels, mirrored)
     share = np.clip((1.04 * radius - distance) / max(1.0, 0.12 * radius) + 0.5, 0, 1)[..., None]
-    far, at = distance_transform_edt(~clear, return_indices=True)
-    near = np.exp(-((far / (NEAR * radius + 1e-6)) ** 2))[..., None]  # there it goes on as it is, in the lids' shade
-    beside = _soft(pixels[at[0], at[1]], 0.1 * radius)
-    filled = np.where(clear[..., None], pixels, near * beside + (1 - near) * (disc * share + sclera * (1 - share)))
-    soft = gaussian_filter(clear.astype(float), 0.8)[..., None]
-    made = filled * soft + _soft(filled, 0.7) * (1 - soft)
-    return torch.from_numpy(made.astype(np.float32)).permute(2, 0, 1)
+    return disc, share, white if white.sum() > 8 else clear
+
+
+def _typical(white: np.ndarray) -> np.ndarray:
+    """(3,) of white pixels (n, 3); lids shade the darker ones."""
+    level = white.mean(1)
+    return np.median(white[level >= np.median(level)], 0)
+
+
+def _planes(pixels: np.ndarray) -> Tensor:
+    return torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1)
 
 
 def _soft(pixels: np.ndarray, sigma: float) -> np.ndarray:

@@ -17,8 +17,8 @@ TEETH_DEPTH = 0.9  # cm behind the lips
 ARCH = 0.11  # 1/cm: how a row of teeth curves backwards
 TONGUE, TONGUE_DEPTH = (0.7, -0.12), 0.6  # its top, in ways of the lower teeth and cm; cm behind the teeth
 SLIT = 0.15  # cm: in a mouth less open it is dark
-STANDING = 0.8  # cm that the lower teeth stand out of the lower lip at most
-SHOWN = 0.28  # cm of the upper teeth below the resting lip line
+STANDING = 0.58  # cm that the lower teeth stand out of the lower lip at most
+SHOWN = 0.4  # cm of the upper teeth below the resting lip line
 
 
 class Plane(NamedTuple):

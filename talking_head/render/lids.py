@@ -19,13 +19,13 @@ from talking_head.render.warp import blur, places, sampled
 ABOVE, BELOW = 0.26, 0.14  # cm beyond the contours that belongs to the eye and its lashes
 LASH = 0.18  # cm above a lid's edge that is not stretched
 FREE, LEAST, MOST = 0.42, 0.18, 0.5  # share of the way to the brow, and cm, that is
-FRESH = 0.85  # share of the grown skin in the middle of a closed lid, which was hidden in the fold
-FOLD, ENDS = 0.55, 0.2  # share of its height, and of its width at each end, over which that begins
+FOLD, ENDS = 0.25, 0.2  # share of a closed lid's height, and of its width at each end, over which grown skin begins
 FAINT = 0.04  # of full brightness that such structure may be
 GRAIN = 0.06  # cm: finer structure of the skin below the eye goes onto the grown skin
 STEPS = 60  # of the relaxation, from what the surroundings are roughly
 USUAL = 0.3  # of the skin around the eye is too dark to be skin
 RANGE = (0.7, 1.12)  # of the usual skin around the eye that may grow into it: no rim, no brow, no shine
+LASHES, LINE = 0.65, 0.12  # how dark the lashes of a shut eye are, all in one line, and cm of that line's width
 ROUND = (0.93, 1.06)  # how much darker the lid is at the fold, and lighter where the eyeball carries it
 
 
@@ -101,8 +101,9 @@ def draw(made: Tensor, read: Callable[[Tensor], Tensor], skin: Tensor, source: T
     down = (seen.depth / seen.height.clamp_min(1)).clamp(0, 1)
     share = (up / (0.1 * scale)).clamp(0, 1)  # none where nothing was stretched
     hidden = smooth((down / FOLD).clamp(0, 1)) * (left / lash - 0.5).clamp(0, 1)
-    fresh = FRESH * share * hidden * (torch.minimum(seen.along, 1 - seen.along) / ENDS).clamp(0, 1)
+    fresh = share * hidden * (torch.minimum(seen.along, 1 - seen.along) / ENDS).clamp(0, 1)
     colour = torch.lerp(colour, sampled(skin, source[seen.rows, seen.columns]), fresh)
     colour = colour * (1 + share * (ROUND[0] - 1 + (ROUND[1] - ROUND[0]) * torch.sin(2.6 * down)))
+    colour = colour * (1 - LASHES * share * torch.exp(-((left / (LINE * scale)) ** 2)))
     part = made[:, seen.rows, seen.columns]
     part += (colour - part) * seen.inside

@@ -42,9 +42,13 @@ OWN_SHADE = 0.35  # share of the photograph's own expression whose folds are tak
 BEHIND_GLASSES = 0.6  # share of the shading that glasses take away
 GAZE = 0.42  # cm that the iris moves for a look of 1
 LIDS = np.array([INDEX[n] for name in ("eyeBlink", "eyeWide") for n in (name + "Left", name + "Right")])
-LID_PULL = 0.12  # share of a closing lid's way that the skin above it goes along
+LID_PULL = 0.3  # share of a closing lid's way that the skin above it goes along
 ASIDE = 0.5  # share of an opening's reach above and below that its two sheets differ beside its corners
 WIDE = 0.55  # share of an eye's height that it opens further for eyeWide 1
+NARROW, OPEN = 0.3, 0.58  # of its width that an eye's height counts as at least when it opens further, and gets at most
+ROOM = 0.7  # share of the way from a brow to the lid below that it goes down
+SHUT = 0.12  # of an eye's height that a shut upper lid goes beyond the lower one's edge
+SHADOW, LID_SHADOW = 0.75, 0.1  # of an upper lid that is pulled up, and the cm over which that fades
 
 
 class Portrait:
@@ -71,6 +75,11 @@ class Portrait:
         self._layers(person)
         self.had, self.own = own_expression(face.coefs)
         self.gaps0 = self._gaps(self.points)
+        self.brow_room = ROOM * np.array([
+            self.points[brow[1:], 1].mean() - self.points[upper[2:7], 1].mean()
+            for brow, (upper, _) in zip(BROWS, sheets.OPENINGS[1:], strict=True)
+        ])  # fmt: skip
+        self.widening = [self._widening(*pair) for pair in zip(sheets.OPENINGS[1:], self.gaps0[1:], strict=True)]
         neutral = self.points + np.tensordot(-self.own, basis.deltas, 1)
         self.lip_rest = self._gaps(neutral)[0]
         self._interior(neutral)
@@ -125,6 +134,16 @@ class Portrait:
         is asked for again."""
         again = np.clip(coefs / np.maximum(self.had, 1e-3), 0, 1)
         return self.own - (self.own - self.had).clip(0) * again
+
+    def _lowered(self, moved: np.ndarray) -> np.ndarray:
+        """Coefficients (52,) with brows no lower than this face has room for above its eyes."""
+        moved = moved.copy()
+        for name, brow, room in zip(("Right", "Left"), BROWS, self.brow_room, strict=True):
+            down, nose = (INDEX[part + name] for part in ("browDown", "noseSneer"))
+            drop = -self.basis.deltas[:, brow[1:], 1].mean(1)
+            left = (room - moved[nose] * drop[nose]) / (drop[down] + 1e-6)
+            moved[down] = max(min(moved[down], left), min(moved[down], 0.5))
+        return moved
 
     def _interior(self, neutral: np.ndarray) -> None:
         """What is behind lips and lids; ``neutral`` (478, 3): the face at rest."""
@@ -185,6 +204,14 @@ class Portrait:
         """Heights (n,) in cm of the three openings at their inner points."""
         return [points[upper[1:-1], 1] - points[lower[1:-1], 1] for upper, lower in sheets.OPENINGS]
 
+    def _widening(self, opening: tuple[np.ndarray, np.ndarray], gaps: np.ndarray) -> np.ndarray:
+        """How much an eye with ``gaps`` (n,) opens at its inner points when it opens by its own height, cm: an arch.
+        Glasses hold lids as their rims would bend."""
+        x = self.points[opening[0], 0]
+        width, along = x[-1] - x[0], (x[1:-1] - x[0]) / (x[-1] - x[0])
+        height = min(max(gaps.max(), NARROW * width), (OPEN * width - gaps.max()).clip(0) / (1.5 * WIDE))
+        return height * (1 - BEHIND_GLASSES * self.worn) * (4 * along * (1 - along)).clip(0) ** 0.65
+
     def _corrections(self, coefs: np.ndarray, points: np.ndarray, closed: float) -> np.ndarray:
         """How far lip and lid points must go beyond the basis so that lips meet and lids close, (corrections,) cm."""
         found = []
@@ -193,13 +220,13 @@ class Portrait:
         wanted = np.minimum(wanted, wanted.max() * ROUNDED)
         off = gaps[0] - wanted
         found += [-0.35 * off, 0.65 * off]
-        for gap, own, name in zip(gaps[1:], self.gaps0[1:], ("Right", "Left"), strict=True):
+        for gap, own, widening, name in zip(gaps[1:], self.gaps0[1:], self.widening, ("Right", "Left"), strict=True):
             value = lambda part, name=name: float(coefs[INDEX[f"eye{part}{name}"]])
             blink = np.clip(value("Blink") + 0.25 * max(0.0, value("LookDown")), 0, 1)
-            wide = 1 + WIDE * np.clip(value("Wide"), 0, 1.5) + 0.15 * np.clip(value("LookUp"), 0, 1)
+            further = WIDE * np.clip(value("Wide"), 0, 1.5) + 0.15 * np.clip(value("LookUp"), 0, 1)
             squint = 1 - 0.30 * np.clip(value("Squint"), 0, 1)
-            wanted = own * wide * squint * (1 - blink)
-            off = gap - np.maximum(wanted, 0)
+            wanted = (own + further * widening) * squint * (1 - blink)
+            off = gap - np.maximum(wanted, 0) + SHUT * widening * ((blink - 0.75) / 0.25).clip(0)
             found += [-0.85 * off, 0.15 * off]
         return np.concatenate(found)
 
@@ -213,7 +240,7 @@ class Portrait:
             coefs = np.where(MOUTH, self.had, coefs)
         turn = matrix(np.zeros(3) if turn is None else turn)
         drift = np.array([turn[0, 2], -turn[1, 2], 0.0]) * self.scale * 1.5
-        moved = coefs - self._taken(coefs)
+        moved = self._lowered(coefs - self._taken(coefs))
         moved[LIDS] = 0
         basis_points = self.points + np.tensordot(moved, self.basis.deltas, 1)
         extra = self._corrections(coefs, basis_points, closed)
@@ -312,9 +339,12 @@ class Portrait:
         origin = self.points[RIGHT_IRIS[0] if name == "Right" else LEFT_IRIS[0]]
         there = self._plane(seen, origin, turn, drift, look).pixels
         extent = torch.tensor(ball.picture.shape[:0:-1])
-        inner = sampled(ball.picture, (there - torch.tensor(ball.low)) / extent * 2 - 1)
+        wide = float(np.clip(coefs[INDEX[f"eyeWide{name}"]], 0, 1))
+        inner = sampled(torch.lerp(ball.picture, ball.wide, wide), (there - torch.tensor(ball.low)) / extent * 2 - 1)
+        shadow = torch.exp(-seen.depth.clamp_min(0) / (LID_SHADOW * self.scale))
+        inner = inner * (1 - SHADOW * wide * shadow)
         part = made[:, seen.rows, seen.columns]
-        part += (inner - part) * within_lids(seen)
+        part += (inner - part) * within_lids(seen, wide)
 
     def _pasted(self, made: Tensor, mask: Tensor) -> np.ndarray:
         """The moved box (3, h, w), of a person cut out with its ``mask`` (1, h, w), where it belongs."""

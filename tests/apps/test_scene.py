@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from apps.scene import captions, measures
-from apps.scene.pipeline import SceneGenerator, in_bars, moved
+from apps.scene.pipeline import Scene, SceneGenerator, in_bars, moved
 from apps.scene.task import SceneTask
 from gen import media
 from gen.emotion.spec import EmotionCurve
@@ -148,10 +148,26 @@ def test_a_text_is_read_aloud():
 @pytest.mark.slow
 def test_a_film_keeps_its_size_and_that_is_said(tmp_path):
     film, clap = measures.clapper(tmp_path, 0.4)
-    files = render(tmp_path, portrait=film, voice=clap, mute=["music"], size=384)
+    files = render(tmp_path, portrait=film, voice=clap, mute=["music"], size=384, crop="whole")
     manifest = json.loads(files["mp4.json"].read_text())
-    assert manifest["notes"] == ["the film keeps its own size, 256 x 256 pixels: size is for a picture"]
+    assert manifest["notes"] == ["the film keeps its frame of 256 x 256 pixels: size, crop are for a picture"]
     assert next(media.read_video(files["mp4"])[0]).shape == (256, 256, 3)
+
+
+def test_a_scene_frames_its_portrait_as_a_film_of_it_alone(tmp_path):
+    asked = {"size": 384, "aspect": "9:16", "crop": "shoulders", "background": "#203040"}
+    made = []
+
+    def make(task, progress):
+        made.append(task)
+        raise InterruptedError
+
+    scene = Scene(SceneTask(portrait="p.png", voice="v.wav", **asked), tmp_path, lambda *_: None, make)
+    with pytest.raises(InterruptedError):
+        scene.pictures(np.zeros(4410, np.float32), EmotionCurve.parse("happy"))
+    assert {name: getattr(made[0], name) for name in asked} == asked
+    with pytest.raises(InputError, match="no transparent background"):
+        parse_task({"kind": "scene", "portrait": "p.png", "audio": "a.wav", "background": "none"})
 
 
 def test_a_scene_may_have_the_whole_picture():

@@ -1,10 +1,12 @@
 """Mouths and eyes: what is behind them, and their edges."""
 
+from copy import copy
+
 import numpy as np
 import pytest
 from faces import basis, face, picture, portrait
 
-from talking_head.face.points import coefficients
+from talking_head.face.points import coefficients, side
 from talking_head.face.pose import matrix
 from talking_head.render.opening import opening
 from talking_head.render.sheets import LOWER_LIP, OPENINGS, UPPER_LIP
@@ -31,6 +33,28 @@ def test_an_eyeball_goes_on_under_the_lids_as_dark_as_it_is_at_their_edges():
     for column in (20, 45, 70):
         top = np.flatnonzero(clear[:, column])[0]
         assert np.abs(np.diff(made[0, top - 4 : top + 2, column])).max() < 0.06
+
+
+def test_a_wide_eye_shows_a_whole_iris_and_white_around_it():
+    from talking_head.render.eyes import _wide
+
+    y, x = np.mgrid[:60, :90] + 0.5
+    clear = (y > 26) & (y < 38 - 8 * ((x - 45) / 45) ** 2)  # the upper lid hides half of it
+    pixels = np.where(np.hypot(x - 45, y - 30) < 13, 0.25, 0.45)[..., None].repeat(3, 2)  # a white that lids shade
+    made = _wide(pixels.astype(np.float32), clear, np.array([45.0, 30.0]), 13.0, np.array([0.8, 0.6, 0.5])).numpy()
+    middle, above, beside = made[:, 20, 45], made[:, 8, 45], made[:, 30, 70]
+    assert np.abs(middle - 0.25).max() < 0.05
+    assert min(above.mean(), beside.mean()) > 0.45 and np.ptp(above) < 0.2  # paler than skin
+
+
+def test_brows_stay_above_the_eyes():
+    drawn = copy(portrait())
+    drawn.basis, drawn.brow_room = basis(), np.array([0.6, 0.6])  # cm
+    low = drawn._lowered(coefficients({"browDown": 1.8, "noseSneer": 0.5}))
+    assert low[side("browDown")].min() >= 0.5 and low[side("browDown")].max() < 1.4
+    assert low[side("noseSneer")].min() == 0.5
+    calm = coefficients({"browDown": 0.4, "noseSneer": 0.3})
+    assert np.array_equal(drawn._lowered(calm), calm)
 
 
 def open_mouth(jaw: float, teeth: bool = True):

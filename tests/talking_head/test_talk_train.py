@@ -15,7 +15,7 @@ from gen.emotion.spec import CANONICAL
 from gen.evaluate.report import Report
 from talking_head.evaluation import films
 from talking_head.evaluation.seen import seen
-from talking_head.evaluation.talk import closure_rows, exercise, lip_rows
+from talking_head.evaluation.talk import closure_rows, exercise, lip_rows, sounds
 from talking_head.face.points import coefficients
 from talking_head.motion.emote.model import Emote
 from talking_head.motion.emote.speaker import EmoteSpeaker
@@ -108,6 +108,7 @@ def test_evaluation_tables_of_a_trained_model(trained, material):
     clips = corpus.build(material)
     rows = lip_rows(generator, clips)
     assert {row[0] for row in rows} >= {"GRID, held-out clips", "speakers never seen"} and rows[0][1] == "jaw"
+    assert sounds(np.array([1, 1, 0, 0, 1, 0, 1], bool)) == [(0, 2), (4, 5), (6, 7)]
     shares = closure_rows(generator, clips, 2)
     assert len(shares) == 8 and all(0 <= row[1].value <= 1 and row[2] > 0 for row in shares)
 
