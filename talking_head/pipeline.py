@@ -250,10 +250,10 @@ def _refuse_foreign(task: TalkTask, model: str) -> None:
 
 
 def _at_rate(values: np.ndarray, fps: int) -> np.ndarray:
-    """Rows at :data:`FPS` a second -> at ``fps``, between them by straight lines."""
+    """Rows at :data:`FPS` a second -> rows at ``fps``, linearly interpolated between the middles of the frames."""
     if fps == FPS:
         return values
-    at = np.minimum(np.arange(round(len(values) * fps / FPS)) * FPS / fps, len(values) - 1)
+    at = ((np.arange(round(len(values) * fps / FPS)) + 0.5) * FPS / fps - 0.5).clip(0, len(values) - 1)
     before = at.astype(int)
     share = (at - before).reshape(-1, *[1] * (values.ndim - 1))
     return values[before] * (1 - share) + values[np.minimum(before + 1, len(values) - 1)] * share

@@ -301,15 +301,14 @@ def test_a_frame_that_would_cut_the_face_is_refused():
         framed(tall, placed, 256, "16:9")
 
 
-def test_sixty_frames_a_second_pass_through_the_same_motion():
+@pytest.mark.parametrize("fps", [25, 30, 50, 60])
+def test_another_frame_rate_keeps_the_time_of_each_movement(fps):
     from talking_head.pipeline import _at_rate
 
-    rows = np.random.default_rng(0).normal(size=(25, 3))
-    faster = _at_rate(rows, 50)
-    assert len(faster) == 50 and np.allclose(faster[::2], rows) and np.allclose(faster[1], (rows[0] + rows[1]) / 2)
-    assert (
-        len(_at_rate(rows, 30)) == 30 and np.allclose(_at_rate(rows, 25), rows) and len(_at_rate(rows[:, 0], 60)) == 60
-    )
+    seconds = (np.arange(50) + 0.5) / 25  # the middles of the frames
+    made = _at_rate(seconds[:, None], fps)[:, 0]
+    middles = (np.arange(2 * fps) + 0.5) / fps
+    np.testing.assert_allclose(made, middles.clip(seconds[0], seconds[-1]), atol=1e-12)
 
 
 def test_the_upper_lip_moves_as_skin_and_not_as_teeth():
