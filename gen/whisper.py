@@ -46,11 +46,12 @@ def mel(samples: np.ndarray) -> np.ndarray:
 
 
 class Whisper:
-    """The encoder in plain torch, in bfloat16 where that is fast."""
+    """The encoder in plain torch, in bfloat16 where that is fast; ``blocks``: the first so many of its blocks alone."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, blocks: int | None = None):
         self.w = unpacked(path)
-        self.blocks = sum(name.endswith("self_attention/linear_0/weight") for name in self.w)
+        self.most = sum(name.endswith("self_attention/linear_0/weight") for name in self.w)
+        self.blocks = blocks or self.most
 
     @torch.inference_mode()
     def __call__(self, samples: np.ndarray) -> list[np.ndarray]:
@@ -74,5 +75,6 @@ class Whisper:
                 wide = F.gelu(line(norm(x, place + "ffn/layer_norm"), place + "ffn/linear_0"))
                 x = x + line(wide, place + "ffn/linear_1").float()
                 found.append(x[0, :count])
-        found[-1] = norm(x, "layer_norm")[0, :count]
+        if self.blocks == self.most:
+            found[-1] = norm(x, "layer_norm")[0, :count]
         return [rows.numpy() for rows in found]

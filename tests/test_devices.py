@@ -46,7 +46,7 @@ NETWORKS = {
     "EMOTE": (Emote, lambda m: m(E(1, 10, 160), E(1, 10, 128), torch.empty(1, dtype=torch.long, device="meta"))),
     "EMOTE's speech": (SpeechEncoder, lambda m: m(E(1, 40, 80))[0]),
     "DICE's motion": (MotionDenoiser, lambda m: m(
-        E(1, 9, 55), E(1), *m.condition(E(1, 9, m.config.speech), E(1, 55), E(1, 9, m.config.dim)), E(1, 9, 55),
+        E(1, 9, 55), E(1), *m.condition(E(1, 9, m.config.speech), E(1, 55)), E(1, 9, 55),
         torch.empty(1, 9, dtype=torch.bool, device="meta"))),
     "DiffVC's encoder": (PublishedEncoder, lambda m: m(E(1, 12, 80))),
     "DiffVC's score": (PublishedScore, lambda m: m(E(1, 12, 80), E(1), E(1, 12, 80), E(1, 256), reference=E(1, 9, 80),
@@ -91,9 +91,9 @@ def test_dice_moves_where_it_is():
     with Elsewhere() as there, torch.no_grad():
         there.place(model)
         t, n = there.tensor, 9
-        heard, felt = model.condition(t(1, n, model.config.speech), t(1, 55), t(1, n, model.config.dim))
-        told = {"heard": heard, "felt": felt, "known": t(1, n, 55), "given": t(1, n, dtype=torch.bool)}
-        made = sample(model, scheduler(), t(1, n, 55), 4, {"null": told, "emotion": told}, {"emotion": 2.0})
+        heard, face = model.condition(t(1, n, model.config.speech), t(1, 55))
+        told = {"heard": heard, "face": face, "known": t(1, n, 55), "given": t(1, n, dtype=torch.bool)}
+        made = sample(model, scheduler(), t(1, n, 55), 4, {"null": told, "audio": told}, {"audio": 2.0})
         assert made.device.type == NAME and not there.large(64)
 
 

@@ -82,7 +82,7 @@ def dice(conditioner):
     from talking_head.motion.layer import Expression
     from talking_head.motion.speech import SpeechEncoder
 
-    model = MotionDenoiser(**sizes("tiny", speech=24) | {"conditioner": conditioner})
+    model = MotionDenoiser(**sizes("tiny", speech=24))
     motion = DiceMotion(model, SpeechEncoder(**ears("tiny")["speech"]))
     expression = Expression(16, conditioner=conditioner)
     made = DiceSpeaker(motion, expression, FaceBasis.load(), Calibration.linear())

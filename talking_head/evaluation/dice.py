@@ -15,15 +15,13 @@ from talking_head.evaluation import talk as portraits
 from talking_head.face.basis import FaceBasis
 from talking_head.face.points import ARKIT
 from talking_head.face.tracker import FaceTracker
-from talking_head.motion.dice.generate import How
-from talking_head.motion.dice.speaker import CALM, DiceSpeaker
+from talking_head.motion.dice.speaker import DiceSpeaker
 from talking_head.motion.emote.model import Emote
 from talking_head.motion.expression import SPEECH
 from talking_head.motion.speech import RATE, SpeechEncoder
 from talking_head.pipeline import TalkGenerator
-from talking_head.training import lips
+from talking_head.training import corpus, lips
 from talking_head.training.dice_data import Clip, listened
-from talking_head.training.emote import prepared
 
 BROWS = np.array([name.startswith("brow") for name in ARKIT])
 JAW, LIPS = 0.75, 0.85  # the least jaw correlation, and share of p, b, m with lips that meet
@@ -57,8 +55,8 @@ class Evaluation:
         name = s.model or (str(out / "checkpoint") if (out / "checkpoint").is_dir() else "dice-compact")
         self.speaker = DiceSpeaker.load([name], basis)
         self.generator = TalkGenerator(FaceTracker.load(), basis, self.speaker)
-        self.known = prepared(Path(s.data), out)
-        held = [c for c in self.known if c.part == "test" and c.source in ("grid", "other")]
+        self.known = corpus.held_out(Path(s.data))
+        held = [c for c in self.known if c.source in ("grid", "other")]
         self.clips = listened(held, Path(s.data), self.speaker.motion.speech)
         self.ears = checkpoints.load(s.emote, SpeechEncoder, "speech").float().eval()
         self.emote = checkpoints.load(s.emote, Emote, "emote").float().eval()
@@ -68,7 +66,7 @@ class Evaluation:
 
     def draw(self, clip: Clip, seed: int = 0) -> np.ndarray:
         """(n, 55) as the network draws it."""
-        return self.speaker.motion.whole(torch.from_numpy(clip.features[:, 0]), CALM, seed, How(self.s.steps))
+        return self.speaker.motion.whole(torch.from_numpy(clip.features[:, 0]), seed, self.s.steps)
 
     def emotes(self, clip: Clip) -> np.ndarray:
         """(n, 52) as EMOTE says it."""

@@ -71,7 +71,7 @@ def lip_rows(generator: TalkGenerator, clips: list[corpus.Clip]) -> list[list]:
 
 
 def closure_rows(generator: TalkGenerator, clips: list[corpus.Clip], count: int) -> list[list]:
-    """Share of p, b, m of voices never trained on at which lips meet, for each emotion."""
+    """Share of p, b, m of held-out voices at which the lips close, for each emotion."""
     held = [c for c in clips if c.source == "aligned" and c.part == "test"]
     held = held[:: max(1, len(held) // count)][:count]
     rows = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,14 +13,20 @@ import numpy as np
 from gen import media
 from talking_head.face.points import ARKIT
 from talking_head.motion.speech import CLOSED, RATE, SILENT, VISEMES, log_mel, spectrum
+from talking_head.training.teacher import Ears, Teacher
 
 HELD = 0.06  # share of GRID clips that only evaluates
 HELD_TAKE = "1114_3_15"  # FACEGOOD
 HELD_VOICES = ("af_nova", "bm_lewis", "am_echo")  # aligned speech
+HELD_PEOPLE = ("ravdess/Actor_17", "ravdess/Actor_18", "ravdess/Actor_19", "ravdess/Actor_20", "emodb/12", "emodb/13",
+               "nemo/MK0", "nemo/WR0")  # acted speech  # fmt: skip
 TEMPOS = (0.85, 1.2, 1.45)  # of GRID played slower and faster, so that its one voice becomes several
 LIFE = np.array([name.startswith(("eyeBlink", "eyeLook", "tongue")) for name in ARKIT])  # not to be heard in speech
 MOUTH = np.array([name.startswith(("jaw", "mouth")) for name in ARKIT])
 MOTION = Path("face") / "motion"
+SOUNDS = {"grid": ("grid_s1", "grid_s1_audio"), "facegood": ("facegood", "facegood_audio"),
+          "other": ("other_clips", "other_audio")}  # fmt: skip
+Teach = Callable[[np.ndarray, int], np.ndarray]  # samples and a number t of frames -> motion (t, 52)
 
 
 class Clip(NamedTuple):
@@ -102,14 +108,19 @@ def paced(data: Path, clips: list[Clip]) -> list[Clip]:
     return found
 
 
-def voices(data: Path) -> Iterator[Clip]:
-    """Acted sentences of many people, without motion."""
+def still(samples: np.ndarray, count: int) -> np.ndarray:
+    """No motion at all."""
+    return np.zeros((0, len(ARKIT)), np.float32)
+
+
+def voices(data: Path, teach: Teach) -> Iterator[Clip]:
+    """Acted sentences of many people, with the motion that ``teach`` gives them."""
     folder = data / "speech" / "emotional"
     for path in sorted(folder.rglob("*.opus")):
         name = path.relative_to(folder).as_posix()
         samples, _ = media.read_audio(path, RATE)
-        rows = log_mel(samples).numpy()
-        yield Clip(name, "voices", "train", rows, np.zeros((0, 52), np.float32), np.zeros((0, len(VISEMES))))
+        rows, part = log_mel(samples).numpy(), "test" if name.startswith(HELD_PEOPLE) else "train"
+        yield Clip(name, "voices", part, rows, teach(samples, len(rows) // 4), np.zeros((0, len(VISEMES))))
 
 
 def viseme_rows(phones: list[str], frames: list[int], seconds: float, count: int) -> np.ndarray:
@@ -135,8 +146,8 @@ def viseme_rows(phones: list[str], frames: list[int], seconds: float, count: int
     return fine.reshape(count, step, -1).mean(1)
 
 
-def aligned(data: Path) -> Iterator[Clip]:
-    """Synthetic speech with exact phoneme times, and no motion."""
+def aligned(data: Path, teach: Teach = still) -> Iterator[Clip]:
+    """Synthetic speech with exact phoneme times, with the motion that ``teach`` gives it."""
     folder = data / "speech" / "aligned"
     for line in (folder / "rows.jsonl").read_text().splitlines():
         row = json.loads(line)
@@ -144,7 +155,7 @@ def aligned(data: Path) -> Iterator[Clip]:
         rows = log_mel(samples).numpy()
         visemes = viseme_rows(row["phones"], row["frames"], row["frame_s"], len(rows) // 4)
         part = "test" if row["voice"] in HELD_VOICES else "train"
-        yield Clip(row["file"], "aligned", part, rows, np.zeros((0, 52), np.float32), visemes)
+        yield Clip(row["file"], "aligned", part, rows, teach(samples, len(rows) // 4), visemes)
 
 
 def silent(data: Path, file: str) -> list[Clip]:
@@ -154,26 +165,41 @@ def silent(data: Path, file: str) -> list[Clip]:
             for name, motion, _ in clips_of(data / MOTION / f"{file}.npz")]  # fmt: skip
 
 
-def build(data: Path) -> list[Clip]:
-    """All of it: GRID and FACEGOOD to learn lips from, ``other`` only to evaluate, aligned speech for phonemes."""
-    grid = spoken(data, "grid_s1", "grid_s1_audio", "grid")
+def sound(data: Path, clip: Clip) -> np.ndarray:
+    """Samples at 16 kHz of a filmed clip."""
+    return media.read_audio(data / MOTION / SOUNDS[clip.source][1] / f"{clip.name}.opus", RATE)[0]
+
+
+def mandarin(data: Path, clips: list[Clip], teach: Teach) -> Iterator[Clip]:
+    """FACEGOOD's training takes as one more voice: its own motion would cost other people's lips."""
+    for clip in clips:
+        if clip.part == "train":
+            motion = teach(sound(data, clip), len(clip.motion))
+            yield clip._replace(source="mandarin", motion=motion)
+
+
+def build(data: Path, ears: str | Path = "whisper-base") -> list[Clip]:
+    """All of it: GRID to learn lips from; voices, whose lips :class:`Teacher` tells after it has learnt from GRID;
+    aligned speech for phonemes; ``other`` and FACEGOOD only to evaluate."""
+    grid, facegood, other = (spoken(data, *SOUNDS[source], source) for source in SOUNDS)
+    filmed = [c for c in grid if c.part == "train"]
+    teach = Teacher(Ears(ears), ((sound(data, c), c.motion) for c in filmed))
     return [
         *grid,
-        *paced(data, [c for c in grid if c.part == "train"]),
-        *spoken(data, "facegood", "facegood_audio", "facegood"),
-        *spoken(data, "other_clips", "other_audio", "other"),
+        *paced(data, filmed),
+        *facegood,
+        *other,
         *silent(data, "mead_silent"),
         *silent(data, "neurosync"),
-        *voices(data),
-        *aligned(data),
+        *mandarin(data, facegood, teach),
+        *voices(data, teach),
+        *aligned(data, teach),
     ]
 
 
 def held_out(data: Path) -> list[Clip]:
     """What nothing is trained on, of motion with sound and of aligned speech; FACEGOOD is a speaker of its own."""
-    sources = (("grid_s1", "grid_s1_audio", "grid"), ("facegood", "facegood_audio", "facegood"),
-               ("other_clips", "other_audio", "other"))  # fmt: skip
-    clips = [clip for source in sources for clip in spoken(data, *source)] + list(aligned(data))
+    clips = [clip for source, files in SOUNDS.items() for clip in spoken(data, *files, source)] + list(aligned(data))
     return [clip for clip in clips if clip.part == "test" or clip.source == "facegood"]
 
 

@@ -77,7 +77,7 @@ def window(values: np.ndarray, size: int) -> np.ndarray:
 
 
 def varied(rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Log-mel rows as another throat, room and microphone would give them (vocal tract length, tilt, noise, gaps)."""
+    """Augmented log-mel rows: vocal tract length, tilt, echo, a lost treble, noise, gaps."""
     bands = np.arange(BANDS)
     if random.random() < 0.8:
         place = np.clip(bands * random.uniform(0.85, 1.18) + random.uniform(-1.5, 1.5), 0, BANDS - 1)
@@ -85,9 +85,22 @@ def varied(rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
         rows = rows[:, low] * (1 - (place - low)) + rows[:, low + 1] * (place - low)
     curve = np.interp(bands, np.linspace(0, BANDS - 1, 6), random.normal(0, 0.35, 6))
     rows = rows + curve + random.normal(0, 0.2)
+    if random.random() < 0.3:
+        rows = echoed(rows, random.uniform(0.04, 0.2), random.uniform(2.5, 5.0))
+    if random.random() < 0.2:
+        rows[:, random.integers(BANDS // 2, BANDS) :] -= random.uniform(1, 5)
     noise = random.uniform(-11.5, -6.0) + random.normal(0, 0.4, rows.shape) - 0.02 * bands * random.random()
     rows = np.logaddexp(rows, noise) if random.random() < 0.6 else rows
     if random.random() < 0.5:
         at, n = random.integers(0, BANDS - 10), random.integers(2, 10)
         rows[:, at : at + n] = rows.mean()
     return rows
+
+
+def echoed(rows: np.ndarray, fall: float, below: float) -> np.ndarray:
+    """Rows (n, 80) with a tail that falls by ``fall`` nepers a row and begins ``below`` nepers under each row."""
+    made, tail = rows.copy(), rows[0] - fall
+    for i in range(1, len(rows)):
+        made[i] = np.logaddexp(rows[i], tail - below)
+        tail = np.logaddexp(tail, rows[i]) - fall
+    return made

@@ -2,8 +2,8 @@
 
 EMOTE learns speech without emotion: expressions are laid over it by the layer of
 :mod:`talking_head.training.expression`. Speech without video teaches what is said (visemes), that lips meet on p, b and
-m, and, through :class:`Teacher`, how lips move for many voices. Time is the budget; state goes to ``OUT/*.pt`` every
-two minutes.
+m, and, through :mod:`talking_head.training.teacher`, how lips move for many voices. Time is the budget; state goes to
+``OUT/*.pt`` every two minutes.
 """
 
 from pathlib import Path
@@ -31,13 +31,11 @@ from talking_head.motion.speech import CLOSED, SpeechEncoder
 from talking_head.training import corpus, expression
 from talking_head.training.data import Batch, Windows
 from talking_head.training.lips import agreement, calibrate
-from talking_head.training.teacher import Teacher
 
 BOUNDARY = {"encoder.squash.0.conv.weight", "decoder.smooth.weight", "decoder.smooth.bias"}  # of the features
 CLIP = 0.5  # norm of gradients
 LIPS = np.concatenate((INNER_UPPER_LIP, INNER_LOWER_LIP, OUTER_UPPER_LIP, OUTER_LOWER_LIP))
-HEARD = {"grid": 5, "paced": 3, "voices": 3, "aligned": 5}
-TAUGHT = ("voices", "aligned")  # speech without video
+HEARD = {"grid": 3, "paced": 1, "mandarin": 1, "voices": 6, "aligned": 5}
 SEEN = {"grid": 7, "mead_silent": 4, "neurosync": 3}
 
 
@@ -50,6 +48,8 @@ class Settings(BaseModel):
     expression_steps: int = 1500
     seed: int = 0
     rate: float = 8e-4
+    begin: str = ""  # a checkpoint whose networks learn on, in place of new ones
+    ears: str = "whisper-base"  # the checkpoint through which voices without video are taught
     prior: str = ""  # a converted FLINT to start the motion prior from
     prior_share: float = 0.1  # of the minutes
     speech_share: float = 0.18
@@ -157,11 +157,11 @@ def fit_last_layer(models: nn.ModuleDict, data: Windows, batches: int, pull: flo
     last.bias += change[:, -1]
 
 
-def prepared(data: Path, out: Path) -> list[corpus.Clip]:
+def prepared(data: Path, out: Path, ears: str) -> list[corpus.Clip]:
     """The material as rows, made once and kept in ``OUT/features.npz``."""
     path = out / "features.npz"
     if not path.exists():
-        corpus.save(corpus.build(data), path)
+        corpus.save(corpus.build(data, ears), path)
     return corpus.load(path)
 
 
@@ -178,28 +178,18 @@ def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> N
     out.mkdir(parents=True, exist_ok=True)
     minutes = 40.0 if minutes is None else minutes
     torch.manual_seed(settings.seed)
-    clips, measures = prepared(Path(data), out), Measures(FaceBasis.load())
+    clips, measures = prepared(Path(data), out, settings.ears), Measures(FaceBasis.load())
     learnt = [c for c in clips if c.part == "train"]
     size = sizes(settings.size)
-    flint, speech, emote = Flint(**size["flint"]), SpeechEncoder(**size["speech"]), Emote(**size["emote"])
-    if settings.prior:
-        start(flint, settings.prior)
-    set_spectrum(speech, clips)
-
-    motions = Windows(learnt, speech, SEEN, settings.seed)
-    run = Run("flint", flint, out, minutes * settings.prior_share, settings.rate, clip=CLIP)
-    run.train(lambda: prior_loss(flint, motions, measures, settings))
-    emote.decoder.load_state_dict(flint.decoder.state_dict())
-    read = Windows([c for c in learnt if c.source == "aligned"], speech, {"aligned": 16}, settings.seed)
-    run = Run("speech", speech, out, minutes * settings.speech_share, settings.rate, clip=CLIP)
-    run.train(lambda: encoder_loss(speech, read))
-    teacher = Teacher(speech.eval(), [c for c in learnt if c.source == "grid"][::2])
-    learnt = [teacher.taught(c) if c.source in TAUGHT else c for c in learnt]
-    speech.train()
+    speech, emote = SpeechEncoder(**size["speech"]), Emote(**size["emote"])
+    if settings.begin:
+        learn_on(settings.begin, speech, emote)
+    else:
+        apart(Flint(**size["flint"]), speech, emote, clips, out, minutes, settings, measures)
     models = nn.ModuleDict({"speech": speech, "emote": emote})
     emote.decoder.requires_grad_(not settings.frozen)
     windows = Windows(learnt, speech, HEARD, settings.seed)
-    rest = 1 - settings.prior_share - settings.speech_share
+    rest = 1.0 if settings.begin else 1 - settings.prior_share - settings.speech_share
     run = Run("emote", models, out, minutes * rest, settings.rate, clip=CLIP)
     fast = {"speech": torch.compile(speech), "emote": emote} if settings.compile else models
 
@@ -212,8 +202,38 @@ def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> N
     models.eval()
     fit_last_layer(models, windows, settings.last_layer)
     calibrate(speech, emote, learnt)
-    export(flint, speech, emote, out / "checkpoint")
+    export(speech, emote, out / "checkpoint")
     expression.write(out / "checkpoint", settings.conditioner, settings.seed, settings.expression_steps)
+
+
+def apart(flint: Flint, speech: SpeechEncoder, emote: Emote, clips: list[corpus.Clip], out: Path, minutes: float,
+          settings: Settings, measures: Measures) -> None:  # fmt: skip
+    """The motion prior and the encoder by themselves; the prior's decoder goes into ``emote``."""
+    learnt = [c for c in clips if c.part == "train"]
+    if settings.prior:
+        start(flint, settings.prior)
+    set_spectrum(speech, clips)
+    motions = Windows(learnt, speech, SEEN, settings.seed)
+    run = Run("flint", flint, out, minutes * settings.prior_share, settings.rate, clip=CLIP)
+    run.train(lambda: prior_loss(flint, motions, measures, settings))
+    emote.decoder.load_state_dict(flint.decoder.state_dict())
+    flint.half().save_pretrained(out / "checkpoint" / "flint")
+    read = Windows([c for c in learnt if c.source == "aligned"], speech, {"aligned": 16}, settings.seed)
+    run = Run("speech", speech, out, minutes * settings.speech_share, settings.rate, clip=CLIP)
+    run.train(lambda: encoder_loss(speech, read))
+
+
+def learn_on(name: str, speech: SpeechEncoder, emote: Emote) -> None:
+    """Give the networks the weights of a checkpoint of this size; its gain goes into the last layer."""
+    for model, part in ((speech, "speech"), (emote, "emote")):
+        known = checkpoints.load(name, type(model), part).float().state_dict()
+        if any(known[key].shape != value.shape for key, value in model.state_dict().items()):
+            raise InputError(f"{name} has another size than this training: give another --set size=")
+        model.load_state_dict(known)
+    with torch.no_grad():
+        emote.decoder.smooth.weight *= emote.gain[:, None, None]
+        emote.decoder.smooth.bias *= emote.gain
+        emote.gain.fill_(1)
 
 
 def start(flint: Flint, name: str) -> None:
@@ -232,8 +252,8 @@ def start(flint: Flint, name: str) -> None:
         note(f"{name} moves other features: its first and last layer are learnt anew")
 
 
-def export(flint: Flint, speech: SpeechEncoder, emote: Emote, folder: Path) -> None:
-    """The checkpoint: three parts in fp16."""
-    for name, model in (("flint", flint), ("speech", speech), ("emote", emote)):
+def export(speech: SpeechEncoder, emote: Emote, folder: Path) -> None:
+    """The checkpoint: both parts in fp16."""
+    for name, model in (("speech", speech), ("emote", emote)):
         model.half().save_pretrained(folder / name)
     write_class(folder, "EmoteSpeaker")

@@ -1,65 +1,75 @@
-"""What lips would do for voices without video: a ridge regression on what is alike in all voices.
+"""What lips would do for voices without video: a ridge regression on what Whisper hears.
 
-It sees the kinds of sound the encoder tells, loudness and a coarse spectrum, each over two thirds of a second, and
-learns from the one speaker who was filmed. Plain as it is, it carries over to other people better than the network
-that learnt from the same speaker alone; so it teaches the network what to do for many voices.
+The lower blocks of Whisper base (MIT, ``affekt checkpoints pull whisper-base``) hear all voices alike, so that the
+regression carries over from the one speaker who was filmed to other people better than a network that learnt from the
+same speaker alone. It teaches the network what to do for many voices; nothing of Whisper's weights is kept.
+t frames, f = 1025 features.
 """
 
-from __future__ import annotations
-
-from itertools import pairwise
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
-import torch
 
+from gen import checkpoints
+from gen.whisper import Whisper
 from talking_head.motion.expression import SPEECH
-from talking_head.motion.speech import BANDS, ROWS, SpeechEncoder
-from talking_head.training.corpus import Clip, own_spectrum
+from talking_head.motion.speech import FRAME, RATE
 
-AROUND = 8  # frames to either side
-EDGES = (0, 8, 16, 24, 32, 44, 60, BANDS)  # of the coarse spectrum
-RIDGE = 1e3
+BLOCKS = (1, 2)  # of Whisper's encoder, counted from 0: higher ones know words better, and lips of other people worse
+AROUND = (-2, 0, 2)  # frames
+PIECE = 20 * RATE  # samples that Whisper hears at once
+LOUD = 0.06  # root mean square of a recording's loud parts
+RIDGE = 3e4
 MOST = 1.6  # times that what it teaches is widened, since a regression is too tame
 
 
-@torch.inference_mode()
-def heard(encoder: SpeechEncoder, rows: np.ndarray) -> np.ndarray:
-    """Rows (4 t, 80) of a whole clip -> (t, 23): shares of visemes, loudness, coarse spectrum."""
-    rows = rows.astype(np.float32)
-    usual = rows + encoder.mean_shift(*own_spectrum(rows)).numpy()
-    shares = encoder(torch.from_numpy(usual)[None])[1][0].softmax(-1).numpy()
-    level = rows.mean(1).reshape(-1, ROWS).mean(1)
-    loud = ((level - np.percentile(level, 97) + 4) / 4).clip(-0.5, 1.3)
-    fine = usual.reshape(-1, ROWS, BANDS).mean(1)
-    coarse = np.stack([fine[:, a:b].mean(1) for a, b in pairwise(EDGES)], 1)
-    return np.concatenate((shares, loud[:, None], coarse), 1)
+class Ears:
+    """Whisper's lower blocks and the level, a row for each motion frame."""
+
+    def __init__(self, name: str | Path = "whisper-base"):
+        self.whisper = Whisper(checkpoints.folder(name) / "model.bin", max(BLOCKS) + 1)
+
+    def __call__(self, samples: np.ndarray, count: int) -> np.ndarray:
+        """Mono samples at 16 kHz -> (count, f): a frame is heard in its own 40 ms."""
+        samples = np.pad(samples, (0, max(0, count * FRAME - len(samples))))[: count * FRAME]
+        size = np.abs(samples)
+        samples = samples * np.float32(LOUD / np.sqrt(np.square(samples[size >= 0.02 * size.max()]).mean() + 1e-9))
+        heard = []
+        for at in range(0, len(samples), PIECE):
+            blocks = self.whisper(samples[at : at + PIECE])
+            heard.append(np.concatenate([blocks[i] for i in BLOCKS], 1))
+        fine = np.concatenate(heard)
+        fine = np.pad(fine, ((0, max(0, 2 * count - len(fine))), (0, 0)), mode="edge")[: 2 * count]
+        level = 10 * np.log10(np.square(samples).reshape(count, FRAME).mean(1) + 1e-6)
+        return np.concatenate((fine.reshape(count, 2, -1).mean(1), level[:, None]), 1).astype(np.float32)
 
 
 def spread(values: np.ndarray) -> np.ndarray:
-    """(t, f) -> (t, f (2 AROUND + 1)): each frame with its neighbours."""
-    padded = np.pad(values, ((AROUND, AROUND), (0, 0)), mode="edge")
-    return np.concatenate([padded[i : i + len(values)] for i in range(2 * AROUND + 1)], 1)
+    """(t, f) -> (t, 3 f): each frame with its neighbours."""
+    most = max(AROUND)
+    padded = np.pad(values, ((most, most), (0, 0)), mode="edge")
+    return np.concatenate([padded[most + k : most + k + len(values)] for k in AROUND], 1)
 
 
 class Teacher:
-    """Fitted on clips with motion; teaches the coefficients that speech moves, and leaves the others at rest."""
+    """Fitted on recordings with motion; teaches the coefficients that speech moves, and leaves the others at rest."""
 
-    def __init__(self, encoder: SpeechEncoder, clips: list[Clip]):
-        self.encoder = encoder
-        seen = np.concatenate([spread(heard(encoder, c.rows)) for c in clips]).astype(np.float32)
-        wanted = np.concatenate([c.motion for c in clips]).astype(np.float32) * SPEECH
+    def __init__(self, ears: Ears, lessons: Iterable[tuple[np.ndarray, np.ndarray]]):
+        """``lessons``: samples at 16 kHz and motion (t, 52)."""
+        self.ears = ears
+        heard, motion = zip(*((spread(ears(samples, len(moved))), moved) for samples, moved in lessons))
+        seen, wanted = np.concatenate(heard), np.concatenate(motion).astype(np.float32) * SPEECH
         self.mean, self.scale = seen.mean(0), seen.std(0) + 1e-3
         seen -= self.mean
         seen /= self.scale
         self.rest = wanted.mean(0)
-        self.weights = np.linalg.solve(seen.T @ seen + RIDGE * np.eye(seen.shape[1]), seen.T @ (wanted - self.rest))
+        even = RIDGE * np.eye(seen.shape[1], dtype=np.float32)
+        self.weights = np.linalg.solve(seen.T @ seen + even, seen.T @ (wanted - self.rest))
         made = (seen @ self.weights).std(0)
         self.weights *= np.clip(wanted.std(0) / np.maximum(made, 1e-4), 1, MOST) * SPEECH
 
-    def __call__(self, rows: np.ndarray) -> np.ndarray:
-        """Rows of a whole clip -> (t, 52)."""
-        seen = (spread(heard(self.encoder, rows)) - self.mean) / self.scale
+    def __call__(self, samples: np.ndarray, count: int) -> np.ndarray:
+        """Mono samples at 16 kHz -> (count, 52)."""
+        seen = (spread(self.ears(samples, count)) - self.mean) / self.scale
         return (self.rest + seen @ self.weights).astype(np.float32)
-
-    def taught(self, clip: Clip) -> Clip:
-        return clip._replace(motion=self(clip.rows))

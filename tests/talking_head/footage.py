@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from faces import tone
+from tiny_whisper import whisper
 
 from gen import media
 from talking_head.face.points import INDEX
@@ -20,7 +21,9 @@ def motion(seed: int) -> np.ndarray:
 
 
 def write(folder: Path) -> Path:
-    """GRID, FACEGOOD, other clips, MEAD, neurosync, acted and aligned speech, a clip or two of each."""
+    """GRID, FACEGOOD, other clips, MEAD, neurosync, acted and aligned speech, a clip or two of each; ``ears``."""
+    (folder / "ears").mkdir()
+    whisper(folder / "ears" / "model.bin")
     place = folder / "face" / "motion"
     place.mkdir(parents=True)
     many = [f"clip{i}" for i in range(30)]  # enough that some are held out

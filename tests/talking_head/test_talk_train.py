@@ -19,13 +19,14 @@ from talking_head.evaluation.talk import closure_rows, exercise, lip_rows, sound
 from talking_head.face.points import coefficients
 from talking_head.motion.emote.model import Emote
 from talking_head.motion.emote.speaker import EmoteSpeaker
+from talking_head.motion.expression import JAW
 from talking_head.motion.speech import SpeechEncoder
 from talking_head.pipeline import TalkGenerator
 from talking_head.training import corpus, lips
 from talking_head.training.data import FRAMES as WINDOW
-from talking_head.training.data import Windows, varied
-from talking_head.training.emote import HEARD, TAUGHT, Measures, Settings, train
-from talking_head.training.teacher import Teacher
+from talking_head.training.data import Windows, echoed, varied
+from talking_head.training.emote import HEARD, Measures, Settings, train
+from talking_head.training.teacher import Ears, Teacher
 
 
 @pytest.fixture(scope="module")
@@ -34,15 +35,19 @@ def material(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def clips(material):
+    return corpus.build(material, material / "ears")
+
+
+@pytest.fixture(scope="module")
 def trained(material, tmp_path_factory):
     out = tmp_path_factory.mktemp("run")
     torch.manual_seed(0)
-    train(material, out, 0.12, Settings(size="tiny", last_layer=4))
+    train(material, out, 0.12, Settings(size="tiny", last_layer=4, ears=str(material / "ears")))
     return out
 
 
-def test_what_is_held_out_is_never_trained_on(material):
-    clips = corpus.build(material)
+def test_what_is_held_out_is_never_trained_on(clips):
     held = {(c.source, c.name) for c in clips if c.part == "test"}
     assert {"grid", "facegood", "other", "aligned"} == {source for source, _ in held}
     assert ("facegood", "1114_3_15") in held and ("aligned", "af_nova.opus") in held
@@ -52,8 +57,25 @@ def test_what_is_held_out_is_never_trained_on(material):
     assert paced and not paced & {name for source, name in held if source == "grid"}
 
 
-def test_rows_survive_being_kept(material, tmp_path):
-    clips = corpus.build(material)
+def test_people_of_acted_speech_are_held_out(tmp_path):
+    place = tmp_path / "speech" / "emotional" / "emodb"
+    place.mkdir(parents=True)
+    for name in ("12a01Fa", "14a01Fa"):
+        media.write_audio(place / f"{name}.flac", tone(0.2), 16_000)
+        (place / f"{name}.flac").rename(place / f"{name}.opus")
+    assert [clip.part for clip in corpus.voices(tmp_path, corpus.still)] == ["test", "train"]
+
+
+def test_a_teacher_gives_other_voices_the_lips_that_it_learnt(material):
+    speech = [tone(2.0) * np.repeat(np.random.default_rng(i).random(50), 640).astype(np.float32) for i in range(4)]
+    jaw = lambda samples: np.outer(np.abs(samples).reshape(50, 640).mean(1), coefficients({"jawOpen": 1.0}))
+    teacher = Teacher(Ears(material / "ears"), ((samples, jaw(samples)) for samples in speech[:3]))
+    made = teacher(speech[3], 50)
+    assert made.shape == (50, 52) and lips.correlation(made[:, JAW], jaw(speech[3])[:, JAW]) > 0.6
+    assert teacher(tone(0.1), 4).shape == (4, 52)
+
+
+def test_rows_survive_being_kept(clips, tmp_path):
     corpus.save(clips, tmp_path / "f.npz")
     again = corpus.load(tmp_path / "f.npz")
     assert [c.name for c in again] == [c.name for c in clips]
@@ -62,17 +84,21 @@ def test_rows_survive_being_kept(material, tmp_path):
     )
 
 
-def test_windows_have_what_they_promise(material):
+def test_windows_have_what_they_promise(clips):
     speech = SpeechEncoder(dim=8, layers=1)
-    learnt = [c for c in corpus.build(material) if c.part == "train"]
-    teacher = Teacher(speech, [c for c in learnt if c.source == "grid"])
-    windows = Windows([teacher.taught(c) if c.source in TAUGHT else c for c in learnt], speech, HEARD, 0)
-    batch = windows.batch()
+    batch = Windows([c for c in clips if c.part == "train"], speech, HEARD, 0).batch()
     assert batch.rows.shape == (16, 4 * WINDOW, 80) and batch.motion.shape == (16, WINDOW, 52)
     assert batch.visemes.shape == (5, WINDOW, 15) and torch.isfinite(batch.rows).all()
     assert FRAMES < WINDOW
     rows = np.full((40, 80), -5.0)
     assert varied(rows, np.random.default_rng(0)).shape == rows.shape
+
+
+def test_an_echo_fills_what_follows_a_sound_and_nothing_else():
+    rows = np.full((60, 80), -9.0)
+    rows[20:24] = -3.0
+    made = echoed(rows, 0.1, 3.0)
+    assert np.abs(made[:20] - rows[:20]).max() < 0.5 and (made[24:40] > made[25:41]).all() and made[24].min() > -6
 
 
 def test_measures_are_distances_of_points():
@@ -96,16 +122,23 @@ def test_training_learns_and_its_checkpoint_speaks(trained):
 @pytest.mark.slow
 def test_training_goes_on_where_it_stopped(trained, material):
     before = torch.load(trained / "emote.pt", weights_only=True)["step"]
-    train(material, trained, 0.15, Settings(size="tiny", last_layer=4))
+    train(material, trained, 0.15, Settings(size="tiny", last_layer=4, ears=str(material / "ears")))
     assert torch.load(trained / "emote.pt", weights_only=True)["step"] > before
 
 
 @pytest.mark.slow
-def test_evaluation_tables_of_a_trained_model(trained, material):
+def test_a_checkpoint_learns_on(trained, material, tmp_path):
+    begin, ears = str(trained / "checkpoint"), str(material / "ears")
+    train(material, tmp_path, 1e-3, Settings(size="tiny", last_layer=1, expression_steps=1, ears=ears, begin=begin))
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert {line["model"] for line in lines} == {"emote"}
+
+
+@pytest.mark.slow
+def test_evaluation_tables_of_a_trained_model(trained, clips):
     parts = [checkpoints.load(str(trained / "checkpoint"), cls, part) for cls, part in
              ((SpeechEncoder, "speech"), (Emote, "emote"))]  # fmt: skip
     generator = TalkGenerator(None, basis(), EmoteSpeaker(*parts, expression(), basis()))
-    clips = corpus.build(material)
     rows = lip_rows(generator, clips)
     assert {row[0] for row in rows} >= {"GRID, held-out clips", "speakers never seen"} and rows[0][1] == "jaw"
     assert sounds(np.array([1, 1, 0, 0, 1, 0, 1], bool)) == [(0, 2), (4, 5), (6, 7)]

@@ -5,7 +5,8 @@ import json
 
 import numpy as np
 import pytest
-from speech import bank, chooser, voice, whisper
+from speech import bank, chooser, voice
+from tiny_whisper import whisper
 
 from gen import media
 from gen.emotion.embedding.network import EmotionEmbedder

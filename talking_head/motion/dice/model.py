@@ -1,7 +1,8 @@
-"""The denoiser of face motion: a transformer whose every frame is told noise level, speech, face at rest and emotion.
+"""The denoiser of face motion: a transformer whose every frame is told the noise level, speech and the face at rest.
 
-DICE-Talk's conditions (ACM MM 2025) on motion in place of video: a dropped condition becomes a learned null, so that
-reference, speech and emotion are guided apart. Positions are relative: a window may stand anywhere on the time axis.
+DICE-Talk's diffusion (ACM MM 2025) on motion in place of video. Speech that is dropped becomes a learned null, so that
+it can be guided. It learns speech without emotion: an expression layer lies over it. Positions are relative: a window
+may stand anywhere on the time axis.
 """
 
 import torch
@@ -10,7 +11,6 @@ from torch import Tensor, nn
 
 from gen.network import ConfigMixin, ModelMixin, register_to_config
 from gen.nn import AdaLN, Attention, FourierFeatures
-from gen.registry import build
 
 SPREAD = 0.4  # sigma_data of the differences from what is expected
 
@@ -44,20 +44,20 @@ class Listen(nn.Module):
 
 
 class Expected(nn.Module):
-    """What is heard and what is felt (b, n, d) -> the motion to be expected (b, n, f); its frames and two around."""
+    """What is heard (b, n, d), on whose face (b, 1, d) -> the motion to be expected (b, n, f); two frames around it."""
 
     def __init__(self, dim: int, features: int):
         super().__init__()
         self.both, self.conv = nn.Linear(dim, dim), nn.Conv1d(dim, dim, 3, padding=1)
         self.leave = nn.Linear(dim, features)
 
-    def forward(self, heard: Tensor, felt: Tensor) -> Tensor:
-        x = F.gelu(self.both(heard + felt))
+    def forward(self, heard: Tensor, face: Tensor) -> Tensor:
+        x = F.gelu(self.both(heard + face))
         return self.leave(x + F.gelu(self.conv(x.mT)).mT)
 
 
 class MotionDenoiser(ModelMixin, ConfigMixin):
-    """``conditioner`` is ``{"name": registered name, ...}``. Motion is in units of ``scale`` around ``mean``.
+    """Motion is in units of ``scale`` around ``mean``.
 
     What to expect is learnt apart, and what is diffused is how motion differs from it, by about SPREAD: of D(x) =
     m + D'(x - m) the network's part in EDM's preconditioning is F'(c_in (x - m)) + m (1 - c_skip) / c_out.
@@ -65,12 +65,10 @@ class MotionDenoiser(ModelMixin, ConfigMixin):
 
     @register_to_config
     def __init__(self, features: int = 55, speech: int = 160, dim: int = 128, layers: int = 4, heads: int = 4,
-                 ffn: int = 256, conditioner: dict | None = None):  # fmt: skip
+                 ffn: int = 256):  # fmt: skip
         super().__init__()
-        chosen = dict(conditioner or {"name": "bank"})
-        self.emotion = build("conditioner", chosen.pop("name"), dim=dim, **chosen)
         self.listen = Listen(speech, dim)
-        self.silence, self.nobody = (nn.Parameter(0.5 * torch.randn(dim)) for _ in range(2))
+        self.silence = nn.Parameter(0.5 * torch.randn(dim))
         self.rest, self.time = nn.Linear(features, dim), FourierFeatures(1, dim, octaves=4)
         self.told = nn.Sequential(nn.SiLU(), nn.Linear(dim, dim), nn.SiLU())
         self.expected = Expected(dim, features)
@@ -81,7 +79,6 @@ class MotionDenoiser(ModelMixin, ConfigMixin):
         nn.init.zeros_(self.leave.bias)
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("scale", torch.ones(features))
-        self.register_buffer("gain", torch.ones(()))  # of intensity, with which expressions go as far as asked
 
     def normalise(self, motion: Tensor) -> Tensor:
         return (motion - self.mean) / self.scale
@@ -89,29 +86,27 @@ class MotionDenoiser(ModelMixin, ConfigMixin):
     def restore(self, x: Tensor) -> Tensor:
         return x * self.scale + self.mean
 
-    def condition(self, speech: Tensor | None, rest: Tensor | None, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Speech (b, n, s), a normalised face at rest (b, f), emotion (b, n, d) -> what is heard, and what is felt and
-        seen, both (b, n, d); None says nothing."""
-        heard = self.silence if speech is None else self.listen(speech)
-        seen = self.nobody if rest is None else self.rest(rest)[:, None]
-        return heard.expand_as(tokens), tokens + seen
+    def condition(self, speech: Tensor | None, rest: Tensor) -> tuple[Tensor, Tensor]:
+        """Speech (b, n, s), or None for silence, and a normalised face at rest (b, f) -> what is heard, (b, n, d) or
+        (d,), and whose face it is (b, 1, d)."""
+        return self.silence if speech is None else self.listen(speech), self.rest(rest)[:, None]
 
-    def forward(self, x: Tensor, time: Tensor, heard: Tensor, felt: Tensor, known: Tensor, given: Tensor) -> Tensor:
-        """Noisy normalised motion x (b, n, f), time (b,) log(sigma) / 4, frames already ``known`` (b, n, f) where
-        ``given`` (b, n) bool -> the network's part of the denoised motion, as :class:`gen.diffusion.EDM` wants it."""
-        return self.through(x, time, heard, felt, known, given)[0]
+    def forward(self, x: Tensor, time: Tensor, heard: Tensor, face: Tensor, known: Tensor, given: Tensor) -> Tensor:
+        """Noisy normalised motion x (b, n, f), time (b,) log(sigma) / 4, :meth:`condition`, frames already ``known``
+        (b, n, f) where ``given`` (b, n) bool -> the network's part of the denoised motion, as
+        :class:`gen.diffusion.EDM` wants it."""
+        return self.through(x, time, heard, face, known, given)[0]
 
-    def through(self, x: Tensor, time: Tensor, heard: Tensor, felt: Tensor, known: Tensor,
-                given: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        """As :meth:`forward`, the features (b, n, d) in the middle, and the motion (b, n, f) that was expected."""
+    def through(self, x: Tensor, time: Tensor, heard: Tensor, face: Tensor, known: Tensor,
+                given: Tensor) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """As :meth:`forward`, and the motion (b, n, f) that was expected."""
         sigma = (4 * time.float()).exp()[:, None, None]
-        root, expected = (sigma**2 + SPREAD**2).sqrt(), self.expected(heard, felt)
+        heard = heard.expand(*x.shape[:2], -1)
+        root, expected = (sigma**2 + SPREAD**2).sqrt(), self.expected(heard, face)
         mean = expected.detach()  # it learns from its own error alone
-        told = self.told(felt + heard + self.time(time[:, None].float()).to(x.dtype)[:, None])
+        told = self.told(face + heard + self.time(time[:, None].float()).to(x.dtype)[:, None])
         here = given[..., None].to(x.dtype)
         y = self.enter(torch.cat(((x - mean / root) * (1 - here), (known - mean) * here, here), -1)) + heard
-        for i, layer in enumerate(self.stack):
+        for layer in self.stack:
             y = layer(y, told)
-            if i == len(self.stack) // 2:
-                middle = y
-        return self.leave(self.norm(y, told)) + mean * (sigma / root / SPREAD), middle, expected
+        return self.leave(self.norm(y, told)) + mean * (sigma / root / SPREAD), expected

@@ -8,9 +8,8 @@ SIZES = {
 }
 
 
-def sizes(name: str, conditioner: str = "bank", speech: int = 160) -> dict:
+def sizes(name: str, speech: int = 160) -> dict:
     """Constructor arguments of :class:`talking_head.motion.dice.model.MotionDenoiser`."""
     if name not in SIZES:
         raise InputError(f"there is no size {name!r}: choose among {', '.join(SIZES)}")
-    priors = {"priors": "emotion-embedding"} if name != "tiny" and conditioner in ("bank", "gaussian") else {}
-    return SIZES[name] | {"speech": speech, "conditioner": {"name": conditioner} | priors}
+    return SIZES[name] | {"speech": speech}

@@ -9,20 +9,18 @@ import numpy as np
 
 from gen import checkpoints
 from gen.emotion.calibration import Calibration
-from gen.emotion.spec import EmotionCurve
 from talking_head.face.basis import FaceBasis
-from talking_head.motion.dice.generate import DiceMotion, How
+from talking_head.motion.dice.generate import STEPS, DiceMotion
 from talking_head.motion.dice.hearing import whole
 from talking_head.motion.layer import Expression
 from talking_head.motion.speaker import Said, Speaker
 
 USUAL = 0.25  # head_motion at which heads move as drawn, which is little: who was filmed sat still for three seconds
-CALM = EmotionCurve.parse("neutral")
 TREMBLE = 0.7  # frames that lips are smoothed over
 
 
 class DiceSpeaker(Speaker):
-    """A trained motion model, which is asked for speech without emotion."""
+    """A trained motion model, which says the line without emotion."""
 
     def __init__(self, motion: DiceMotion, expression: Expression | None, basis: FaceBasis,
                  calibration: Calibration | None = None):  # fmt: skip
@@ -36,9 +34,9 @@ class DiceSpeaker(Speaker):
         calibration = Calibration.load(checkpoints.folder(names[0]))
         return cls(DiceMotion.load(names[0], device), expression, basis, calibration)
 
-    def _say(self, rows, told, samples, seed, progress, steps: int = 8) -> Said:
+    def _say(self, rows, told, samples, seed, progress, steps: int = STEPS) -> Said:
         heard = whole(self.motion.speech, rows)
-        made = self.motion.whole(heard.features, CALM, seed, How(steps), progress)
+        made = self.motion.whole(heard.features, seed, steps, progress)
         return Said(_calm(made[:, :52], TREMBLE), heard.closed.numpy(), _calm(made[:, 52:55], 1.5) / USUAL)
 
 
