@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, DirectoryPath
 
 from gen import checkpoints
 from gen.emotion.spec import EmotionCurve
+from gen.evaluate.bootstrap import mean_of
 from gen.evaluate.report import Report
 from gen.generator import Bar
 from talking_head.evaluation import talk as portraits
@@ -90,7 +91,7 @@ def speech(report: Report, e: Evaluation, drawn: dict[str, list[np.ndarray]]) ->
             mean = [agreed(np.mean(drawn[c.name], 0), c, part) for c in e.of(source)]
             other = [agreed(others[c.name], c, part) for c in e.of(source)]
             met = bool(np.mean(own) >= JAW) if (source, part) == ("grid", "jaw") else ""
-            rows.append([title, part, *map(portraits.estimate, (own, mean, other)), met])
+            rows.append([title, part, *map(mean_of, (own, mean, other)), met])
             if part == "jaw":
                 bar = JAW if source == "grid" else None
                 report.bar(f"jaw, {title}: correlation with the tracked one", rows[-1][2], at_least=bar)
