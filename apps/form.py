@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from gen import checkpoints, registry
 from gen.emotion.spec import EmotionCurve
 from gen.errors import InputError
-from gen.jobs.inputs import PICTURES, SOUNDS, endings
+from gen.jobs.inputs import PICTURES, SOUNDS, extensions
 from gen.jobs.jobfile import JobFile
 from gen.jobs.schema import Task, choices, curves, field_names, parse_task, task_class, with_paths
 from gen.raster import know_heif
@@ -61,7 +61,7 @@ class Form:
     def __init__(self, kind: str, first: Sequence[str] = ()):
         self.kind, self.cls = kind, task_class(kind)
         fields = [self._place(name) for name in self.cls.model_fields if name not in ("kind", "emotion")]
-        self.personal = any(endings(p.name) in (PICTURES, SOUNDS) for p in fields if holds_file(p.field))
+        self.personal = any(extensions(p.name) in (PICTURES, SOUNDS) for p in fields if holds_file(p.field))
         fields = [p for p in fields if p.name not in PERSONAL or self.personal]
         chosen = [p for p in fields if p.name in first or p.field.is_required()]
         self.first = sorted(chosen, key=lambda p: first.index(p.name) if p.name in first else -1)
@@ -135,7 +135,7 @@ def component(place: Place, begin: Any = None, kind: str = "") -> gr.components.
 
 
 def _file(place: Place) -> gr.components.Component:
-    kinds, label = endings(place.name), f"{place.label}: {place.info}" if place.info else place.label
+    kinds, label = extensions(place.name), f"{place.label}: {place.info}" if place.info else place.label
     if kinds is PICTURES:
         know_heif()  # Gradio opens it to see what it is
         return gr.Image(type="filepath", image_mode=None, label=place.label, height=260,

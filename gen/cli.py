@@ -22,14 +22,14 @@ from gen.errors import AffektError, InputError
 from gen.jobs import commands as job_commands
 from gen.jobs.commands import table
 from gen.marks import commands as mark_commands
-from gen.notes import collect, hush
+from gen.notes import collect, quiet_libraries
 from gen.settings import settings_for
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     logging.basicConfig(level=logging.INFO, format="affekt: %(message)s")
-    hush()
+    quiet_libraries()
     if arguments is None and (line := shell.completing()) is not None:
         shell.complete(build_parser(line))
     given = (sys.argv[1:] if arguments is None else arguments) or ["--help"]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-__all__ = ["UserNote", "collect", "hush", "note"]
+__all__ = ["UserNote", "collect", "note", "quiet_libraries"]
 
 class _Collection(list):
     """Sentences, how each is put, and who is told each when it is new."""
@@ -57,8 +57,7 @@ def collect(
         _collected.reset(token)
 
 
-def hush() -> None:
-    """Keep libraries from telling what no user can act on: requests of a client, and that an xformers of another
-    PyTorch is left aside."""
+def quiet_libraries() -> None:
+    """Silences log lines of libraries that no user can act on: HTTP requests, fonts, and a skipped xformers."""
     for chatty, level in (("httpx", logging.WARNING), ("matplotlib", logging.WARNING), ("xformers", logging.ERROR)):
         logging.getLogger(chatty).setLevel(level)

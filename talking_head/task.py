@@ -64,7 +64,7 @@ class TalkTask(Task):
         "keep", description='behind the person: keep, none (a WebM with transparency), a colour as "#00ff00", a picture'
     )
     fps: Literal[25, 30, 60] = Field(25, description="frames a second: 25 30 60")
-    format: Film = Field("auto", description=f"{OF_FILM}; usually mp4, without a background webm")
+    format: Film = Field("auto", description=f"{OF_FILM}, else mp4, or webm without a background")
     codec: Codec = Field("auto", description=OF_CODEC)
     head_motion: float = Field(0.6, ge=0, le=1.5, description="how much the head moves; 0 keeps it still")
     mouth: float = Field(1.0, ge=0.5, le=1.5, description="how far speech moves the mouth; the timing is kept")

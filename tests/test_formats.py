@@ -8,7 +8,7 @@ import pytest
 from gen import media
 from gen.cli import main
 from gen.errors import InputError
-from gen.jobs.formats import formats, told
+from gen.jobs.formats import formats, with_format
 from gen.jobs.plan import plan_file
 from gen.jobs.schema import parse_task
 from gen.marks.verify import verify
@@ -36,22 +36,22 @@ jobs:
     ("job", "said"),
     [
         ("kind: voice, emotion: sad, source: a.wav, out: b.mp3, format: flac", "ends in .mp3, but its format is flac"),
-        ("kind: voice, emotion: sad, source: a.wav, out: b.mp4", "voice is not written as .mp4"),
-        ("kind: talk, portrait: a.png, audio: a.wav, format: webm, codec: hevc", "webm does not hold hevc"),
-        ("kind: talk, portrait: a.png, audio: a.wav, out: a.gif, codec: av1", "gif does not hold av1"),
+        ("kind: voice, emotion: sad, source: a.wav, out: b.mp4", "voice cannot be written as .mp4"),
+        ("kind: talk, portrait: a.png, audio: a.wav, format: webm, codec: hevc", "webm cannot hold hevc"),
+        ("kind: talk, portrait: a.png, audio: a.wav, out: a.gif, codec: av1", "gif cannot hold av1"),
         ("kind: talk, portrait: a.png, audio: a.wav, background: none, format: mp4", "transparency needs"),
         ("kind: scene, portrait: a.png, voice: a.wav, subtitles: true", "give it as text"),
         ("kind: scene, portrait: a.png, text: Hello., subtitles: true, format: gif", "gif holds no subtitles"),
     ],
 )
-def test_what_does_not_fit_is_said_before_anything_is_made(tmp_path, job, said):
+def test_conflicting_options_are_refused_when_planning(tmp_path, job, said):
     (tmp_path / "jobs.yaml").write_text(f"jobs: [{{id: a, {job}}}]")
     with pytest.raises(InputError, match=said):
         plan_file(tmp_path / "jobs.yaml")
 
 
 def test_the_name_alone(tmp_path):
-    assert told("music", "x.opus", {}) == {"format": "opus"} and told("music", "x.mid", {}) == {}
+    assert with_format("music", "x.opus", {}) == {"format": "opus"} and with_format("music", "x.mid", {}) == {}
     assert parse_task({"kind": "music", "emotion": "sad"}).format == "wav"
 
 

@@ -49,7 +49,7 @@ class SceneTask(Task):
     mute: tuple[Literal["voice", "face", "music"], ...] = Field((), description="parts to leave out: voice face music")
     captions: bool = Field(False, description="show `text` in the picture as it is spoken, and write an SRT file")
     subtitles: bool = Field(False, description="`text` as a track that players can show, and as SRT and VTT files")
-    format: Film = Field("auto", description=f"{OF_FILM}; usually mp4")
+    format: Film = Field("auto", description=f"{OF_FILM}, else mp4")
     codec: Codec = Field("auto", description=OF_CODEC)
     stems: bool = Field(False, description="also write the speech and the music as they are in the mix")
     size: Annotated[int, AfterValidator(sized)] = Field(

@@ -1,4 +1,4 @@
-"""A file rendered again from its own manifest: the task, its inputs found by their digests, what is not as it was."""
+"""Renders a file again from its manifest: reads the task, finds its inputs by hash, lists what has changed."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -15,56 +15,56 @@ from gen.jobs.schema import Task, parse_task
 from gen.marks.verify import manifest_of
 from gen.provenance import code, identified
 
-MOST = 20_000  # files that are looked into for an input
-READ = MEDIA | {".txt", ".npz", ".json", ".csv", ".srt"}  # files that may be an input
+MAX_FILES = 20_000  # files hashed at most in the search for inputs
+READ = MEDIA | {".txt", ".npz", ".json", ".csv", ".srt"}  # extensions of possible input files
 
 
 class Made(NamedTuple):
-    """What a file was made from: its manifest, and the task that makes it again."""
+    """The manifest of a rendered file and the task to render it again."""
 
     manifest: dict
     task: Task
 
 
 def read(path: Path, places: Sequence[Path]) -> Made:
-    """The task of a rendered file, its input files from the folders ``places``, which are searched to their depths.
+    """Reads the task of a rendered file and searches the folders ``places`` (recursively) for its input files.
 
-    Raises ``InputError`` where the file has no manifest, or an input is not found.
+    Raises ``InputError`` if the file has no manifest or an input is not found.
     """
     facts = manifest_of(path)
     if facts is None or not isinstance(facts.get("task"), dict):
-        raise InputError(f"{path} has no manifest of Affekt, in it or beside it: only what was made here can be again")
+        raise InputError(f"{path} has no Affekt manifest, embedded or beside it: give a file that Affekt rendered")
     wanted = {}
     _inputs(facts["task"], (), wanted)
     found = _found({*wanted.values()}, places)
     for where, one in wanted.items():
         if one not in found:
             lost = f"its {where}, a file whose sha256 begins with {one[:12]}, is not in {', '.join(map(str, places))}"
-            raise InputError(f"{lost}: name the folder that has it with --inputs")
+            raise InputError(f"{lost}: give the folder that has it with --inputs")
     task = parse_task(_restored(facts["task"], found))
     task._notes = tuple(facts.get("notes", ()))
     return Made(facts, task)
 
 
 def changes(made: Made, device: str) -> list[str]:
-    """What the manifest records and is not as it was, a few words each; ``device`` is of the kind used now."""
+    """Lists the differences between the manifest and the present state; ``device`` is the device type used now."""
     facts, found = made.manifest, []
     names = {identified(name): name for name in registry.get("generator", made.task.kind).checkpoints(made.task)}
     for name, was in facts.get("checkpoints", {}).items():
         if name not in names:
-            found.append(f"the weights {name} are not used any more")
+            found.append(f"the weights {name} are no longer used")
         elif digest(names[name]) != was:
-            found.append(f"the weights {name} are others")
-    found += [f"the weights {name} are used now" for name in names if name not in facts.get("checkpoints", {})]
+            found.append(f"the weights {name} have changed")
+    found += [f"the weights {name} were not used then" for name in names if name not in facts.get("checkpoints", {})]
     if facts.get("code") != code(made.task.kind):
-        found.append("the program's code is another")
+        found.append("the program's code has changed")
     if facts.get("device") != device:
-        found.append(f"it was made on {facts.get('device')}, now on {device}")
+        found.append(f"it was rendered on {facts.get('device')}, now on {device}")
     return found
 
 
 def same_content(one: Path, other: Path) -> bool:
-    """Whether two files look and sound the same, to the bit, and have one manifest: a signature differs each time."""
+    """True if two files have equal manifests and bit-equal pictures and sound; their signatures always differ."""
     if manifest_of(one) != manifest_of(other):
         return False
     end = one.suffix.lower()
@@ -82,7 +82,7 @@ def same_content(one: Path, other: Path) -> bool:
 
 
 def _inputs(value, where: tuple, found: dict[str, str]) -> None:
-    """Collect the digests of input files: where each stands in the task -> digest."""
+    """Collects the hashes of input files: dotted position in the task -> hash."""
     if isinstance(value, dict):
         if set(value) == {"sha256"}:
             found[".".join(map(str, where))] = value["sha256"]
@@ -104,7 +104,7 @@ def _restored(value, found: dict[str, Path]):
 def _found(wanted: set[str], places: Sequence[Path]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for looked, path in enumerate(_files(places) if wanted else ()):
-        if len(found) == len(wanted) or looked > MOST:
+        if len(found) == len(wanted) or looked > MAX_FILES:
             break
         try:
             one = sha256(path)

@@ -1,8 +1,7 @@
-"""The content-addressed store of finished items, and how they reach the output folder.
+"""The content-addressed cache of finished items, and the copy of items into the output folder.
 
-``<root>/<first two of key>/<key>/`` holds the files of one item and ``item.json``, which lists them and
-what was noted. A folder appears
-there by one rename, after its files were read back and synced, so that being there means being complete.
+``<root>/<first two of key>/<key>/`` holds the files of one item and ``item.json``, which lists the files and the notes.
+The folder is created by one rename after its files were verified and synced, so an existing folder is complete.
 """
 
 import json
@@ -21,7 +20,7 @@ from gen.notes import note
 from gen.provenance import sidecar
 
 RECORD = "item.json"
-ABANDONED = 86400.0  # seconds after which a draft must be the remains of a killed run
+ABANDONED = 86400.0  # seconds after which a draft is taken to belong to a killed run
 
 
 def default_root() -> Path:
@@ -41,11 +40,11 @@ class Cache:
         return self.entry(key).is_dir()
 
     def files(self, key: str) -> list[Path]:
-        """All files of an item, the first output of the generator first."""
+        """All files of an item, the generator's main output first."""
         return [self.entry(key) / name for name in self._record(key)["files"]]
 
     def notes(self, key: str) -> tuple[str, ...]:
-        """What was noted while an item was made."""
+        """The notes recorded while an item was rendered."""
         return tuple(self._record(key)["notes"])
 
     def _record(self, key: str) -> dict:
@@ -53,20 +52,20 @@ class Cache:
 
     @contextmanager
     def draft(self) -> Iterator[Path]:
-        """A private folder on the cache's file system, gone afterwards."""
+        """Yields a temporary folder on the cache's file system and deletes it afterwards."""
         folder = self.root / "drafts" / uuid4().hex
         folder.mkdir(parents=True)
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)  # a committed one is no longer here
+            shutil.rmtree(folder, ignore_errors=True)  # a committed draft has been renamed
 
     def commit(self, draft: Path, key: str, outputs: Sequence[Path], notes: Sequence[str] = ()) -> None:
-        """Make a draft the finished item ``key``; ``outputs`` are the generator's files, the main one first."""
+        """Stores a draft as the finished item ``key``; ``outputs`` are the generator's files, the main one first."""
         from gen.media import check
 
         if not outputs:
-            raise RenderError("The generator wrote no file, which is a mistake in it: please report this.")
+            raise RenderError("The generator wrote no file: please report this bug.")
         for path in outputs:
             check(path)
         others = sorted(path for path in draft.iterdir() if path not in outputs)
@@ -84,18 +83,18 @@ class Cache:
         _sync(entry.parent)
 
     def sweep(self) -> None:
-        """Remove what killed runs left behind long ago."""
+        """Deletes old drafts that killed runs left behind."""
         for path in (self.root / "drafts").glob("*"):
             if time.time() - path.stat().st_mtime > ABANDONED:
                 shutil.rmtree(path, ignore_errors=True)
 
     def publish(self, key: str, out: Path, name: str, clash: str = "own") -> list[Path]:
-        """Put an item's files below ``out``, each at once; what is there already, unchanged, is left alone.
+        """Copies an item's files into ``out``, each atomically; unchanged files are left alone.
 
         Files of one stem, such as a score and its sound, become ``name.mid`` and ``name.wav``; several pieces
-        become ``name/<stem>.mid``. Where another file has the name, ``clash`` says what happens: "own" replaces an
-        earlier result, and says so, and raises ``InputError`` for any other file; "overwrite" replaces either;
-        "number" takes the next free ``name-2``, ``name-3``.
+        become ``name/<stem>.mid``. ``clash`` decides what happens if another file has the name: "own" replaces an
+        earlier result with a note and raises ``InputError`` for any other file; "overwrite" replaces either;
+        "number" uses the next free ``name-2``, ``name-3``.
         """
         sources = self.files(key)
         alone = len({_stem(path) for path in sources}) == 1
@@ -107,8 +106,8 @@ class Cache:
             if not others or clash != "number":
                 break
         if others and clash == "own":
-            _spare(others, targets)
-            note("a result of this name that was there already was replaced: `--on-clash number` keeps both")
+            _check_replaceable(others, targets)
+            note("an earlier result of this name was replaced: `--on-clash number` keeps both")
         for source, target in pairs:
             _copy(source, target)
         return targets
@@ -122,15 +121,16 @@ def _suffix(path: Path) -> str:
     return path.name[len(_stem(path)) :]
 
 
-def _spare(others: Sequence[Path], targets: Sequence[Path]) -> None:
-    """Refuse to replace what no earlier run made: such a file has no manifest beside it, or another's."""
-    own = {target for target in targets if _manifest(sidecar(target))}
-    own |= {sidecar(target) for target in own}
-    if targets[0] in own:  # what a run writes besides, such as subtitles, has no manifest
-        own.update(targets)
-    if strangers := [path for path in others if path not in own]:
+def _check_replaceable(others: Sequence[Path], targets: Sequence[Path]) -> None:
+    """Raises ``InputError`` if a file to replace was not written by an earlier run, that is, has no manifest beside
+    it."""
+    replaceable = {target for target in targets if _manifest(sidecar(target))}
+    replaceable |= {sidecar(target) for target in replaceable}
+    if targets[0] in replaceable:  # side files such as subtitles have no manifest
+        replaceable.update(targets)
+    if foreign := [path for path in others if path not in replaceable]:
         raise InputError(
-            f"{strangers[0]} is there already and was not made here: choose another --out, or give --overwrite or "
+            f"{foreign[0]} exists and was not rendered by Affekt: choose another --out, or give --overwrite or "
             "--on-clash number"
         )
 
@@ -144,7 +144,7 @@ def _manifest(path: Path) -> bool:
 
 
 def _same(source: Path, target: Path) -> bool:
-    """Copies keep size and time of change, so equal ones need not be read."""
+    """True if size and modification time are equal; copies keep both."""
     if not target.is_file():
         return False
     a, b = source.stat(), target.stat()
@@ -158,8 +158,8 @@ def _copy(source: Path, target: Path) -> None:
 
 @contextmanager
 def hidden(target: Path) -> Iterator[Path]:
-    """A hidden name beside ``target`` to write to, renamed when the block ends: the visible name is never half-written,
-    and nothing stays of what failed. An ``OSError``, such as of a full disk, names the folder of ``target``."""
+    """Yields a hidden path beside ``target``, renamed to ``target`` when the block ends, so that ``target`` is always
+    complete; deletes it on failure. An ``OSError``, such as for a full disk, names the folder of ``target``."""
     draft = target.parent / f".affekt-{uuid4().hex}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -172,13 +172,13 @@ def hidden(target: Path) -> Iterator[Path]:
 
 
 def writable(place: Path, option: str) -> None:
-    """Raise ``InputError``, naming the ``option`` of the command, where nothing can be written into a folder."""
+    """Raises ``InputError``, naming the command-line ``option``, if the folder ``place`` is not writable."""
     try:
         place.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=place, prefix=".affekt-"):
             pass
     except OSError as error:
-        raise InputError(f"{place} cannot be written to ({error.strerror}): choose another {option}") from None
+        raise InputError(f"{place} is not writable ({error.strerror}): choose another {option}") from None
 
 
 def _sync(path: Path) -> None:

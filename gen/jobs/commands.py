@@ -1,4 +1,4 @@
-"""The commands ``affekt plan | render | schema``, and the options of whatever renders."""
+"""The commands ``affekt plan | render | schema``, and the options of all commands that render."""
 
 import argparse
 import json
@@ -9,25 +9,25 @@ from pathlib import Path
 
 from gen.arguments import path, text
 from gen.errors import InputError, RenderError
-from gen.jobs.inputs import MEDIA, ended
+from gen.jobs.inputs import MEDIA, has_extension
 from gen.notes import note
 
 
 def add(commands) -> None:
-    """Add the commands to ``commands``."""
+    """Adds the commands to ``commands``."""
     plan = commands.add_parser("plan", help="check a job file; show its graph and what is cached")
-    render = commands.add_parser("render", help="render a job file; goes on where an earlier run stopped")
+    render = commands.add_parser("render", help="render a job file; resumes an interrupted run")
     for command, function in ((plan, _plan), (render, _render)):
         again = "; or a rendered file, to render it again" if command is render else ""
         command.add_argument("file", type=path, help=f"YAML with `defaults` and `jobs`{again}")
-        command.add_argument("--shard", type=_shard, metavar="I/N", help="only the I-th of N shares, chosen by content")
+        command.add_argument("--shard", type=_shard, metavar="I/N", help="render only share I of N (by content)")
         command.set_defaults(command=function)
     render.add_argument("--inputs", type=path, nargs="+", default=[], metavar="DIR",
-                        help="where to look for the inputs of a file that is rendered again, besides here")  # fmt: skip
+                        help="more folders to search for the inputs of a file that is rendered again")  # fmt: skip
     plan.add_argument("--json", action="store_true", help="one JSON line per item")
-    plan.add_argument("--cache", type=path, help="finished items (default: $AFFEKT_CACHE or .cache/affekt)")
+    plan.add_argument("--cache", type=path, help="cache of finished items (default: $AFFEKT_CACHE or .cache/affekt)")
     add_rendering(render)
-    schema = commands.add_parser("schema", help="print the JSON Schema of job files, for editors and other programs")
+    schema = commands.add_parser("schema", help="print the JSON Schema of job files, for editors and validators")
     schema.set_defaults(command=_schema)
 
 
@@ -38,38 +38,38 @@ def _schema(options) -> None:
 
 
 def add_rendering(command: argparse.ArgumentParser) -> None:
-    """The options that say where results go and how they are rendered."""
+    """Adds the options for outputs and rendering."""
     group = command.add_argument_group("rendering")
-    said = "folder for the results, or of one task a file name, or - for standard output (default: out)"
-    group.add_argument("--out", type=path, default=Path("out"), help=said)
-    group.add_argument("--cache", type=path, help="finished items (default: $AFFEKT_CACHE or .cache/affekt)")
-    group.add_argument("--device", type=text, default="auto", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")
-    group.add_argument("--workers", type=_count, default=1, help="processes that render side by side (default: 1)")
-    group.add_argument("--on", choices=("local", "ray"), default="local", help="where the workers are")
-    group.add_argument("--json", action="store_true", help="JSON lines instead of a progress bar")
+    places = "output folder; for a single task also a file name, or - for standard output (default: out)"
+    group.add_argument("--out", type=path, default=Path("out"), help=places)
+    group.add_argument("--cache", type=path, help="cache of finished items (default: $AFFEKT_CACHE or .cache/affekt)")
+    group.add_argument("--device", type=text, default="auto", help="cpu, cuda, cuda:1 (default: a GPU if available)")
+    group.add_argument("--workers", type=_count, default=1, help="parallel processes (default: 1)")
+    group.add_argument("--on", choices=("local", "ray"), default="local", help="where the workers run")
+    group.add_argument("--json", action="store_true", help="print JSON lines instead of a progress bar")
     group.add_argument("--report", type=_report, action="append", default=[], metavar="FILE",
-                       help="also write what became of each item, as .csv or .json")  # fmt: skip
-    clash = command.add_argument_group("where a file of a result's name is there already (default: an earlier result "
-                                       "is replaced, and that is said; any other file is left)")  # fmt: skip
+                       help="also write the final state of each item, as .csv or .json")  # fmt: skip
+    clash = command.add_argument_group("if a file with the result's name exists (default: replace an earlier result "
+                                       "with a note, refuse any other file)")  # fmt: skip
     clash = clash.add_mutually_exclusive_group()
     clash.add_argument("--overwrite", dest="clash", action="store_const", const="overwrite", default="own",
-                       help="replace it, whatever it is")  # fmt: skip
+                       help="replace it, even if Affekt did not render it")  # fmt: skip
     clash.add_argument("--skip-existing", dest="clash", action="store_const", const="skip", default="own",
-                       help="leave it, and render nothing")  # fmt: skip
+                       help="keep it and skip the item")  # fmt: skip
     clash.add_argument("--on-clash", dest="clash", choices=("number",), default="own",
                        help="keep both: NAME-2, NAME-3, ...")  # fmt: skip
 
 
 def _report(argument: str) -> Path:
     if not argument.endswith((".csv", ".json")):
-        raise argparse.ArgumentTypeError(f"give a name that ends in .csv or .json, not {text(argument)}")
+        raise argparse.ArgumentTypeError(f"give a file name with the extension .csv or .json, not {text(argument)}")
     return path(argument)
 
 
 def _count(argument: str) -> int:
     argument = text(argument)
     if not argument.isdecimal() or argument == "0":
-        raise argparse.ArgumentTypeError(f"give a number from 1, not {argument}")
+        raise argparse.ArgumentTypeError(f"give a number of at least 1, not {argument}")
     return int(argument)
 
 
@@ -121,7 +121,7 @@ def _render(options) -> None:
         _render_again(options)
         return
     if options.out.suffix.lower() in MEDIA:
-        raise InputError(f"a job file may have many results: give --out a folder, not {options.out}")
+        raise InputError(f"a job file can have many results: give a folder as --out, not {options.out}")
     counts = run_plan(_read_plan(options), options)
     if not options.json:
         skipped = f", {counts['skipped']} skipped" if counts["skipped"] else ""
@@ -129,7 +129,7 @@ def _render(options) -> None:
 
 
 def _render_again(options) -> None:
-    """Render a file from its own manifest, anew, and compare."""
+    """Renders a file again from its manifest, without the cache, and compares the two."""
     from tempfile import TemporaryDirectory
 
     from gen.jobs import again
@@ -143,7 +143,7 @@ def _render_again(options) -> None:
     ends: dict = {}
     with TemporaryDirectory(prefix="affekt-again-") as fresh:
         options.cache = Path(fresh)
-        single = ended(options.out, made.task.kind)
+        single = has_extension(options.out, made.task.kind)
         name, out = (options.out.stem, options.out.parent) if single else (options.file.stem, options.out)
         run_plan(plan_tasks({name: made.task}), options, out, ends)
     (end,) = ends.values()
@@ -151,23 +151,23 @@ def _render_again(options) -> None:
         return
     files = [path for path in end.files if path.suffix.lower() == options.file.suffix.lower()]
     same = next((path for path in files if path.read_bytes() == before), None)
-    told = f"{same}: the same bytes as {options.file}"
+    outcome = f"{same}: identical to {options.file}"
     changed: list[str] = []
     if same is None:
         from gen.jobs.executors import pick_device
 
         changed = again.changes(made, pick_device(options.device).split(":")[0])
         if signed := any(again.same_content(options.file, path) for path in files):
-            changed = ["the signature, which is another each time"]
-        reason = "; ".join(changed) or "nothing that its manifest records: the libraries or the processor are others"
-        told = f"{files[0] if files else options.out} differs from {options.file}{' only' * signed} in bytes: {reason}"
-    print(json.dumps({"event": "compared", "same": same is not None, "changed": changed}) if options.json else told)
+            changed = ["the signature, which differs each time"]
+        why = "; ".join(changed) or "nothing in its manifest; libraries or processor may differ"
+        outcome = f"{files[0] if files else options.out} differs from {options.file}{' only' * signed} in bytes: {why}"
+    print(json.dumps({"event": "compared", "same": same is not None, "changed": changed}) if options.json else outcome)
 
 
 def run_plan(plan, options, out: Path | None = None, ends: dict | None = None) -> Counter:
-    """Render with a progress bar or JSON lines -> items by state; raises :class:`RenderError` when some failed.
+    """Renders with a progress bar or JSON lines and counts items by state; raises :class:`RenderError` if any failed.
 
-    ``out`` is used in place of ``options.out``; ``ends`` is given the event that ended each item, by its id.
+    ``out`` replaces ``options.out``; ``ends`` collects the final event of each item, by id.
     """
     from gen.jobs import progress
     from gen.jobs.cache import Cache, default_root
@@ -190,7 +190,7 @@ def run_plan(plan, options, out: Path | None = None, ends: dict | None = None) -
             progress.write_report(file, plan, ends)
     counts = Counter(states.values())
     if lost := counts["failed"] + counts["blocked"]:
-        raise RenderError(f"{lost} of {total} items failed; {out}/**/*.error.json says why.")
+        raise RenderError(f"{lost} of {total} items failed; {out}/**/*.error.json has the reason.")
     return counts
 
 

@@ -1,7 +1,7 @@
-"""Where items are rendered: in this process, in worker processes, or on a Ray cluster.
+"""Executors that render items: in this process, in worker processes, or on a Ray cluster.
 
-All are ``concurrent.futures`` executors. The runner keeps no more items in flight than there are workers, so that a
-worker that dies takes few with it.
+All are ``concurrent.futures`` executors. The runner submits at most one item per worker, so that a crashed worker
+affects few items.
 """
 
 import multiprocessing
@@ -13,11 +13,11 @@ from importlib.util import find_spec
 from queue import SimpleQueue
 
 from gen.errors import DeviceError, InputError
-from gen.notes import hush
+from gen.notes import quiet_libraries
 
 
 class InProcess(Executor):
-    """Runs each call at once; the way of one worker."""
+    """Runs each call immediately in this process (one worker)."""
 
     def submit(self, call, /, *args):
         future = Future()
@@ -26,11 +26,11 @@ class InProcess(Executor):
 
 
 class OnRay(Executor):
-    """One actor per worker, with a GPU each where the cluster has any; the cache must lie on a shared file system."""
+    """One actor per worker, each with a GPU if the cluster has any; the cache must be on a shared file system."""
 
     def __init__(self, workers: int):
         if find_spec("ray") is None:
-            raise InputError("Ray is not installed: run `pip install affekt[ray]`, or leave out --on.")
+            raise InputError("Ray is not installed: run `pip install affekt[ray]`, or omit --on.")
         import ray
 
         ray.init(ignore_reinit_error=True, log_to_driver=False)
@@ -45,9 +45,9 @@ class OnRay(Executor):
 
         actor, future = self._idle.get(), Future()
 
-        def settle(done: Future) -> None:
+        def on_done(done: Future) -> None:
             error = done.exception()
-            self._idle.put(actor)  # Ray starts its process anew
+            self._idle.put(actor)  # Ray restarts its process
             if isinstance(error, ray.exceptions.RayActorError):
                 future.set_exception(WorkerDied("its worker died twice; it was killed, or ran out of memory"))
             elif error:
@@ -55,7 +55,7 @@ class OnRay(Executor):
             else:
                 future.set_result(done.result())
 
-        actor.run.remote(call, *args).future().add_done_callback(settle)
+        actor.run.remote(call, *args).future().add_done_callback(on_done)
         return future
 
     def shutdown(self, wait=True, *, cancel_futures=False):
@@ -65,32 +65,32 @@ class OnRay(Executor):
 
 
 class WorkerDied(RuntimeError):
-    """A worker was lost, and so was the one that tried again."""
+    """A worker crashed, and so did the retry."""
 
 
 class _Actor:
-    """Keeps a process, and with it the models loaded last."""
+    """A long-lived process that keeps the last models loaded."""
 
     def run(self, call, *args):
-        hush()
+        quiet_libraries()
         return call(*args)
 
 
 def make(on: str, workers: int) -> Executor:
-    """An executor for ``on`` = "local" or "ray"."""
+    """Returns an executor for ``on`` = "local" or "ray"."""
     if on == "ray":
         return OnRay(workers)
     if on != "local":
-        raise InputError(f"Items can be rendered on local or ray, not on {on!r}.")
+        raise InputError(f"--on is local or ray, not {on!r}.")
     if workers == 1:
         return InProcess()
     return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
 
 
 def _start_worker() -> None:
-    """End quietly on Ctrl-C, and with the parent: a worker must not outlive a killed run."""
-    hush()
-    os.dup2(2, 1)  # what libraries print belongs to none of the lines that this command prints
+    """Prepares a worker: silences libraries, exits quietly on Ctrl-C and together with the parent process."""
+    quiet_libraries()
+    os.dup2(2, 1)  # keeps library output off stdout, which has the command's own lines
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_follow_parent, daemon=True).start()
 
@@ -101,7 +101,7 @@ def _follow_parent() -> None:
 
 
 def pick_device(device: str) -> str:
-    """ "auto" is a GPU where there is one; several workers of a pool share several GPUs in turn."""
+    """Resolves "auto" to a GPU if available; several workers of a pool are spread over several GPUs."""
     if device == "cpu":
         return device
     import torch
@@ -111,4 +111,4 @@ def pick_device(device: str) -> str:
         return f"cuda:{(int(number) - 1) % torch.cuda.device_count()}" if device == "auto" else device
     if device == "auto":
         return "cpu"
-    raise DeviceError(f"There is no {device} here: give --device cpu, or install PyTorch for your GPU.")
+    raise DeviceError(f"{device} is not available: give --device cpu, or install PyTorch for your GPU.")

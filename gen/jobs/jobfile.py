@@ -1,4 +1,4 @@
-"""A YAML job file as checked tasks: defaults, matrix, references and output names.
+"""Reads a YAML job file into checked tasks: defaults, matrix, references and output names.
 
     defaults: {seed: 1}
     jobs:
@@ -11,14 +11,14 @@
         matrix: {emotion: [happy, sad]}
         continue: {job: line, seed: 2}                    # the first output of the item of the same emotion
 
-A job over many files names a folder or a pattern, and one over the lines of a table names that; either goes with a
-matrix:
+A job over many files gives a folder or a glob pattern; a job over the rows of a table gives the table. Both can be
+combined with a matrix:
 
       - {id: lines, kind: voice, source: recordings/, emotion: sad, out: "{emotion}/{stem}"}
       - {id: songs, kind: music, source: {csv: songs.csv}, out: "{index}-{emotion}"}   # columns are fields
 
-A reference must come down to one item: axes that both jobs have are matched, others are given beside ``job``.
-A default counts for the jobs whose kind has such a field; one that no job has is a mistake.
+A reference must select one item: axes that both jobs have are matched, other axes are given beside ``job``.
+A default applies to the jobs whose kind has such a field; a default that applies to no job is an error.
 """
 
 import difflib
@@ -35,12 +35,12 @@ from pydantic.fields import FieldInfo
 
 from gen.emotion.spec import EmotionCurve
 from gen.errors import InputError
-from gen.jobs.formats import told
-from gen.jobs.inputs import File, Row, ended, files, named, positional, several, table
+from gen.jobs.formats import with_format
+from gen.jobs.inputs import File, Row, files, has_extension, named, positional, several, table
 from gen.jobs.schema import Location, Task, choices, describe, field_names, task_class, with_paths
 from gen.jobs.source import Source
 
-REFERENCE = "\0job:"  # how a path names another item's first output until that exists; no file is called so
+REFERENCE = "\0job:"  # prefix of a path that stands for another item's first output; no file name has a \0
 UNUSED = object()
 
 
@@ -50,7 +50,7 @@ def is_reference(path: Path) -> bool:
 
 @cache
 def paths_of(cls: type[Task]) -> dict[str, str]:
-    """The fields that are files, by every name that they may be given by -> the attribute's name."""
+    """The fields that are files: name in YAML -> attribute name."""
     fields = cls.model_fields
     holds = {name for name, field in fields.items() if Path in (field.annotation, *get_args(field.annotation))}
     return {given: name for given, name in field_names(cls).items() if name in holds}
@@ -61,17 +61,17 @@ def _types(field: FieldInfo) -> set:
 
 
 def standard(task: Task, field: str) -> object:
-    """A field's value for a name, where nobody gave one."""
+    """The default value of a field, used in names if the field is not given."""
     value = getattr(task, field, None)
     return str(value) if isinstance(value, EmotionCurve) and not value.source else value
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A job of the file with one choice of its matrix: ``axes`` field -> value, ``chosen`` field -> position.
+    """A job with one choice of its matrix: ``axes`` field -> value, ``chosen`` field -> position.
 
-    ``index`` is its place among those of the job, as text of one length; ``file`` is what it has of a folder or a
-    pattern, ``row`` what it has of a table.
+    ``index`` is its number within the job, zero-padded text; ``file`` is its file from a folder or a pattern,
+    ``row`` its row of a table.
     """
 
     id: str
@@ -88,9 +88,9 @@ class Draft:
 
 
 class JobFile:
-    """Drafts, tasks and output names of a file; any mistake raises ``InputError`` with file, line and field.
+    """The drafts, tasks and output names of a file; any mistake raises ``InputError`` with file, line and field.
 
-    ``reach`` is whether jobs may be over folders, patterns and tables, which are looked into.
+    ``reach`` allows jobs over folders, patterns and tables, which are read from disk.
     """
 
     def __init__(self, path: Path, reach: bool = True):
@@ -106,7 +106,7 @@ class JobFile:
         self.tasks = {draft.id: self._task(draft) for draft in self.drafts.values()}
         if unused := self.defaults.keys() - self.used:
             field = min(unused)
-            raise self.source.error(("defaults", field), f"defaults.{field}: no job has such a field.")
+            raise self.source.error(("defaults", field), f"defaults.{field}: no job has this field.")
         self.names = {draft.id: self._name(draft) for draft in self.drafts.values()}
         self._check_names()
 
@@ -120,14 +120,14 @@ class JobFile:
     def _top(self) -> tuple[list, dict]:
         data = self.source.data
         if not isinstance(data, dict) or not isinstance(data.get("jobs"), list) or not data["jobs"]:
-            raise self.source.error((), "a job file has a list under `jobs:`, with at least one job.")
+            raise self.source.error((), "give a list of at least one job under `jobs:`.")
         if unknown := data.keys() - {"jobs", "defaults", "$schema"}:
-            raise self.source.error((min(unknown),), f"{min(unknown)}: only `defaults` and `jobs` stand here.")
+            raise self.source.error((min(unknown),), f"{min(unknown)}: use only the fields `defaults` and `jobs` here.")
         if not isinstance(data.get("$schema", ""), str):
-            raise self.source.error(("$schema",), "$schema: this names the schema that an editor checks the file by.")
+            raise self.source.error(("$schema",), "$schema: give the name of a JSON Schema as text.")
         defaults = {} if data.get("defaults") is None else data["defaults"]
         if not isinstance(defaults, dict) or defaults.keys() & {"id", "matrix"}:
-            raise self.source.error(("defaults",), "defaults: give fields that jobs share, without id and matrix.")
+            raise self.source.error(("defaults",), "defaults: give fields shared by jobs, without id and matrix.")
         if "kind" in defaults:
             try:
                 task_class(defaults["kind"])
@@ -136,24 +136,24 @@ class JobFile:
         return data["jobs"], defaults
 
     def _expand(self, place: int, job) -> None:
-        """One draft per combination of the job's matrix, for each of its files or lines."""
+        """Adds one draft per combination of the job's matrix, for each of its files or rows."""
         where = ("jobs", place)
         if not isinstance(job, dict):
-            raise self.source.error(where, f"jobs[{place}]: a job is a mapping of fields.")
+            raise self.source.error(where, f"jobs[{place}]: give a mapping of fields.")
         id, matrix = job.get("id"), job.get("matrix", {})
         if not isinstance(id, str) or not re.fullmatch(r"[A-Za-z0-9_-]+", id) or id in self.jobs:
-            wish = "give each job its own name, of letters, digits, - and _ (in quotes if YAML reads it otherwise)"
-            raise self.source.error((*where, "id"), f"jobs[{place}].id: {wish}.")
+            hint = "give each job its own name of letters, digits, - and _ (in quotes if YAML does not read it as text)"
+            raise self.source.error((*where, "id"), f"jobs[{place}].id: {hint}.")
         if not isinstance(matrix, dict) or not all(isinstance(v, list) and v for v in matrix.values()):
             raise self.source.error((*where, "matrix"), f"{id}.matrix: give each field a list of values.")
         if twice := matrix.keys() & (job.keys() | {"id", "out", "matrix"}):
-            raise self.source.error((*where, "matrix"), f"{id}.matrix: {min(twice)} is given elsewhere already.")
+            raise self.source.error((*where, "matrix"), f"{id}.matrix: {min(twice)} is also given elsewhere.")
         own = {name: value for name, value in job.items() if name not in ("id", "matrix", "out")}
         table, sources = self._sources(place, id, own, matrix)
         usual = ["{id}/{index}" if table else "{id}/{stem}" if sources else "{id}", *(f"{{{axis}}}" for axis in matrix)]
         out = job.get("out", self.defaults.get("out", "-".join(usual)))
         if not isinstance(out, str):
-            raise self.source.error((*where, "out"), f"{id}.out: the output's name must be text.")
+            raise self.source.error((*where, "out"), f"{id}.out: give the output's name as text.")
         self.used |= {"out"} & self.defaults.keys()
         picks = [*product(*(range(len(values)) for values in matrix.values()))]
         wide, self.jobs[id] = len(str(len(picks) * max(1, len(sources)))), []
@@ -167,23 +167,23 @@ class JobFile:
             self.jobs[id].append(Draft(unique, id, place, data, name, axes, chosen, index, file, table, row))
 
     def _sources(self, place: int, id: str, own: dict, matrix: dict) -> tuple[Path | None, list[tuple]]:
-        """What a job is over: a table, if it is one, and for each line or file (its fields, the file, the line)."""
+        """The table of a job, if any, and per row or file: (its fields, the file, the row)."""
         given = {name: value for name, value in self.defaults.items() if name not in own | matrix} | own
         where = ("jobs", place, "source")
         if isinstance(source := given.get("source"), dict) and "csv" in source:
             if len(source) > 1 or not isinstance(source["csv"], str):
-                raise self.source.error(where, f"{id}.source: a table is named as {{csv: lines.csv}}, nothing else.")
+                raise self.source.error(where, f"{id}.source: give a table as {{csv: lines.csv}} only.")
             self._may_reach(where, id)
             self.used |= {"source"} & self.defaults.keys()
             own.pop("source", None)
             path = self.base / source["csv"]
             columns, rows = table(path)
             if twice := set(columns) & ({*own, *matrix} | {"matrix"}):
-                raise InputError(f"{path}:1: {min(twice)} is given in the job {id} already.")
+                raise InputError(f"{path}:1: {min(twice)} is also given in the job {id}.")
             return path, [({name: row.cells.get(name) for name in columns}, None, row) for row in rows]
         try:
             fields = paths_of(task_class(given.get("kind")))
-        except InputError:  # told when the task is made, or the matrix has it
+        except InputError:  # reported when the task is created, or given by the matrix
             return None, []
         chosen = {name: given[name] for name in fields if isinstance(given.get(name), str)}
         many = {name: value for name, value in chosen.items() if self.reach and several(value, self.base)}
@@ -191,8 +191,8 @@ class JobFile:
             return None, []
         where = ("jobs", place, *many)[:3]
         if len(many) > 1:
-            hint = "one field may be a folder or a pattern; put the others into a matrix"
-            raise self.source.error(where, f"{id}: {' and '.join(many)} stand for many files each: {hint}.")
+            hint = "only one field can be a folder or a pattern; put the others into a matrix"
+            raise self.source.error(where, f"{id}: {' and '.join(many)} each stand for many files: {hint}.")
         [(name, value)] = many.items()
         self.used |= {name} & self.defaults.keys()
         try:
@@ -203,10 +203,10 @@ class JobFile:
 
     def _may_reach(self, where: Location, id: str) -> None:
         if not self.reach:
-            raise self.source.error(where, f"{id}: a job over many files is for `affekt render`.")
+            raise self.source.error(where, f"{id}: a job over many files works only with `affekt render`.")
 
     def _task(self, draft: Draft) -> Task:
-        """The checked task of a draft, with defaults filled in, paths absolute and references as ``job:<item>``."""
+        """The checked task of a draft, with defaults filled in, absolute paths, and references as ``job:<item>``."""
         try:
             cls = task_class(draft.data.get("kind", self.defaults.get("kind")))
         except InputError as error:
@@ -220,7 +220,7 @@ class JobFile:
         data = {name: value for name, value in data.items() if value is not UNUSED}
         linked = {name: self._linked(draft, value, (name,)) for name, value in data.items()}
         try:
-            linked = told(cls.model_fields["kind"].default, draft.out, linked)
+            linked = with_format(cls.model_fields["kind"].default, draft.out, linked)
         except InputError as error:
             raise self.source.error(self._where(draft, ("out",)), f"{draft.job}.out: {error}") from None
         plain = {name: value for name, value in data.items() if not draft.row or name not in draft.row.cells}
@@ -238,22 +238,22 @@ class JobFile:
         return with_paths(task, lambda path: path if is_reference(path) else self.base / path)
 
     def _check_word(self, draft: Draft, name: str, value, field: FieldInfo | None) -> None:
-        """Refuse true and false where a word is meant: YAML reads yes, no, on and off as these."""
+        """Raises if true or false is given for a word: YAML reads yes, no, on and off as these."""
         if isinstance(value, bool) and field is not None and bool not in _types(field):
-            hint = f"YAML reads yes, no, on and off as true and false: put a word into quotes, not {value}"
+            hint = f"YAML reads yes, no, on and off as true and false: put the word in quotes, not {value}"
             raise self.source.error(self._where(draft, (name,)), f"{draft.job}.{name}: {hint}.")
 
     def _check_number(self, draft: Draft, name: str, value, field: FieldInfo) -> None:
-        """Refuse a number or a truth in quotes, and a number for a truth, which pydantic would take; a table has no
-        others."""
+        """Raises for a quoted number or boolean and for a number given as boolean, which pydantic would accept; cells
+        of a table are always text."""
         kinds = _types(field)
         text, number = isinstance(value, str), isinstance(value, int | float) and not isinstance(value, bool)
         if (text and kinds & {int, float, bool} and not kinds & {str, Path}) or (number and bool in kinds):
-            wish = "true or false" if bool in kinds else "a number, without quotes"
-            raise self.source.error(self._where(draft, (name,)), f"{draft.job}.{name}: give {wish}, not {value!r}.")
+            hint = "true or false" if bool in kinds else "a number without quotes"
+            raise self.source.error(self._where(draft, (name,)), f"{draft.job}.{name}: give {hint}, not {value!r}.")
 
     def _cells(self, draft: Draft, cls: type[Task], fields: dict[str, str]) -> dict[str, object]:
-        """The cells of a line as values for the fields of ``cls``; UNUSED for a column that only the name has."""
+        """The cells of a row as values for the fields of ``cls``; UNUSED for a column used only in the name."""
         found: dict[str, object] = {}
         for column, cell in draft.row.cells.items():
             if column == "out":
@@ -269,12 +269,12 @@ class JobFile:
                 found[column] = UNUSED
             else:
                 near = ", ".join(difflib.get_close_matches(column, fields, n=3, cutoff=0.0))
-                hint = f"name it in `out` as {{{column}}}, or leave it out; the nearest fields are {near}"
-                raise InputError(f"{draft.table}:1: {draft.job}: there is no field {column!r}: {hint}.")
+                hint = f"use it in `out` as {{{column}}}, or remove it; the nearest fields are {near}"
+                raise InputError(f"{draft.table}:1: {draft.job}: no field {column!r}: {hint}.")
         return found
 
     def _where(self, draft: Draft, where: Location) -> Location:
-        """Where a field of a draft was written: in the matrix, in the job or in the defaults."""
+        """Where a field of a draft is written: in the matrix, in the job or in the defaults."""
         if where and where[0] in draft.chosen:
             return ("jobs", draft.place, "matrix", where[0], draft.chosen[where[0]], *where[1:])
         if where and where[0] not in draft.data and where[0] in self.defaults:
@@ -282,7 +282,7 @@ class JobFile:
         return ("jobs", draft.place, *where)
 
     def _linked(self, draft: Draft, value, where: Location):
-        """A copy of a field's value with each ``{job: id}`` replaced by the path that stands for the item."""
+        """A copy of a field's value with each ``{job: id}`` replaced by the item's reference path."""
         if isinstance(value, list):
             return [self._linked(draft, item, (*where, at)) for at, item in enumerate(value)]
         if isinstance(value, dict) and "job" in value:
@@ -290,26 +290,26 @@ class JobFile:
         if isinstance(value, dict):
             return {name: self._linked(draft, item, (*where, name)) for name, item in value.items()}
         if isinstance(value, str) and value.startswith(REFERENCE):
-            raise self.source.error(self._where(draft, where), f"{draft.job}.{where[0]}: a path has no sign 0.")
+            raise self.source.error(self._where(draft, where), f"{draft.job}.{where[0]}: remove the null character.")
         return value
 
     def _referred(self, draft: Draft, reference: dict, where: Location) -> str:
-        """The id of the one item that a reference means."""
+        """The id of the one item that a reference selects."""
         job = reference["job"]
         if not isinstance(job, str) or job not in self.jobs:
             near = ", ".join(sorted(self.jobs)[:10])
-            raise self.source.error(self._where(draft, where), f"{draft.job}.{where[0]}: jobs are {near}; not {job!r}.")
+            raise self.source.error(self._where(draft, where), f"{draft.job}.{where[0]}: no job {job!r}, only {near}.")
         chosen = {name: value for name, value in reference.items() if name != "job"}
         wanted = {axis: value for axis, value in draft.axes.items() if axis in self.jobs[job][0].axes} | chosen
         axes = tuple(sorted(wanted))
         fitting = self._by_axes(job, axes).get(repr([str(wanted[axis]) for axis in axes]), [])
         if len(fitting) != 1:
-            hint = f"this fits {len(fitting)} items of {job!r}; give one value of its matrix beside `job`"
+            hint = f"this matches {len(fitting)} items of {job!r}; give a value of its matrix beside `job`"
             raise self.source.error(self._where(draft, where), f"{draft.job}.{where[0]}: {hint}.")
         return fitting[0]
 
     def _by_axes(self, job: str, axes: tuple[str, ...]) -> dict[str, list[str]]:
-        """Ids of a job's items by the values of some axes; kept, since each item of a large matrix asks."""
+        """Ids of a job's items by the values of some axes; cached, since every item of a large matrix needs it."""
         if (job, axes) not in self.lookup:
             found = self.lookup[job, axes] = defaultdict(list)
             for draft in self.jobs[job]:
@@ -317,9 +317,9 @@ class JobFile:
         return self.lookup[job, axes]
 
     def _name(self, draft: Draft) -> str:
-        """The output name, with ``{field}`` filled in; may have folders, never leaves the output folder."""
+        """The output name, with ``{field}`` filled in; may contain folders, never leaves the output folder."""
         try:
-            whole = ended(draft.out, self.tasks[draft.id].kind)
+            whole = has_extension(draft.out, self.tasks[draft.id].kind)
             out = draft.out.removesuffix(Path(draft.out).suffix) if whole else draft.out
             return named(out, partial(self._value, draft), draft.file.folder if draft.file else "")
         except InputError as error:
@@ -328,7 +328,7 @@ class JobFile:
             raise self.source.error(self._where(draft, ("out",)), f"{draft.job}.out: {error}") from None
 
     def _value(self, draft: Draft, field: str) -> object:
-        """What a field was given as; a matrix value that is no plain value counts by its position."""
+        """The value given for a field; a matrix value that is not plain is replaced by its position."""
         if draft.row and field in draft.row.cells:
             return draft.row.cells[field]
         if field in ("id", "index"):
@@ -342,20 +342,20 @@ class JobFile:
 
     @staticmethod
     def _stem(task: Task) -> str | None:
-        """What the file is called that a task is made from: the last that it cannot do without, or else the first."""
+        """The stem of the file a task is made from: its last required file, or else its first file."""
         given = [name for name, path in ((name, getattr(task, name)) for name in paths_of(type(task)).values())
                  if isinstance(path, Path) and not is_reference(path)]  # fmt: skip
         needed = [name for name in positional(type(task)) if name in given]
         return getattr(task, (needed[-1:] or given)[0]).stem if given else None
 
     def _check_names(self) -> None:
-        """No two items may share a name, and none may need a folder where another has its file."""
+        """Raises if two items have the same name, or one item's folder is another item's file."""
         owner: dict[str, str] = {}
         for id, name in self.names.items():
             if (rival := owner.setdefault(name.casefold(), id)) != id:
-                hint = f"{rival} has the name {name!r} already; put a field into it, such as {{seed}}"
+                hint = f"{rival} also has the name {name!r}; put a field into it, such as {{seed}}"
                 raise self.error(id, f"out: {hint}.")
         for id, name in self.names.items():
             above = [name.casefold().rsplit("/", n)[0] for n in range(1, name.count("/") + 1)]
             if rivals := [owner[folder] for folder in above if folder in owner]:
-                raise self.error(id, f"out: {name!r} lies below the output of {rivals[0]}; choose another folder.")
+                raise self.error(id, f"out: {name!r} is below the output of {rivals[0]}; choose another folder.")

@@ -1,7 +1,7 @@
-"""The JSON Schema of a job file: what editors complete and check, and what ``affekt plan`` takes.
+"""The JSON Schema of a job file, for completion and validation in editors.
 
-A schema cannot know whether an emotion's words are words, whether a file is there and which item a reference comes
-down to; the rest is the same.
+It is equivalent to the checks of ``affekt plan`` except for emotion words, the existence of files and the resolution of
+references.
 """
 
 from copy import deepcopy
@@ -13,15 +13,15 @@ from gen.emotion.spec import EmotionCurve
 from gen.jobs.schema import Task, task_class
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
-ID = {"type": "string", "pattern": "^[A-Za-z0-9_-]+$", "description": "the job's own name"}
+ID = {"type": "string", "pattern": "^[A-Za-z0-9_-]+$", "description": "the job's unique name"}
 OUT = {"type": "string", "description": "name of the result below --out: {id}, {index}, {stem} and any field"}
 JOB = {
     "type": "object", "properties": {"job": {"type": "string"}}, "required": ["job"],
-    "description": "the first output of another job's item",
+    "description": "the first output of an item of another job",
 }  # fmt: skip
 TABLE = {
     "type": "object", "properties": {"csv": {"type": "string"}}, "required": ["csv"], "additionalProperties": False,
-    "description": "an item for each line of a table, whose columns are fields",
+    "description": "one item per row of a table; its columns are fields",
 }  # fmt: skip
 FILE = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/job"}]}
 WORDS = {"type": "string", "minLength": 1}
@@ -70,7 +70,7 @@ CURVE = {
 
 
 def schema() -> dict:
-    """The schema, with every kind that is installed here."""
+    """The schema, with every kind that is installed."""
     kinds = {kind: task_class(kind) for kind in registry.names("task")}
     fields = {kind: _fields(cls) for kind, cls in kinds.items()}
     shared: dict[str, list] = {}
@@ -103,7 +103,7 @@ def schema() -> dict:
 
 
 def _fields(cls: type[Task]) -> dict[str, dict]:
-    """A rule for each field, by every name that it has in YAML."""
+    """A rule for each field, by each of its names in YAML."""
     whole = cls.model_json_schema()
     found = {}
     for name, field in cls.model_fields.items():
@@ -145,13 +145,13 @@ def _each(rule: dict) -> dict:
 
 
 def _of_defaults(kind: str) -> dict:
-    """Jobs that say no kind are of that in the defaults."""
+    """The rule for jobs without a kind if the defaults give this kind."""
     rule = {"if": {"not": {"required": ["kind"]}}, "then": {"$ref": f"#/$defs/{kind}"}}
     return {"if": _in_defaults({"properties": {"kind": {"const": kind}}, "required": ["kind"]}), "then": _each(rule)}
 
 
 def _needed(kind: str, cls: type[Task]) -> list[dict]:
-    """What each job of a kind must have: in itself, in its matrix, in its table or in the defaults."""
+    """The required fields of a job, given in the job, its matrix, its table or the defaults."""
     rules = []
     for name, field in cls.model_fields.items():
         if field.is_required():

@@ -1,4 +1,4 @@
-"""The command of a kind, such as ``affekt voice``: its options are the fields of a job, its files come first."""
+"""The command of a kind, such as ``affekt voice``: positional input files, and an option per field of a job."""
 
 import argparse
 import sys
@@ -10,14 +10,14 @@ from typing import get_args, get_origin
 from gen.arguments import text
 from gen.errors import InputError
 from gen.jobs.commands import add_rendering, run_plan
-from gen.jobs.inputs import ended, files, named, positional, several, slug
+from gen.jobs.inputs import files, has_extension, named, positional, several, slug
 
 METAVARS = {int: "N", float: "X", Path: "FILE"}
 METAVARS |= {kind | None: sign for kind, sign in METAVARS.items()}
 
 
 def add(command: argparse.ArgumentParser, kind: str) -> None:
-    """Options for the fields of a kind's task class; files that there is no task without are named first."""
+    """Adds options for the fields of a kind's task class; required files are positional."""
     from gen.jobs.schema import choices, task_class
 
     fields = command.add_argument_group(f"fields of a {kind} job")
@@ -47,12 +47,12 @@ def add(command: argparse.ArgumentParser, kind: str) -> None:
 
 
 def _render_one(options) -> None:
-    """Render what the options describe, a task for each input file.
+    """Renders one task per input file with the given options.
 
     ``--out`` is a folder, a file for a single task, or a pattern such as ``sad/{stem}-{seed}``. In a folder several
-    results are called as their inputs are, a single one by what was asked for.
+    results are named after their inputs, a single one after its options.
     """
-    from gen.jobs.formats import told
+    from gen.jobs.formats import with_format
     from gen.jobs.jobfile import standard
     from gen.jobs.plan import plan_tasks
     from gen.jobs.schema import task_class
@@ -63,14 +63,14 @@ def _render_one(options) -> None:
         with TemporaryDirectory(prefix="affekt-pipe-") as place:
             _piped(options, cls, given, Path(place))
         return
-    given = told(options.kind, options.out, given) if ended(options.out, options.kind) else given
+    given = with_format(options.kind, options.out, given) if has_extension(options.out, options.kind) else given
     found = [None]
     if needed := positional(cls):
         many = given[needed[-1]]
         found, many = files(many, needed[-1]), len(many) > 1 or several(many[0])
     one_by_one = [given | ({needed[-1]: str(file.path)} if file else {}) for file in found]
     tasks = [_checked(one) for one in one_by_one]
-    folder = "{" in str(options.out) or options.out.is_dir() or not ended(options.out, options.kind)
+    folder = "{" in str(options.out) or options.out.is_dir() or not has_extension(options.out, options.kind)
     if len(tasks) == 1 and not folder:
         run_plan(plan_tasks({options.out.stem: tasks[0]}), options, options.out.parent)
         return
@@ -84,7 +84,7 @@ def _render_one(options) -> None:
         else:
             name = named("{stem}", value, file.folder) if file and many else _described(cls, one, file)
         if name in names:
-            raise InputError(f"{name} would be the name of several results: put {{stem}} or {{index}} into --out")
+            raise InputError(f"{name} would name several results: put {{stem}} or {{index}} into --out")
         names[name] = task
     run_plan(plan_tasks(names), options)
 
@@ -94,14 +94,14 @@ def _words(given: dict) -> list:
 
 
 def _piped(options, cls, given: dict, place: Path) -> None:
-    """Render with "-" for standard input in the place of a file, or for standard output in that of ``--out``."""
+    """Renders with "-" as an input file (standard input) or as ``--out`` (standard output)."""
     from gen.jobs.plan import plan_tasks
 
     types = {name: (field.annotation, *get_args(field.annotation)) for name, field in cls.model_fields.items()}
     holds = [name for name, kinds in types.items() if Path in kinds]
     asked = [name for name in holds if "-" in _words({name: given.get(name)})]
     if len(asked) > 1 or any(given[name] not in ("-", ["-"]) for name in asked):
-        raise InputError("standard input is one file: give - once, and no other file with it")
+        raise InputError("standard input is one file: give - once and no other file")
     for name in asked:
         source = place / "stdin"
         source.write_bytes(sys.stdin.buffer.read())
@@ -112,7 +112,7 @@ def _piped(options, cls, given: dict, place: Path) -> None:
         return
     single = {name: value[0] if name in holds and isinstance(value, list) else value for name, value in given.items()}
     if any(isinstance(given.get(name), list) and len(given[name]) > 1 for name in holds):
-        raise InputError("standard output takes one result: give one file, or a folder as --out")
+        raise InputError("standard output holds one result: give one input file, or a folder as --out")
     ends: dict = {}
     with redirect_stdout(sys.stderr):
         run_plan(plan_tasks({"out": _checked(single)}), options, place / "out", ends)
@@ -122,35 +122,35 @@ def _piped(options, cls, given: dict, place: Path) -> None:
 
 
 def _checked(given: dict):
-    """The task of some options, with absolute paths."""
+    """The task for some options, with absolute paths."""
     from gen.jobs.schema import parse_task, with_paths
 
     return with_paths(parse_task(given), Path.absolute)
 
 
 def _pattern(options) -> str | None:
-    """What results are called below ``options.out``, which is left with the folder; None where that is all it says."""
+    """The name pattern in ``options.out``, which is reduced to its folder; None if it is only a folder."""
     steps = options.out.parts
     here = next((at for at, step in enumerate(steps) if "{" in step), None)
     if here is None:
         return None
     options.out, name = Path(*steps[:here]), "/".join(steps[here:])
-    return name.removesuffix(Path(name).suffix) if ended(name, options.kind) else name
+    return name.removesuffix(Path(name).suffix) if has_extension(name, options.kind) else name
 
 
-UNNAMED = {"consent", "format", "codec"}  # the ending says the format
+UNNAMED = {"consent", "format", "codec"}  # the extension shows the format
 
 
 def _described(cls, given: dict, file) -> str:
-    """A name that tells what was asked for."""
+    """A result name from the given options."""
     fields, needed = cls.model_fields, positional(cls)
-    told = {name: v for name, v in given.items() if isinstance(v, str) and name not in UNNAMED}
-    said = {"kind": given["kind"]} | told
+    with_format = {name: v for name, v in given.items() if isinstance(v, str) and name not in UNNAMED}
+    said = {"kind": given["kind"]} | with_format
     holds = lambda name: Path in (fields[name].annotation, *get_args(fields[name].annotation))
     paths = {name: Path(v).stem for name, v in said.items() if holds(name)}
-    untold = {"kind", "emotion", *needed}  # clear from their values
+    unnamed = {"kind", "emotion", *needed}  # their values suffice
     parts = []
     for name, value in (said | paths).items():
         plain = "{stem}" if file and name == needed[-1] else slug(value)[:60]
-        parts.append(plain if name in untold else f"{fields[name].alias or name}-{plain}")
+        parts.append(plain if name in unnamed else f"{fields[name].alias or name}-{plain}")
     return named("-".join(parts)[:150].strip("-."), lambda field: file.stem if field == "stem" else None)

@@ -1,4 +1,4 @@
-"""Items ready to render: what each needs, its content address, and the order. Loads no model."""
+"""Plans a run: the items with their dependencies, cache keys and order. Loads no model."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ from gen.provenance import code
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to render. ``key`` is its content address, ``name`` where it goes below the output folder."""
+    """One item to render. ``key`` is its content hash, ``name`` its path below the output folder."""
 
     id: str
     job: str
@@ -29,29 +29,29 @@ class Item:
     key: str
     needs: tuple[str, ...]
     checkpoints: tuple[str, ...]
-    notes: tuple[str, ...] = ()  # said while it was planned
+    notes: tuple[str, ...] = ()  # recorded while planning
 
     @property
     def group(self) -> tuple[str, ...]:
-        """What must be loaded to render it."""
+        """Kind and checkpoints: items of equal group share loaded models."""
         return (self.task.kind, *self.checkpoints)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Items in order: each comes after what it needs, and those of the same model come together."""
+    """Items in order: each after its dependencies, items of the same model adjacent."""
 
     items: tuple[Item, ...]
-    wanted: frozenset[str]  # ids whose files go to the output folder; the others only serve them
+    wanted: frozenset[str]  # ids whose files go to the output folder; the others are dependencies
 
     def shard(self, part: int, parts: int) -> "Plan":
-        """The share ``part`` of 1..``parts``, chosen by key; together the shares want every item once."""
+        """The share ``part`` of 1..``parts``, split by key; together the shares cover every item once."""
         own = (item.id for item in self.items if int(item.key[:16], 16) % parts == part - 1)
         return replace(self, wanted=self.wanted.intersection(own))
 
 
 def plan_file(path: Path) -> Plan:
-    """Read and check a whole job file; raises ``InputError`` with file, line and field of the first mistake."""
+    """Reads and checks a whole job file; raises ``InputError`` with file, line and field of the first mistake."""
     own.load()
     file = JobFile(path)
     needs = {id: _references(task) for id, task in file.tasks.items()}
@@ -59,7 +59,7 @@ def plan_file(path: Path) -> Plan:
         order = [*TopologicalSorter(needs).static_order()]
     except CycleError as error:
         ring = error.args[1]
-        raise file.error(ring[0], f"this job needs itself ({' -> '.join(reversed(ring))}).") from None
+        raise file.error(ring[0], f"this job depends on itself ({' -> '.join(reversed(ring))}).") from None
     items: dict[str, Item] = {}
     for id in order:
         try:
@@ -70,7 +70,7 @@ def plan_file(path: Path) -> Plan:
 
 
 def plan_tasks(tasks: Mapping[str, Task]) -> Plan:
-    """A plan for tasks at hand: output name -> task."""
+    """A plan for given tasks: output name -> task."""
     return _arranged([_item(name, name, task, name, {}) for name, task in tasks.items()])
 
 
@@ -88,7 +88,7 @@ def _references(task: Task) -> tuple[str, ...]:
 
 
 def _item(id: str, job: str, task: Task, name: str, others: Mapping[str, Item]) -> Item:
-    """Work out an item's key; ``others`` holds every item that it needs."""
+    """Computes an item and its key; ``others`` holds every item that it depends on."""
     with collect() as notes:
         checkpoints = tuple(registry.get("generator", task.kind).checkpoints(task))
     notes = (*dict.fromkeys((*task.notes, *notes)),)
@@ -99,7 +99,8 @@ def _item(id: str, job: str, task: Task, name: str, others: Mapping[str, Item]) 
 
 
 def _feelings(task: Task) -> list[str]:
-    """Digests of what else decides how a task's emotions read: the embedding for those of a file, the user's terms."""
+    """Hashes of what else affects the task's emotions: the embedding (for emotions from files) and user-defined
+    terms."""
     seen: list[EmotionCurve] = []
     curves(task, lambda curve: seen.append(curve) or curve)
     used = {term for curve in seen for key in curve.keyframes for term, _ in key.emotion.mix or ()}
@@ -108,18 +109,18 @@ def _feelings(task: Task) -> list[str]:
 
 
 def _content(path: Path, others: Mapping[str, Item]) -> str:
-    """What a path stands for in a key: the key of the item that makes it, or the digest of the file."""
+    """A path's value in a key: the key of the item that writes it, or the file's hash."""
     if is_reference(path):
         return others[str(path).removeprefix(REFERENCE)].key
     try:
         return sha256(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"the input file {path} cannot be read ({reason}).") from None
+        raise InputError(f"input file {path} cannot be read ({reason}).") from None
 
 
 def _arranged(items: Iterable[Item]) -> Plan:
-    """Sort by depth in the graph, then by group, then as given."""
+    """Sorts by depth in the graph, then by group, then by given order."""
     by_id = {item.id: item for item in items}
     depth: dict[str, int] = {}
     for id in TopologicalSorter({item.id: item.needs for item in by_id.values()}).static_order():

@@ -1,4 +1,4 @@
-"""How a run is told: a progress bar with the finished files, or JSON lines, both context managers; and its report."""
+"""Output of a run: a progress bar with the finished files or JSON lines, both context managers; and its report."""
 
 import csv
 import json
@@ -19,10 +19,10 @@ COLUMNS = ("index", "id", "kind", "name", "state", "seconds", "seed", "emotion",
 
 @contextmanager
 def json_lines(total: int) -> Iterator[Callable[[Event], None]]:
-    """Each event as one line of JSON on stdout; what libraries print meanwhile goes to stderr."""
+    """Prints each event as one line of JSON on stdout; redirects the output of libraries to stderr."""
     lines = sys.stdout
 
-    def tell(event: Event) -> None:
+    def show(event: Event) -> None:
         facts = {"event": event.state, "id": event.id, "name": event.name, "fraction": round(event.fraction, 3)}
         facts |= {"message": event.message, "seconds": round(event.seconds, 3), "files": list(map(str, event.files))}
         facts |= {"notes": event.notes} if event.state != "progress" else {}
@@ -30,13 +30,13 @@ def json_lines(total: int) -> Iterator[Callable[[Event], None]]:
         lines.flush()
 
     with redirect_stdout(sys.stderr):
-        yield tell
+        yield show
 
 
 @contextmanager
 def bar(total: int) -> Iterator[Callable[[Event], None]]:
-    """A bar on stderr, where that is a terminal; on stdout each finished file and what it is, on stderr each note, once
-    for all items that it is of."""
+    """Shows a progress bar on stderr if it is a terminal, each finished file on stdout, and each distinct note once on
+    stderr."""
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -46,7 +46,7 @@ def bar(total: int) -> Iterator[Callable[[Event], None]]:
         said: set[str] = set()
         line.set_description_str("loading")
 
-        def tell(event: Event) -> None:
+        def show(event: Event) -> None:
             if event.state == "note":
                 if event.message not in said:
                     said.add(event.message)
@@ -60,11 +60,11 @@ def bar(total: int) -> Iterator[Callable[[Event], None]]:
             elif event.files:
                 tqdm.write("\n".join(_lines(event)), file=sys.stdout)
 
-        yield tell
+        yield show
 
 
 def write_report(path: Path, plan: Plan, ends: Mapping[str, Event]) -> None:
-    """What became of each item that was wanted, as CSV or JSON; ``ends`` has the event that ended it, by its id."""
+    """Writes the state of each wanted item as CSV or JSON; ``ends`` has its final event, by id."""
     rows = []
     for number, item in enumerate((item for item in plan.items if item.id in plan.wanted), start=1):
         end = ends.get(item.id) or Event(item.id, "not reached", item.name)
@@ -84,6 +84,6 @@ def write_report(path: Path, plan: Plan, ends: Mapping[str, Event]) -> None:
 
 
 def _lines(event: Event) -> list[str]:
-    """The results of an item; the manifests beside them go without saying."""
+    """The result files of an item, without the manifests beside them."""
     notes = {sidecar(path) for path in event.files}
     return [f"{path}  {NAMES.get(path.suffix, path.suffix)}" for path in event.files if path not in notes]

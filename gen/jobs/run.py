@@ -1,6 +1,6 @@
-"""Render a plan: skip what is cached, keep going when an item fails, tell what happens.
+"""Renders a plan: skips cached items, continues when an item fails, reports events.
 
-A killed run leaves finished items in the cache and nothing else that shows; running again goes on from there.
+A killed run leaves only finished items in the cache; the next run resumes from there.
 """
 
 import glob
@@ -30,14 +30,14 @@ from gen.notes import collect, note
 from gen.provenance import manifest
 
 log = logging.getLogger(__name__)
-FULL = 1_000_000  # bytes: a disk with less is why a render failed
+FULL = 1_000_000  # bytes: below this, a failure is reported as a full disk
 
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened to an item: ``state`` is progress, note, cached, rendered, skipped, failed or blocked.
+    """An event of an item: ``state`` is progress, note, cached, rendered, skipped, failed or blocked.
 
-    A note's sentence is its ``message``; the event that ends an item has all its ``notes``.
+    A note's text is its ``message``; the final event of an item has all its ``notes``.
     """
 
     id: str
@@ -52,7 +52,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Work:
-    """All that a worker needs to render one item."""
+    """The input of a worker for one item."""
 
     id: str
     key: str
@@ -60,12 +60,12 @@ class Work:
     checkpoints: tuple[str, ...]
     device: str
     cache: Path
-    notes: tuple[str, ...] = ()  # said while it was planned
+    notes: tuple[str, ...] = ()  # recorded while planning
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of an item; plain text for errors, since not every exception survives the way between processes."""
+    """The result of an item; errors are plain text, since not every exception can be pickled."""
 
     seconds: float = 0.0
     error: str = ""
@@ -84,22 +84,22 @@ def run(
     on: str = "local",
     clash: str = "own",
 ) -> dict[str, str]:
-    """Render a plan into ``out`` -> the state of each item that was wanted (see :class:`Event`).
+    """Renders a plan into ``out`` and returns the state of each wanted item (see :class:`Event`).
 
-    ``clash`` is what happens where ``out`` has a file of a result's name: "skip" leaves it and renders nothing, the
+    ``clash`` decides what happens if a result's name exists in ``out``: "skip" keeps the file and skips the item, the
     others are those of :meth:`Cache.publish`.
     """
     for place, option in ((out, "--out"), (cache.root, "--cache")):
         writable(place, option)
     credentials.ready()
     if on == "local" and device not in ("auto", "cpu"):
-        executors.pick_device(device)  # better before the first item than in each
+        executors.pick_device(device)  # fails before the first item instead of in each
     states = _Run(plan, out, cache, report, device, clash).go(partial(executors.make, on, workers), workers)
     return {id: state for id, state in states.items() if id in plan.wanted}
 
 
 def attempt(work: Work, progress: Callable[[float, str], None]) -> Outcome:
-    """Render one item in this process; again, once, after a failure that may pass."""
+    """Renders one item in this process and retries once after a transient failure."""
     start = time.perf_counter()
     with collect(edit=partial(without_names, work.task)) as notes:
         try:
@@ -108,13 +108,13 @@ def attempt(work: Work, progress: Callable[[float, str], None]) -> Outcome:
             except (OSError, MemoryError, RuntimeError) as error:
                 if isinstance(error, RuntimeError) and not _out_of_memory(error):
                     raise
-                log.warning("%s: %s; trying once more", work.id, error)
+                log.warning("%s: %s; retrying once", work.id, error)
                 notes.clear()
                 _render(work, work.task.smaller() or work.task, progress, notes)
-        except Exception as error:  # noqa: BLE001 - whatever a generator raises, the other items go on
+        except Exception as error:  # noqa: BLE001 - one item's failure must not stop the others
             message = str(error) if isinstance(error, AffektError) else f"{type(error).__name__}: {error}"
             if not isinstance(error, AffektError) and shutil.disk_usage(work.cache).free < FULL:
-                message = f"the disk of {work.cache} is full: make room, or give another --cache"
+                message = f"the disk of {work.cache} is full: free space, or give another --cache"
             return Outcome(time.perf_counter() - start, message, traceback.format_exc(), tuple(notes))
     return Outcome(time.perf_counter() - start, notes=tuple(notes))
 
@@ -134,16 +134,16 @@ def files_of(task: Task, device: str = "auto", root: Path | None = None) -> list
 
 
 def silent(fraction: float, message: str) -> None:
-    """The progress of an item in another process is not followed."""
+    """Ignores the progress of an item in another process."""
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
-    """Whether it is PyTorch's ``OutOfMemoryError``, told by name so that plain generators need no PyTorch."""
+    """True for PyTorch's ``OutOfMemoryError``, checked by name so that plain generators need no PyTorch."""
     return type(error).__name__ == "OutOfMemoryError"
 
 
 def _render(work: Work, task: Task, progress: Callable[[float, str], None], notes: list[str]) -> None:
-    """Render into the cache; ``notes``, the list that is being collected, goes into the manifests as it fills."""
+    """Renders into the cache; the list ``notes`` is still being collected and goes into the manifests."""
     for sentence in work.notes:
         note(sentence)
     device = executors.pick_device(work.device)
@@ -157,7 +157,7 @@ def _render(work: Work, task: Task, progress: Callable[[float, str], None], note
 
 
 def _made(work: Work, task: Task, progress: Callable[[float, str], None]) -> list[Path]:
-    """The files of a part that a generator asks for while it renders ``work``: from the cache, or rendered now."""
+    """The files of a part that a generator requests while it renders ``work``: from the cache, or rendered now."""
     item, cache = plan_tasks({work.id: task}).items[0], Cache(work.cache)
     if item.key not in cache:
         part = replace(work, key=item.key, task=task, checkpoints=item.checkpoints, notes=item.notes)
@@ -170,56 +170,56 @@ def _made(work: Work, task: Task, progress: Callable[[float, str], None]) -> lis
 
 @lru_cache(maxsize=4)
 def _generator(kind: str, checkpoints: tuple[str, ...], device: str):
-    """The generators loaded last; items of one group come together, and a scene takes turns with its parts'."""
+    """Keeps the last generators loaded; items of one group are adjacent, and a scene alternates with its parts."""
     return registry.get("generator", kind).from_pretrained(*checkpoints, device=device)
 
 
 class _Run:
-    """The state of one run: what each item waits for, what is ready, what has come of it."""
+    """The state of one run: dependencies, ready items, results."""
 
     def __init__(
         self, plan: Plan, out: Path, cache: Cache, report: Callable[[Event], None], device: str, clash: str
     ):  # fmt: skip
         self.out, self.cache, self.report, self.device, self.clash = out, cache, report, device, clash
         self.items = {item.id: item for item in plan.items}
-        self.skipped = [id for id in self.items if clash == "skip" and id in plan.wanted and self._there(id)]
+        self.skipped = [id for id in self.items if clash == "skip" and id in plan.wanted and self._exists(id)]
         self.wanted = plan.wanted.difference(self.skipped)
         self.rank = {id: place for place, id in enumerate(self.items)}
         self.states: dict[str, str] = {}
         self.waits: dict[str, set[str]] = {}
         self.followers: dict[str, list[str]] = defaultdict(list)
         self.ready: list[tuple[int, str]] = []
-        self.suspects: deque[Item] = deque()  # in flight when a worker died: each goes alone once more
-        self.accused: set[str] = set()
+        self.suspects: deque[Item] = deque()  # running when a worker died: each is retried alone
+        self.retried: set[str] = set()
 
     def go(self, executor: Callable[[], Executor], workers: int) -> dict[str, str]:
         self.cache.sweep()
         for item in (self.items[id] for id in self.skipped):
             self.report(Event(item.id, "skipped", item.name))
-        self._line_up()
-        flying: dict[Future, Item] = {}
+        self._schedule()
+        running: dict[Future, Item] = {}
         pool = None
         while True:
-            while len(flying) < (1 if self.suspects else workers) and (item := self._next()):
+            while len(running) < (1 if self.suspects else workers) and (item := self._next()):
                 pool = pool or executor()
-                flying[self._submit(pool, item)] = item
-            if not flying:
+                running[self._submit(pool, item)] = item
+            if not running:
                 break
-            if self._land(flying):
+            if self._collect_done(running):
                 pool.shutdown(wait=False)
                 pool = None
         if pool:
             pool.shutdown()
         return self.states | dict.fromkeys(self.skipped, "skipped")
 
-    def _there(self, id: str) -> bool:
-        """Whether the output folder has a result of this name."""
+    def _exists(self, id: str) -> bool:
+        """True if the output folder has a result of this name."""
         place = self.out / self.items[id].name
         beside = place.parent.glob(f"{glob.escape(place.name)}.*")
         return any(place.glob("*")) or any(path.suffix != ".json" for path in beside)
 
-    def _line_up(self) -> None:
-        """Find the items to do: the wanted, and what those of them need that are not cached."""
+    def _schedule(self) -> None:
+        """Finds the items to do: those wanted, and their dependencies that are not cached."""
         todo: dict[str, Item] = {}
         needed = set(self.wanted)
         for item in reversed(self.items.values()):
@@ -228,7 +228,7 @@ class _Run:
                 needed.update(() if item.key in self.cache else item.needs)
         first: dict[str, str] = {}
         for item in reversed(todo.values()):
-            twin = first.setdefault(item.key, item.id)  # equal items wait for the first of them
+            twin = first.setdefault(item.key, item.id)  # equal items wait for the first one
             self.waits[item.id] = ({*item.needs, twin} & todo.keys()) - {item.id}
             if item.key in self.cache:
                 self.waits[item.id] = set()
@@ -238,7 +238,7 @@ class _Run:
                 heapq.heappush(self.ready, (self.rank[item.id], item.id))
 
     def _next(self) -> Item | None:
-        """The next item to render; those that are cached are finished on the way."""
+        """The next item to render; finishes cached items on the way."""
         if self.suspects:
             return self.suspects.popleft()
         while self.ready:
@@ -259,22 +259,22 @@ class _Run:
         progress = partial(self._progress, item) if isinstance(pool, executors.InProcess) else silent
         try:
             return pool.submit(attempt, work, progress)
-        except BrokenExecutor as error:  # a worker died while it had nothing to do
+        except BrokenExecutor as error:  # an idle worker died
             future: Future = Future()
             future.set_exception(error)
             return future
 
-    def _land(self, flying: dict[Future, Item]) -> bool:
-        """Settle the items that are done; whether the pool broke, which takes all in flight with it."""
-        done, _ = wait(flying, return_when=FIRST_COMPLETED)
+    def _collect_done(self, running: dict[Future, Item]) -> bool:
+        """Handles the items that are done; returns True if the pool broke, which fails all running items."""
+        done, _ = wait(running, return_when=FIRST_COMPLETED)
         if broken := any(isinstance(future.exception(), BrokenExecutor) for future in done):
-            done, _ = wait(flying)
+            done, _ = wait(running)
         for future in done:
-            item, error = flying.pop(future), future.exception()
+            item, error = running.pop(future), future.exception()
             if error is None:
-                self._settle(item, future.result())
-            elif isinstance(error, BrokenExecutor) and item.id not in self.accused:
-                self.accused.add(item.id)
+                self._handle_outcome(item, future.result())
+            elif isinstance(error, BrokenExecutor) and item.id not in self.retried:
+                self.retried.add(item.id)
                 self.suspects.append(item)
             elif isinstance(error, BrokenExecutor):
                 self._fail(item, "its worker died twice; it was killed, or ran out of memory", repr(error))
@@ -282,7 +282,7 @@ class _Run:
                 self._fail(item, f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error)))
         return broken
 
-    def _settle(self, item: Item, outcome: Outcome) -> None:
+    def _handle_outcome(self, item: Item, outcome: Outcome) -> None:
         if outcome.error:
             self._note(item, outcome.notes)
             self._fail(item, outcome.error, outcome.details, outcome.seconds)
@@ -295,35 +295,35 @@ class _Run:
         self._note(item, notes)
         try:
             if item.id in self.wanted:
-                with collect() as said:
+                with collect() as notes_of_copy:
                     files = self.cache.publish(item.key, self.out, item.name, self.clash)
-                self._note(item, said)
+                self._note(item, notes_of_copy)
                 self._error_file(item).unlink(missing_ok=True)
             self.states[item.id] = state
             self.report(Event(item.id, state, item.name, seconds=seconds, files=tuple(files), notes=notes))
-        except InputError as error:  # its name is taken; what needs it finds it in the cache
-            self._lose(item, str(error), "", seconds, "failed")
+        except InputError as error:  # its name is taken; dependent items use the cache
+            self._record_failure(item, str(error), "", seconds, "failed")
         for id in self.followers[item.id]:
             self.waits[id].discard(item.id)
             if not self.waits[id] and id not in self.states:
                 heapq.heappush(self.ready, (self.rank[id], id))
 
     def _fail(self, item: Item, message: str, details: str = "", seconds: float = 0.0) -> None:
-        """Let the items know that wait for this one: an equal twin fails as it does, what needs either is blocked."""
+        """Fails an item, its twins (with the same message) and the items that depend on either (as blocked)."""
         lost = deque([(item, message, details, seconds, "failed")])
         while lost:
             item, message, details, seconds, state = lost.popleft()
             if item.id in self.states:
                 continue
-            self._lose(item, message, details, seconds, state)
+            self._record_failure(item, message, details, seconds, state)
             for other in (self.items[id] for id in self.followers[item.id]):
                 if item.id in other.needs:
                     lost.append((other, f"needs {item.id}, which failed", "", 0.0, "blocked"))
                 else:
                     lost.append((other, message, details, 0.0, state))
 
-    def _lose(self, item: Item, message: str, details: str, seconds: float, state: str) -> None:
-        """Write ``<name>.error.json``."""
+    def _record_failure(self, item: Item, message: str, details: str, seconds: float, state: str) -> None:
+        """Writes ``<name>.error.json`` and reports the failure."""
         path = self._error_file(item)
         facts = {"id": item.id, "kind": item.task.kind, "state": state, "error": message, "details": details}
         with hidden(path) as draft:

@@ -1,6 +1,6 @@
-"""What can be asked for: a task is a frozen pydantic model chosen by ``kind``.
+"""Tasks: frozen pydantic models selected by ``kind``.
 
-YAML, command line, studio and Python build the same one.
+YAML, command line, studio and Python all build the same models.
 """
 
 import difflib
@@ -23,10 +23,10 @@ Location = tuple[str | int, ...]
 
 
 class Task(BaseModel):
-    """What to render, without where to put it. Subclasses add fields; those of type ``Path`` are input files.
+    """A task to render, without its output path. Subclasses add fields; fields of type ``Path`` are input files.
 
-    A relative path counts from the YAML file's folder. Equal tasks, input files and checkpoints give equal results,
-    so a field that does not change the result has no place here. A validator must not look at input files:
+    Relative paths are relative to the YAML file's folder. Equal tasks, input files and checkpoints give equal results,
+    so a task has no field that leaves the result unchanged. A validator must not read input files:
     they may be outputs of other jobs that do not exist yet.
     """
 
@@ -48,23 +48,23 @@ class Task(BaseModel):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was noted while the task was read, such as words of an emotion that were not understood."""
+        """The notes recorded while the task was parsed, such as unknown words of an emotion."""
         return self._notes
 
     def smaller(self) -> Self | None:
-        """A task with the same result that needs less memory, tried once when memory runs out."""
+        """A task with the same result that needs less memory, tried once when memory runs out, or None."""
         return None
 
 
 def task_class(kind: object) -> type[Task]:
     """The class of a job kind; raises ``InputError`` with the nearest names."""
     if not isinstance(kind, str):
-        raise InputError(f"A job needs a kind, one of: {', '.join(registry.names('task'))}.")
+        raise InputError(f"give the job a kind, one of: {', '.join(registry.names('task'))}.")
     return registry.get("task", kind)
 
 
 def parse_task(data: dict) -> Task:
-    """A task from plain data; raises ``InputError`` that names the field."""
+    """Parses a task from plain data; raises ``InputError`` that names the field."""
     cls = task_class(data.get("kind"))
     try:
         return cls.model_validate(data)
@@ -73,25 +73,25 @@ def parse_task(data: dict) -> Task:
 
 
 def field_names(cls: type[BaseModel]) -> dict[str, str]:
-    """Every name a field may be given by in YAML -> the attribute's name."""
+    """Every name of a field in YAML -> its attribute name."""
     aliases = {field.alias: name for name, field in cls.model_fields.items() if field.alias}
     return {name: name for name in cls.model_fields} | aliases
 
 
 def choices(annotation) -> list[str | int]:
-    """The words or numbers that a field may be, or that it may have several of; none where it may be anything."""
+    """The words or numbers allowed in a field or its items; empty if anything is allowed."""
     if get_origin(annotation) is Literal:
         return list(get_args(annotation))
     return [word for part in get_args(annotation) if part is not Ellipsis for word in choices(part)]
 
 
 def describe(error: ValidationError, cls: type[BaseModel]) -> tuple[Location, str]:
-    """Where the first mistake is, and one sentence about it (and how many more there are)."""
+    """The location of the first mistake, and one sentence about it with the number of further mistakes."""
     first, *others = error.errors(include_url=False)
     where, message = first["loc"], first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden" and len(where) == 1:
         near = difflib.get_close_matches(str(where[0]), field_names(cls), n=3, cutoff=0.0)
-        message = f"there is no such field; the nearest are {', '.join(near)}"
+        message = f"unknown field; the nearest are {', '.join(near)}"
     elif first["type"] == "missing":
         message = "this field is required"
     elif first["type"] != "value_error":
@@ -123,7 +123,7 @@ def _swapped(value, swap):
 
 @cache
 def _holds_paths(annotation) -> bool:
-    """Whether values of a type may have paths in them; most fields have none, and plans have many tasks."""
+    """True if values of a type can contain paths; cached, since plans have many tasks and most fields have none."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return any(_holds_paths(field.annotation) for field in annotation.model_fields.values())
     return annotation is Path or any(_holds_paths(part) for part in get_args(annotation))
@@ -131,12 +131,12 @@ def _holds_paths(annotation) -> bool:
 
 @cache
 def _with_paths(cls: type[BaseModel]) -> tuple[str, ...]:
-    """The fields of a model that may have paths in them."""
+    """The fields of a model that can contain paths."""
     return tuple(name for name, field in cls.model_fields.items() if _holds_paths(field.annotation))
 
 
 def curves(value, swap: Callable[[EmotionCurve], EmotionCurve]):
-    """A task (or anything inside one) with every emotion curve replaced by ``swap(curve)``."""
+    """A task (or any value inside one) with every emotion curve replaced by ``swap(curve)``."""
     if isinstance(value, EmotionCurve):
         return swap(value)
     if isinstance(value, BaseModel):
@@ -149,8 +149,8 @@ def curves(value, swap: Callable[[EmotionCurve], EmotionCurve]):
 
 
 def without_names(task: Task, sentence: str) -> str:
-    """A sentence with the names of a task's input files replaced by those of the fields that they are in: a name may be
-    private, and another name for the same content gives the same result."""
+    """Replaces the names of a task's input files in a sentence by their field names, since file names may be private
+    and do not affect the result."""
     named: dict[str, str] = {}
     for name, field in type(task).model_fields.items():
         label = field.alias or name
@@ -167,7 +167,7 @@ def without_names(task: Task, sentence: str) -> str:
 
 
 def with_paths(value, swap: Callable[[Path], Path]):
-    """A task (or anything inside one) with every path replaced by ``swap(path)``; itself where nothing changes."""
+    """A task (or any value inside one) with every path replaced by ``swap(path)``; the same object if unchanged."""
     if isinstance(value, Path):
         return swap(value)
     if isinstance(value, BaseModel):

@@ -1,4 +1,4 @@
-"""YAML that remembers the line of every field."""
+"""Reads YAML and keeps the line of every field."""
 
 from pathlib import Path
 
@@ -8,14 +8,14 @@ from gen.errors import InputError
 from gen.jobs.schema import Location, short
 
 MERGE = "tag:yaml.org,2002:merge"
-MOST = 50  # levels of lists and mappings in each other
+MAX_DEPTH = 50  # levels of nested lists and mappings
 
-# The C loader reads 10,000 jobs in half a second; wheels of PyYAML have it, a build from source may not.
+# The C loader reads 10,000 jobs in half a second; builds of PyYAML from source may lack it.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Source:
-    """A YAML file as plain data, and the line where each field stands. Raises ``InputError`` for anything unsafe."""
+    """A YAML file as plain data, and the line of each field. Raises ``InputError`` for unsafe content."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -29,13 +29,13 @@ class Source:
             raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
-            raise InputError(f"{path}:{line}: this is not valid YAML ({error.problem}).") from None
+            raise InputError(f"{path}:{line}: not valid YAML ({error.problem}).") from None
         except yaml.YAMLError as error:
-            raise InputError(f"{path}:1: this is not valid YAML ({error}).".replace("\n", " ")) from None
+            raise InputError(f"{path}:1: not valid YAML ({error}).".replace("\n", " ")) from None
 
     def error(self, where: Location, message: str) -> InputError:
-        """An error at the line of ``where``, as far as the file has it; a step that the file does not have is skipped,
-        since a model may have put it in (a list of keyframes is ``emotion.1`` in YAML, ``emotion.keyframes.1`` inside).
+        """An error at the line of the field ``where``. Steps that are not in the file are skipped, since a model may
+        have added them (a list of keyframes is ``emotion.1`` in YAML, ``emotion.keyframes.1`` inside).
         """
         known: Location = ()
         for step in where:
@@ -43,20 +43,20 @@ class Source:
         return InputError(f"{self.path}:{self.lines.get(known, 1)}: {' '.join(message.split())}")
 
     def _check_depth(self, content: bytes) -> None:
-        """Refuse what would make the C loader, which has no limit, run out of stack."""
+        """Raises for nesting so deep that the C loader, which has no limit, would overflow the stack."""
         depth = 0
         for event in yaml.parse(content, _Loader):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > MOST:
-                raise InputError(f"{self.path}:{event.start_mark.line + 1}: this is nested more than {MOST} deep.")
+            if depth > MAX_DEPTH:
+                raise InputError(f"{self.path}:{event.start_mark.line + 1}: nested more than {MAX_DEPTH} levels deep.")
 
     def _read(self, loader, node, where: Location, above: tuple):
-        """Data of a node. Written out instead of ``construct_document``, which forgets lines and repeated keys."""
+        """The data of a node. Replaces ``construct_document``, which drops lines and repeated keys."""
         if node is None:
             return None
         self.lines[where] = node.start_mark.line + 1
         if any(node is parent for parent in above):
-            raise self.error(where, "an alias may not contain itself.")
+            raise self.error(where, "an alias cannot contain itself.")
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(loader, node, where)
         if isinstance(node, yaml.SequenceNode):
@@ -68,7 +68,7 @@ class Source:
             key = self._scalar(loader, key_node, where) if isinstance(key_node, yaml.ScalarNode) else None
             if not isinstance(key, str):
                 self.lines[where] = key_node.start_mark.line + 1
-                raise self.error(where, "a field's name must be text; put it in quotes if it is meant.")
+                raise self.error(where, "a field's name must be text: put it in quotes.")
             if key in found:
                 self.lines[where] = key_node.start_mark.line + 1
                 raise self.error(where, f"{key!r} is given twice.")
@@ -80,10 +80,10 @@ class Source:
         return found
 
     def _merge(self, loader, node, where: Location, above: tuple, found: dict) -> None:
-        """Add what a mapping, or each of a list of them, has and ``found`` has not: YAML's ``<<: *name``."""
+        """Adds the fields of a mapping, or of each in a list, that ``found`` lacks: YAML's ``<<: *name``."""
         for one in node.value if isinstance(node, yaml.SequenceNode) else [node]:
             if not isinstance(one, yaml.MappingNode):
-                raise self.error(where, "<< takes the fields of another mapping, such as <<: *name.")
+                raise self.error(where, "<< needs another mapping, such as <<: *name.")
             lines, self.lines = self.lines, {}
             more = self._read(loader, one, where, above)
             self.lines = {step: line for step, line in self.lines.items() if step not in lines} | lines
@@ -94,4 +94,4 @@ class Source:
         try:
             return loader.construct_object(node)
         except ValueError:
-            raise self.error(where, f"{short(node.value)} cannot be read as a value; put it in quotes.") from None
+            raise self.error(where, f"{short(node.value)} cannot be read as a value: put it in quotes.") from None

@@ -82,9 +82,9 @@ def test_help_of_a_kind_shows_its_fields(tone_kind, capsys):
         (["render", "none.yaml"], 2, "none.yaml: cannot be read"),
         (["render", "none.yaml", "--shard", "3/2"], 2, "a share such as 2/5"),
         (["render", "none.yaml", "--shard", "-1/2"], 2, "not -1/2;"),
-        (["render", "none.yaml", "--workers", "0"], 2, "a number from 1"),
+        (["render", "none.yaml", "--workers", "0"], 2, "a number of at least 1"),
         (["render", "none.yaml", "--workers", "-2"], 2, "not -2;"),
-        (["render", "none.yaml", "--report", "r.txt"], 2, "ends in .csv or .json"),
+        (["render", "none.yaml", "--report", "r.txt"], 2, "the extension .csv or .json"),
         (["render", "none.yaml", "--overwrite", "--skip-existing"], 2, "not allowed with"),
         (["tone", "--fault", "-x"], 2, "invalid choice: '-x'"),
         (["train", "music", "--data", ".", "--out", ".", "--minutes", "-x"], 2, "'-x'"),
@@ -249,4 +249,4 @@ def test_device_that_is_not_there(affekt, tone_kind):
     if torch.cuda.is_available():
         pytest.skip("needs a machine without a GPU")
     code, _, err = affekt("tone", "--device", "cuda")
-    assert code == 5 and "There is no cuda here: give --device cpu" in err
+    assert code == 5 and "cuda is not available: give --device cpu" in err

@@ -39,23 +39,23 @@ def affekt(tmp_path, tone_kind, monkeypatch, capsys):
 
 @pytest.mark.parametrize("name", ["a.wav", "b.wav", "c/2.wav"])
 @pytest.mark.parametrize("beside", [True, False])
-def test_the_same_bytes(affekt, tmp_path, name, beside):
+def test_rendering_again_gives_the_same_bytes(affekt, tmp_path, name, beside):
     if not beside:
         sidecar(tmp_path / "out" / name).unlink()
     code, out, _ = affekt("render", f"out/{name}", "--out", "new")
-    assert code == 0 and out.endswith(f"the same bytes as out/{name}")
+    assert code == 0 and out.endswith(f"identical to out/{name}")
     code, out, _ = affekt("render", f"out/{name}", "--json")
     assert code == 0 and json.loads(out.splitlines()[-1]) == {"event": "compared", "same": True, "changed": []}
 
 
-def test_nothing_is_taken_from_the_cache_or_replaced(affekt, tmp_path):
+def test_cache_is_not_used_and_nothing_is_replaced(affekt, tmp_path):
     before = (tmp_path / "out" / "a.wav").stat().st_mtime_ns
     code, out, _ = affekt("render", "out/a.wav")
-    assert code == 0 and "out/a-2.wav: the same bytes" in out
+    assert code == 0 and "out/a-2.wav: identical" in out
     assert (tmp_path / "out" / "a.wav").stat().st_mtime_ns == before
 
 
-def test_inputs_are_found_by_what_is_in_them(affekt, tmp_path):
+def test_inputs_are_found_by_hash(affekt, tmp_path):
     (tmp_path / "far").mkdir()
     shutil.move(tmp_path / "in" / "song.wav", tmp_path / "in" / "other name.wav")
     assert affekt("render", "out/a.wav")[0] == 0
@@ -66,16 +66,16 @@ def test_inputs_are_found_by_what_is_in_them(affekt, tmp_path):
     assert affekt("render", "out/a.wav", "--inputs", str(elsewhere))[0] == 0
 
 
-def test_what_changed_is_said(affekt, tmp_path, monkeypatch):
+def test_what_changed_is_reported(affekt, tmp_path, monkeypatch):
     monkeypatch.setattr(provenance, "code", lambda kind: "f" * 16)
     monkeypatch.setattr(again, "code", lambda kind: "f" * 16)
     code, out, _ = affekt("render", "out/a.wav")
     assert code == 0 and out.splitlines()[-1] == (
-        "out/a-2.wav differs from out/a.wav in bytes: the program's code is another"
+        "out/a-2.wav differs from out/a.wav in bytes: the program's code has changed"
     )
 
 
-def test_other_weights_are_said(affekt, tmp_path):
+def test_changed_weights_are_reported(affekt, tmp_path):
     voice = tmp_path / "voice"
     voice.mkdir()
     (voice / "config.json").write_text("1")
@@ -84,21 +84,21 @@ def test_other_weights_are_said(affekt, tmp_path):
     (voice / "config.json").write_text("22")
     checkpoints.digest.cache_clear()
     _, out, _ = affekt("render", "out/v.wav")
-    assert "the weights voice@" in out and "are not used any more" in out and "are used now" in out
+    assert "the weights voice@" in out and "are no longer used" in out and "were not used then" in out
 
 
-def test_a_file_that_was_altered_or_is_not_ours(affekt, tmp_path):
+def test_an_altered_and_a_foreign_file(affekt, tmp_path):
     path = tmp_path / "out" / "a.wav"
     data = bytearray(path.read_bytes())
     data[-100] ^= 1
     path.write_bytes(data)
-    assert "nothing that its manifest records" in affekt("render", "out/a.wav")[1]
+    assert "nothing in its manifest" in affekt("render", "out/a.wav")[1]
     soundfile.write(tmp_path / "x.wav", np.zeros(100), 8000)
     code, _, err = affekt("render", "x.wav")
-    assert code == 2 and "has no manifest of Affekt" in err
+    assert code == 2 and "has no Affekt manifest" in err
 
 
-def test_the_same_but_for_what_a_file_wraps(tmp_path):
+def test_same_content_ignores_metadata(tmp_path):
     frames = [np.full((64, 64, 3), 9 * i, np.uint8) for i in range(5)]
     facts = {"ai_generated": True, "n": 1}
     for name, change in (("a", 0), ("b", 0), ("c", 9)):

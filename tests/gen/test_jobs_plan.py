@@ -181,8 +181,8 @@ def test_with_paths_keeps_what_has_none(tone_kind):
         ("jobs:\n- id: no\n  kind: tone", 2, "in quotes"),
         ("jobs:\n- {id: a, kind: tone}\n- {id: a, kind: tone}", 3, "its own name"),
         ("jobs:\n- id: a\n  kind: tune", 3, "nearest are"),
-        ("jobs:\n- id: a", 2, "needs a kind"),
-        ("jobs:\n- id: a\n  kind: tone\n  secnds: 3", 4, "a.secnds: there is no such field; the nearest are seconds"),
+        ("jobs:\n- id: a", 2, "give the job a kind"),
+        ("jobs:\n- id: a\n  kind: tone\n  secnds: 3", 4, "a.secnds: unknown field; the nearest are seconds"),
         ("jobs:\n- id: a\n  kind: tone\n  seconds: -3", 4, "a.seconds: Input should be greater than 0, not -3"),
         ("jobs:\n- id: a\n  kind: tone\n  seconds: .nan", 4, "a.seconds"),
         ("jobs:\n- id: a\n  kind: tone\n  emotion: hapy", 4, "happy"),
@@ -192,7 +192,7 @@ def test_with_paths_keeps_what_has_none(tone_kind):
         ("jobs:\n- id: a\n  kind: tone\n  seed: 1\n  matrix: {seed: [3]}", 5, "elsewhere"),
         ("defaults:\n  secnds: 3\njobs:\n- {id: a, kind: tone}", 2, "defaults.secnds: no job"),
         ("defaults:\n  kind: tone\n  seconds: x\njobs:\n- {id: a}", 3, "a.seconds"),
-        ("default: {}\njobs:\n- {id: a, kind: tone}", 1, "default: only"),
+        ("default: {}\njobs:\n- {id: a, kind: tone}", 1, "default: use only"),
         ("jobs:\n- id: a\n  kind: tone\n  kind: tone", 4, "given twice"),
         ("jobs:\n- id: a\n  kind: tone\n  seconds: !!python/object:os.system x", 4, "not valid YAML"),
         ("jobs:\n- id: a\n  kind: [tone", 4, "not valid YAML"),
@@ -200,17 +200,17 @@ def test_with_paths_keeps_what_has_none(tone_kind):
         ("jobs:\n- id: a\n  kind: tone\n  ? [x]\n  : 3", 4, "must be text"),
         ("jobs:\n- id: a\n  kind: tone\n  seed: 2001-99-99", 4, "quotes"),
         ("jobs:\n- id: a\n  kind: tone\n  continue: none.wav", 2, "none.wav cannot be read (No such file"),
-        ("jobs:\n- id: a\n  kind: tone\n  continue: {job: b}", 4, "jobs are a; not 'b'"),
-        ("jobs:\n- id: a\n  kind: tone\n  continue: {job: a}", 2, "needs itself (a -> a)"),
+        ("jobs:\n- id: a\n  kind: tone\n  continue: {job: b}", 4, "no job 'b', only a"),
+        ("jobs:\n- id: a\n  kind: tone\n  continue: {job: a}", 2, "depends on itself (a -> a)"),
         ("jobs:\n- id: a\n  kind: tone\n  frequency: {job: a}", 4, "a.frequency"),
-        (TWO + "- {id: b, continue: {job: a, count: 3}}", 4, "fits 0 items"),
-        (TWO + "- {id: b, continue: {job: a}}", 4, "fits 2 items"),
-        ("jobs:\n- id: a\n  kind: tone\n  out: ../a", 4, "stay in the output folder"),
-        ("jobs:\n- id: a\n  kind: tone\n  out: /etc/a", 4, "stay in the output folder"),
-        ("jobs:\n- id: a\n  kind: tone\n  out: 'x/.a'", 4, "stay in the output folder"),
-        ("jobs:\n- id: a\n  kind: tone\n  out: 'x-{emotion.__class__}'", 4, "plain value"),
-        ("jobs:\n- id: a\n  kind: tone\n  matrix: {seed: [1, 2]}\n  out: x", 2, "already"),
-        ("jobs:\n- {id: a, kind: tone, out: x}\n- {id: b, kind: tone, out: X/y}", 3, "lies below"),
+        (TWO + "- {id: b, continue: {job: a, count: 3}}", 4, "matches 0 items"),
+        (TWO + "- {id: b, continue: {job: a}}", 4, "matches 2 items"),
+        ("jobs:\n- id: a\n  kind: tone\n  out: ../a", 4, "stay inside the output folder"),
+        ("jobs:\n- id: a\n  kind: tone\n  out: /etc/a", 4, "stay inside the output folder"),
+        ("jobs:\n- id: a\n  kind: tone\n  out: 'x/.a'", 4, "stay inside the output folder"),
+        ("jobs:\n- id: a\n  kind: tone\n  out: 'x-{emotion.__class__}'", 4, "single value"),
+        ("jobs:\n- id: a\n  kind: tone\n  matrix: {seed: [1, 2]}\n  out: x", 2, "also has"),
+        ("jobs:\n- {id: a, kind: tone, out: x}\n- {id: b, kind: tone, out: X/y}", 3, "is below"),
     ],
 )  # fmt: skip
 def test_mistakes_name_line_and_field(write, text, line, words):
@@ -228,7 +228,7 @@ def test_missing_and_binary_files(tmp_path):
     assert "not valid YAML" in mistake(tmp_path / "show.yaml")
     for deep in ("[" * 200_000, "jobs: " + "{a: " * 200_000, "- " * 100_000):
         (tmp_path / "show.yaml").write_text(deep)
-        assert mistake(tmp_path / "show.yaml").startswith("1: this is nested more than 50 deep")
+        assert mistake(tmp_path / "show.yaml").startswith("1: nested more than 50 levels deep")
 
 
 def test_slug_keeps_different_emotions_apart():

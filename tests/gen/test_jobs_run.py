@@ -214,7 +214,7 @@ def test_a_folder_that_cannot_be_written_to_is_told_before_anything_is_rendered(
         show.out = show.folder / "file" / "x"
     else:
         show.cache = Cache(show.folder / "file")
-    with pytest.raises(InputError, match=f"cannot be written to .*: choose another --{option}"):
+    with pytest.raises(InputError, match=f"is not writable .*: choose another --{option}"):
         show.render("jobs: [{id: a, kind: tone}]")
     assert show.events == []
 
@@ -267,7 +267,7 @@ def test_a_full_disk_leaves_nothing_and_is_named(show, full, monkeypatch):
             assert code == 1 and out.getvalue().splitlines()[-1] == "affekt: out: No space left on device"
         else:
             error = json.loads((show.out / "b.error.json").read_text())["error"]
-            assert code == 4 and error == f"the disk of {show.cache.root} is full: make room, or give another --cache"
+            assert code == 4 and error == f"the disk of {show.cache.root} is full: free space, or give another --cache"
         assert not [path for path in small.rglob(".*")] and not [*show.cache.root.glob("drafts/*/*")]
         assert all(path.stat().st_size > 100_000 for path in small.rglob("*.wav"))
     finally:

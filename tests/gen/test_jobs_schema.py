@@ -126,7 +126,7 @@ def test_the_command_prints_it(capsys):
 
 def test_a_word_that_yaml_takes_for_a_truth(folder):
     (folder / "show.yaml").write_text("jobs:\n- id: a\n  kind: tone\n  emotion: no\n")
-    with pytest.raises(InputError, match=r"show.yaml:4: a.emotion: YAML reads yes, no, on and off .* into quotes"):
+    with pytest.raises(InputError, match=r"show.yaml:4: a.emotion: YAML reads yes, no, on and off .* in quotes"):
         plan_file(folder / "show.yaml")
 
 
@@ -139,7 +139,7 @@ def test_merge_keys(folder):
     )
     tasks = {item.id: item.task for item in plan_file(folder / "show.yaml").items}
     assert (tasks["a"].seconds, tasks["a"].count, tasks["b"].seed, tasks["b"].count) == (0.2, 2, 1, 3)
-    for text, words in (("<<: 3", "<< takes the fields"), ("<<: [x]", "<< takes the fields")):
+    for text, words in (("<<: 3", "<< needs another"), ("<<: [x]", "<< needs another")):
         (folder / "show.yaml").write_text(f"jobs:\n- {{id: a, kind: tone, {text}}}\n")
         with pytest.raises(InputError, match=words):
             plan_file(folder / "show.yaml")
@@ -147,5 +147,5 @@ def test_merge_keys(folder):
     with pytest.raises(InputError, match="contain itself"):
         plan_file(folder / "show.yaml")
     (folder / "show.yaml").write_text("x: &x {count: x}\njobs:\n- {id: a, kind: tone, <<: *x}\n")
-    with pytest.raises(InputError, match="only `defaults` and `jobs`"):
+    with pytest.raises(InputError, match="only the fields `defaults` and `jobs`"):
         plan_file(folder / "show.yaml")
