@@ -80,8 +80,8 @@ def film(path: Path, fps: int = 60) -> None:
 
 FIRST = {"save_all": True, "append_images": [picture(1)]}
 READ = {
-    "44.1 kHz for 22.05": (wav("a.wav", tone()), "a.wav: 44,100 Hz were resampled to 22,050 Hz."),
-    "192 kHz for 22.05": (wav("a.wav", tone(192_000), 192_000), "a.wav: 192,000 Hz were resampled to 22,050 Hz."),
+    "44.1 kHz for 22.05": (wav("a.wav", tone()), "a.wav: resampled from 44,100 to 22,050 Hz."),
+    "192 kHz for 22.05": (wav("a.wav", tone(192_000), 192_000), "a.wav: resampled from 192,000 to 22,050 Hz."),
     "stereo": (wav("a.wav", noise(0.1, 0.1), 16_000), "a.wav: two channels were mixed down to one."),
     "out of phase": (wav("a.wav", np.stack((tone(), -tone())), 16_000), "a.wav: of two channels only the left one is "
                      "used, since together they cancel each other out."),
@@ -89,8 +89,8 @@ READ = {
                         "one is used, since the other is silent."),
     "surround": (wav("a.wav", noise(*[0.05] * 6), 16_000), "a.wav: 6 channels were mixed down to one."),
     "three channels": (wav("a.wav", noise(*[0.05] * 3), 16_000), "a.wav: 3 channels were mixed down to one."),
-    "clipped": (wav("a.wav", (5 * tone()).clip(-1, 1), 16_000), "a.wav is clipped in 264 places, where it stays "
-                "distorted: record it more quietly."),
+    "clipped": (wav("a.wav", (5 * tone()).clip(-1, 1), 16_000), "a.wav is clipped (distorted) in 264 places: "
+                "record at a lower level."),
     "turned by its EXIF": (png("a.jpg", picture(), **turned()), "a.jpg was turned upright, as the camera recorded."),
     "transparent": (png("a.png", Image.new("RGBA", (9, 9), (9, 9, 9, 9))), "a.png: what is transparent became white."),
     "transparent gray": (png("a.png", Image.new("LA", (9, 9), (9, 9))), "a.png: what is transparent became white."),
@@ -111,7 +111,7 @@ READ = {
                                 "a.png: its colour profile cannot be read, so its colours are taken as sRGB."),
     "a broken profile": (png("a.png", picture(), icc_profile=b"no profile"),
                          "a.png: its colour profile cannot be read, so its colours are taken as sRGB."),
-    "60 frames a second": (("a.mp4", film), "a.mp4: 60 frames a second were reduced to 25."),
+    "60 frames a second": (("a.mp4", film), "a.mp4: reduced from 60 to 25 frames per second."),
 }  # fmt: skip
 READERS = {".wav": lambda path: media.read_audio(path, 22_050), ".mp4": lambda path: media.read_video(path, 25)}
 
@@ -218,7 +218,7 @@ def test_a_film_has_sound_of_any_rate(rate, tmp_path):
     with collect() as notes:
         frames = [np.full((16, 16, 3), 99, np.uint8)] * 25
         media.write_video(tmp_path / "a.mp4", frames, 25, tone(rate, 1.0), rate, {"notes": notes})
-    assert notes == [f"a.mp4: its sound has {RATES[rate]:,} Hz, since films cannot hold {rate:,} Hz."]
+    assert notes == [f"a.mp4: sound resampled to {RATES[rate]:,} Hz, since the format cannot hold {rate:,} Hz."]
     assert facts(tmp_path / "a.mp4") == notes
     samples, found = media.read_audio(tmp_path / "a.mp4")
     assert found == RATES[rate] and len(samples) / found == pytest.approx(1.0, abs=0.1)
@@ -234,7 +234,7 @@ def test_a_film_has_sound_of_any_rate(rate, tmp_path):
 def test_what_is_clipped_in_writing_is_said(name, write, tmp_path):
     with collect() as notes:
         write(tmp_path / name, 4 * tone(), {"notes": notes})
-    assert notes[0].startswith(f"{name}: ") and notes[0].endswith(" louder than full scale and are clipped.")
+    assert notes[0].startswith(f"{name}: ") and notes[0].endswith(" exceeded full scale and were clipped.")
     assert facts(tmp_path / name) == notes
 
 
@@ -266,7 +266,7 @@ def test_a_film_records_what_became_of_its_picture_and_its_sound(tmp_path, monke
     notes = [
         "audio: 6 channels were mixed down to one.",
         "portrait: more than 8 bits a colour were reduced to 8.",
-        "talk.mp4: its sound has 48,000 Hz, since films cannot hold 192,000 Hz.",
+        "talk.mp4: sound resampled to 48,000 Hz, since the format cannot hold 192,000 Hz.",
     ]
     assert set(notes) <= set(facts(Path("a.mp4")))
     told = capsys.readouterr().err

@@ -1,7 +1,7 @@
-"""Published weights into our folders: convert once, note the licence (:mod:`gen.convert.pull` fetches them).
+"""Converts upstream weights to the project's format and records their licence (:mod:`gen.convert.pull` downloads them).
 
-A converter is registered under the kind ``converter`` and is called as ``convert(source: Path, out: Path)``: it reads
-the release's files in ``source`` (a file or a folder) and writes ``config.json`` and safetensors into ``out``.
+A converter is registered under the kind ``converter`` and called as ``convert(source: Path, out: Path)``: it reads the
+upstream files in ``source`` (a file or a folder) and writes ``config.json`` and safetensors to ``out``.
 """
 
 import shutil
@@ -12,12 +12,12 @@ from gen.errors import InputError
 
 
 def convert(name: str, source: Path, out: Path) -> Path:
-    """Run the converter called ``name``; the result appears at ``out`` as a whole, with its index entry."""
+    """Runs the converter ``name``; the result appears at ``out`` atomically, with its index entry."""
     if not source.exists():
-        raise InputError(f"{source} does not exist: give the folder or file of the published weights with --from.")
+        raise InputError(f"{source} does not exist: give the folder or file of the upstream weights with --from.")
     converter = registry.get("converter", name)
     if out.exists() and not checkpoints.entry_of(out) and not (out.is_dir() and not any(out.iterdir())):
-        raise InputError(f"{out} is there already and is no checkpoint that was converted: give another --out.")
+        raise InputError(f"{out} exists and is not a converted checkpoint: give another --out.")
     draft = out.absolute().with_name(f".{out.absolute().name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)

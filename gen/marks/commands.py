@@ -8,35 +8,36 @@ from gen.errors import AlteredError, InputError
 
 
 def add(commands, path: Callable[[str], Path]) -> None:
-    """Add the command to ``commands``; ``path`` turns an argument into one."""
+    """Adds the command to ``commands``; ``path`` parses an argument as a path."""
     verify = commands.add_parser("verify", help="read every mark of a file: manifest, credentials, watermark")
-    verify.add_argument("files", type=path, nargs="+", metavar="FILE", help="files, or folders for all that is in them")
-    verify.add_argument("--json", action="store_true", help="a line of JSON for each file")
+    verify.add_argument("files", type=path, nargs="+", metavar="FILE", help="files, or folders with files")
+    verify.add_argument("--json", action="store_true", help="one JSON line per file")
     verify.set_defaults(command=_verify)
 
 
 def _verify(options) -> None:
-    """Judge every file; the error tells which were altered, or else which cannot be read."""
+    """Verifies every file; the error lists the altered files, else the unreadable ones."""
     from gen.marks.verify import report, verify
 
-    altered, lost = [], []
+    altered, unreadable = [], []
     for file in [one for given in options.files for one in _files(given)]:
         try:
             found = verify(file)
         except (InputError, OSError) as error:
-            lost.append(str(error))
+            unreadable.append(str(error))
             found = {"file": file.name, "error": str(error)}
         altered += [str(file)] if found.get("altered") else []
         text = report(found) if "error" not in found else f"{'file':<12} {file.name}\n{'error':<12} {found['error']}"
         print(json.dumps(found, ensure_ascii=False) if options.json else f"{text}\n")
     if altered:
-        raise AlteredError(f"not as made: {', '.join(altered)}")
-    if lost:
-        raise InputError(lost[0] if len(lost) == 1 else f"{len(lost)} files cannot be read: {'; '.join(lost)}")
+        raise AlteredError(f"altered: {', '.join(altered)}")
+    if unreadable:
+        many = f"{len(unreadable)} files cannot be read: {'; '.join(unreadable)}"
+        raise InputError(unreadable[0] if len(unreadable) == 1 else many)
 
 
 def _files(given: Path) -> list[Path]:
-    """A file, or those of a folder; manifests beside files are judged with them."""
+    """A file, or the files of a folder; manifests beside files are verified with them."""
     if not given.is_dir():
         return [] if _beside_another(given) else [given]
     below = (path for path in sorted(given.rglob("*")) if path.is_file())

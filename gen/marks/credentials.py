@@ -1,8 +1,8 @@
-"""Content credentials (C2PA) in WAV and MP4: a signed note in the file that a machine made it, and what made it.
+"""Content credentials (C2PA) in WAV and MP4: a signed statement that the file is AI-generated, with its manifest.
 
-The signature is of a key made on this machine when it is first needed, unless ``$AFFEKT_SIGNING`` names a folder with
-``chain.pem`` and ``key.pem`` (Ed25519) of one's own; ``AFFEKT_SIGNING=off`` signs nothing. A key made here shows that a
-file is as it was signed; it does not show who signed it.
+Files are signed with a key created on this machine on first use, unless ``$AFFEKT_SIGNING`` names a folder with a
+user's own ``chain.pem`` and ``key.pem`` (Ed25519); ``AFFEKT_SIGNING=off`` disables signing. A key created here shows
+that a file is unchanged since signing, not who signed it.
 """
 
 import json
@@ -22,16 +22,16 @@ GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMe
 
 
 class Credentials(NamedTuple):
-    """What a file's credentials say; ``state`` is Valid (whole, of an unknown signer), Trusted or Invalid."""
+    """The credentials of a file; ``state`` is Valid (unchanged, unknown signer), Trusted or Invalid."""
 
     state: str
     signer: str
-    manifest: dict  # ours, as :func:`gen.provenance.manifest` made it
+    manifest: dict  # of :func:`gen.provenance.manifest`
     problems: tuple[str, ...]
 
 
 def sign(path: Path, manifest: dict) -> bool:
-    """Put credentials into a whole file, if its kind can have them, the extra is there and nobody said no; whether."""
+    """Adds credentials to a complete file; False if the format, a missing extra or the setting prevents it."""
     place = folder()
     if path.suffix.lower() not in MIME or place is None or find_spec("c2pa") is None:
         return False
@@ -58,20 +58,20 @@ def sign(path: Path, manifest: dict) -> bool:
 
 
 def ready() -> None:
-    """Make the key, if one is needed and there is none; raises ``InputError`` where it cannot be kept."""
+    """Creates the key if needed; raises ``InputError`` if it cannot be stored."""
     place = folder()
     if place is None or find_spec("c2pa") is None or (place / "key.pem").is_file():
         return
     try:
         make(place)
     except OSError as error:
-        wish = "set AFFEKT_SIGNING to a folder that can be written to, or to off to sign nothing"
-        lost = f"the key that files are signed with cannot be kept in {place} ({error.strerror})"
-        raise InputError(f"{lost}: {wish}") from None
+        hint = "set AFFEKT_SIGNING to a writable folder, or to off to disable signing"
+        problem = f"the signing key cannot be stored in {place} ({error.strerror})"
+        raise InputError(f"{problem}: {hint}") from None
 
 
 def read(path: Path) -> Credentials | None:
-    """The credentials of a file, checked; None where it has none."""
+    """Reads and validates the credentials of a file; None if it has none."""
     import c2pa
 
     reader = c2pa.Reader.try_create(path)
@@ -90,7 +90,7 @@ def read(path: Path) -> Credentials | None:
 
 
 def folder() -> Path | None:
-    """Where the key lies: ``$AFFEKT_SIGNING``, or ``affekt/signing`` in the user's data folder; None is nowhere."""
+    """The folder of the key: ``$AFFEKT_SIGNING``, or ``affekt/signing`` in the user's data folder; None if disabled."""
     chosen = os.environ.get("AFFEKT_SIGNING")
     if chosen == "off":
         return None
@@ -109,7 +109,7 @@ def _signer(place: Path):
 
 
 def make(place: Path) -> None:
-    """A key and a chain of certificates in the folder ``place``: for this machine, known to nobody else."""
+    """Creates a key and a self-signed certificate chain in the folder ``place``."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -149,7 +149,7 @@ def _certificate(name: str, key, issuer: str, signer, authority: bool):
 
 
 def _write(path: Path, content: bytes) -> None:
-    """For this user's eyes; whole, or not at all."""
+    """Writes a file atomically, readable only by this user."""
     draft = path.with_name(f".{os.getpid()}-{path.name}")
     draft.touch(mode=0o600)
     draft.write_bytes(content)

@@ -1,7 +1,7 @@
-"""A digest of a whole file in its own manifest, so that a changed byte is found without a signature.
+"""A file's own hash in its manifest, which detects changed bytes without a signature.
 
-It is the sha256 of the file with zeros in the digest's own place. Whoever changes a file can change it too: it tells
-accidents, not forgeries. PNG and Ogg have checksums of their own, which forbid it, and signed files need none.
+It is the sha256 of the file with zeros in place of the hash. It detects accidental changes, not forgeries, since anyone
+can recompute it. PNG and Ogg have checksums of their own, which rule it out; signed files do not need it.
 """
 
 import hashlib
@@ -10,21 +10,21 @@ from pathlib import Path
 NONE = "0" * 64
 
 
-def _said(value: str) -> bytes:
+def _field(value: str) -> bytes:
     return f'"digest": "{value}"'.encode()
 
 
 def stamp(path: Path) -> str:
-    """Put the digest into a whole file whose manifest holds :data:`NONE`; it is returned, or NONE."""
+    """Stamps the hash into a complete file whose manifest holds :data:`NONE`; returns the hash, or NONE."""
     data = path.read_bytes()
-    if path.suffix.lower() in (".png", ".opus") or _said(NONE) not in data:
+    if path.suffix.lower() in (".png", ".opus") or _field(NONE) not in data:
         return NONE
     value = hashlib.sha256(data).hexdigest()
-    path.write_bytes(data.replace(_said(NONE), _said(value)))
+    path.write_bytes(data.replace(_field(NONE), _field(value)))
     return value
 
 
 def fits(path: Path, value: str) -> bool:
-    """Whether a file is as it was when it was stamped with ``value``."""
+    """True if a file is unchanged since it was stamped with ``value``."""
     data = path.read_bytes()
-    return hashlib.sha256(data.replace(_said(value), _said(NONE))).hexdigest() == value
+    return hashlib.sha256(data.replace(_field(value), _field(NONE))).hexdigest() == value

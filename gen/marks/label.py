@@ -1,18 +1,17 @@
-"""The label that people can read: "AI-generated" in a corner of the picture."""
+"""The visible label: "AI-generated" in a corner of the picture."""
 
 from functools import cache
 
 import numpy as np
 
 TEXT = "AI-generated"
-SHARE = 0.034  # of the picture's height, at least LEAST pixels
+SHARE = 0.034  # text size relative to the picture's height, at least LEAST pixels
 LEAST = 9
-BACK, INK = 0.55, 255.0  # how much of the picture the box hides; what the letters are
+BACK, INK = 0.55, 255.0  # opacity of the box; grey value of the letters
 
 
 def labelled(pixels: np.ndarray) -> np.ndarray:
-    """Pixels (height, width, 3 or 4) uint8 with the label at the bottom left; as large as fits. It is never
-    transparent."""
+    """Pixels (height, width, 3 or 4) uint8 with an opaque label at the bottom left, shrunk if it does not fit."""
     mask = _mask(max(LEAST, round(SHARE * pixels.shape[0])))[: pixels.shape[0], : pixels.shape[1], None]
     done = pixels.copy()
     corner = done[-mask.shape[0] :, : mask.shape[1]]
@@ -24,7 +23,7 @@ def labelled(pixels: np.ndarray) -> np.ndarray:
 
 @cache
 def _mask(size: int) -> np.ndarray:
-    """(h, w) in 0..1: the letters, with room around them."""
+    """(h, w) in 0..1: the letters with a margin."""
     from PIL import Image, ImageDraw, ImageFont
 
     font, room = ImageFont.load_default(size), size // 3

@@ -1,4 +1,4 @@
-"""Read back every mark of a file: its manifest, the one beside it, its credentials, its watermark."""
+"""Reads every mark of a file: embedded manifest, sidecar manifest, credentials, watermark."""
 
 import html
 import json
@@ -8,18 +8,18 @@ from pathlib import Path
 
 from gen import media
 from gen.errors import InputError
-from gen.jobs.inputs import SOUNDS as HEARD
+from gen.jobs.inputs import SOUNDS as INPUT_SOUNDS
 from gen.marks import digest
 from gen.provenance import sidecar
 
-SOUNDS = (*HEARD, ".ogg")  # what may have a watermark
-OWN_EVENT, TEXT_EVENT = b"\x00\xff\x7f", b"\x00\xff\x01"  # of MIDI, at time 0; files before version 0.3 have text
+SOUNDS = (*INPUT_SOUNDS, ".ogg")  # formats that can have a watermark
+MANIFEST_EVENT, TEXT_EVENT = b"\x00\xff\x7f", b"\x00\xff\x01"  # MIDI meta events at time 0 (text before 0.3)
 
 
 def verify(path: Path) -> dict:
-    """What each mark says, JSON-able; None where there is no such mark, as in files of kinds that carry none.
+    """Reads each mark of a file as JSON-able values; None for marks that the file or its format lacks.
 
-    ``altered`` tells what shows that the file is not as it was made. Raises ``InputError`` for what cannot be read.
+    ``altered`` lists the signs that the file was changed. Raises ``InputError`` if the file cannot be read.
     """
     path = Path(path)
     inside, beside = embedded(path), _beside(path)
@@ -37,9 +37,9 @@ def verify(path: Path) -> dict:
 
 def _altered(found: dict) -> list[str]:
     signed = found["credentials"] or {}
-    broken = ["its signature does not fit it"] if signed.get("state") == "Invalid" else []
-    broken += ["its digest does not fit it"] if found["digest"] == "differs" else []
-    return broken + (["the manifest beside it is another"] if found["sidecar"] == "differs" else [])
+    broken = ["its signature is invalid"] if signed.get("state") == "Invalid" else []
+    broken += ["its hash differs"] if found["digest"] == "differs" else []
+    return broken + (["the manifest beside it differs"] if found["sidecar"] == "differs" else [])
 
 
 def _digest(path: Path, manifest: dict | None) -> str | None:
@@ -48,18 +48,18 @@ def _digest(path: Path, manifest: dict | None) -> str | None:
 
 
 def manifest_of(path: Path) -> dict | None:
-    """The manifest in a file, or else the one beside it. Raises ``InputError`` for what cannot be read."""
+    """The embedded manifest of a file, else the one beside it. Raises ``InputError`` if the file cannot be read."""
     return embedded(path) or _beside(path)
 
 
 def marked(found: dict) -> bool:
-    """Whether anything tells that a machine made the file."""
+    """True if any mark identifies the file as AI-generated."""
     mark, signed = found["watermark"], found["credentials"]
     return bool(found["manifest"] or (mark and mark["found"]) or (signed and signed.get("state")))
 
 
 def embedded(path: Path) -> dict | None:
-    """The manifest in the file's own metadata; in motion as JSON and GLB, among the data."""
+    """The manifest in the file's metadata; for motion as JSON or GLB, in the data."""
     end = path.suffix.lower()
     media.check(path)
     if end in (".json", ".glb"):
@@ -90,7 +90,7 @@ def embedded(path: Path) -> dict | None:
 
 
 def _manifest(text: str) -> dict | None:
-    """One of ours; other programs write comments too."""
+    """Parses an Affekt manifest; None for comments of other programs."""
     try:
         found = json.loads(text)
     except ValueError:
@@ -99,7 +99,7 @@ def _manifest(text: str) -> dict | None:
 
 
 def _in_json(content: bytes) -> dict | None:
-    """The manifest of motion as JSON, or as glTF in one binary file, whose first chunk is JSON."""
+    """The manifest in motion as JSON, or in the first (JSON) chunk of a binary glTF file."""
     text = content[20 : 20 + int.from_bytes(content[12:16], "little")] if content[:4] == b"glTF" else content
     try:
         found = json.loads(text)
@@ -112,8 +112,8 @@ def _in_json(content: bytes) -> dict | None:
 
 
 def _first_text(data: bytes) -> str:
-    """What the event says with which the first track begins, if it is one of ours."""
-    if data[22:25] not in (OWN_EVENT, TEXT_EVENT):
+    """The content of the first track's first event if it holds a manifest."""
+    if data[22:25] not in (MANIFEST_EVENT, TEXT_EVENT):
         return ""
     size, at = 0, 25
     while True:
@@ -133,7 +133,7 @@ def _credentials(path: Path) -> dict | None:
     if path.suffix.lower() not in credentials.MIME:
         return None
     if find_spec("c2pa") is None:
-        return {"state": None, "note": "not read: run `pip install c2pa-python`"}
+        return {"state": None, "note": "not checked: run `pip install c2pa-python`"}
     found = credentials.read(path)
     return None if found is None else {"state": found.state, "signer": found.signer, "problems": [*found.problems]}
 
@@ -146,12 +146,12 @@ def _watermark(path: Path) -> dict | None:
     try:
         samples, rate = media.read_audio(path, mono=False)
     except InputError:
-        return None  # a video without sound
+        return None  # a video without an audio track
     return watermark.detect(samples, rate)._asdict()
 
 
 def report(found: dict) -> str:
-    """Text for a terminal."""
+    """The marks as text for a terminal."""
     facts = found["manifest"] or {}
     task = facts.get("task", {})
     rows = [("file", found["file"]), ("ALTERED", "; ".join(found["altered"]))]
@@ -163,7 +163,7 @@ def report(found: dict) -> str:
         rows.append(("weights", ", ".join(f"{n} {digest[:12]}" for n, digest in facts.get("checkpoints", {}).items())))
         rows.append(("consent", task.get("consent") or "none recorded"))
         rows.append(("label", "in the picture" if facts.get("label") else "none"))
-    beside = {None: "none", "same": "the same", "differs": "DIFFERS from the one in the file", "alone": "alone"}
+    beside = {None: "none", "same": "identical", "differs": "DIFFERS from the embedded one", "alone": "the only one"}
     rows.append(("beside it", beside[found["sidecar"]]))
     signed = found["credentials"]
     if signed is None:
@@ -171,11 +171,11 @@ def report(found: dict) -> str:
     elif signed["state"] is None:
         rows.append(("credentials", signed["note"]))
     else:
-        unknown = "" if signed["state"] == "Trusted" else ", whom nobody vouches for"
+        unknown = "" if signed["state"] == "Trusted" else " (unknown signer)"
         why = "".join(f"; {problem}" for problem in signed["problems"])
         rows.append(("credentials", f"{signed['state'].lower()}, signed by {signed['signer']}{unknown}{why}"))
     if found["digest"]:
-        rows.append(("digest", {"fits": "of this file", "differs": "OF ANOTHER FILE"}[found["digest"]]))
+        rows.append(("digest", {"fits": "matches", "differs": "DIFFERS"}[found["digest"]]))
     if mark := found["watermark"]:
         rows.append(("watermark", f"{'found' if mark['found'] else 'not found'} (score {mark['score']:.1f})"))
     rows = [(name, text) for name, text in rows if text]

@@ -1,8 +1,8 @@
 """The only reader and writer of sound, pictures, video and MIDI.
 
-A file appears under its name only when it is whole, and the same content gives the same bytes. A manifest
-goes into the file's own metadata as JSON and next to the file (:func:`gen.provenance.sidecar`). What a user
-can mend is an InputError.
+A file appears under its final name only when complete, and equal content gives equal bytes. The manifest is stored as
+JSON in the file's metadata and in a sidecar file (:func:`gen.provenance.sidecar`). Errors that a user can fix are
+``InputError``.
 """
 
 from gen.media.clips import as_clip, clip, write_clip

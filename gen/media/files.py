@@ -1,4 +1,4 @@
-"""What all kinds of files have in common: endings, whole or not at all, nothing but the file that was named."""
+"""Helpers for all file formats: extensions, atomic writes, and input files that reference no other files."""
 
 import json
 import os
@@ -14,16 +14,16 @@ SOUND, PICTURE = (".wav", ".flac", ".mp3", ".opus"), (".png", ".jpg", ".jpeg")
 VIDEO, MIDI = (".mp4", ".mov", ".webm", ".gif"), (".mid", ".midi")
 MUSICXML = (".musicxml",)
 PLAYED = (".mp4", ".webm", ".mov")  # films that a browser plays
-# FFmpeg's containers that hold their own data; a playlist (hls, concat, sdp) would open other files and addresses
+# FFmpeg's self-contained formats; a playlist (hls, concat, sdp) would open other files and URLs
 CONTAINERS = "aac,ac3,aiff,amr,asf,au,avi,caf,flac,flv,gif,matroska,mov,mp3,mpeg,mpegts,ogg,w64,wav,webm"
 
 
 @contextmanager
 def atomic(path: Path | str, manifest: dict | None, suffixes: tuple[str, ...]) -> Iterator[Path]:
-    """Yields a hidden name beside ``path`` to write to; moves it, after its manifest, into place if all is well."""
+    """Yields a hidden path beside ``path`` to write to; on success moves the manifest, then the file, into place."""
     path = Path(path)
     if path.suffix.lower() not in suffixes:
-        raise InputError(f"{path} cannot be written: its name must end in {' or '.join(suffixes)}")
+        raise InputError(f"{path} cannot be written: use the extension {' or '.join(suffixes)}")
     path.parent.mkdir(parents=True, exist_ok=True)
     hidden, beside = (path.with_name(f".{os.getpid()}-{path.stem}{end}") for end in (path.suffix, ".json"))
     try:
@@ -39,24 +39,25 @@ def atomic(path: Path | str, manifest: dict | None, suffixes: tuple[str, ...]) -
 
 
 def given(path: Path | str) -> Path:
-    """A file that is there and not empty."""
+    """Returns the path of an existing file that is not empty; raises ``InputError`` otherwise."""
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path} is not there: check the name")
+        raise InputError(f"{path} not found: check the name")
     if not path.stat().st_size:
-        raise InputError(f"{path} is empty: give a file with something in it")
+        raise InputError(f"{path} is empty: give a file with content")
     return path
 
 
 def opened(path: Path):
-    """A container of PyAV; a file of a user's may name no other file and no address."""
+    """Opens a PyAV container; formats that reference other files or URLs are not allowed."""
     import av
 
     return av.open(str(path), options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"})
 
 
 def as_text(manifest: dict) -> str:
-    """A manifest as it stands in a file's metadata, its digest first: some formats cut long texts into blocks."""
+    """A manifest as JSON text for a file's metadata, its hash first, since some formats split long texts into
+    blocks."""
     first = {name: value for name, value in manifest.items() if name == "digest"}
     rest = {name: value for name, value in manifest.items() if name not in first}
     return json.dumps(first | json.loads(json.dumps(rest, sort_keys=True)))

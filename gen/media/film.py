@@ -1,7 +1,7 @@
-"""Films: frames (height, width, 3) uint8, or 4 with how opaque each pixel is, and sound.
+"""Videos: frames (height, width, 3) uint8, or 4 channels with alpha, and sound.
 
-Everything written is BT.709 of limited range with square pixels, and says so: a player that has to guess takes small
-pictures for BT.601 and large ones for BT.709.
+All output is tagged as BT.709, limited range, square pixels: players assume BT.601 for small untagged pictures and
+BT.709 for large ones.
 """
 
 import os
@@ -21,12 +21,13 @@ from gen.media.picture import write_image
 from gen.media.sound import AAC, OPUS, at_rate, within, write_audio
 from gen.notes import note
 
-GIF_RATE = 25  # frames a second: times in a GIF are hundredths, and browsers slow down those with more than 50
-LARGE = 720  # rows from which players take an untagged film for BT.709
+GIF_RATE = 25  # frames per second: GIF delays are in 1/100 s, and browsers slow down rates of 50 and more
+LARGE = 720  # rows from which players assume BT.709 for untagged videos
 
 
 class Coder(NamedTuple):
-    """An encoder of FFmpeg, its pixels without and with transparency, its options, and the tag that players want."""
+    """An FFmpeg encoder, its pixel formats without and with transparency, its options, and the tag that players
+    need."""
 
     name: str
     pixels: str
@@ -35,8 +36,8 @@ class Coder(NamedTuple):
     tag: str = ""
 
 
-# Numbers of threads are fixed, since some encoders' results depend on them. What x264 calls mbtree, and x265 cutree,
-# is left out: with it, the same frames gave other bytes in a tenth of the runs on a busy machine.
+# Thread counts are fixed, since some encoders' results depend on them. x264's mbtree and x265's cutree are disabled:
+# with them, equal frames gave different bytes in a tenth of the runs on a busy machine.
 CODERS = {
     "h264": Coder("libx264", "yuv420p", "", {"crf": "18", "preset": "fast", "threads": "4",
                                              "x264-params": "mbtree=0"}),
@@ -47,14 +48,13 @@ CODERS = {
                                                        "row-mt": "1", "threads": "4", "auto-alt-ref": "0"}),
     "prores": Coder("prores_ks", "yuv444p10le", "yuva444p10le", {"profile": "4444", "threads": "4"}),
 }  # fmt: skip
-HOLDS = {".mp4": ("h264", "hevc", "av1"), ".mov": ("h264", "hevc", "prores"), ".webm": ("vp9", "av1")}  # usual first
+HOLDS = {".mp4": ("h264", "hevc", "av1"), ".mov": ("h264", "hevc", "prores"), ".webm": ("vp9", "av1")}  # default first
 
 
 def read_video(path: Path | str, fps: float | None = None) -> tuple[Iterator[np.ndarray], float]:
-    """Frames (height, width, 3) uint8, upright, one by one, and frames per second.
+    """Frames (height, width, 3) uint8, upright, as an iterator, and the frame rate.
 
-    With ``fps``, frame i is the one on screen at i / fps seconds, whatever rate the file has; frames that are left
-    out are noted.
+    With ``fps``, frame i is the one shown at i / fps seconds, whatever the file's rate; dropped frames are noted.
     """
     import av
 
@@ -63,16 +63,16 @@ def read_video(path: Path | str, fps: float | None = None) -> tuple[Iterator[np.
         with opened(path) as container:
             found = container.streams.video[0].average_rate if container.streams.video else None
     except av.FFmpegError as error:
-        raise InputError(f"{path} is not a video that can be read: give MP4") from error
+        raise InputError(f"{path} is not a readable video: give MP4") from error
     if not found:
-        raise InputError(f"{path} has no picture: give a video")
+        raise InputError(f"{path} has no video track: give a video")
     if fps and found > 1.01 * fps:
-        note(f"{path.name}: {float(found):.4g} frames a second were reduced to {fps:g}.")
+        note(f"{path.name}: reduced from {float(found):.4g} to {fps:g} frames per second.")
     return (_frames(path) if fps is None else _held(_timed(path), fps)), float(fps or found)
 
 
 def _timed(path: Path) -> Iterator[tuple[float, np.ndarray]]:
-    """(seconds since the first frame, pixels); the last one comes twice, the second time when it ends."""
+    """(seconds since the first frame, pixels); the last frame is repeated with its end time."""
     import av
 
     try:
@@ -83,10 +83,10 @@ def _timed(path: Path) -> Iterator[tuple[float, np.ndarray]]:
                 time, pixels = frame.time - start, np.rot90(_rgb(frame), frame.rotation // 90)
                 yield time, pixels
             if pixels is None:
-                raise InputError(f"{path} has no picture: give a video")
+                raise InputError(f"{path} has no video track: give a video")
             yield time + 1 / float(container.streams.video[0].average_rate), pixels
     except av.FFmpegError as error:
-        raise InputError(f"{path} is damaged: its pictures cannot be read to the end") from error
+        raise InputError(f"{path} is damaged: its frames cannot be read to the end") from error
 
 
 def _frames(path: Path) -> Iterator[np.ndarray]:
@@ -111,16 +111,16 @@ def write_video(
     rate: int | None = None, manifest: dict | None = None, *, codec: str = "auto",
     chapters: Sequence[tuple[float, str]] = (), subtitles: Sequence[tuple[float, float, str]] = (),
 ) -> list[Path]:  # fmt: skip
-    """Write frames (height, width, 3 or 4) uint8 and samples (n,) or (c, n) at ``rate`` as MP4, MOV, WebM or GIF, or,
-    where ``path`` is x.png, as pictures x-00001.png, x-00002.png, ... and x.wav; returns what was written.
+    """Writes frames (height, width, 3 or 4) uint8 and samples (n,) or (c, n) at ``rate`` as MP4, MOV, WebM or GIF. If
+    ``path`` is x.png, writes pictures x-00001.png, x-00002.png, ... and x.wav. Returns the files written.
 
-    ``codec`` is one of :data:`HOLDS`; "auto" is H.264 with AAC, in WebM VP9 with Opus, in MOV with transparency ProRes
-    4444. Transparency, where the fourth number of a pixel is not 255, needs one of the latter two, GIF or PNG.
-    With sound there are exactly round(seconds * fps) frames: the last one is held, or surplus ones are left
-    out. Odd sizes grow by one row or column, since the colour planes are halved. Sound of a rate that the film cannot
-    have is resampled; a GIF has none. ``chapters`` (seconds, title) and ``subtitles`` (from, to, text) go into MP4, MOV
-    and WebM. The manifest is written as it is when the last frame is drawn; until then the
-    compressed film waits in memory, about 8 MB a minute.
+    ``codec`` is one of :data:`HOLDS`; "auto" is H.264 with AAC, VP9 with Opus in WebM, ProRes 4444 in MOV with
+    transparency. Transparency (alpha below 255) needs WebM, such a MOV, GIF or PNG.
+    With sound there are exactly round(seconds * fps) frames: the last frame is repeated, or surplus frames are dropped.
+    Odd sizes grow by one row or column, since chroma is subsampled by 2. Sound is resampled if the format does not
+    support its rate; a GIF has no sound. ``chapters`` (seconds, title) and ``subtitles`` (from, to, text) are stored in
+    MP4, MOV and WebM. The manifest is read after the last frame is drawn; until then the compressed video stays in
+    memory, about 8 MB per minute.
     """
     path = Path(path)
     first, frames = _first(frames)
@@ -132,7 +132,7 @@ def write_video(
         samples, rate = _for_film(np.atleast_2d(samples), rate, path)
         frames = exactly(frames, max(1, round(samples.shape[1] / rate * fps)))
         if coder is None:
-            note(f"{path.name}: a GIF has no sound")
+            note(f"{path.name}: a GIF has no sound: the sound was dropped")
             samples = None
         else:
             samples, manifest = marks.sound(samples, rate, manifest)
@@ -146,14 +146,13 @@ def write_video(
 
 
 def pick(ending: str, codec: str, clear: bool) -> Coder:
-    """The encoder of a film. Raises ``InputError`` where the kind of file, the codec and transparency do not go
-    together."""
+    """The encoder for a format. Raises ``InputError`` if format, codec and transparency cannot be combined."""
     fit = HOLDS[ending]
     named = codec if codec != "auto" else "prores" if clear and ending == ".mov" else fit[0]
     if named not in fit:
-        raise InputError(f"{ending[1:]} does not hold {named}: choose {' or '.join(fit)}, or another format")
+        raise InputError(f"{ending[1:]} cannot hold {named}: choose {' or '.join(fit)}, or another format")
     if clear and not CODERS[named].clear:
-        raise InputError(f"{ending[1:]} with {named} holds no transparency: choose webm or mov, and no codec")
+        raise InputError(f"{ending[1:]} with {named} cannot hold transparency: choose webm or mov, and no codec")
     return CODERS[named]
 
 
@@ -172,7 +171,7 @@ def _sequence(path: Path, frames: Iterator[np.ndarray], fps: float, samples: np.
 
 
 def _first(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterator[np.ndarray]]:
-    """The first frame, and all of them with even sides."""
+    """The first frame, and all frames padded to even sizes."""
     frames = (np.pad(x, ((0, x.shape[0] % 2), (0, x.shape[1] % 2), (0, 0)), mode="edge") for x in frames)
     first = next(frames, None)
     if first is None:
@@ -208,7 +207,7 @@ def _film(hidden: Path, coder: Coder, frames: Iterator[np.ndarray], fps: float, 
 
 
 def _titles(out, subtitles: Sequence[tuple[float, float, str]]) -> list:
-    """Packets of a stream of subtitles that players show when asked."""
+    """Packets of an optional subtitle stream."""
     import av
 
     if not subtitles:
@@ -236,7 +235,7 @@ def _mark(out, chapters: Sequence[tuple[float, str]], length: float) -> None:
 
 
 def _picture(out, coder: Coder, first: np.ndarray, rhythm: Fraction):
-    """The stream of pictures, tagged."""
+    """Adds a tagged video stream."""
     from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
     stream = out.add_stream(coder.name, rate=rhythm, options=coder.options)
@@ -244,7 +243,7 @@ def _picture(out, coder: Coder, first: np.ndarray, rhythm: Fraction):
     stream.height, stream.width = first.shape[:2]
     context = stream.codec_context
     if coder.name == "libsvtav1":
-        os.environ.setdefault("SVT_LOG", "1")  # errors alone
+        os.environ.setdefault("SVT_LOG", "1")  # log errors only
     context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
     context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
     context.sample_aspect_ratio = Fraction(1)
@@ -254,7 +253,7 @@ def _picture(out, coder: Coder, first: np.ndarray, rhythm: Fraction):
 
 
 def _frame(pixels: np.ndarray, form: str):
-    """Pixels (h, w, 3 or 4) as a frame of BT.709 in the pixels of an encoder."""
+    """Pixels (h, w, 3 or 4) as a BT.709 frame in an encoder's pixel format."""
     import av
     from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
 
@@ -267,7 +266,7 @@ def _frame(pixels: np.ndarray, form: str):
 
 
 def _rgb(frame) -> np.ndarray:
-    """Pixels (h, w, 3) of a decoded frame; one that does not say its colours is taken for what players take it for."""
+    """Pixels (h, w, 3) of a decoded frame; an untagged frame gets the colour space that players assume."""
     from av.video.reformatter import Colorspace
 
     unsaid = frame.colorspace not in (Colorspace.ITU709, Colorspace.ITU601, Colorspace.BT2020, Colorspace.SMPTE240M)
@@ -276,11 +275,11 @@ def _rgb(frame) -> np.ndarray:
 
 
 def _gif(hidden: Path, frames: Iterator[np.ndarray], fps: float, manifest: dict | None) -> None:
-    """Frames with a palette each, in a loop without end."""
+    """Writes frames with a palette each, looping forever."""
     from PIL import Image
 
     if fps > GIF_RATE:
-        note(f"a GIF has {GIF_RATE} frames a second: the other {fps - GIF_RATE:g} are left out")
+        note(f"reduced to {GIF_RATE} frames per second: a GIF cannot hold {fps:g}")
         frames = _held(chain(((i / fps, pixels) for i, pixels in enumerate(frames))), GIF_RATE)
     first, *rest = (Image.fromarray(pixels) for pixels in frames)
     note_of = {} if manifest is None else {"comment": as_text(manifest)}
@@ -289,16 +288,16 @@ def _gif(hidden: Path, frames: Iterator[np.ndarray], fps: float, manifest: dict 
 
 
 def _for_film(samples: np.ndarray, rate: int, path: Path) -> tuple[np.ndarray, int]:
-    """Samples (c, n) and a rate that the film can hold and players play."""
+    """Samples (c, n) at a rate that the format supports."""
     rates = OPUS if path.suffix.lower() == ".webm" else AAC
     made, found = at_rate(channels.stereo(samples, rate, path.name), rate, rates)
     if found != rate and path.suffix.lower() != ".gif":
-        note(f"{path.name}: its sound has {found:,} Hz, since films cannot hold {rate:,} Hz.")
+        note(f"{path.name}: sound resampled to {found:,} Hz, since the format cannot hold {rate:,} Hz.")
     return within(made, path.name), found
 
 
 def exactly(frames: Iterable[np.ndarray], count: int) -> Iterator[np.ndarray]:
-    """The first ``count`` frames, the last one held where there are fewer."""
+    """The first ``count`` frames; the last one is repeated if there are fewer."""
     last = None
     for last in islice(frames, count):
         count -= 1
@@ -311,7 +310,7 @@ def _layout(samples: np.ndarray) -> str:
 
 
 def _encoded(stream, samples: np.ndarray, start: int, stop: int) -> list:
-    """Packets of the samples of one frame; AAC keeps what does not fill its own."""
+    """Encodes the samples of one frame; AAC buffers an incomplete frame of its own."""
     import av
 
     part = np.ascontiguousarray(samples[:, start:stop])

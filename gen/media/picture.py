@@ -8,15 +8,14 @@ from gen.media.files import PICTURE, as_text, atomic, given
 
 
 def read_image(path: Path | str) -> np.ndarray:
-    """Pixels (height, width, 3) uint8, upright as the camera held it; what is transparent becomes white."""
+    """Reads pixels (height, width, 3) uint8, rotated upright by EXIF; transparent pixels become white."""
     from gen import raster
 
     return raster.read(given(path))
 
 
 def write_image(path: Path | str, pixels: np.ndarray, manifest: dict | None = None) -> None:
-    """Write pixels (height, width, 3) or (height, width) uint8 as PNG or JPEG; as PNG also with a fourth number, how
-    opaque a pixel is."""
+    """Writes pixels (height, width, 3) or (height, width) uint8 as PNG or JPEG; PNG also takes an alpha channel."""
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 

@@ -12,16 +12,16 @@ from gen.notes import note
 
 DEPTHS = {"PCM_16": "int16", "PCM_24": "int32", "PCM_32": "int32", "FLOAT": "float32", "DOUBLE": "float64"}
 CLIPPED = 0.9999  # of full scale
-AAC = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # Hz that MP4 and MP3 hold and every player plays
+AAC = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # Hz supported by MP4, MP3 and all players
 OPUS = (48000,)  # Hz
-CODECS = {".mp3": ("libmp3lame", AAC, 96_000), ".opus": ("libopus", OPUS, 64_000)}  # bits a second of a channel
+CODECS = {".mp3": ("libmp3lame", AAC, 96_000), ".opus": ("libopus", OPUS, 64_000)}  # bits per second and channel
 
 
 def read_audio(path: Path | str, rate: int | None = None, mono: bool = True) -> tuple[np.ndarray, int]:
-    """Samples in [-1, 1], float32 (n,) if ``mono`` else (c, n), and their rate in Hz; resampled if ``rate``
-    is given. What is lost on the way is noted.
+    """Reads samples in [-1, 1], float32 (n,) if ``mono`` else (c, n), and their rate in Hz; resampled if ``rate``
+    is given. Losses are noted.
 
-    Opens what soundfile opens and, through PyAV, any other sound, also that of a video. Silence is fine.
+    Reads the formats of soundfile and, through PyAV, other sounds and the sound of videos. Silence is valid.
     """
     import soundfile
     import soxr
@@ -33,21 +33,21 @@ def read_audio(path: Path | str, rate: int | None = None, mono: bool = True) -> 
     except soundfile.LibsndfileError:
         samples, found = _decode_sound(path)
     if not len(samples):
-        raise InputError(f"{path} holds no sound: its length is zero")
+        raise InputError(f"{path} has no sound: its length is zero")
     if not np.isfinite(samples).all():
         raise InputError(f"{path} is damaged: some samples are not numbers")
     if (places := _clipped(samples)) > 5:
-        note(f"{path.name} is clipped in {places:,} places, where it stays distorted: record it more quietly.")
+        note(f"{path.name} is clipped (distorted) in {places:,} places: record at a lower level.")
     samples = channels.mono(samples.T, found, path.name) if mono else samples.T
     if rate and rate != found:
         if rate < found:
-            note(f"{path.name}: {found:,} Hz were resampled to {rate:,} Hz.")
+            note(f"{path.name}: resampled from {found:,} to {rate:,} Hz.")
         samples = soxr.resample(samples.T, found, rate).T
     return np.ascontiguousarray(samples, dtype=np.float32), rate or found
 
 
 def _clipped(samples: np.ndarray) -> int:
-    """How often three samples or more of (n, c) in a row are at full scale."""
+    """The number of runs of at least three full-scale samples in (n, c)."""
     full = np.abs(samples) >= CLIPPED
     runs = full[2:] & full[1:-1] & full[:-2]
     return int((runs[1:] & ~runs[:-1]).sum() + runs[:1].sum())
@@ -59,20 +59,20 @@ def _decode_sound(path: Path) -> tuple[np.ndarray, int]:
     try:
         with opened(path) as container:
             if not container.streams.audio:
-                raise InputError(f"{path} has no sound: give a file with a sound track")
+                raise InputError(f"{path} has no sound: give a file with an audio track")
             convert = av.AudioResampler(format="fltp")
             frames = [part for frame in container.decode(audio=0) for part in convert.resample(frame)]
             found = container.streams.audio[0].rate
     except av.FFmpegError as error:
-        raise InputError(f"{path} is not a sound that can be read: give WAV, FLAC, MP3, M4A or Opus") from error
+        raise InputError(f"{path} is not a readable sound: give WAV, FLAC, MP3, M4A or Opus") from error
     parts = [frame.to_ndarray().T for frame in frames]
     return (np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)), found
 
 
 def write_audio(path: Path | str, samples: np.ndarray, rate: int, manifest: dict | None = None,
                 subtype: str = "PCM_16") -> None:  # fmt: skip
-    """Write samples (n,) or (c, n), clipped to [-1, 1], as WAV or FLAC of 16 bits, or of another ``subtype`` of
-    soundfile's, or as MP3 or Opus; with a manifest, also a watermark."""
+    """Writes samples (n,) or (c, n), clipped to [-1, 1], as 16-bit WAV or FLAC (or another soundfile ``subtype``), MP3
+    or Opus; with a manifest, also adds a watermark."""
     path = Path(path)
     samples, manifest = marks.sound(within(samples, path.name), rate, manifest)
     with atomic(path, manifest, SOUND) as hidden:
@@ -83,7 +83,7 @@ def write_audio(path: Path | str, samples: np.ndarray, rate: int, manifest: dict
 
 
 def _plain(hidden: Path, samples: np.ndarray, rate: int, manifest: dict | None, subtype: str) -> None:
-    """Samples (n,) or (n, c) as WAV or FLAC, which has integers alone."""
+    """Writes samples (n,) or (n, c) as WAV or FLAC; FLAC holds only integers."""
     import soundfile
 
     if hidden.suffix.lower() == ".flac" and subtype not in ("PCM_16", "PCM_24"):
@@ -95,12 +95,12 @@ def _plain(hidden: Path, samples: np.ndarray, rate: int, manifest: dict | None, 
 
 
 def _coded(hidden: Path, samples: np.ndarray, rate: int, manifest: dict | None) -> None:
-    """Samples (n,) or (c, n) as MP3 or Opus."""
+    """Writes samples (n,) or (c, n) as MP3 or Opus."""
     import av
 
     codec, rates, bits = CODECS[hidden.suffix.lower()]
     if rate > max(rates):
-        note(f"{hidden.suffix[1:]} has at most {max(rates):,} Hz: the sound's {rate:,} Hz were resampled.")
+        note(f"{hidden.suffix[1:]} cannot hold {rate:,} Hz: resampled to {max(rates):,} Hz.")
     samples, rate = at_rate(channels.stereo(np.atleast_2d(samples), rate, hidden.name), rate, rates)
     layout, packets = "mono" if len(samples) == 1 else "stereo", []
     with av.open(str(hidden), "w", format=hidden.suffix[1:].lower(), options={"fflags": "+bitexact"}) as out:
@@ -118,7 +118,7 @@ def _coded(hidden: Path, samples: np.ndarray, rate: int, manifest: dict | None) 
 
 
 def at_rate(samples: np.ndarray, rate: int, rates: Sequence[int]) -> tuple[np.ndarray, int]:
-    """Samples (c, n) at a rate that a kind of file can have: the next higher one, or the highest."""
+    """Samples (c, n) at a supported rate: the next higher one, or the highest."""
     import soxr
 
     wanted = min((r for r in rates if r >= rate), default=max(rates))
@@ -126,21 +126,21 @@ def at_rate(samples: np.ndarray, rate: int, rates: Sequence[int]) -> tuple[np.nd
 
 
 def length(path: Path | str) -> float:
-    """Seconds that a sound or a film lasts."""
+    """The duration of a sound or a video in seconds."""
     import av
 
     path = given(path)
     try:
         with opened(path) as container:
             if container.duration is None:
-                raise InputError(f"{path} does not say how long it is: give a sound or a film that does")
+                raise InputError(f"{path} does not state its duration: give another file")
             return container.duration / av.time_base
     except av.FFmpegError as error:
-        raise InputError(f"{path} is neither a film nor a sound that can be read: give MP4 or WAV") from error
+        raise InputError(f"{path} is not a readable video or sound: give MP4 or WAV") from error
 
 
 def subtype(path: Path | str) -> str:
-    """The name of a sound's bit depth among :data:`DEPTHS`; 16 bits where it has none, as in MP3 or Opus."""
+    """The name of a sound's bit depth in :data:`DEPTHS`; 16 bits for formats without one, such as MP3 and Opus."""
     import soundfile
 
     try:
@@ -151,8 +151,8 @@ def subtype(path: Path | str) -> str:
 
 
 def copy_audio(source: Path | str, path: Path | str, manifest: dict | None = None) -> None:
-    """Write the sound of a file as a WAV or FLAC of its own rate, channels and bit depth: every sample as it was
-    decoded, and no watermark, since nothing was made. As MP3 or Opus it is coded anew."""
+    """Writes the sound of a file as WAV or FLAC of the same rate, channels and bit depth, bit-exact after decoding and
+    without watermark, since nothing is generated. MP3 and Opus are encoded again."""
     import soundfile
 
     path, depth = Path(path), subtype(source)
@@ -171,6 +171,6 @@ def copy_audio(source: Path | str, path: Path | str, manifest: dict | None = Non
 def within(samples: np.ndarray, name: str) -> np.ndarray:
     loud = np.abs(samples) > 1.0
     if loud.any():
-        note(f"{name}: {loud.sum():,} samples were louder than full scale and are clipped.")
+        note(f"{name}: {loud.sum():,} samples exceeded full scale and were clipped.")
         samples = samples.clip(-1.0, 1.0)
     return samples

@@ -1,4 +1,4 @@
-"""Whether a file is whole."""
+"""Checks whether a file is complete."""
 
 import json
 import zlib
@@ -15,13 +15,13 @@ from gen.notes import collect
 
 
 def check(path: Path | str) -> None:
-    """Read a rendered file back to its end, by its extension; InputError if it is missing, empty or not whole."""
+    """Reads a rendered file to its end, by its extension; ``InputError`` if it is missing, empty or incomplete."""
     path = given(path)
     end = path.suffix.lower()
     if end in SOUND:
         read_audio(path, mono=False)
     elif end in PICTURE:
-        with collect():  # its transparency is meant
+        with collect():  # its transparency is intended
             read_image(path)
     elif end in VIDEO:
         for _ in read_video(path)[0]:
@@ -34,7 +34,7 @@ def check(path: Path | str) -> None:
         try:
             json.loads(path.read_text())
         except ValueError as error:
-            raise InputError(f"{path} is not JSON: make it again") from error
+            raise InputError(f"{path} is not valid JSON: render it again") from error
     size = path.stat().st_size
     if end == ".gif":
         with path.open("rb") as file:
@@ -45,11 +45,11 @@ def check(path: Path | str) -> None:
     else:
         whole = True
     if not whole:
-        raise InputError(f"{path} is cut off or damaged: make it again")
+        raise InputError(f"{path} is truncated or damaged: render it again")
 
 
 def _promised_size(path: Path) -> int:
-    """Bytes that the chunks of a WAV, or the boxes of an MP4, say the file has; readers overlook a missing end."""
+    """The size in bytes declared by the chunks of a WAV or the boxes of an MP4; readers ignore a missing end."""
     with path.open("rb") as file:
         head = file.read(8)
         if head[:4] == b"RIFF":
@@ -57,7 +57,7 @@ def _promised_size(path: Path) -> int:
         at = 0
         while len(head) == 8:
             size = int.from_bytes(head[:4])
-            if size == 0:  # up to the end
+            if size == 0:  # until the end of the file
                 return path.stat().st_size
             at += size if size != 1 else int.from_bytes(file.read(8))  # 1: the size follows in 64 bits
             file.seek(at)
@@ -66,20 +66,20 @@ def _promised_size(path: Path) -> int:
 
 
 def _matroska(path: Path) -> int:
-    """Bytes that the two elements at the top of a WebM, its header and its segment, say the file has."""
+    """The size in bytes declared by the two top-level elements of a WebM, header and segment."""
     with path.open("rb") as file:
         for _ in range(2):
             head = file.read(12)
             if len(head) < 12:
                 return -1
-            size = 9 - head[4].bit_length()  # bytes of the number after the name of four bytes
+            size = 9 - head[4].bit_length()  # bytes of the size field after the four-byte id
             end = file.tell() - 12 + 4 + size + (int.from_bytes(head[4 : 4 + size]) & ((1 << 7 * size) - 1))
             file.seek(end)
     return end
 
 
 def _mp3(path: Path) -> int:
-    """Bytes that the tags and the first frame of an MP3 (of LAME, "Xing" or "Info") say the file has."""
+    """The size in bytes declared by the tags and first frame of an MP3 (LAME's "Xing" or "Info")."""
     data = path.read_bytes()
     tags = 10 + sum((byte & 0x7F) << 7 * place for place, byte in enumerate(reversed(data[6:10])))
     begin = tags if data[:3] == b"ID3" else 0
@@ -88,7 +88,7 @@ def _mp3(path: Path) -> int:
 
 
 def _png(path: Path) -> int:
-    """Bytes up to the end of the last chunk, if the checksums of all are right."""
+    """The number of bytes up to the end of the last chunk if all checksums are right."""
     data, at = path.read_bytes(), 8
     while at + 12 <= len(data):
         end = at + 8 + int.from_bytes(data[at : at + 4])
@@ -101,7 +101,7 @@ def _png(path: Path) -> int:
 
 
 def _ogg(path: Path) -> int:
-    """Bytes up to the end of the page that says it is the last, if the checksums of all pages are right."""
+    """The number of bytes up to the end of the page marked as last if all page checksums are right."""
     data, at, last = path.read_bytes(), 0, False
     while data[at : at + 4] == b"OggS" and not last and at + 27 <= len(data):
         table = data[at + 27 : at + 27 + data[at + 26]]

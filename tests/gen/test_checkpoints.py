@@ -149,7 +149,7 @@ def test_conversion_appears_as_a_whole(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["old.pt"]
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "mine.txt").write_text("not to be lost")
-    with pytest.raises(InputError, match="letters is there already and is no checkpoint"):
+    with pytest.raises(InputError, match="letters exists and is not a converted checkpoint"):
         convert("works", tmp_path / "old.pt", tmp_path / "letters")
     assert (tmp_path / "letters" / "mine.txt").is_file()
     convert("works", tmp_path / "old.pt", tmp_path / "new")
@@ -237,7 +237,7 @@ def test_pull_from_a_hub(root, tmp_path):
 def test_pull_offline(root):
     publish(root, {"config.json": b"{}"})
     done = pull("far", HF_HUB_OFFLINE="1")
-    assert done.returncode == 3 and "could not be fetched" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert done.returncode == 3 and "could not be downloaded" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
 def test_an_installation_without_weights_names_the_variable(root, tmp_path, monkeypatch):

@@ -67,8 +67,8 @@ def test_channels_are_marked_alike():
 
 def test_long_sounds_are_marked_in_parts_that_fit(monkeypatch):
     plain = melody(6.0)
-    whole = watermark._applied(plain, RATE, np.ones((watermark.BANDS, 100)))
-    twice = watermark._applied(np.tile(plain, 8), RATE, np.ones((watermark.BANDS, 800)))
+    whole = watermark._with_gains(plain, RATE, np.ones((watermark.BANDS, 100)))
+    twice = watermark._with_gains(np.tile(plain, 8), RATE, np.ones((watermark.BANDS, 800)))
     np.testing.assert_allclose(twice[RATE : 5 * RATE], whole[RATE : 5 * RATE], atol=1e-4)
     seam = twice[39 * RATE : 45 * RATE]  # parts end there
     assert np.abs(np.diff(seam)).max() < 1.5 * np.abs(np.diff(twice[: 6 * RATE])).max()
@@ -128,7 +128,7 @@ def test_every_kind_gives_its_marks_back(tmp_path, end):
     told = report(found)
     assert "seed 3" in told and "the speaker, in writing" in told
     sidecar(path).write_text(json.dumps(MANIFEST | {"seed": 4}))
-    assert "DIFFERS" in report(verify(path)) and verify(path)["altered"] == ["the manifest beside it is another"]
+    assert "DIFFERS" in report(verify(path)) and verify(path)["altered"] == ["the manifest beside it differs"]
     assert main(["verify", str(path)]) == 5
 
 
@@ -173,7 +173,7 @@ def test_every_file_of_a_folder_is_judged(tmp_path, capsys):
     assert main(["verify", *map(str, sorted(tmp_path.iterdir()))]) == 5
     told = capsys.readouterr()
     assert told.out.count("file  ") == 7 and "g.txt" in told.out
-    assert told.err == f"affekt: not as made: {tmp_path / 'a.wav'}\n"
+    assert told.err == f"affekt: altered: {tmp_path / 'a.wav'}\n"
 
 
 # ---------------------------------------------------------------- credentials
@@ -200,7 +200,7 @@ def test_credentials_are_valid_until_a_byte_changes(signing, tmp_path, end):
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     assert signing.read(path).state == "Invalid"
-    assert main(["verify", str(path)]) == 5 and verify(path)["altered"] == ["its signature does not fit it"]
+    assert main(["verify", str(path)]) == 5 and verify(path)["altered"] == ["its signature is invalid"]
 
 
 def test_signed_sound_is_the_unsigned_one(signing, tmp_path, monkeypatch):

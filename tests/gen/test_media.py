@@ -316,7 +316,7 @@ def test_midi_without_notes_and_sound_without_length_are_refused(tmp_path):
 
 
 def test_wrong_endings_are_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(InputError, match=r"must end in \.wav or \.flac"):
+    with pytest.raises(InputError, match=r"use the extension \.wav or \.flac"):
         media.write_audio(tmp_path / "a.xyz", tone(0.1), RATE)
     assert only(tmp_path) == []
 
@@ -334,5 +334,5 @@ def test_a_playlist_opens_no_other_file(tmp_path, playlist, end):
     media.write_video(tmp_path / "other.mp4", pictures(5), 25, tone(0.2), RATE)
     (tmp_path / f"list{end}").write_text(playlist)
     for read in (media.read_audio, media.read_video):
-        with pytest.raises(InputError, match="that can be read"):
+        with pytest.raises(InputError, match="is not a readable"):
             read(tmp_path / f"list{end}")

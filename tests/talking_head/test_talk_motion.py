@@ -292,7 +292,7 @@ def test_a_changed_byte_of_an_export_is_found(tmp_path, motion, name):
     at = data.rindex(b"7")  # a digit of a number, or a byte of one
     data[at : at + 1] = b"8"
     path.write_bytes(data)
-    assert verify(path)["altered"] == ["its digest does not fit it"]
+    assert verify(path)["altered"] == ["its hash differs"]
 
 
 def test_json_reads_back(tmp_path, motion):
