@@ -8,14 +8,13 @@ import argparse
 import json
 import logging
 import os
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import gen
 from gen import registry, shell
-from gen.arguments import TEXT, Parser, path, text
+from gen.arguments import Parser, path, text
 from gen.emotion import commands as emotion_commands
 from gen.emotion import own
 from gen.errors import AffektError, InputError
@@ -33,7 +32,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None and (line := shell.completing()) is not None:
         shell.complete(build_parser(line))
     given = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    given = [TEXT + argument if re.match(r"-[^-]", argument) and argument != "-h" else argument for argument in given]
     try:
         with collect(_say):
             own.load()
