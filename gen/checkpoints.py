@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
+from platformdirs import user_cache_path
+
 from gen.errors import CheckpointError
 
 log = logging.getLogger(__name__)
@@ -27,8 +29,7 @@ def roots() -> list[Path]:
     """Folders that may hold checkpoints, nearest first; the last one, the user's cache, is where new ones go."""
     checkout = Path(__file__).parent.parent / "checkpoints"
     chosen = os.environ.get("AFFEKT_CHECKPOINTS")
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return [checkout, *([Path(chosen)] if chosen else []), caches / "affekt" / "checkpoints"]
+    return [checkout, *([Path(chosen)] if chosen else []), user_cache_path("affekt", appauthor=False) / "checkpoints"]
 
 
 def index() -> dict[str, dict]:

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from platformdirs import user_data_path
+
 from gen.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,8 +26,7 @@ _loaded: dict[str, str] = {}  # name -> digest of what was last read
 
 def folder() -> Path:
     """Where own emotions are: ``$AFFEKT_EMOTIONS``, or ``affekt/emotions`` in the user's data folder."""
-    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return Path(os.environ.get("AFFEKT_EMOTIONS") or data / "affekt" / "emotions")
+    return Path(os.environ.get("AFFEKT_EMOTIONS") or user_data_path("affekt", appauthor=False) / "emotions")
 
 
 def load() -> None:

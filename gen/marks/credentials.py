@@ -13,6 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from platformdirs import user_data_path
+
 import gen
 from gen.errors import InputError
 
@@ -94,8 +96,7 @@ def folder() -> Path | None:
     chosen = os.environ.get("AFFEKT_SIGNING")
     if chosen == "off":
         return None
-    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return Path(chosen) if chosen else data / "affekt" / "signing"
+    return Path(chosen) if chosen else user_data_path("affekt", appauthor=False) / "signing"
 
 
 @cache
