@@ -196,7 +196,7 @@ def test_a_file_is_read_once_and_guidance_leads_away_from_it(tmp_path):
     assert np.array_equal(made(read), said) and resolve(read) is read
     asked = track(read, [0.0])
     assert asked.opposite().vad[0, 0] < 0 < asked.vad[0, 0]
-    with pytest.raises(ValueError, match="must be resolved"):
+    with pytest.raises(ValueError, match="resolve the curve"):
         track(curve, [0.0])
 
 

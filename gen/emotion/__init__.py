@@ -1,1 +1,1 @@
-"""One emotion for every generator: value types, terms, directions, and what hands them to a network."""
+"""The emotion layer of all generators: value types, terms, directions, conditioners."""

@@ -1,8 +1,9 @@
-"""What intensity means for one checkpoint: the map from what is asked for to how strongly its networks are told.
+"""Intensity calibration of a checkpoint: maps the requested intensity to the conditioning strength of its networks.
 
-More told is not always more seen or heard, and each emotion has its own end. A calibration is measured: a judge's
-responses at some strengths, made to rise, are spread so that what can be felt rises evenly up to an intensity of 1 and
-slower up to 2. It is kept as ``calibration.json`` in the checkpoint's folder; without one, strength is intensity.
+A stronger condition does not always produce a stronger expression, and the useful range differs between emotions. A
+calibration is measured: a judge's responses at several strengths are made monotone and inverted, so that the response
+rises linearly up to intensity 1 and more slowly up to 2. It is stored as ``calibration.json`` in the checkpoint's
+folder; without it, strength equals intensity.
 """
 
 import json
@@ -16,12 +17,12 @@ from gen.emotion.track import EmotionTrack
 
 FILE = "calibration.json"
 INTENSITIES = np.arange(9) / 4
-RISE = (0.0, 0.85, 1.0)  # how much of what can be felt is, at intensities 0, 1 and 2
-SLOPE = 1e-3  # of a response with the strength, at least: so that it can be inverted
+RISE = (0.0, 0.85, 1.0)  # target response, as a share of the strongest one, at intensities 0, 1 and 2
+SLOPE = 1e-3  # minimum slope of the response over the strength, so that it can be inverted
 
 
 class Calibration:
-    """For each canonical emotion the strengths (8, 9) at INTENSITIES, rising from 0; neutral's is the others' mean."""
+    """Strengths (8, 9) of the canonical emotions at INTENSITIES, rising from 0; neutral has the mean of the others."""
 
     def __init__(self, strengths: np.ndarray):
         self.strengths = np.asarray(strengths, float)
@@ -33,17 +34,17 @@ class Calibration:
 
     @classmethod
     def fit(cls, tried: Sequence[float], responses: Mapping[str, Sequence[float]]) -> "Calibration":
-        """From the responses (m,) of a judge to each emotion at the strengths ``tried`` (m,), the first of them 0.
+        """Fits a judge's responses (m,) to each emotion at the strengths ``tried`` (m,), of which the first is 0.
 
-        What lies beyond the strongest response is left out, and the rest made to rise. Emotions without responses get
-        the mean of the others.
+        Strengths beyond the strongest response are dropped, and the rest is made monotone. Emotions without responses
+        get the mean of the others.
         """
         rows = {name: _fitted(np.asarray(tried, float), np.asarray(heard)) for name, heard in responses.items()}
         mean = np.mean([*rows.values()], 0)
         return cls(np.stack([rows.get(name, mean) if name != "neutral" else mean for name in CANONICAL]))
 
     def __call__(self, track: EmotionTrack) -> EmotionTrack:
-        """The track at the strengths that its intensities ask for; a mix has the weighted mean of its emotions'."""
+        """The track at the calibrated strengths; a mix uses the weighted mean of its emotions' strengths."""
         shares = np.abs(track.weights)
         each = np.stack([np.interp(track.intensity, INTENSITIES, row) for row in self.strengths], -1)  # (t, 8)
         return track.at_intensity((shares * each).sum(-1) / shares.sum(-1))
@@ -55,7 +56,7 @@ class Calibration:
 
     @classmethod
     def load(cls, folder: Path) -> "Calibration":
-        """What is in a checkpoint's folder; the linear one where there is none."""
+        """Loads the calibration of a checkpoint's folder; the identity if there is none."""
         path = Path(folder) / FILE
         if not path.is_file():
             return cls.linear()
@@ -64,7 +65,7 @@ class Calibration:
 
 
 def _fitted(tried: np.ndarray, response: np.ndarray) -> np.ndarray:
-    """(9,) the strengths at which the risen response reaches its shares."""
+    """(9,) strengths at which the monotone response reaches its targets."""
     from scipy.optimize import isotonic_regression
 
     most = int(np.argmax(response)) or len(response) - 1

@@ -1,8 +1,8 @@
-"""What turns emotion tracks into the vectors a network is conditioned on: the contract, and the built-in conditioners.
+"""Conditioners: turn emotion tracks into the vectors that condition a network. The contract and the built-in classes.
 
-b batch, n frames, d width of the condition, e width of the embedding. Another conditioner is a subclass with ``embed``
+b batch, n frames, d width of the condition, e width of the embedding. A new conditioner is a subclass with ``embed``
 (or with its own ``prepare`` and ``forward``) and the decorator ``register("conditioner", name)``;
-:func:`check_conditioner` says whether it keeps the contract. A generator calls nothing but
+:func:`check_conditioner` checks that it keeps the contract. A generator only calls
 ``model.emotion(**model.emotion.prepare(tracks))``.
 """
 
@@ -29,7 +29,7 @@ __all__ = ["Condition", "EmotionConditioner", "check_conditioner"]
 
 
 class Condition(NamedTuple):
-    """What a conditioner hands to a network."""
+    """The output of a conditioner."""
 
     tokens: Tensor  # (b n d), zero where the mask is False
     mask: Tensor  # (b n) bool
@@ -38,26 +38,26 @@ class Condition(NamedTuple):
 
 
 class EmotionConditioner(ModelMixin, ConfigMixin):
-    """Base of all conditioners. A subclass writes ``embed``; intensity 0 must give what neutral gives."""
+    """Base class of all conditioners. A subclass defines ``embed``; intensity 0 must equal neutral."""
 
     def __init__(self, dim: int):
         super().__init__()
         self.null = nn.Parameter(0.5 * torch.randn(dim))
 
     def prepare(self, tracks: Sequence[EmotionTrack]) -> dict[str, Tensor]:
-        """Tracks of n frames each -> the inputs of ``forward``, float32 (b n ...) on the CPU: those of ``embed``."""
+        """Converts tracks of n frames to the inputs of ``forward`` and ``embed``, float32 (b n ...) on the CPU."""
         return {name: stacked([getattr(track, name) for track in tracks]) for name in EmotionTrack._fields}
 
     def embed(
         self, weights: Tensor, vad: Tensor, intensity: Tensor, embedding: Tensor, known: Tensor
     ) -> tuple[Tensor, Tensor | float]:
-        """What ``prepare`` gave, by name -> tokens (b n d), and a loss or 0. Shapes: (b n 8), (b n 3), (b n), (b n e)
-        and (b n), as in :class:`gen.emotion.track.EmotionTrack`.
+        """The outputs of ``prepare`` by name -> tokens (b n d), and a loss or 0. Shapes: (b n 8), (b n 3), (b n), (b n
+        e) and (b n), as in :class:`gen.emotion.track.EmotionTrack`.
         """
         raise NotImplementedError
 
     def forward(self, drop: Tensor | None = None, mask: Tensor | None = None, **prepared: Tensor) -> Condition:
-        """``drop`` (b,) bool replaces an item by ``null``; ``mask`` (b n) bool says which frames exist."""
+        """``drop`` (b,) bool replaces items by ``null``; ``mask`` (b n) bool marks the frames that exist."""
         tokens, loss = self.embed(**{name: value.to(self.null.dtype) for name, value in prepared.items()})
         if drop is not None:
             tokens = torch.where(drop[:, None, None], self.null, tokens)
@@ -69,12 +69,12 @@ class EmotionConditioner(ModelMixin, ConfigMixin):
 
 
 def stacked(rows: Sequence[np.ndarray]) -> Tensor:
-    """Arrays (n ...) of one shape -> float32 (b n ...)."""
+    """Stacks arrays (n ...) of one shape to float32 (b n ...)."""
     return torch.from_numpy(np.stack(rows).astype(np.float32, copy=False))
 
 
 def carried(tracks: Sequence[EmotionTrack], prior: Priors) -> Tensor:
-    """(b n w) what tracks have beyond today's priors, in the space of a conditioner's own."""
+    """(b n w) difference of the tracks from the shared priors, mapped into the space of a conditioner's own priors."""
     beyond = [track.beyond() for track in tracks]
     if not any(np.any(track.known) for track in tracks):
         return torch.zeros(1).expand(len(beyond), len(beyond[0]), prior.mean.shape[1])
@@ -82,8 +82,8 @@ def carried(tracks: Sequence[EmotionTrack], prior: Priors) -> Tensor:
 
 
 class NumbersConditioner(EmotionConditioner):
-    """Base of those that read an emotion's numbers. Clips and own emotions reach them as numbers, too: their place in
-    the embedding moves the point and the weights (:meth:`EmotionTrack.in_numbers`).
+    """Base class of conditioners that use only an emotion's weights, point and intensity. For clips and user-defined
+    emotions, the embedding shifts these numbers (:meth:`EmotionTrack.in_numbers`).
     """
 
     def prepare(self, tracks: Sequence[EmotionTrack]) -> dict[str, Tensor]:
@@ -92,13 +92,13 @@ class NumbersConditioner(EmotionConditioner):
 
 
 def head(width: int, dim: int) -> nn.Sequential:
-    """The small network between a description of an emotion and the condition."""
+    """The small network from a description of an emotion to the condition."""
     return nn.Sequential(nn.Linear(width, dim), nn.SiLU(), nn.Linear(dim, dim))
 
 
 @register("conditioner", "none")
 class NoConditioner(EmotionConditioner):
-    """The same learned vector for every emotion: the baseline of an ablation."""
+    """One learned vector for every emotion: the baseline of an ablation."""
 
     @register_to_config
     def __init__(self, dim: int):
@@ -124,10 +124,10 @@ class LabelConditioner(NumbersConditioner):
 
 @register("conditioner", "vad")
 class VADConditioner(NumbersConditioner):
-    """The scaled point in valence-arousal-dominance, with its Fourier features.
+    """The scaled valence-arousal-dominance point with its Fourier features.
 
-    One octave, whose sine rises all over [-1, 1]: trained on the four quadrants alone, two octaves already turn back
-    beyond them (``tests/gen/test_emotion_conditioner.py``). Data with a finer labelling can afford more.
+    One octave, whose sine is monotone on [-1, 1]: trained only on the four quadrants, two octaves already reverse
+    beyond them (``tests/gen/test_emotion_conditioner.py``). Data with finer labels may use more.
     """
 
     @register_to_config
@@ -141,9 +141,10 @@ class VADConditioner(NumbersConditioner):
 
 
 class PriorConditioner(EmotionConditioner):
-    """Base of those that read the embedding. They keep the priors that they were trained with: a file's, or seeded ones
-    made from valence-arousal-dominance. The file is read once: its numbers go into the checkpoint, its path does not.
-    What clips and own emotions have beyond today's priors is carried over to them (:func:`priors.bridge`).
+    """Base class of conditioners that use the embedding. They keep the priors of their training, either from a file or
+    seeded from valence-arousal-dominance. The file is read once: its numbers are stored in the checkpoint, its path is
+    not. Differences of clips and user-defined emotions from the shared priors are mapped to them
+    (:func:`priors.bridge`).
     """
 
     def __init__(self, dim: int, width: int, priors: str | None):
@@ -158,7 +159,7 @@ class PriorConditioner(EmotionConditioner):
 
 @register("conditioner", "gaussian")
 class GaussianConditioner(PriorConditioner):
-    """The embedding as a distribution: its mean, and in training a sample of it (DICE-Talk, ACM MM 2025, sec. 3.2)."""
+    """The embedding as a distribution: its mean, and a sample in training (DICE-Talk, ACM MM 2025, sec. 3.2)."""
 
     @register_to_config
     def __init__(self, dim: int, width: int = 256, priors: str | None = None, noise: float = 1.0):
@@ -200,8 +201,8 @@ class BankConditioner(PriorConditioner):
 class DirectionConditioner(PriorConditioner):
     """Neutral moved along filtered emotion directions (EmoReg, AAAI 2025, sec. 3.3).
 
-    ``priors`` is a file of Gaussians or a folder that ``DirectionSpace.save`` wrote; like theirs, its numbers go into
-    the checkpoint, its path does not.
+    ``priors`` is a file of Gaussians or a folder written by ``DirectionSpace.save``; its numbers are stored in the
+    checkpoint, its path is not.
     """
 
     @register_to_config
@@ -217,7 +218,7 @@ class DirectionConditioner(PriorConditioner):
         self.register_to_config(priors=None, width=centroids.shape[1])
         self.prior = Priors(centroids, torch.ones_like(centroids))
         self.register_buffer("directions", directions)  # (8 e)
-        self.register_buffer("beyond", space.filter(self.prior.slope))  # (3 e) for what a point has beyond its mix
+        self.register_buffer("beyond", space.filter(self.prior.slope))  # (3 e) for a point's difference from its mix
         self.head = head(self.config.width, dim)
 
     def embed(self, weights, vad, intensity, beyond):

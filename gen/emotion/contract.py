@@ -1,4 +1,4 @@
-"""The contract that every emotion conditioner keeps, as one function for anybody's test suite."""
+"""The contract of emotion conditioners as one function for test suites."""
 
 import tempfile
 
@@ -17,18 +17,18 @@ CURVES = (
     "0 hold: surprise, 2 smooth: -disgust",
 )
 STEP = 1e-3  # of intensity or weight, for continuity
-JUMP = 0.05  # the largest change over such a step, as a share of the tokens' size
+JUMP = 0.05  # the largest change over such a step, relative to the tokens' norm
 
 
 def check_conditioner(
     cls: type, dim: int = 16, continuous: bool = True, blind: bool = False, embeds: bool = False, **config
 ) -> None:
-    """Build ``cls(dim=dim, **config)`` and raise ``AssertionError`` on the first promise it breaks.
+    """Builds ``cls(dim=dim, **config)`` and raises ``AssertionError`` for the first violated property.
 
-    Shapes; masked frames leave no trace; a batch equals its items; ``drop`` gives the null, which no emotion equals;
+    Shapes; masked frames have no effect; a batch equals its items; ``drop`` gives the null, which equals no emotion;
     emotions differ (unless ``blind``); gradients reach every parameter; intensity 0 is neutral; intensity and mix act
-    without jumps (unless not ``continuous``); saving and loading is exact to the bit. With ``embeds``: where
-    clips place an emotion matters, not its numbers alone.
+    continuously (unless not ``continuous``); saving and loading is bit-exact. With ``embeds``, the embedding of clips
+    has an effect beyond the numbers.
     """
     torch.manual_seed(0)
     conditioner = cls(dim=dim, **config).eval()
@@ -51,7 +51,7 @@ def _prepare(conditioner, *texts: str) -> dict[str, Tensor]:
 
 
 def _track(text: str, push: float = 0.0) -> EmotionTrack:
-    """A curve's track; with ``push``, its embedding moved as clips might move it."""
+    """A curve's track; ``push`` moves its embedding, as clips would."""
     found = track(EmotionCurve.parse(text), FRAMES)
     way = np.cos(np.arange(found.embedding.shape[1])).astype(np.float32)
     moved = found.embedding + push * found.intensity[:, None] * way
@@ -65,18 +65,18 @@ def _run(conditioner, *texts: str):
 def _shapes(conditioner, dim: int) -> None:
     prepared = _prepare(conditioner, *CURVES)
     for name, value in prepared.items():
-        assert value.shape[:2] == (len(CURVES), len(FRAMES)), f"prepare gave {name} of shape {tuple(value.shape)}"
-        assert value.device.type == "cpu", f"prepare put {name} on {value.device}, not on the CPU"
+        assert value.shape[:2] == (len(CURVES), len(FRAMES)), f"prepare returned {name} of shape {tuple(value.shape)}"
+        assert value.device.type == "cpu", f"prepare returned {name} on {value.device}, not on the CPU"
     tokens, mask, pooled, loss = conditioner(**prepared)
     assert tokens.shape == (len(CURVES), len(FRAMES), dim), f"tokens are {tuple(tokens.shape)}"
     assert mask.shape == tokens.shape[:2], f"the mask is {tuple(mask.shape)}"
     assert mask.dtype == torch.bool, f"the mask is {mask.dtype}"
-    assert mask.all(), "without a mask every frame exists"
+    assert mask.all(), "without a mask all frames must exist"
     assert pooled.shape == (len(CURVES), dim), f"pooled is {tuple(pooled.shape)}"
     assert loss.shape == (), f"the loss is {tuple(loss.shape)}"
     assert torch.isfinite(tokens).all(), "tokens are not finite"
     again = conditioner(**prepared)
-    assert torch.equal(tokens, again.tokens), "the same input gave other tokens: no randomness outside training"
+    assert torch.equal(tokens, again.tokens), "equal inputs gave different tokens: use no randomness outside training"
 
 
 def _mask(conditioner) -> None:
@@ -104,7 +104,7 @@ def _null(conditioner, blind: bool) -> None:
     drop = torch.tensor([True, False, True, False])
     dropped, kept = conditioner(drop=drop, **prepared), conditioner(**prepared)
     null = conditioner.null.expand_as(dropped.tokens[drop])
-    assert torch.equal(dropped.tokens[drop], null), "a dropped item is not the null"
+    assert torch.equal(dropped.tokens[drop], null), "a dropped item differs from the null"
     assert torch.equal(dropped.tokens[~drop], kept.tokens[~drop]), "dropping an item changes another"
     emotions = _run(conditioner, *CANONICAL).tokens[:, 0]
     assert (emotions - conditioner.null).norm(dim=-1).min() > 1e-3, "the null equals an emotion"
@@ -140,7 +140,7 @@ def _embeds(conditioner) -> None:
         for text, push in (("sad", 0.5), ("sad", 0.5 + STEP), ("sad", -0.5), ("sad @ 0", 0.5))
     )
     assert (here - there).norm(dim=-1).min() > 1e-3, "two embeddings of the same numbers give the same tokens"
-    assert torch.allclose(still, _run(conditioner, "neutral").tokens, atol=1e-5), "at intensity 0 clips still matter"
+    assert torch.allclose(still, _run(conditioner, "neutral").tokens, atol=1e-5), "clips have an effect at intensity 0"
     jump = (here - near).norm(dim=-1).max() / here.norm(dim=-1).max()
     assert jump < JUMP, f"a step of {STEP} in the embedding moves the tokens by {jump:.0%}"
 

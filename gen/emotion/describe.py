@@ -1,4 +1,4 @@
-"""An emotion explained: its mix, its point, its quadrant, and how each part of the toolkit will read it."""
+"""Explains an emotion: its mix, its point, its quadrant, and its use by each conditioner and generator."""
 
 import inspect
 from pathlib import Path
@@ -14,7 +14,7 @@ AXES = ("valence", "arousal", "dominance")
 
 
 def describe(text: str | dict | Emotion | EmotionCurve) -> dict:
-    """A JSON-able account of an emotion; a curve also has one for each keyframe. Raises ``InputError``."""
+    """A JSON-able description of an emotion; for a curve, also of each keyframe. Raises ``InputError``."""
     own.load()
     curve = resolve(EmotionCurve.parse(text))
     if len(curve.keyframes) == 1:
@@ -24,7 +24,7 @@ def describe(text: str | dict | Emotion | EmotionCurve) -> dict:
 
 
 def report(description: dict) -> str:
-    """What :func:`describe` found, as text for a terminal."""
+    """The result of :func:`describe` as text for a terminal."""
     if "keyframes" in description:
         unit = description["unit"][:-1]
         return "\n\n".join(f"{unit} {key['at']:g} ({key['ease']})\n{report(key)}" for key in description["keyframes"])
@@ -41,7 +41,7 @@ def report(description: dict) -> str:
 
 
 def plot(emotion: str | dict | Emotion | EmotionCurve, path: str | Path) -> None:
-    """Draw where an emotion or a curve lies among the others, to a picture file (PNG, SVG or PDF by its ending)."""
+    """Plots an emotion or a curve among the other emotions, as a picture (PNG, SVG or PDF by its extension)."""
     from gen.emotion.picture import draw
 
     own.load()
@@ -65,17 +65,17 @@ def _emotion(emotion: Emotion) -> dict:
 
 
 def _readings(emotion: Emotion) -> dict[str, str]:
-    """A sentence for each conditioner and generator; parts from elsewhere give theirs by a ``reading(emotion)``."""
+    """A sentence for each conditioner and generator; third-party parts may define ``reading(emotion)``."""
     moved = emotion.intensity * emotion.weights()
     moved[0] += 1 - emotion.intensity
     mix, point = _listed(_rounded(CANONICAL, moved)), _listed(_rounded("vad", emotion.scaled()), keep_all=True)
     far = f"{emotion.intensity:g} x the way from neutral to {_listed(_rounded(CANONICAL, emotion.weights()))}"
     shipped = {
-        "none": "nothing: every emotion is the same to it",
+        "none": "ignores the emotion",
         "label": mix,
         "vad": point,
         "gaussian": f"{far}, as a distribution",
-        "bank": f"{far}, asked of the bank of prototypes",
+        "bank": f"{far}, as a query to the bank of prototypes",
         "direction": f"{far}, along filtered directions with calibrated steps",
     }
     readings = {f"conditioner {name}": text for name, text in shipped.items()}
@@ -89,7 +89,7 @@ def _readings(emotion: Emotion) -> dict[str, str]:
 def _reading(part, emotion: Emotion) -> str:
     if hasattr(part, "reading"):
         return part.reading(emotion)
-    return (inspect.getdoc(part) or "gives no account of itself").partition("\n")[0]
+    return (inspect.getdoc(part) or "no description").partition("\n")[0]
 
 
 def _rounded(names, values: np.ndarray) -> dict[str, float]:
@@ -97,7 +97,7 @@ def _rounded(names, values: np.ndarray) -> dict[str, float]:
 
 
 def _listed(values: dict[str, float], keep_all: bool = False) -> str:
-    """Shares by size, or coordinates in their order."""
+    """Shares by size, or coordinates in order."""
     if keep_all:
         return "  ".join(f"{name} {value:+.2f}" for name, value in values.items())
     seen = sorted(

@@ -1,4 +1,4 @@
-"""The written form of an emotion and of a curve: text -> the fields of :mod:`gen.emotion.spec`.
+"""The text form of an emotion and of a curve: parses text into the fields of :mod:`gen.emotion.spec`.
 
     emotion   := (mix | point) ["@" intensity]
     mix       := ["-"] part {("+" | "-") part}        a minus before a part means "away from"
@@ -7,7 +7,7 @@
     curve     := emotion | key {"," key} | ("from" | "follow") ":" path ["against" path {"," path}]
     key       := ["bar"] time [ease] ":" emotion      without "bar" the time is in seconds
 
-Every mistake is a ``ValueError`` whose message says what to write instead.
+Every mistake raises a ``ValueError`` with the correct form.
 """
 
 import re
@@ -24,11 +24,11 @@ KEY = re.compile(
 )
 FILE = re.compile(r"\s*(?P<how>from|follow)\s*:\s*(?P<path>\S.*?)(?:\s+against\s+(?P<others>\S.*?))?\s*", re.IGNORECASE)
 WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
-SHOWN = 60  # characters of an emotion that a note repeats
+SHOWN = 60  # characters of an emotion quoted in a note
 
 
 def emotion_fields(written: str) -> dict:
-    """The fields of an Emotion as it is ``written``."""
+    """Parses an Emotion's text into its fields."""
     body, at, intensity = written.strip().strip("\"'“”").partition("@")
     fields = _point(body) if "=" in body else _mix(body)
     if at:
@@ -38,7 +38,7 @@ def emotion_fields(written: str) -> dict:
 
 
 def sentence_fields(sentence: str) -> dict | None:
-    """The fields of the Emotion that a sentence of a longer text says; None where it has no word for one."""
+    """The fields of the Emotion in a sentence of a longer text; None if the sentence has no emotion word."""
     found = text.read(sentence).terms
     total: dict[str, float] = {}
     for term, degree in found:
@@ -49,7 +49,7 @@ def sentence_fields(sentence: str) -> dict | None:
 
 
 def curve_fields(written: str) -> dict:
-    """The fields of an EmotionCurve as it is ``written``; an emotion alone is a constant curve."""
+    """Parses an EmotionCurve's text into its fields; a single emotion is a constant curve."""
     if source := FILE.fullmatch(written):
         others = [other.strip() for other in (source["others"] or "").split(",")]
         return {
@@ -63,7 +63,7 @@ def curve_fields(written: str) -> dict:
     ends = [key.start() for key in keys[1:]] + [len(written)]
     units = {"bars" if key["bar"] else "seconds" for key in keys}
     if len(units) > 1:
-        raise ValueError("A curve is in bars or in seconds: write 'bar' before every time or before none.")
+        raise ValueError("write 'bar' before every time of a curve or before none")
     frames = [
         {"at": float(key["at"]), "emotion": written[key.end() : end], "ease": (key["ease"] or "linear").lower()}
         for key, end in zip(keys, ends)
@@ -73,14 +73,14 @@ def curve_fields(written: str) -> dict:
 
 def _number(text: str, expected: str) -> float:
     if not re.fullmatch(rf"\s*{NUMBER}\s*", text, re.IGNORECASE):
-        raise ValueError(f"Expected {expected}, not {text.strip()!r}.")
+        raise ValueError(f"expected {expected}, not {text.strip()!r}")
     return float(text)
 
 
 def _point(body: str) -> dict:
     found = {axis.lower(): float(value) for axis, value in POINT.findall(body)}
     if POINT.sub("", body).strip() or len(found) != len(POINT.findall(body)):
-        raise ValueError(f"Write a point as 'v=0.6 a=-0.3' or 'v=0.6 a=-0.3 d=0.1', not {body.strip()!r}.")
+        raise ValueError(f"write a point as 'v=0.6 a=-0.3' or 'v=0.6 a=-0.3 d=0.1', not {body.strip()!r}.")
     return {"vad": found}
 
 
@@ -94,7 +94,7 @@ def _mix(body: str) -> dict:
     for sign, part in zip(signs, parts):
         match = PART.fullmatch(part.strip())
         if not match:
-            raise ValueError(f"Write an emotion as 'happy', 'happy 0.7 + surprise 0.3' or 'sad @ 1.4', not {body!r}.")
+            raise ValueError(f"write an emotion as 'happy', 'happy 0.7 + surprise 0.3' or 'sad @ 1.4', not {body!r}.")
         share = float(match[2] or 1.0) * (1 if sign in ("", "+") else -1)
         found = _phrase(match[1], body)
         for term, degree in found:
@@ -112,11 +112,11 @@ def _phrase(part: str, whole: str) -> tuple[tuple[str, float], ...]:
         words = WORD.findall(part) or [part.strip()]
         only = f"; {text.ENGLISH}" if found.foreign else ""
         near = ", ".join(lexicon.nearest(words))
-        raise ValueError(f"No emotion is called {part.strip()!r}{only}; the nearest terms are {near}.")
+        raise ValueError(f"unknown emotion {part.strip()!r}{only}; the nearest terms are {near}.")
     if found.unread:
         named = ", ".join(f"'{run}'" for run in found.unread[: text.RUNS])
         more = " and more" if len(found.unread) > text.RUNS else ""
         only = f" ({text.ENGLISH})" if found.foreign else ""
         asked = whole.strip() if len(whole.strip()) <= SHOWN else whole.strip()[: SHOWN - 3] + "..."
-        note(f"Of the emotion '{asked}' this is not understood and not used{only}: {named}{more}.")
+        note(f"ignored in the emotion '{asked}'{only}: {named}{more}.")
     return found.terms

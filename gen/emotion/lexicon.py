@@ -1,10 +1,10 @@
-"""Emotion terms as Gaussians in valence-arousal-dominance, and the conversions between the descriptions of an emotion.
+"""Emotion terms as Gaussians in valence-arousal-dominance, and conversions between the descriptions of an emotion.
 
-Means and spreads are published measurements (``data/vad_terms.csv``): state ratings where there are any (Russell and
-Mehrabian, J. Research in Personality 11, 1977), otherwise word ratings (Warriner, Kuperman and Brysbaert, Behavior
-Research Methods 45, 2013) mapped onto the scale of the states by a line per axis, fitted on the terms that have both.
-``data/vad_aliases.csv`` draws measured words toward the state they are a kind of, and adds words as mixes of terms
-(``data/README.md``). All coordinates lie in [-1, 1].
+Means and spreads are published measurements (``data/vad_terms.csv``): state ratings if available (Russell and
+Mehrabian, J. Research in Personality 11, 1977), else word ratings (Warriner, Kuperman and Brysbaert, Behavior
+Research Methods 45, 2013), mapped to the scale of the state ratings by a line per axis, fitted on the terms with both.
+``data/vad_aliases.csv`` moves measured words towards the state they belong to and adds words as mixes of terms
+(``data/README.md``). All coordinates are in [-1, 1].
 """
 
 import csv
@@ -22,24 +22,24 @@ QUADRANTS = ("Q1", "Q2", "Q3", "Q4")
 
 MEASURED_AS = {"surprise": "surprised", "fear": "fearful", "disgust": "disgusted", "anger": "angry"}
 AVERAGE_WORD = (0.015, -0.198, 0.045)  # Warriner et al. 2013, table 1: mean over 13,915 words; taken as neutral
-STATE_SPREAD = 0.5  # a state is located about twice as sharply as raters agree on a word
+STATE_SPREAD = 0.5  # spread of a state relative to the raters' spread of a word
 NEUTRAL_SD = (0.25, 0.25, 0.25)
 SEEN = (74874, 134415, 25459, 14090, 6378, 3803, 24882, 3750)  # faces of each emotion in AffectNet (IEEE TAC 2019)
-RARITY = 0.2  # power of those counts that makes the prior
-KIN = 0.7  # how much of a word's reading as a canonical mix comes from the state it is a kind of
+RARITY = 0.2  # exponent of those counts in the prior
+KIN = 0.7  # share of a word's canonical mix that comes from the state it belongs to
 QUADRANT_SIGN = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
 QUADRANT_CENTRE = 0.6  # |valence| and |arousal| of the term Q1..Q4
-QUADRANT_WEIGHTS = (  # the canonical emotions that live there
+QUADRANT_WEIGHTS = (  # the canonical emotions of each quadrant
     (0, 0.8, 0, 0.2, 0, 0, 0, 0),
     (0, 0, 0, 0, 0.4, 0.15, 0.4, 0.05),
     (0.15, 0, 0.85, 0, 0, 0, 0, 0),
     (0.5, 0.5, 0, 0, 0, 0, 0, 0),
 )
-EDGE = 0.15  # half-width over which a point passes from one quadrant into the next
+EDGE = 0.15  # half-width of the soft edge between quadrants
 
 
 class Term(NamedTuple):
-    """One word: where it lies, how wide, and its share of each canonical emotion."""
+    """A word: its mean, its spread and its share of each canonical emotion."""
 
     mean: np.ndarray  # (3,)
     sd: np.ndarray  # (3,)
@@ -81,7 +81,7 @@ def measured() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def canonical() -> tuple[np.ndarray, np.ndarray]:
     """Means (8, 3) and the pooled spread (3,) of the canonical emotions.
 
-    One spread for all keeps the posterior's logits linear, hence monotone far away from every term.
+    One shared spread keeps the posterior's logits linear, hence monotone far from all terms.
     """
     pairs = [measured()[MEASURED_AS.get(term, term)] for term in CANONICAL]
     return np.stack([mean for mean, _ in pairs]), np.stack([sd for _, sd in pairs]).mean(0)
@@ -90,8 +90,8 @@ def canonical() -> tuple[np.ndarray, np.ndarray]:
 def posterior(vad: np.ndarray) -> np.ndarray:
     """(..., 3) points -> (..., 8) label distributions: Bayes' rule under the canonical Gaussians.
 
-    The prior of an emotion grows slowly with how often it is seen: without one, contempt and surprise, which lie
-    between the others, would claim every mild mood.
+    The prior of an emotion grows slowly with its frequency: without a prior, contempt and surprise, which are between
+    the others, would win for every mild mood.
     """
     mean, sd = canonical()
     logits = RARITY * np.log(SEEN) - 0.5 * (((np.asarray(vad)[..., None, :] - mean) / sd) ** 2).sum(-1)
@@ -103,7 +103,7 @@ def quadrants(vad: np.ndarray, sd: np.ndarray | float = EDGE) -> np.ndarray:
     """(..., 3) means and their spreads -> (..., 4) mass of the Gaussian in each quadrant of valence and arousal."""
     vad = np.asarray(vad, float)
     z = vad[..., :2] / np.broadcast_to(sd, vad.shape)[..., :2]
-    v, a = np.moveaxis(1 / (1 + np.exp(-1.702 * z)), -1, 0)  # the normal distribution function, as a logistic one
+    v, a = np.moveaxis(1 / (1 + np.exp(-1.702 * z)), -1, 0)  # logistic approximation of the normal CDF
     return np.stack([v * a, (1 - v) * a, (1 - v) * (1 - a), v * (1 - a)], -1)
 
 
@@ -114,14 +114,14 @@ def _dominance_slope() -> np.ndarray:
 
 
 def expected_dominance(valence: float, arousal: float) -> float:
-    """The dominance that usually goes with a valence and an arousal: least squares through neutral over all terms."""
+    """The expected dominance for a valence and an arousal: least squares through neutral over all terms."""
     return float(np.clip(np.array([valence, arousal]) @ _dominance_slope(), -1, 1))
 
 
 @functools.cache
 def terms() -> dict[str, Term]:
-    """Every term by name: the canonical eight first, the quadrants, the measured words, the aliases that are mixes, and
-    what :func:`add` has added."""
+    """Every term by name: the canonical eight first, the quadrants, the measured words, the mixes, and the terms added
+    by :func:`add`."""
     mean, _ = canonical()
     table = {}
     for index, name in enumerate(CANONICAL):
@@ -141,15 +141,15 @@ def terms() -> dict[str, Term]:
     return table | _added
 
 
-def add(terms_of_ones_own: Mapping[str, Term]) -> None:
-    """Know these terms beside the built-in ones, in place of those added before (:func:`gen.emotion.own.load`)."""
+def add(user_terms: Mapping[str, Term]) -> None:
+    """Adds terms to the built-in ones; replaces those of an earlier call (:func:`gen.emotion.own.load`)."""
     _added.clear()
-    _added.update(terms_of_ones_own)
+    _added.update(user_terms)
     terms.cache_clear()
 
 
 def _draw(word: Term, state: Term) -> Term:
-    """A measured word and the state it is a kind of: the product of their Gaussians, and mostly the state's weights."""
+    """Combines a measured word and its state: the product of their Gaussians, and mostly the state's weights."""
     precision = 1 / word.sd**2 + 1 / state.sd**2
     mean = (word.mean / word.sd**2 + state.mean / state.sd**2) / precision
     weights = KIN * state.weights + (1 - KIN) * posterior(mean)
@@ -157,13 +157,14 @@ def _draw(word: Term, state: Term) -> Term:
 
 
 def mirror(name: str) -> Term:
-    """A term's opposite, "away from" it: reflected through neutral; its weights are what neutral has left over."""
+    """A term's opposite, "away from" it: reflected through neutral; its weights are neutral's weights without the
+    term."""
     term = terms()[name]
     return Term(-term.mean, term.sd, 2 * np.eye(8)[0] - term.weights, term.quadrants[[2, 3, 0, 1]])
 
 
 def blend(parts: list[Term], shares: np.ndarray) -> Term:
-    """The mixture of terms, moment-matched: its mean, and a spread that includes how far apart the parts lie."""
+    """The moment-matched mixture of terms: its spread includes the distance between the parts."""
     means, sds = np.stack([part.mean for part in parts]), np.stack([part.sd for part in parts])
     mean = shares @ means
     sd = np.sqrt(shares @ (sds**2 + (means - mean) ** 2))
@@ -173,12 +174,12 @@ def blend(parts: list[Term], shares: np.ndarray) -> Term:
 
 @functools.cache
 def _same() -> dict[str, str]:
-    """Words that are another form of a term."""
+    """Words that are inflections of a term: word -> term."""
     return {row["word"]: row["meaning"] for row in _rows("vad_aliases.csv") if row["how"] == "same"}
 
 
 def resolve(word: str) -> str | None:
-    """The term a word stands for, or None: any case, aliases, and the endings of sadly, happily, gloominess."""
+    """The term of a word, or None: ignores case, and knows aliases and endings (sadly, happily, gloominess)."""
     if word.upper() in QUADRANTS:
         return word.upper()
     word = word.lower()
@@ -190,7 +191,7 @@ def resolve(word: str) -> str | None:
 
 
 def nearest(words: list[str], count: int = 3) -> list[str]:
-    """The known terms most like one of ``words`` (the longest few) in spelling, best first."""
+    """The known terms closest in spelling to one of ``words`` (only the longest few are compared), best first."""
     likeness = difflib.SequenceMatcher(autojunk=False)
     scored = []
     for word in sorted(words, key=len)[-4:]:

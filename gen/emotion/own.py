@@ -1,8 +1,8 @@
-"""The user's own emotions: made from clips, kept in the user's folder, known by name wherever an emotion is written.
+"""User-defined emotions: made from clips, stored in the user's folder, and usable by name like built-in terms.
 
-``<folder>/<name>.json`` holds what the lexicon needs (point, spread, mix); ``<name>.safetensors`` the mean and the
-variance of the clips in the embedding. Deleting the two forgets the emotion. Whoever reads what a user wrote calls
-:func:`load` first; :func:`gen.emotion.resolve.resolve` does.
+``<folder>/<name>.json`` holds the lexicon's values (point, spread, mix); ``<name>.safetensors`` the mean and variance
+of the clips in the embedding. Deleting both files removes the emotion. Call :func:`load` before parsing user input;
+:func:`gen.emotion.resolve.resolve` does so.
 """
 
 import hashlib
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     import numpy as np
 
 NAME = r"[a-z]+(?:-[a-z]+)*"
-_loaded: dict[str, str] = {}  # name -> digest of what was last read
+_loaded: dict[str, str] = {}  # name -> hash of the files last read
 
 
 def folder() -> Path:
-    """Where own emotions are: ``$AFFEKT_EMOTIONS``, or ``affekt/emotions`` in the user's data folder."""
+    """The folder of user-defined emotions: ``$AFFEKT_EMOTIONS``, or ``affekt/emotions`` in the user's data folder."""
     return Path(os.environ.get("AFFEKT_EMOTIONS") or user_data_path("affekt", appauthor=False) / "emotions")
 
 
 def load() -> None:
-    """Let the lexicon know the emotions that are in the folder now."""
+    """Adds the emotions in the folder to the lexicon, replacing those loaded before."""
     here = _read()
     found = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in here.items()}
     if found == _loaded:
@@ -47,29 +47,29 @@ def load() -> None:
 
 
 def known() -> frozenset[str]:
-    """The names that :func:`load` last found."""
+    """The names found by the last :func:`load`."""
     return frozenset(_loaded)
 
 
 def digests() -> dict[str, str]:
-    """Name -> what its meaning hangs on, for cache keys."""
+    """Name -> hash of the emotion's files, for cache keys."""
     return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in _read().items()}
 
 
 def embedding(name: str) -> "tuple[np.ndarray, np.ndarray]":
-    """Mean and variance (e,) of an own emotion's clips, which is where it lies at intensity 1."""
+    """Mean and variance (e,) of a user-defined emotion's clips, its embedding at intensity 1."""
     from safetensors.numpy import load_file
 
     path = folder() / f"{name}.safetensors"
     if not path.is_file():
-        raise InputError(f"{path} is missing: make {name!r} again with `affekt emotion make {name} CLIPS...`")
+        raise InputError(f"{path} is missing: create {name!r} again with `affekt emotion make {name} CLIPS...`")
     held = load_file(path)
     return held["mean"], held["var"]
 
 
 def make(name: str, clips: Sequence[Path], ear: str = "compact") -> Path:
-    """Add an emotion that is what the clips (voices, faces, MIDI) express; returns its file. ``ear``: what hears
-    voices (:data:`gen.emotion.embedding.ear.EARS`).
+    """Adds an emotion made from clips (voices, faces, MIDI); returns its file. ``ear`` is the voice encoder
+    (:data:`gen.emotion.embedding.ear.EARS`).
     """
     import numpy as np
     from safetensors.numpy import save_file
@@ -79,12 +79,12 @@ def make(name: str, clips: Sequence[Path], ear: str = "compact") -> Path:
 
     load()
     if not re.fullmatch(NAME, name):
-        raise InputError(f"an emotion's name is a word in small letters, perhaps with hyphens, unlike {name!r}")
+        raise InputError(f"name an emotion with lower-case letters and hyphens, not {name!r}")
     if lexicon.resolve(name) is not None and name not in known():
-        raise InputError(f"{name!r} is a known emotion already: choose another name")
+        raise InputError(f"{name!r} is already an emotion: choose another name")
     found = [perceive(clip, ear=ear) for clip in clips]
     if any(one.kind == "text" for one in found):
-        raise InputError("an emotion is made from voices, faces or music; what a text says has its words already")
+        raise InputError("give clips of voices, faces or music: a text has words for its emotions")
     means, spreads = (np.array(part, np.float32) for part in zip(*(one.place for one in found)))
     points = np.array([one.vad for one in found])
     facts = {

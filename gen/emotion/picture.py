@@ -1,4 +1,4 @@
-"""The picture of an emotion: the valence-arousal plane with every canonical emotion, and the emotion's own mix."""
+"""The plot of an emotion: the valence-arousal plane with the canonical emotions, and the emotion's mix."""
 
 from pathlib import Path
 
@@ -24,20 +24,20 @@ QUADRANT_COLOURS = ("#fffaec", "#fdf2f0", "#eff5fa", "#f0f8f2")
 QUADRANT_NAMES = ("Q1  glad, excited", "Q2  angry, afraid", "Q3  sad, weary", "Q4  calm, tender")
 INK, PALE, PAPER = "#22303c", "#8a97a3", "#fbfbf9"
 HALO = [effects.withStroke(linewidth=3, foreground="white", alpha=0.85)]
-CHARACTER, LINE = 0.0245, 0.052  # about the size of small text, in units of the plane
+CHARACTER, LINE = 0.0245, 0.052  # size of small text in units of the plane
 SIDES = {
     "fear": "right",
     "disgust": "right",
     "anger": "left",
     "contempt": "left",
     "neutral": "below",
-}  # labels beside their dots
-NEIGHBOURS, NEAR = 14, 0.6  # how many other words, and how far off in VAD
+}  # side of each label
+NEIGHBOURS, NEAR = 14, 0.6  # number of other words, and their maximum distance in VAD
 MARKS = (0.5, 1.0, 1.5, 2.0)  # intensities marked on the ray
 
 
 def draw(curve: EmotionCurve, path: str | Path) -> None:
-    """The curve, or the emotion if it is constant, as a picture at ``path``."""
+    """Plots a curve, or its emotion if it is constant, to ``path``."""
     figure = Figure(figsize=(10.4, 6.4), facecolor=PAPER, dpi=150)
     FigureCanvasAgg(figure)
     plane = figure.add_axes((0.075, 0.095, 0.496, 0.806))
@@ -67,7 +67,7 @@ def _short(title: str) -> str:
 
 
 def _plane(axes: Axes) -> list[tuple[float, float, float, float]]:
-    """The plane, its quadrants and the canonical emotions; the boxes that text has taken."""
+    """Draws the plane, its quadrants and the canonical emotions; returns the boxes occupied by text."""
     for (sx, sy), colour in zip(lexicon.QUADRANT_SIGN, QUADRANT_COLOURS, strict=True):
         axes.add_patch(Rectangle((0, 0), 1.08 * sx, 1.08 * sy, color=colour, lw=0, zorder=0))
     axes.axhline(0, color=PALE, lw=0.8, zorder=1)
@@ -100,7 +100,7 @@ def _plane(axes: Axes) -> list[tuple[float, float, float, float]]:
 
 
 def _ray(axes: Axes, emotion: Emotion, taken: list) -> None:
-    """Neutral, the point at the emotion's intensity, and where other intensities lie."""
+    """Draws neutral, the point at the emotion's intensity, and marks of other intensities."""
     point, scaled = emotion.point()[:2], emotion.scaled()[:2]
     way = np.clip(np.linspace(0, 2, 101)[:, None] * point, -1.0, 1.0)
     done = np.clip(np.linspace(0, emotion.intensity, 101)[:, None] * point, -1.0, 1.0)
@@ -122,7 +122,7 @@ def _ray(axes: Axes, emotion: Emotion, taken: list) -> None:
 
 
 def _path(axes: Axes, curve: EmotionCurve, line: np.ndarray, taken: list) -> None:
-    """The way a curve goes, darker later, with a number at each keyframe."""
+    """Draws the path of a curve, darker with time, with the time of each keyframe."""
     pieces = np.stack([line[:-1, :2], line[1:, :2]], axis=1)
     axes.add_collection(LineCollection(pieces, array=np.arange(len(pieces)), cmap="viridis_r", linewidths=3, zorder=5))
     unit = "s" if curve.unit == "seconds" else ""
@@ -139,7 +139,7 @@ def _path(axes: Axes, curve: EmotionCurve, line: np.ndarray, taken: list) -> Non
 
 
 def _neighbours(axes: Axes, point: np.ndarray, taken: list) -> None:
-    """The nearest other words, wherever there is room for them."""
+    """Draws the nearest other words where there is space."""
     words = [(np.linalg.norm(term.mean - point), word, term) for word, term in lexicon.terms().items()]
     shown = 0
     for distance, word, term in sorted(words, key=lambda item: item[0]):
@@ -208,7 +208,7 @@ def _plain(axes: Axes) -> None:
 
 
 def _box(x: float, y: float, text: str, side: str) -> tuple[float, float, float, float]:
-    """About the space that small text takes: left, bottom, right, top."""
+    """The approximate box of small text: left, bottom, right, top."""
     width = CHARACTER * len(text) * (1.4 if text in CANONICAL else 1.0)
     left = {"left": x, "center": x - width / 2, "right": x - width}[side]
     return left, y - LINE / 2, left + width, y + LINE / 2

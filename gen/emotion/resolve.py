@@ -1,4 +1,4 @@
-"""The one place where an emotion opens files: reference clips and texts are perceived, one's own emotions looked up."""
+"""Resolves emotions that need files: perceives reference clips and texts, and looks up user-defined emotions."""
 
 from gen.emotion import own
 from gen.emotion.spec import Embedding, Emotion, EmotionCurve, Keyframe
@@ -7,10 +7,10 @@ SECONDS_A_BAR = 2.0  # four beats at 120 a minute
 
 
 def resolve(curve: EmotionCurve) -> EmotionCurve:
-    """The curve with what its file says, if it is one of a file, and with where clips place its emotions.
+    """The curve with the emotions perceived in its file, if any, and with embeddings from clips.
 
-    Keyframes that come from clips, or whose mix has one of the user's own emotions, gain an ``embedding``. Resolving
-    twice changes nothing. Raises :class:`InputError` where there is nothing to read.
+    Keyframes from clips, or with a user-defined emotion in their mix, get an ``embedding``. Idempotent. Raises
+    :class:`InputError` if the file has no readable emotion.
     """
     own.load()
     if curve.source is not None:
@@ -41,7 +41,8 @@ def _placed(key: Keyframe) -> Keyframe:
 
 
 def _mixed(emotion: Emotion, shares: dict[str, float]) -> Embedding:
-    """Where a mix lies at intensity 1: the words' priors, moved by what each own emotion has beyond its prior."""
+    """A mix's embedding at intensity 1: the words' priors plus each user-defined emotion's difference from its
+    prior."""
     import numpy as np
 
     from gen.emotion.embedding.priors import shared

@@ -1,7 +1,7 @@
-"""What should be felt: an emotion, and an emotion that changes over time. Pure data: no torch, no file is opened.
+"""An emotion, and an emotion over time, as pure data: no torch, no file access.
 
-Both are frozen, hashable and JSON-able, and parse from the same text or mapping in YAML, on the command line and in
-Python (:mod:`gen.emotion.grammar` gives the grammar). Shapes: t times, 8 emotions, 3 for VAD.
+Both are frozen, hashable and JSON-able, and are parsed from the same text or mapping in YAML, on the command line and
+in Python (grammar: :mod:`gen.emotion.grammar`). Shapes: t times, 8 emotions, 3 for VAD.
 """
 
 import math
@@ -20,33 +20,33 @@ from gen.errors import InputError
 __all__ = ["CANONICAL", "QUADRANTS", "Embedding", "Emotion", "EmotionCurve", "Keyframe", "Samples"]
 
 ROUND = 6  # decimals of a weight
-EMBEDDING = "emotion-embedding"  # the checkpoint that reads emotions off files
+EMBEDDING = "emotion-embedding"  # the checkpoint that perceives emotions in files
 
 
 def _mix(pairs: tuple[tuple[str, float], ...]) -> tuple[tuple[str, float], ...]:
-    """Lexicon terms, merged, sizes summing to 1, the largest first; doing it twice changes nothing."""
+    """Merges lexicon terms and normalises the absolute weights to sum 1, largest first; idempotent."""
     total: dict[str, float] = {}
     for word, weight in pairs:
         term = lexicon.resolve(word)
         if term is None:
             near = ", ".join(lexicon.nearest([word]))
-            raise ValueError(f"No emotion is called {word!r}; the nearest terms are {near}.")
+            raise ValueError(f"unknown emotion {word!r}; the nearest terms are {near}.")
         total[term] = total.get(term, 0.0) + weight
     shares = {term: round(weight, ROUND) for term, weight in total.items() if round(weight, ROUND)}
     size = sum(abs(weight) for weight in total.values())
     if len(shares) == 1 or abs(sum(map(abs, shares.values())) - 1.0) > len(shares) * 10.0**-ROUND:
         if not 0.0 < size < math.inf:
-            raise ValueError("The weights of the mix cancel out: give at least one term a weight other than 0.")
+            raise ValueError("the weights of the mix cancel out: give at least one term a weight other than 0.")
         shares = {term: round(weight / size, ROUND) for term, weight in total.items()}
     ranked = sorted(shares.items(), key=lambda item: (-abs(item[1]), -item[1], item[0]))
     return tuple((term, weight) for term, weight in ranked if weight)
 
 
 def _point(vad):
-    """A mapping of v, a and d, or two or three numbers; the dominance left out is the one that usually goes along."""
+    """Reads a mapping of v, a and d, or two or three numbers; a missing dominance gets its expected value."""
     if isinstance(vad, Mapping):
         if not vad or vad.keys() - {"v", "a", "d"}:
-            raise ValueError("A point has v, a and perhaps d, such as {v: 0.6, a: -0.3}.")
+            raise ValueError("give a point as v, a and optionally d, such as {v: 0.6, a: -0.3}.")
         vad = [vad.get("v", 0.0), vad.get("a", 0.0), *(vad[axis] for axis in "d" if axis in vad)]
     if isinstance(vad, Sequence) and len(vad) == 2 and all(isinstance(value, int | float) for value in vad):
         return (*vad, round(lexicon.expected_dominance(*vad), 3))
@@ -63,7 +63,7 @@ Mix = Annotated[
 
 
 class Value(BaseModel):
-    """A frozen value with ``parse``, which turns every mistake into one :class:`InputError`."""
+    """A frozen value with ``parse``, which turns any mistake into one :class:`InputError`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -73,7 +73,7 @@ class Value(BaseModel):
 
     @classmethod
     def parse(cls, value):
-        """From text, a mapping, or a value that is one already. Raises :class:`InputError`."""
+        """Parses text, a mapping, or an instance. Raises :class:`InputError`."""
         try:
             return cls.model_validate(value)
         except ValidationError as error:
@@ -83,7 +83,7 @@ class Value(BaseModel):
 class Emotion(Value):
     """A mix of terms or a point in valence-arousal-dominance, and an intensity: 0 neutral, 1 natural, 2 exaggerated.
 
-    The sizes of a mix's weights sum to 1; a negative weight means "away from". A term may be any word of the lexicon.
+    The absolute weights of a mix sum to 1; a negative weight means "away from". Terms are words of the lexicon.
     """
 
     mix: Mix | None = None
@@ -98,11 +98,11 @@ class Emotion(Value):
     @model_validator(mode="after")
     def _one_form(self):
         if (self.mix is None) == (self.vad is None):
-            raise ValueError("An emotion needs either 'mix' or 'vad', such as mix: {happy: 1} or vad: [0.6, -0.3].")
+            raise ValueError("give either 'mix' or 'vad', such as mix: {happy: 1} or vad: [0.6, -0.3].")
         return self
 
     def weights(self) -> np.ndarray:
-        """(8,) weights over :data:`CANONICAL` that sum to 1; neutral holds what the others leave."""
+        """(8,) weights over :data:`CANONICAL` that sum to 1; neutral holds the remainder."""
         if self.vad is not None:
             return lexicon.posterior(np.array(self.vad))
         others = sum(weight * lexicon.terms()[term].weights for term, weight in self.mix)
@@ -115,7 +115,7 @@ class Emotion(Value):
         return np.clip(sum(weight * lexicon.terms()[term].mean for term, weight in self.mix), -1.0, 1.0)
 
     def spread(self) -> np.ndarray:
-        """(3,) standard deviation of the mixture of the terms' Gaussians; a point has none."""
+        """(3,) standard deviation of the mixture of the terms' Gaussians; 0 for a point."""
         if self.vad is not None:
             return np.zeros(3)
         return self._blend().sd
@@ -127,7 +127,7 @@ class Emotion(Value):
         return self._blend().quadrants
 
     def scaled(self) -> np.ndarray:
-        """(3,) the point moved from neutral by the intensity, clipped to [-1, 1]."""
+        """(3,) the point scaled from neutral by the intensity, clipped to [-1, 1]."""
         return np.clip(self.intensity * self.point(), -1.0, 1.0)
 
     def _blend(self) -> lexicon.Term:
@@ -146,17 +146,17 @@ class Emotion(Value):
 
 
 class Embedding(BaseModel):
-    """Where clips place an emotion in the shared embedding, at intensity 1 (:mod:`gen.emotion.resolve` fills it in)."""
+    """An emotion's embedding from clips, at intensity 1 (set by :mod:`gen.emotion.resolve`)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     mean: tuple[float, ...] = Field(repr=False)
     variance: tuple[float, ...] = Field(repr=False)
-    known: float = Field(1.0, ge=0.0, le=1.0)  # how much of it comes from clips; the rest from the words' priors
+    known: float = Field(1.0, ge=0.0, le=1.0)  # share that comes from clips; the rest comes from the words' priors
 
 
 class Keyframe(Value):
-    """An emotion at a time; ``ease`` is how the curve goes from here to the next keyframe."""
+    """An emotion at a time; ``ease`` is the interpolation from here to the next keyframe."""
 
     at: float = Field(ge=0.0)
     emotion: Emotion
@@ -165,7 +165,7 @@ class Keyframe(Value):
 
 
 class Samples(NamedTuple):
-    """A curve at some times: float32 arrays; ``vad`` is the point at intensity 1."""
+    """A sampled curve: float32 arrays; ``vad`` is the point at intensity 1."""
 
     weights: np.ndarray  # (t, 8)
     vad: np.ndarray  # (t, 3)
@@ -175,10 +175,10 @@ class Samples(NamedTuple):
 class EmotionCurve(Value):
     """Keyframes over seconds or bars; before the first and after the last the curve is constant.
 
-    Or the emotion of a file, ``{from: message.wav}``: read by :func:`gen.emotion.resolve.resolve`, as one emotion, or
-    with ``follow: true`` as it goes along in the file (in bars: a bar for each two seconds). A voice may be heard
-    against other recordings of its speaker, ``{from: message.wav, reference: [monday.wav, tuesday.wav]}``, and by
-    another encoder, ``{from: message.wav, ear: whisper}`` (:mod:`gen.emotion.embedding.ear`).
+    Or the emotion of a file, ``{from: message.wav}``, perceived by :func:`gen.emotion.resolve.resolve`: as one emotion,
+    or with ``follow: true`` over the time of the file (in bars: one bar per two seconds). A voice may be compared with
+    other recordings of its speaker, ``{from: message.wav, reference: [monday.wav, tuesday.wav]}``, and read by another
+    voice encoder, ``{from: message.wav, ear: whisper}`` (:mod:`gen.emotion.embedding.ear`).
     """
 
     keyframes: tuple[Keyframe, ...] = ()
@@ -204,27 +204,27 @@ class EmotionCurve(Value):
     @model_validator(mode="after")
     def _ordered(self):
         if bool(self.keyframes) == bool(self.source):
-            raise ValueError("A curve needs keyframes, or a file to take the emotion from.")
+            raise ValueError("give a curve keyframes, or a file with 'from'.")
         if self.reference and not self.source:
-            raise ValueError("A reference belongs to a file that the emotion is taken from: give that with 'from'.")
+            raise ValueError("a reference needs a file: give it with 'from'.")
         times = [key.at for key in self.keyframes]
         if any(later <= earlier for earlier, later in pairwise(times)):
-            raise ValueError(f"The times of a curve must rise, not go {', '.join(map(_short, times))}.")
+            raise ValueError(f"the times of a curve must increase, not {', '.join(map(_short, times))}.")
         return self
 
     @classmethod
     def constant(cls, emotion: Emotion) -> "EmotionCurve":
-        """The curve that is ``emotion`` at all times."""
+        """A curve with a constant emotion."""
         return cls(keyframes=(Keyframe(at=0.0, emotion=emotion),))
 
     def sample(self, times: Sequence[float]) -> Samples:
-        """The curve at ``times`` (t,), in its own unit; weights, point and intensity each go from key to key.
+        """Samples the curve at ``times`` (t,), in its own unit; interpolates weights, point and intensity.
 
-        Raises ``ValueError`` for the curve of a file, which says nothing before it is resolved.
+        Raises ``ValueError`` for an unresolved curve of a file.
         """
         emotions = [key.emotion for key in self.keyframes]
         if self.source is not None:
-            raise ValueError(f"The curve of {self.source} must be resolved first: gen.emotion.resolve.resolve(curve).")
+            raise ValueError(f"resolve the curve of {self.source} first: gen.emotion.resolve.resolve(curve).")
         return Samples(
             self.interpolate(np.stack([emotion.weights() for emotion in emotions]), times),
             self.interpolate(np.stack([emotion.point() for emotion in emotions]), times),
@@ -232,7 +232,7 @@ class EmotionCurve(Value):
         )
 
     def interpolate(self, values: np.ndarray, times: Sequence[float]) -> np.ndarray:
-        """A value for each keyframe (k, ...) -> float32 (t, ...), eased from key to key and constant outside."""
+        """Interpolates a value per keyframe (k, ...) to float32 (t, ...), with easing; constant outside."""
         starts, times = np.array([key.at for key in self.keyframes]), np.asarray(times, float)
         here = np.clip(np.searchsorted(starts, times, side="right") - 1, 0, len(starts) - 1)
         after = np.minimum(here + 1, len(starts) - 1)
@@ -267,12 +267,12 @@ def _short(value: float) -> str:
 
 
 def _sentence(error: ValidationError) -> str:
-    """The first mistake as one sentence, with its place in the value."""
+    """The first mistake as one sentence, with its position in the value."""
     first = error.errors(include_url=False)[0]
     cause = first.get("ctx", {}).get("error")
     if cause:
         return str(cause)
     place = ".".join(str(part) for part in first["loc"])
     if not place:
-        return f"An emotion is given as text or as a mapping, not {first['input']!r}."
+        return f"give an emotion as text or as a mapping, not {first['input']!r}."
     return f"{place}: {first['msg']}, not {first['input']!r}."

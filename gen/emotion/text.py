@@ -1,8 +1,8 @@
-"""Emotions in English text: which terms of the lexicon a sentence says, how strongly, and which it denies.
+"""Finds emotions in English text: the lexicon's terms in a sentence, their degree, and negation.
 
-No syntax is parsed. Phrases that turn or scale what follows become marks (``<not>``, ``<x1.5>``), clause ends stop
-them, and a mark waits a few words for its term, as in VADER (Hutto and Gilbert, ICWSM 2014, sec. 3.2). Verbs and events
-that say a feeling without naming it, such as "died", are in ``data/said_words.csv``.
+No syntax is parsed. Phrases that negate or scale the following words become marks (``<not>``, ``<x1.5>``), clause ends
+stop them, and a mark reaches a few words ahead, as in VADER (Hutto and Gilbert, ICWSM 2014, sec. 3.2). Verbs and
+events that imply an emotion, such as "died", are in ``data/said_words.csv``.
 """
 
 import csv
@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from gen.emotion import lexicon
 
-REACH = 3  # words with a meaning of their own over which a mark waits for its term
-RUNS = 4  # unread passages that are named at most
-ENGLISH = "only English is read"
+REACH = 3  # content words that a mark may skip before its term
+RUNS = 4  # maximum number of ignored passages named in a note
+ENGLISH = "only English is supported"
 
 DEGREES = {
     "barely": 0.3, "faintly": 0.4, "slightly": 0.5, "mildly": 0.5, "little": 0.5, "bit": 0.5, "somewhat": 0.6,
@@ -73,15 +73,15 @@ def _file(name: str) -> str:
 
 
 class Read(NamedTuple):
-    """What a text says of emotion."""
+    """The emotion content of a text."""
 
     terms: tuple[tuple[str, float], ...]  # with signed degrees: not happy -1, slightly sad 0.5
-    unread: tuple[str, ...]  # passages that say nothing of emotion
-    foreign: bool  # whether it is likely not English
+    unread: tuple[str, ...]  # passages without emotion words
+    foreign: bool  # True if it is likely not English
 
 
 class Word(NamedTuple):
-    """A term that a word says, how strongly, and whether the word compares."""
+    """A word's term, its degree, and whether the word is a comparative."""
 
     term: str
     degree: float
@@ -95,7 +95,7 @@ def _said() -> dict[str, Word]:
 
 
 def read(text: str) -> Read:
-    """The terms that an English text says; none where there is no word for an emotion in it."""
+    """The terms in an English text; none if it has no emotion word."""
     found: list[tuple[str, float]] = []
     sign, degree, wait, last, denied = 1.0, 1.0, 0, None, ""
     unread: list[list[str]] = [[]]
@@ -136,7 +136,7 @@ def read(text: str) -> Read:
 
 
 def _tokens(text: str):
-    """Words and marks; hyphenated words that are no term come apart."""
+    """Words and marks; hyphenated words that are no term are split."""
     text = STOP.sub(f" {END} ", text)
     for pattern, mark in MARKS:
         text = pattern.sub(mark, text)
@@ -145,7 +145,7 @@ def _tokens(text: str):
 
 
 def _scaled(degree: float, sign: float) -> float:
-    """Of a word that makes more: "not very" is half of a denial."""
+    """The degree of a negated amplifier: "not very" is half of a negation."""
     return 0.5 if sign < 0 and degree > 1 else degree
 
 
@@ -173,6 +173,6 @@ def _gather(unread: list[list[str]], token: str, read: bool) -> None:
 
 
 def _trimmed(run: list[str]) -> list[str]:
-    """A passage without the plain words at its ends."""
+    """A passage without stop words at its ends."""
     own = [i for i, token in enumerate(run) if token.lower().replace("’", "'") not in _words("plain")]
     return run[own[0] : own[-1] + 1] if own else []

@@ -1,8 +1,8 @@
-"""What a curve asks for at some times, in numbers and as a path through the shared embedding: what networks are told.
+"""A curve sampled at given times, as numbers and as a path through the shared embedding: the input of conditioners.
 
-t times, e = 256 width of the embedding. Where words, mixes or points say what is felt, the embedding is that of the
-priors (:class:`gen.emotion.embedding.priors.Priors`): analytic, and continuous in mix and intensity. Where clips or
-one's own emotions say it, the path goes through where they lie.
+t times, e = 256 width of the embedding. For words, mixes and points the embedding is that of the priors
+(:class:`gen.emotion.embedding.priors.Priors`): analytic, and continuous in mix and intensity. For clips and
+user-defined emotions the path goes through their own embeddings.
 """
 
 from collections.abc import Sequence
@@ -13,24 +13,24 @@ import numpy as np
 from gen.emotion import lexicon
 from gen.emotion.spec import Embedding, Emotion, EmotionCurve
 
-FAINT = 0.25  # intensity below which what an embedding has beyond its prior moves a point no further
+FAINT = 0.25  # intensity below which an embedding's difference from its prior is not scaled up further
 
 
 class EmotionTrack(NamedTuple):
-    """float32 arrays; ``vad`` is the point at intensity 1, ``embedding`` where the emotion lies at its intensity."""
+    """float32 arrays; ``vad`` is the point at intensity 1, ``embedding`` the embedding at the emotion's intensity."""
 
     weights: np.ndarray  # (t, 8) over CANONICAL
     vad: np.ndarray  # (t, 3)
     intensity: np.ndarray  # (t,)
     embedding: np.ndarray  # (t, e)
-    known: np.ndarray  # (t,) share of the embedding that comes from clips or one's own emotions
+    known: np.ndarray  # (t,) share of the embedding that comes from clips or user-defined emotions
 
     def part(self, rows: slice | np.ndarray) -> "EmotionTrack":
         """The track at some of its times."""
         return EmotionTrack(*(values[rows] for values in self))
 
     def at_intensity(self, intensity: np.ndarray) -> "EmotionTrack":
-        """The track at other intensities (t,): the embedding moves along its line from neutral."""
+        """The track at other intensities (t,): the embedding moves along the line through neutral."""
         from gen.emotion.embedding.priors import shared
 
         neutral = shared().mean[0].numpy()
@@ -39,20 +39,20 @@ class EmotionTrack(NamedTuple):
         return self._replace(intensity=np.asarray(intensity, np.float32), embedding=embedding)
 
     def restated(self, vad: np.ndarray) -> "EmotionTrack":
-        """The track with its numbers replaced by those of points (t, 3) at intensity 1; what its embedding has beyond
-        the prior of its numbers stays."""
+        """The track with the numbers of points (t, 3) at intensity 1; the embedding's difference from the prior of its
+        numbers is kept."""
         found = plain(lexicon.posterior(vad), np.ones(len(vad)), vad)
         return found._replace(embedding=found.embedding + self.beyond(), known=self.known)
 
     def opposite(self) -> "EmotionTrack":
-        """The mirror image through neutral, at intensity 1: what guidance leads away from. Neutral's is neutral."""
+        """The mirror image through neutral, at intensity 1, for negative guidance. Neutral's opposite is neutral."""
         mirrored = self.restated(-np.clip(self.vad * self.intensity[:, None], -1, 1))
         return mirrored._replace(embedding=mirrored.embedding - 2 * self.beyond())
 
     def in_numbers(self) -> "EmotionTrack":
-        """The track for those who read numbers alone: the point is moved by what the embedding has beyond its prior, as
-        far as points move the priors (the inverse of their slope), and the weights as the points' posteriors move. What
-        has nothing beyond stays as it is.
+        """The track for conditioners that use only numbers: the point moves by the embedding's difference from its
+        prior, through the inverse of the priors' slope over points, and the weights move as the points' posteriors do.
+        Unchanged where the difference is 0.
         """
         if not np.any(self.known):
             return self
@@ -65,7 +65,7 @@ class EmotionTrack(NamedTuple):
         return self._replace(weights=weights.astype(np.float32), vad=vad)
 
     def beyond(self) -> np.ndarray:
-        """(t, e) what the embedding has beyond the prior of its numbers; exactly 0 where nothing is known."""
+        """(t, e) difference of the embedding from the prior of its numbers; exactly 0 where ``known`` is 0."""
         here = self.known > 0
         if not here.any():
             return np.broadcast_to(np.zeros(1, np.float32), self.embedding.shape)
@@ -74,9 +74,9 @@ class EmotionTrack(NamedTuple):
 
 
 def track(curve: EmotionCurve, times: Sequence[float]) -> EmotionTrack:
-    """A resolved curve (:func:`gen.emotion.resolve.resolve`) at ``times`` (t,) in its own unit.
+    """Samples a resolved curve (:func:`gen.emotion.resolve.resolve`) at ``times`` (t,) in its own unit.
 
-    Raises ``ValueError`` for the curve of a file that is not resolved.
+    Raises ``ValueError`` for an unresolved curve of a file.
     """
     steady = len(curve.keyframes) == 1
     numbers = curve.sample(times[:1] if steady else times)
@@ -94,20 +94,20 @@ def track(curve: EmotionCurve, times: Sequence[float]) -> EmotionTrack:
 
 
 def plain(weights: np.ndarray, intensity: np.ndarray, vad: np.ndarray | None = None) -> EmotionTrack:
-    """A track of numbers alone: weights (t, 8), intensity (t,), and the points (t, 3) if not those of the weights."""
+    """A track of numbers only: weights (t, 8), intensity (t,), and points (t, 3) if they differ from the weights'."""
     weights, intensity = np.asarray(weights, np.float32), np.asarray(intensity, np.float32)
     vad = (weights @ lexicon.canonical()[0] if vad is None else np.asarray(vad)).astype(np.float32)
     return EmotionTrack(weights, vad, intensity, _prior(weights, vad, intensity), np.zeros_like(intensity))
 
 
 def _beyond(emotion: Emotion, embedding: Embedding | None) -> np.ndarray:
-    """(e,) what a keyframe's embedding has beyond its emotion's prior, at intensity 1."""
+    """(e,) difference of a keyframe's embedding from its emotion's prior, at intensity 1."""
     prior = unit_prior(emotion)
     return np.zeros_like(prior) if embedding is None else np.asarray(embedding.mean, np.float32) - prior
 
 
 def unit_prior(emotion: Emotion) -> np.ndarray:
-    """(e,) where the priors place an emotion at intensity 1."""
+    """(e,) prior of an emotion at intensity 1."""
     return _prior(*(np.float32(x)[None] for x in (emotion.weights(), emotion.point(), 1.0)))[0]
 
 

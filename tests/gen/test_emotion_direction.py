@@ -122,7 +122,7 @@ def test_save_and_load(space, tmp_path):
 
 
 def test_mistakes(space, tmp_path):
-    with pytest.raises(InputError, match="no direction to 'joy'; there are neutral, happy"):
+    with pytest.raises(InputError, match="no direction to 'joy': choose one of neutral, happy"):
         space.direction("joy")
     with pytest.raises(InputError, match="give embeddings of it too"):
         DirectionSpace.fit(torch.randn(4, 3), ["happy"] * 4)

@@ -126,13 +126,13 @@ def test_points():
         ({"mix": {"angree": 1}}, "nearest terms are anger, angry"),
         ("happy @ 2.5", "less than or equal to 2"),
         ("happy @ much", "'happy @ 1.3'"),
-        ("happy +", "Write an emotion as"),
-        ("v=0.6 x=1", "Write a point as"),
+        ("happy +", "write an emotion as"),
+        ("v=0.6 x=1", "write a point as"),
         ("v=2 a=0", "less than or equal to 1"),
         ("happy - happy", "cancel out"),
         ({"mix": {"happy": 1}, "vad": [0, 0]}, "either 'mix' or 'vad'"),
         ({"mix": {"happy": 1}, "strength": 2}, "strength: Extra inputs"),
-        (3, "given as text or as a mapping"),
+        (3, "as text or as a mapping"),
     ],
 )
 def test_mistakes_say_what_to_write(value, message):
@@ -196,9 +196,9 @@ def test_curves_from_every_form():
     assert EmotionCurve.parse({"keyframes": listed.model_dump()["keyframes"]}) == listed
     assert EmotionCurve.parse("bar 0: sad, bar 4: happy").unit == "bars"
     assert EmotionCurve.parse("0s: sad, 4.5s: happy").keyframes[1].at == 4.5
-    with pytest.raises(InputError, match="must rise"):
+    with pytest.raises(InputError, match="must increase"):
         EmotionCurve.parse("4: sad, 0: happy")
-    with pytest.raises(InputError, match="'bar' before every time or before none"):
+    with pytest.raises(InputError, match="'bar' before every time of a curve or before none"):
         EmotionCurve.parse("0: sad, bar 4: happy")
 
 

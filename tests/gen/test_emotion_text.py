@@ -109,7 +109,7 @@ def test_a_sentence_says(text):
         ("calm, low density", "'low density'"),
         ("My dog died", "'dog'"),
         ("a sad waltz with cellos and a joyful coda", "'waltz with cellos', 'coda'"),
-        ("Je suis content", "(only English is read): 'Je suis'"),
+        ("Je suis content", "(only English is supported): 'Je suis'"),
     ],
 )
 def test_what_is_not_understood_is_named(text, named):
@@ -124,12 +124,12 @@ def test_what_is_understood_is_not_noted(text):
 
 @pytest.mark.parametrize("text", ["Ich bin sehr glücklich", "Я счастлив", "estoy muy feliz", "嬉しい"])
 def test_other_languages_are_told_that_english_is_read(text):
-    with pytest.raises(InputError, match="only English is read"):
+    with pytest.raises(InputError, match="only English is supported"):
         Emotion.parse(text)
 
 
 def test_a_word_that_is_none_is_no_matter_of_language():
-    with pytest.raises(InputError, match=r"No emotion is called 'hapy'; the nearest terms are happy"):
+    with pytest.raises(InputError, match=r"unknown emotion 'hapy'; the nearest terms are happy"):
         Emotion.parse("hapy")
 
 

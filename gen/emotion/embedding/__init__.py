@@ -1,1 +1,1 @@
-"""The space of 256 dimensions that voices, faces, music and words share."""
+"""The 256-dimensional space shared by voices, faces, music and words."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Banked(NamedTuple):
-    """What the bank makes of a query."""
+    """The bank's output for a query."""
 
     tokens: Tensor  # (b n d)
     index: Tensor  # (b n) the nearest entry, long
@@ -17,11 +17,11 @@ class Banked(NamedTuple):
 
 
 class EmotionBank(nn.Module):
-    """``entries`` vectors of width ``dim``. Soft: attend to all of them. Hard: only the nearest, straight through.
+    """``entries`` vectors of width ``dim``. Soft: attention over all. Hard: only the nearest, straight through.
 
-    The hard mode's loss pulls the entry to the query and, weighted by ``commitment``, the query to the entry. In
-    training, an entry whose running share of the attention falls below ``dead`` of an even share is put on a random
-    query of the batch.
+    The hard mode's loss moves the entry to the query and, weighted by ``commitment``, the query to the entry. In
+    training, an entry whose running share of the attention falls below ``dead`` of an even share is replaced by a
+    random query of the batch.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class EmotionBank(nn.Module):
         return Banked(tokens, index, loss)
 
     def usage(self) -> dict[str, float]:
-        """What training used since :meth:`reset_usage`: how many entries, and the perplexity of their use."""
+        """Use during training since :meth:`reset_usage`: number of entries used, and perplexity."""
         share = self.mass / self.mass.sum().clamp(min=1e-9)
         entropy = -(share * share.clamp(min=1e-9).log()).sum()
         return {"used": int((share > self.dead / len(share)).sum()), "perplexity": float(entropy.exp())}
@@ -76,7 +76,7 @@ class EmotionBank(nn.Module):
 
     @torch.no_grad()
     def _count(self, query: Tensor, weight: Tensor) -> None:
-        """Update the use of each entry with weights (b*n, entries), then move the dead ones."""
+        """Updates the use of each entry with weights (b*n, entries), then replaces the dead ones."""
         self.mass += weight.sum(0)
         self.share.lerp_(weight.mean(0), 1 - self.decay)
         dead = self.share < self.dead / len(self.share)

@@ -1,7 +1,7 @@
 """Emotion as a direction in an embedding space, intensity as a distance along it (EmoReg, AAAI 2025, sec. 3.3).
 
 e width of the embedding, n embeddings. A label is a Gaussian mixture of its embeddings; the differences between the
-components of any two labels span the subspace that directions are filtered to.
+components of all label pairs span the subspace to which directions are filtered.
 """
 
 import json
@@ -16,10 +16,10 @@ from torch import Tensor
 from gen.emotion.embedding.mixture import Mixture, fit
 from gen.errors import CheckpointError, InputError
 
-VARIANCE = 0.95  # share of the differences' variance that the filter keeps by default
+VARIANCE = 0.95  # default share of the differences' variance that the filter keeps
 MOST_AXES = 32
 COMPONENTS = 8
-QUANTILE = 0.99  # of the training embeddings' Mahalanobis distances: beyond it lies unknown ground
+QUANTILE = 0.99  # of the training embeddings' Mahalanobis distances: larger is out of distribution
 STRONGEST = 2.0  # the highest intensity
 
 Mode = Literal["label", "reference", "nearest"]
@@ -27,10 +27,10 @@ Scale = Literal["raw", "unit"]
 
 
 class Region(NamedTuple):
-    """What is known of one label."""
+    """The mixture of one label and its limit."""
 
     mixture: Mixture
-    limit: Tensor  # () Mahalanobis distance that the guard allows
+    limit: Tensor  # () Mahalanobis distance allowed by the guard
 
 
 class DirectionSpace:
@@ -43,9 +43,9 @@ class DirectionSpace:
     @classmethod
     def fit(cls, embeddings: Tensor, labels: list[str], neutral: str = "neutral", seed: int = 0,
             variance: float = VARIANCE) -> "DirectionSpace":  # fmt: skip
-        """From embeddings (n e) and a label for each; the filter keeps a share ``variance`` of the differences."""
+        """Fits embeddings (n e) with a label each; the filter keeps a share ``variance`` of the differences."""
         if neutral not in labels:
-            raise InputError(f"Directions start at {neutral!r}: give embeddings of it too.")
+            raise InputError(f"directions start at {neutral!r}: give embeddings of it too.")
         generator, regions = torch.Generator().manual_seed(seed), {}
         for label in dict.fromkeys(labels):
             rows = embeddings[[i for i, own in enumerate(labels) if own == label]].double()
@@ -56,7 +56,7 @@ class DirectionSpace:
 
     @classmethod
     def from_gaussians(cls, labels: list[str], mean: Tensor, var: Tensor, neutral: str = "neutral") -> "DirectionSpace":
-        """From one Gaussian a label, mean and var (k e); the limits follow from the chi-square distribution."""
+        """From one Gaussian per label, mean and var (k e); limits follow the chi-square distribution."""
         e, z = mean.shape[1], 2.326  # normal quantile of QUANTILE, for the Wilson-Hilferty formula
         limit = torch.tensor(e * (1 - 2 / (9 * e) + z * (2 / (9 * e)) ** 0.5) ** 3).sqrt()
         mixtures = [Mixture(torch.ones(1), m[None], v[None]) for m, v in zip(mean, var)]
@@ -70,10 +70,10 @@ class DirectionSpace:
         source: Tensor | None = None,
         reference: Tensor | None = None,
     ) -> Tensor:
-        """(e,) for a label or a mix of labels with weights; (n e) where embeddings are given.
+        """(e,) for a label or a weighted mix of labels; (n e) if embeddings are given.
 
         ``label``: between centroids. ``reference``: from ``source`` (n e) to ``reference`` (n e). ``nearest``: between
-        the components most responsible for the two. ``unit`` gives it the length between centroids.
+        the components most responsible for the two. ``unit`` scales it to the distance between centroids.
         """
         if not isinstance(emotion, str):
             return sum(w * self.direction(label, mode, scale, source, reference) for label, w in emotion.items())
@@ -90,7 +90,7 @@ class DirectionSpace:
         return found / found.norm(dim=-1, keepdim=True).clamp(min=1e-9) * straight.norm()
 
     def filter(self, difference: Tensor) -> Tensor:
-        """(... e) -> (... e) its part in the subspace of differences between emotions."""
+        """(... e) -> (... e) projection onto the subspace of differences between emotions."""
         return difference @ self.basis @ self.basis.T
 
     def apply(
@@ -103,10 +103,10 @@ class DirectionSpace:
         reference: Tensor | None = None,
         guard: bool = True,
     ) -> Tensor:
-        """Embeddings e (n e) moved by ``intensity``, () or (n,), in -1..2; 0 leaves them as they are.
+        """Embeddings e (n e) moved by ``intensity``, () or (n,), in -1..2; 0 leaves them unchanged.
 
-        ``guard`` holds it back on unknown ground. What an intensity means to a generator, its
-        :class:`gen.emotion.calibration.Calibration` says.
+        ``guard`` limits steps that leave the label's distribution. A generator's
+        :class:`gen.emotion.calibration.Calibration` maps intensities to strengths.
         """
         mix = {emotion: 1.0} if isinstance(emotion, str) else dict(emotion)
         intensity = torch.as_tensor(intensity, dtype=e.dtype).expand(len(e))
@@ -120,8 +120,8 @@ class DirectionSpace:
     def guard(self, e: Tensor, moved: Tensor, label: str, intensity: Tensor) -> Tensor:
         """(n,) factors 0..1 for the steps ``moved`` (n e).
 
-        Less than 1 only where an intensity above 1 lands further from the label's region than its limit and than
-        intensity 1 does.
+        Below 1 only if an intensity above 1 ends farther from the label's region than both its limit and the result of
+        intensity 1.
         """
         region = self._region(label)
         low = 1 / intensity.clamp(min=1)
@@ -134,7 +134,7 @@ class DirectionSpace:
         return torch.where(inside | (intensity <= 1), torch.ones_like(low), low)
 
     def save(self, folder: str | Path) -> None:
-        """``directions.safetensors`` and ``directions.json`` in ``folder``."""
+        """Writes ``directions.safetensors`` and ``directions.json`` to ``folder``."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {
@@ -148,10 +148,10 @@ class DirectionSpace:
 
     @classmethod
     def load(cls, folder: str | Path) -> "DirectionSpace":
-        """What :meth:`save` wrote."""
+        """Loads a folder written by :meth:`save`."""
         folder = Path(folder)
         if not (folder / "directions.json").is_file():
-            raise CheckpointError(f"{folder} holds no directions.json: give a folder that DirectionSpace.save wrote.")
+            raise CheckpointError(f"{folder} has no directions.json: give a folder written by DirectionSpace.save.")
         header = json.loads((folder / "directions.json").read_text(encoding="utf-8"))
         tensors = load_file(folder / "directions.safetensors")
         regions = {
@@ -165,11 +165,11 @@ class DirectionSpace:
 
     def _region(self, label: str) -> Region:
         if label not in self.regions:
-            raise InputError(f"There is no direction to {label!r}; there are {', '.join(self.regions)}.")
+            raise InputError(f"no direction to {label!r}: choose one of {', '.join(self.regions)}.")
         return self.regions[label]
 
     def _component(self, label: str, e: Tensor) -> Tensor:
-        """(n e) -> (n e) mean of the label's component most responsible for each."""
+        """(n e) -> (n e) mean of the label's component that is most responsible for each."""
         mixture = self._region(label).mixture
         return mixture.means[mixture.log_prob(e).argmax(-1)]
 

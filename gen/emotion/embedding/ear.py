@@ -1,8 +1,8 @@
-"""Another encoder of voices for the embedding: Whisper base, whose weights the user pulls, in place of the small one.
+"""A second voice encoder for the embedding: Whisper base, with weights downloaded by the user.
 
-It hears emotions of people it has never heard better than the encoder that is shipped (the card says by how much) and
-takes 74 MB more: ``affekt checkpoints pull whisper-base``. The space, its priors and its directions are the same; the
-map from Whisper's pooled blocks into the space is ``whisper.safetensors`` in the embedding's checkpoint.
+It recognises emotions of unseen speakers better than the shipped encoder (figures in the model card) and needs 74 MB
+more: ``affekt checkpoints pull whisper-base``. Space, priors and directions are the same; the map from Whisper's pooled
+blocks into the space is ``whisper.safetensors`` in the embedding's checkpoint.
 b batch, s samples at 16 kHz, f = 5120 means and deviations of five blocks.
 """
 
@@ -22,13 +22,13 @@ from gen.whisper import WIDTH, Whisper
 EARS = ("compact", "whisper")
 WHISPER = "whisper-base"
 FILE = "whisper.safetensors"
-BLOCKS = range(1, 6)  # of Whisper's encoder, counted from 0
+BLOCKS = range(1, 6)  # encoder blocks of Whisper, from 0
 SIZE = 2 * WIDTH * len(BLOCKS)
-OWN = ("voice.", "heard.", "outside.", "vector_", "temperature")  # what an ear brings to a space
+OWN = ("voice.", "heard.", "outside.", "vector_", "temperature")  # the weights that belong to a voice encoder
 
 
 class WhisperVoice(nn.Module):
-    """Whisper's pooled blocks -> a vector: stands where :class:`gen.emotion.embedding.voice.VoiceEncoder` does."""
+    """Whisper's pooled blocks -> a vector: replaces :class:`gen.emotion.embedding.voice.VoiceEncoder`."""
 
     def __init__(self, vector: int):
         super().__init__()
@@ -36,17 +36,17 @@ class WhisperVoice(nn.Module):
 
     @staticmethod
     def rows(samples: np.ndarray) -> np.ndarray:
-        """(s,) -> (1, f) float32: a recording is one row. Raises :class:`InputError` where it is silent."""
+        """(s,) -> (1, f) float32: a recording is one row. Raises :class:`InputError` if it is silent."""
         blocks = _whisper()(features.levelled(samples))
         return pooled(blocks)[None]
 
     def forward(self, rows: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows (b, 1, f) -> themselves, and vectors (b, v)."""
+        """Rows (b, 1, f) -> the rows, and vectors (b, v)."""
         return rows, self.into(rows[:, 0])
 
 
 def pooled(blocks: list[np.ndarray]) -> np.ndarray:
-    """Frames of all blocks -> (f,) mean and deviation of each of BLOCKS, float32."""
+    """Frames of all blocks -> (f,) mean and standard deviation of each of BLOCKS, float32."""
     return np.concatenate([part for i in BLOCKS for part in (blocks[i].mean(0), blocks[i].std(0))]).astype(np.float32)
 
 
@@ -57,11 +57,11 @@ def _whisper() -> Whisper:
 
 @cache
 def embedder(name: str = EMBEDDING, ear: str = "compact") -> EmotionEmbedder:
-    """The embedding with one of EARS, in float32. Raises CheckpointError, naming the command that mends it, where
-    weights are not here.
+    """The embedding with one of EARS, in float32. Raises CheckpointError with the command to run if weights are
+    missing.
     """
     if ear not in EARS:
-        raise InputError(f"there is no ear {ear!r}: use {' or '.join(EARS)}")
+        raise InputError(f"unknown voice encoder {ear!r}: use {' or '.join(EARS)}")
     model = checkpoints.load(name, EmotionEmbedder).float().eval()
     if ear == "compact":
         return model
@@ -71,7 +71,7 @@ def embedder(name: str = EMBEDDING, ear: str = "compact") -> EmotionEmbedder:
 
 
 def fitted(model: EmotionEmbedder, own: dict[str, Tensor]) -> EmotionEmbedder:
-    """The space of ``model`` with Whisper's ear, of which ``own`` are the numbers."""
+    """The space of ``model`` with the Whisper encoder, whose weights are ``own``."""
     vector = len(own["vector_centre"])
     config = {name: value for name, value in model.config.items() if name[0] != "_"}
     found = EmotionEmbedder(**config | {"vector": vector})

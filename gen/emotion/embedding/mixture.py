@@ -6,9 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-STEPS = 50  # of expectation-maximisation
-TOLERANCE = 1e-4  # gain in mean log-likelihood below which it stops
-FLOOR = 1e-3  # smallest variance, as a share of the data's own
+STEPS = 50  # maximum iterations of expectation-maximisation
+TOLERANCE = 1e-4  # minimum gain in mean log-likelihood to continue
+FLOOR = 1e-3  # minimum variance relative to the data's variance
 
 
 class Mixture(NamedTuple):
@@ -34,7 +34,7 @@ class Mixture(NamedTuple):
 
 
 def fit(x: Tensor, most: int, generator: torch.Generator) -> Mixture:
-    """The mixture of 1..``most`` components with the lowest BIC on x (n e), at least 10 points a component."""
+    """The mixture of 1..``most`` components with the lowest BIC on x (n e), with at least 10 points per component."""
     n, e = x.shape
     best, lowest = None, math.inf
     for k in range(1, min(most, max(n // 10, 1)) + 1):
@@ -52,7 +52,7 @@ def _square_distance(x: Tensor, means: Tensor, var: Tensor) -> Tensor:
 
 
 def _maximise(x: Tensor, k: int, generator: torch.Generator) -> tuple[Mixture, float]:
-    """Expectation-maximisation from spread-out seeds; the mixture and its mean log-likelihood."""
+    """Runs expectation-maximisation from k-means++ seeds; returns the mixture and its mean log-likelihood."""
     spread = x.var(0, correction=0).clamp(min=1e-8)
     floor = FLOOR * spread
     mixture = Mixture(x.new_full((k,), 1 / k), _seeds(x, k, generator), spread.expand(k, -1))
@@ -73,7 +73,8 @@ def _maximise(x: Tensor, k: int, generator: torch.Generator) -> tuple[Mixture, f
 
 
 def _seeds(x: Tensor, k: int, generator: torch.Generator) -> Tensor:
-    """(k e) points of x, each drawn with a chance that grows with its squared distance to those drawn (k-means++)."""
+    """(k e) points of x, each drawn with probability proportional to its squared distance to those drawn
+    (k-means++)."""
     chosen = [int(torch.randint(len(x), (1,), generator=generator))]
     for _ in range(k - 1):
         gap = torch.cdist(x, x[chosen]).amin(-1) ** 2

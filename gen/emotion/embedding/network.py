@@ -1,12 +1,12 @@
 """One Gaussian space for voices, faces and music (after the embedder of DICE-Talk, ACM MM 2025, sec. 3.2).
 
 b batch, n steps, f features of a step (:mod:`gen.emotion.embedding.features`), d width, e = 256 width of the
-space. An encoder per modality reads steps into one vector; a head that all share makes of it the mean and the spread of
-an emotion, through a neck of a few dimensions: what tells emotions apart passes, little of who speaks does.
+space. An encoder per modality maps steps to one vector; a shared head maps it to the mean and variance of an emotion,
+through a neck of a few dimensions, which keeps emotion and drops most of the identity.
 
-A voice is first heard by an encoder of its own (:mod:`gen.emotion.embedding.voice`), which makes one vector of a
-recording. Where there are other recordings of the same speaker, what the vector is against their mean is told as well,
-and how many they are. Voice and face together are the mean of both.
+A voice has an encoder of its own (:mod:`gen.emotion.embedding.voice`), which maps a recording to one vector. If there
+are other recordings of the same speaker, the difference from their mean vector and their number are inputs too. Voice
+and face together are the mean of both.
 """
 
 from typing import NamedTuple
@@ -21,16 +21,16 @@ from gen.emotion.lexicon import CANONICAL
 from gen.network import ConfigMixin, ModelMixin, register_to_config
 from gen.nn import Block
 
-TERMS = (*CANONICAL, "calm", "bored")  # what the classifier tells apart; the last two are in some speech only
+TERMS = (*CANONICAL, "calm", "bored")  # the classes; only some speech corpora have the last two
 LOG_VAR = (-6.0, 2.0)
-WELL_KNOWN = 4.0  # log of 55: so many recordings of a speaker count as 1
+WELL_KNOWN = 4.0  # log1p of the number of recordings (54) that is scaled to 1
 
 
 class Reference(NamedTuple):
-    """What is known of the speakers of voices beside the clips themselves."""
+    """Other recordings of the speakers, as a baseline for their voices."""
 
     middle: Tensor  # (b, v) the mean vector of other recordings
-    count: Tensor  # (b,) how many they are; where it is 0 the middle says nothing
+    count: Tensor  # (b,) their number; if 0, the middle is unused
 
 
 class Gaussian(NamedTuple):
@@ -44,7 +44,7 @@ class Gaussian(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What the heads read off a mean; logits before calibration."""
+    """The outputs of the heads for a mean; logits before calibration."""
 
     terms: Tensor  # (b, 10) over TERMS
     quadrants: Tensor  # (b, 4)
@@ -70,13 +70,13 @@ class Encoder(nn.Module):
         return self._drop(self.block(x, mask))
 
     def _drop(self, x: Tensor) -> Tensor:
-        """Channels drop out for all of a clip at once."""
+        """Drops channels for all steps of a clip at once."""
         return x * self.dropout(torch.ones_like(x[:, :1]))
 
 
 class Pool(nn.Module):
-    """(b n d) and the steps they come from (b n f) -> (b, out): attention with the deviation of what it picks (Okabe et
-    al., Interspeech 2018, sec. 2.2), and mean and deviation of both.
+    """(b n d) and the steps they come from (b n f) -> (b, out): attentive mean and standard deviation (Okabe et al.,
+    Interspeech 2018, sec. 2.2), and plain mean and standard deviation of both.
     """
 
     def __init__(self, size: int, width: int, out: int, heads: int = 2):
@@ -112,13 +112,13 @@ class EmotionEmbedder(ModelMixin, ConfigMixin):
         self.narrow = nn.Sequential(nn.LayerNorm(pooled), nn.ReLU(), nn.Dropout(dropout), nn.Linear(pooled, neck))
         self.head = nn.Linear(neck, 2 * space)
         nn.init.orthogonal_(self.head.weight[:space])
-        nn.init.constant_(self.head.bias[space:], -3.0)  # samples begin near their means
+        nn.init.constant_(self.head.bias[space:], -3.0)  # initially, samples are near their means
         self.terms = nn.Linear(space, len(TERMS))
         self.quadrants = nn.Linear(space, 4)
         self.vad = nn.Linear(space, 3)
-        self.register_buffer("temperature", torch.ones(3))  # of terms, of terms with a reference, of quadrants
+        self.register_buffer("temperature", torch.ones(3))  # for terms, for terms with a reference, for quadrants
         self.register_buffer("middle", torch.zeros(space))
-        self.register_buffer("spread", torch.eye(space))  # makes the clips of one emotion vary alike in all directions
+        self.register_buffer("spread", torch.eye(space))  # whitens the variation within emotions
         self.register_buffer("vector_centre", torch.zeros(vector))
         self.register_buffer("vector_scale", torch.ones(vector))
         for n in dilations:
@@ -127,21 +127,21 @@ class EmotionEmbedder(ModelMixin, ConfigMixin):
 
     def forward(self, reference: Reference | None = None, heard: Tensor | None = None,
                 **given: tuple[Tensor, Tensor]) -> Gaussian:  # fmt: skip
-        """``voice=``, ``face=`` or ``music=``: steps (b n f) and mask (b n) bool; or ``heard`` (b v), voices that the
-        encoder has made vectors of. Voice and face may come together.
+        """``voice=``, ``face=`` or ``music=``: steps (b n f) and mask (b n) bool; or ``heard`` (b v), precomputed voice
+        vectors. Voice and face can be combined.
         """
         return self.place(self.encode(reference, heard, **given))
 
     def place(self, seen: Tensor) -> Gaussian:
-        """What the encoders hand over (b, pooled) -> where that lies in the space."""
+        """The encoders' output (b, pooled) -> its Gaussian in the space."""
         mu, log_var = self.head(self.narrow(seen)).chunk(2, -1)
         mu = (F.layer_norm(mu, mu.shape[-1:]) - self.middle) @ self.spread.T
         var = log_var.clamp(*LOG_VAR).exp() @ self.spread.square().T
         return Gaussian(mu, var.clamp(min=1e-8).log())
 
     def whiten(self, middle: Tensor, spread: Tensor) -> None:
-        """Move the origin (e,) and the axes (e e) of the space; what the heads say stays as it is, but for what lies
-        along axes that ``spread`` takes away.
+        """Changes the origin (e,) and the axes (e e) of the space; the heads' outputs are unchanged except along axes
+        that ``spread`` removes.
         """
         for head in (self.terms, self.quadrants, self.vad):
             head.bias += head.weight @ middle
@@ -151,7 +151,7 @@ class EmotionEmbedder(ModelMixin, ConfigMixin):
 
     def encode(self, reference: Reference | None = None, heard: Tensor | None = None,
                **given: tuple[Tensor, Tensor]) -> Tensor:  # fmt: skip
-        """What the encoders hand to the neck (b, pooled)."""
+        """The encoders' output, the input of the neck (b, pooled)."""
         if "voice" in given:
             heard = self.voice(*given.pop("voice"))[1]
         found = [] if heard is None else [self.heard(self._against(reference, heard))]
@@ -161,7 +161,7 @@ class EmotionEmbedder(ModelMixin, ConfigMixin):
         return torch.stack(found).mean(0)
 
     def _against(self, reference: Reference | None, heard: Tensor) -> Tensor:
-        """Vectors of voices (b v) beside what they are against a reference, and how much that is worth (b 2v+1)."""
+        """Voice vectors (b v), their difference from a reference, and the reference's weight (b 2v+1)."""
         heard, worth = (heard - self.vector_centre) * self.vector_scale, heard.new_zeros(len(heard), 1)
         apart = torch.zeros_like(heard)
         if reference is not None:
@@ -171,19 +171,17 @@ class EmotionEmbedder(ModelMixin, ConfigMixin):
         return torch.cat((heard, apart, worth), -1)
 
     def known(self, heard: Tensor) -> Tensor:
-        """How likely vectors of voices (b v) come from emotional or plain speech, and not from music, a song or noise,
-        0..1 (b,).
-        """
+        """Probability 0..1 (b,) that voice vectors (b v) come from speech and not from music, a song or noise."""
         return torch.sigmoid(-self.outside((heard - self.vector_centre) * self.vector_scale))[:, 0]
 
     def read(self, mu: Tensor) -> Reading:
-        """Means (b, e) -> what they say."""
+        """Means (b, e) -> the heads' outputs."""
         return Reading(self.terms(mu), self.quadrants(mu), self.vad(mu).tanh())
 
     def probabilities(self, reading: Reading, referred: bool = False,
                       known: Tensor | None = None) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """Calibrated shares of TERMS (b, 10) and of the quadrants (b, 4); ``referred`` to the speaker. The less a voice
-        is ``known`` (b,), the more evenly they are spread.
+        """Calibrated shares of TERMS (b, 10) and of the quadrants (b, 4); ``referred``: with a reference of the
+        speaker. A low ``known`` (b,) flattens them.
         """
         shares = ((reading.terms / self.temperature[int(referred)]).softmax(-1),
                   (reading.quadrants / self.temperature[2]).softmax(-1))  # fmt: skip
@@ -193,7 +191,7 @@ class EmotionEmbedder(ModelMixin, ConfigMixin):
 
 
 def collate(rows: list[Tensor], size: int | None = None) -> tuple[Tensor, Tensor]:
-    """Steps (n f) of different lengths -> steps (b n f) and mask (b n), n the longest or ``size``."""
+    """Pads steps (n f) of different lengths to (b n f) with a mask (b n); n is the longest or ``size``."""
     padded = rows[0].new_zeros(len(rows), size or max(map(len, rows)), rows[0].shape[1], dtype=torch.float32)
     for own, row in zip(padded, rows):
         own[: len(row)] = row

@@ -1,12 +1,12 @@
-"""The emotion of a file: a voice, music, a face's motion, picture or video, a text -> a mix, a point, an intensity.
+"""The emotion of a file (voice, music, face motion, picture, video or text) as a mix, a point and an intensity.
 
     found = perceive("message.wav")
     found.emotion                       an Emotion, for any generator
     found.curve()                       an EmotionCurve over the file's seconds
-    perceive("message.wav", ["other.wav"])   heard against other recordings of the same speaker
+    perceive("message.wav", ["other.wav"])   relative to other recordings of the same speaker
 
-Long files are read in windows. Confidence is calibrated for speech and for piano music; for faces and text there is
-no held-out material to calibrate on, so it is None.
+Long files are read in windows. Confidence is calibrated for speech and piano music; for faces and text it is None,
+since there is no held-out material for calibration.
 """
 
 import re
@@ -29,26 +29,26 @@ MUSIC = {".mid", ".midi"}
 TEXT = {".txt", ".md"}
 MOTION = {".npz"}
 PICTURES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".jpg", ".jpeg", ".png", ".webp", ".gif"}
-WINDOW = {"voice": 4.0, "face": 4.0, "music": 30.0}  # seconds; what the embedding was trained on
+WINDOW = {"voice": 4.0, "face": 4.0, "music": 30.0}  # seconds; as in the embedding's training
 HOP = {"voice": 2.0, "face": 2.0, "music": 10.0}
-SHOWN = 0.05  # smallest share of a mix
-FAINT = 0.25  # intensity below which a clip's place is not carried out to intensity 1 in full
+SHOWN = 0.05  # minimum share in a mix
+FAINT = 0.25  # intensity below which a clip's embedding is not fully scaled to intensity 1
 
 
-Window = tuple[float, np.ndarray]  # its middle in seconds, and its rows
+Window = tuple[float, np.ndarray]  # its centre in seconds, and its rows
 
 
 class Place(NamedTuple):
-    """Where something lies in the embedding among words, as strongly as it is."""
+    """An embedding relative to the words' priors, at its perceived intensity."""
 
     mean: tuple[float, ...]  # (e,)
     var: tuple[float, ...]  # (e,)
 
 
 class Moment(NamedTuple):
-    """What a window says."""
+    """The perception of a window."""
 
-    at: float  # seconds, its middle
+    at: float  # seconds, its centre
     emotion: Emotion
     vad: tuple[float, float, float]
     confidence: float | None
@@ -56,12 +56,12 @@ class Moment(NamedTuple):
 
     @property
     def embedding(self) -> Embedding | None:
-        """Where it lies at intensity 1; a text has no place."""
+        """Its embedding at intensity 1; None for a text."""
         return _unit(self)
 
 
 class Perception(NamedTuple):
-    """What a file says; ``kind`` is voice, face, music or text."""
+    """The perception of a file; ``kind`` is voice, face, music or text."""
 
     kind: str
     emotion: Emotion
@@ -72,7 +72,7 @@ class Perception(NamedTuple):
 
     @property
     def embedding(self) -> Embedding | None:
-        """Where it lies at intensity 1; a text has no place."""
+        """Its embedding at intensity 1; None for a text."""
         return _unit(self)
 
     def curve(self) -> EmotionCurve:
@@ -81,7 +81,7 @@ class Perception(NamedTuple):
         return EmotionCurve(keyframes=tuple(keys))
 
     def facts(self, curve: bool = False) -> dict:
-        """JSON-able; with the moments if ``curve``."""
+        """JSON-able values; with the moments if ``curve``."""
         found = {"kind": self.kind, **_facts(self)}
         if curve:
             found["curve"] = [{"at": round(m.at, 2), **_facts(m)} for m in self.moments]
@@ -107,9 +107,9 @@ def _facts(found: Perception | Moment) -> dict:
 
 
 def perceive(path: str | Path, reference: Sequence[str | Path] = (), ear: str = "compact") -> Perception:
-    """Read the emotion of a file; raises :class:`InputError` where there is nothing to read in it.
+    """Perceives the emotion of a file; raises :class:`InputError` if it has no readable content.
 
-    ``reference``: other recordings of the speaker, such as ten in different emotions. ``ear``: what hears voices, one
+    ``reference``: other recordings of the speaker, such as ten in different emotions. ``ear``: the voice encoder, one
     of :data:`gen.emotion.embedding.ear.EARS`.
     """
     path = Path(path)
@@ -120,22 +120,22 @@ def perceive(path: str | Path, reference: Sequence[str | Path] = (), ear: str = 
 
 
 def _reference(kind: str, path: Path, others: Sequence[str | Path], ear: str) -> tuple[np.ndarray, int] | None:
-    """The mean vector (v,) of other recordings, each counting alike, and how many they are."""
+    """The mean vector (v,) of other recordings, equally weighted, and their number."""
     if not others:
         return None
     if kind != "voice":
-        raise InputError(f"a reference belongs to a voice, and {path} is none: leave the reference out")
+        raise InputError(f"{path} is not a voice: omit the reference")
     means = []
     for other in others:
         kind, windows = _windows(Path(other), ear)
         if kind != "voice":
-            raise InputError(f"{other} is no recording of a voice, which a reference must be")
+            raise InputError(f"the reference {other} is not a voice recording: give another")
         means.append(_vectors([rows for _, rows in windows], ear).mean(0))
     return np.mean(means, 0), len(means)
 
 
 def _vectors(voices: list[np.ndarray], ear: str) -> np.ndarray:
-    """(w, v) what the encoder makes of rows of voices."""
+    """(w, v) voice encoder outputs for rows of voices."""
     import torch
 
     from gen.emotion.embedding.network import collate
@@ -148,38 +148,38 @@ def _vectors(voices: list[np.ndarray], ear: str) -> np.ndarray:
 
 
 def _windows(path: Path, ear: str) -> tuple[str, list[Window]]:
-    """The modality of a file, and its windows (middle in seconds, rows) that have something in them."""
+    """The modality of a file, and its windows with content (centre in seconds, rows)."""
     ending = path.suffix.lower()
     if not path.is_file():
-        raise InputError(f"there is no file {path}")
+        raise InputError(f"file not found: {path}")
     kind = "music" if ending in MUSIC else "face" if ending in MOTION | PICTURES else "voice"
     readable = registry.get("reader", kind)(path)
     found = [((start + end) / 2, readable.part(start, end)) for start, end in _spans(kind, readable.seconds)]
     encoded = _model(ear)[0].voice.rows if kind == "voice" else lambda part: part
     windows = [(at, encoded(part)) for at, part in found if part is not None]
     if not windows:
-        raise InputError(f"{path}: there is nothing to read: {NOTHING[kind]}")
+        raise InputError(f"{path}: nothing to perceive: {NOTHING[kind]}")
     return kind, windows
 
 
 NOTHING = {
-    "voice": "it is silent, or no voice is heard in it",
+    "voice": "it is silent, or has no voice",
     "music": "it is shorter than a second",
-    "face": "it is shorter than a fifth of a second, or no face was found (of a video's sound, give a WAV)",
+    "face": "it is shorter than 0.2 s, or no face was found (for a video's sound, give a WAV)",
 }
 
 
 def listen(kind: str, windows: list[Window], reference: tuple[np.ndarray, int] | None = None,
            ear: str = "compact") -> Perception:  # fmt: skip
-    """Windows of one modality -> what they say, each and together; ``reference``: a speaker's mean vector (v,), and
-    of how many recordings it is. ``ear`` is the one that the windows were made for.
+    """Perceives windows of one modality, each and together; ``reference``: a speaker's mean vector (v,) and its number
+    of recordings. ``ear``: the voice encoder that the windows were computed for.
     """
     import torch
 
     model, neutral, axes = _model(ear)
     mu, var, known = _means(kind, windows, reference, ear)
     if known is not None and known.mean() < 0.5:
-        note("this sounds like music, a song or noise and not like speech: little can be read in it")
+        note("this sounds like music, a song or noise, not speech: the perception is unreliable")
     with torch.inference_mode():
         reading = model.read(mu)
         terms, quadrants = (p.numpy() for p in model.probabilities(reading, reference is not None, known))
@@ -195,8 +195,8 @@ def listen(kind: str, windows: list[Window], reference: tuple[np.ndarray, int] |
 
 
 def _place(emotion: Emotion, mean, var) -> Place:
-    """Where a mean and a variance (e,) lie among words. Quadrants of music, calm and bored have places of their own,
-    far from what the priors make of those words: what their typical clip has beyond the word is taken out.
+    """A mean and a variance (e,) relative to the words' priors. Music quadrants, calm and bored have embeddings far
+    from their words' priors: the offset of their typical clip from the word is removed.
     """
     gap = sum(share * _gaps()[name] for name, share in emotion.mix)
     return Place(tuple((mean.numpy() - emotion.intensity * gap).tolist()), tuple(var.tolist()))
@@ -204,7 +204,7 @@ def _place(emotion: Emotion, mean, var) -> Place:
 
 @lru_cache(maxsize=1)
 def _gaps() -> dict[str, np.ndarray]:
-    """For each term and quadrant, how far its typical clip (e,) lies from the word at intensity 1."""
+    """For each term and quadrant, the offset (e,) of its typical clip from the word at intensity 1."""
     from safetensors.numpy import load_file
 
     from gen import checkpoints
@@ -217,7 +217,7 @@ def _gaps() -> dict[str, np.ndarray]:
 
 
 def _means(kind: str, windows: list[Window], reference: tuple[np.ndarray, int] | None, ear: str):
-    """(w, e) means and variances of windows in the embedding; of voices also how well such sounds are known (w,)."""
+    """(w, e) means and variances of windows in the embedding; for voices also the probability of speech (w,)."""
     import torch
 
     from gen.emotion.embedding.network import Reference, collate
@@ -256,7 +256,7 @@ def _judge(kind: str, shares: np.ndarray, vad: np.ndarray, along: np.ndarray) ->
 
 
 def _rounded(mix: dict[str, float]) -> dict[str, float]:
-    """Shares of three digits that sum to 1: the largest takes what rounding leaves."""
+    """Rounds shares to three digits that sum to 1: the largest absorbs the remainder."""
     total = sum(mix.values())
     found = {name: round(share / total, 3) for name, share in mix.items()}
     largest = max(found, key=found.get)
@@ -265,7 +265,8 @@ def _rounded(mix: dict[str, float]) -> dict[str, float]:
 
 @lru_cache(maxsize=2)
 def _model(ear: str = "compact"):
-    """The embedder with an ear, the neutral centroid (e,), and axes (e, 10) along which 1 is a term's centroid."""
+    """The embedder with a voice encoder, the neutral centroid (e,), and axes (e, 10) scaled to 1 at a term's
+    centroid."""
     import torch
     from safetensors.torch import load_file
 
@@ -279,7 +280,7 @@ def _model(ear: str = "compact"):
 
 
 def _spans(kind: str, length: float) -> list[tuple[float, float]]:
-    """Starts and ends, in seconds, of the windows of something ``length`` seconds long."""
+    """Starts and ends, in seconds, of the windows of a recording of ``length`` seconds."""
     if length <= 1.5 * WINDOW[kind]:
         return [(0.0, length)]
     starts = np.arange(0, length - WINDOW[kind] / 2, HOP[kind])
@@ -287,7 +288,7 @@ def _spans(kind: str, length: float) -> list[tuple[float, float]]:
 
 
 def _text(path: Path) -> Perception:
-    """Sentences in which the lexicon finds a term, weighted alike; a moment's time is the sentence's number."""
+    """Perceives sentences with lexicon terms, equally weighted; a moment's time is the sentence's number."""
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -300,7 +301,7 @@ def _text(path: Path) -> Perception:
             moments.append(Moment(float(number), found, point, None))
     if not moments:
         only = f", and {english.ENGLISH}" if english.read(text).foreign else ""
-        raise InputError(f"{path}: there is nothing to read: no word for an emotion is in it{only}")
+        raise InputError(f"{path}: nothing to perceive: it has no emotion word{only}")
     total: dict[str, float] = {}
     for moment in moments:
         for term, share in moment.emotion.mix:
@@ -311,7 +312,7 @@ def _text(path: Path) -> Perception:
 
 
 def report(found: Perception, curve: bool = False) -> str:
-    """Text for a terminal."""
+    """The perception as text for a terminal."""
     sure = "not calibrated for this kind of file" if found.confidence is None else f"{found.confidence:.0%}"
     lines = [f"{found.kind}: {found.emotion}", "point: " + _axes(found.vad), f"confidence: {sure}"]
     if curve:

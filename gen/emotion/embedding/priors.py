@@ -1,4 +1,5 @@
-"""One Gaussian per canonical emotion in the embedding space, and the embedding of any mix or point under them."""
+"""One Gaussian per canonical emotion in the embedding space, and the embedding of any mix or point derived from
+them."""
 
 import functools
 from pathlib import Path
@@ -14,13 +15,14 @@ from gen.emotion.spec import EMBEDDING
 from gen.errors import CheckpointError
 
 NEUTRAL = lexicon.CANONICAL.index("neutral")
-SCALES = (0.25, 1.2)  # of the random features: the fine one parts anger from disgust, the coarse one orders the rest
+SCALES = (0.25, 1.2)  # of the random features: fine to separate anger from disgust, coarse to order the others
 WITHIN = 0.25  # standard deviation, per dimension, of an emotion's default prior
 RIDGE = 0.1
 
 
 def smooth_map(vad: np.ndarray, width: int, seed: int = 0) -> np.ndarray:
-    """(n, 3) -> (n, width) random Fourier features whose inner products fall with distance (Rahimi and Recht 2007)."""
+    """(n, 3) -> (n, width) random Fourier features whose inner products decrease with distance (Rahimi and Recht
+    2007)."""
     rng = np.random.default_rng(seed)
     scale = np.resize(SCALES, width)
     rates, phase = rng.standard_normal((3, width)) / scale, rng.uniform(0, 2 * np.pi, width)
@@ -29,15 +31,15 @@ def smooth_map(vad: np.ndarray, width: int, seed: int = 0) -> np.ndarray:
 
 @functools.cache
 def shared() -> "Priors":
-    """Those of the emotion-embedding checkpoint: where words, mixes and points lie in the space that all arts share."""
+    """The priors of the emotion-embedding checkpoint: words, mixes and points in the shared space."""
     return Priors(*read(EMBEDDING)).requires_grad_(False)
 
 
 def bridge(own: "Priors") -> Tensor:
-    """(e, e') that carries differences in the shared embedding into the space of a checkpoint's own priors (e').
+    """(e, e') map of differences in the shared embedding to the space of a checkpoint's own priors (e').
 
-    A checkpoint keeps the priors it was trained with. Where they are today's that is the identity; where they are
-    those of an earlier embedding, the ridge regression of one space's emotions on the other's, seen from neutral.
+    A checkpoint keeps the priors of its training. If they equal the current ones, the map is the identity; else it is
+    the ridge regression of one space's emotions on the other's, relative to neutral.
     """
     here, there = (mean - mean[NEUTRAL] for mean in (shared().mean, own.mean.float().cpu()))
     if here.shape == there.shape and torch.allclose(here, there, atol=1e-2 * float(here.std())):
@@ -48,12 +50,12 @@ def bridge(own: "Priors") -> Tensor:
 
 
 def read(path: str | Path) -> tuple[Tensor, Tensor]:
-    """``mean`` and ``var``, both (8, e) in canonical order, from a safetensors file or a checkpoint that has one."""
+    """``mean`` and ``var``, both (8, e) in canonical order, from a safetensors file or a checkpoint with one."""
     if not str(path).endswith(".safetensors"):
         digest(str(path))
         path = folder(path) / "priors.safetensors"
     if not Path(path).is_file():
-        raise CheckpointError(f"There is no priors file {path}: give a safetensors file, or a checkpoint's name.")
+        raise CheckpointError(f"no priors file {path}: give a safetensors file, or a checkpoint's name.")
     tensors = load_file(path)
     if {"mean", "var"} - tensors.keys() or len(tensors["mean"]) != len(lexicon.CANONICAL):
         raise CheckpointError(f"{path} must hold 'mean' and 'var', each with a row for every canonical emotion.")
@@ -63,7 +65,7 @@ def read(path: str | Path) -> tuple[Tensor, Tensor]:
 class Priors(nn.Module):
     """Means and variances (8, e) as buffers, so that a checkpoint needs no other file.
 
-    A mix is the mixture of its emotions, seen from neutral; what its point in valence-arousal-dominance has beyond
+    A mix is the mixture of its emotions relative to neutral; the difference of its valence-arousal-dominance point from
     that mixture's moves it along a ridge regression of the means on the points.
     """
 
@@ -78,7 +80,7 @@ class Priors(nn.Module):
 
     @classmethod
     def seeded(cls, width: int) -> "Priors":
-        """Priors made from the canonical points alone: near emotions near, all eight apart."""
+        """Priors from the canonical points alone: similar emotions close, all eight distinct."""
         mean = torch.tensor(smooth_map(lexicon.canonical()[0], width), dtype=torch.float32)
         return cls(mean, torch.full_like(mean, WITHIN**2))
 
@@ -88,13 +90,13 @@ class Priors(nn.Module):
         return self.mean[NEUTRAL] + intensity[..., None] * direction
 
     def sd(self, weights: Tensor, intensity: Tensor) -> Tensor:
-        """(b n e) spread around that mean: the mixed variances, the neutral one at intensity 0."""
+        """(b n e) standard deviation around that mean: the mixed variances, the neutral one at intensity 0."""
         share = scale_weights(weights, intensity).clamp(min=0)
         return (share / share.sum(-1, keepdim=True) @ self.var).sqrt()
 
 
 def scale_weights(weights: Tensor, intensity: Tensor) -> Tensor:
-    """(b n 8) weights moved from neutral by the intensity (b n); they go on summing to 1."""
+    """(b n 8) weights moved from neutral by the intensity (b n); they still sum to 1."""
     moved = weights * intensity[..., None]
     rest = torch.zeros_like(moved)
     rest[..., NEUTRAL] = 1 - intensity

@@ -1,4 +1,4 @@
-"""How voices sound to the embedding: from samples to shares of the emotions and a place in the space, many at once."""
+"""The embedding's perception of voices, batched: samples -> shares of the emotions and an embedding."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -15,21 +15,21 @@ from gen.emotion.embedding.network import TERMS, EmotionEmbedder, Reference, col
 from gen.emotion.spec import EMBEDDING
 
 SEVEN = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger")
-TOGETHER = 32  # recordings in a batch
+TOGETHER = 32  # recordings per batch
 
 
 class Heard(NamedTuple):
-    """What is heard in n recordings."""
+    """The perception of n recordings."""
 
     probabilities: np.ndarray  # (n, 7) over SEVEN, calibrated, summing to 1
     terms: np.ndarray  # (n, 10) over all terms: the seven, contempt, calm and bored
-    mu: np.ndarray  # (n, e) place in the embedding
+    mu: np.ndarray  # (n, e) mean in the embedding
     log_var: np.ndarray  # (n, e)
-    known: np.ndarray  # (n,) 0..1 how likely it is speech, and not music, a song or noise
+    known: np.ndarray  # (n,) 0..1 probability of speech, against music, a song or noise
 
 
 class Recogniser:
-    """An embedder that reads voices."""
+    """An embedder applied to voices."""
 
     def __init__(self, model: EmotionEmbedder):
         self.model = model
@@ -37,16 +37,16 @@ class Recogniser:
     @classmethod
     @lru_cache(maxsize=2)
     def load(cls, name: str = EMBEDDING, ear: str = "compact") -> "Recogniser":
-        """With one of :data:`gen.emotion.embedding.ear.EARS`: "whisper" needs the checkpoint whisper-base."""
+        """Loads one of :data:`gen.emotion.embedding.ear.EARS`: "whisper" needs the checkpoint whisper-base."""
         return cls(embedder(name, ear))
 
     def reference(self, recordings: Sequence[np.ndarray], rate: int = features.RATE) -> Reference:
-        """What is known of a speaker from recordings (s,), such as the neutral one that is to be changed."""
+        """A speaker's baseline from recordings (s,), such as the neutral recording to be converted."""
         return Reference(self.vectors(recordings, rate).mean(0, keepdim=True), torch.tensor([len(recordings)]))
 
     @torch.inference_mode()
     def vectors(self, recordings: Sequence[np.ndarray], rate: int = features.RATE) -> Tensor:
-        """What the encoder of voices makes of recordings (s,): (n, v)."""
+        """The voice encoder's outputs for recordings (s,): (n, v)."""
         rows = [torch.from_numpy(self.model.voice.rows(_at_rate(own, rate))) for own in recordings]
         parts = [collate(rows[i : i + TOGETHER]) for i in range(0, len(rows), TOGETHER)]
         return torch.cat([self.model.voice(*part)[1] for part in parts])
@@ -54,8 +54,8 @@ class Recogniser:
     @torch.inference_mode()
     def __call__(self, recordings: Sequence[np.ndarray], reference: Reference | None = None,
                  rate: int = features.RATE) -> Heard:  # fmt: skip
-        """Recordings (s,) at ``rate`` Hz, mono, any level, all of the speaker of ``reference``. Raises
-        :class:`InputError` where one is silent.
+        """Perceives recordings (s,) at ``rate`` Hz, mono, any level, all of the speaker of ``reference``. Raises
+        :class:`InputError` if one is silent.
         """
         heard = self.vectors(recordings, rate)
         known = reference and Reference(*(own.expand(len(heard), *own.shape[1:]) for own in reference))

@@ -1,7 +1,7 @@
-"""The encoder of voices: log-mel rows and pitch -> what is heard each 80 ms, and one vector for the recording.
+"""The voice encoder: log-mel rows and pitch -> a frame every 80 ms, and one vector for the recording.
 
-Small on purpose (1.4 million parameters, some milliseconds for three seconds of speech). It is trained on emotions and,
-by distillation, on what a large speech encoder makes of the same recordings (:mod:`apps.embedding.hearing`).
+It is small (1.4 million parameters, a few milliseconds for three seconds of speech). It is trained on emotions and, by
+distillation, on the outputs of a large speech encoder for the same recordings (:mod:`apps.embedding.hearing`).
 b batch, n rows of 20 ms, f = 68 features of a row (:func:`gen.emotion.embedding.features.voice`), m = ceil(n / 4)
 frames, d width.
 """
@@ -30,7 +30,7 @@ class Local(nn.Module):
         """(b n d) -> (b n d)"""
         y = self.conv((x * mask[..., None]).transpose(1, 2)).transpose(1, 2)
         y = self.down(F.gelu(self.up(self.norm(y))))
-        return x + y * self.dropout(torch.ones_like(y[:, :1]))  # channels drop out for all of a clip at once
+        return x + y * self.dropout(torch.ones_like(y[:, :1]))  # drops channels for all frames of a clip
 
 
 class VoiceEncoder(nn.Module):
@@ -57,7 +57,7 @@ class VoiceEncoder(nn.Module):
         self.dropout = nn.Dropout(2 * dropout)
 
     def forward(self, rows: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """``mask`` (b n): the rows that exist, from the first on."""
+        """``mask`` (b n) marks the existing rows, which come first."""
         rows = (rows - self.centre) * self.scale * mask[..., None]
         half, quarter = mask[:, ::2], mask[:, ::4]
         x = F.gelu(self.stem[0](rows[:, None, :, : features.BANDS])) * half[:, None, :, None]
@@ -78,7 +78,7 @@ class VoiceEncoder(nn.Module):
 
 
 def moments(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """(b n f) -> mean and standard deviation (b f) over the steps that exist."""
+    """(b n f) -> mean and standard deviation (b f) over the existing steps."""
     here = mask[..., None]
     count = here.sum(1)
     mean = (x * here).sum(1) / count
