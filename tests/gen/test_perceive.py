@@ -104,12 +104,12 @@ def test_nothing_to_read_is_said(tmp_path):
     noise = np.random.default_rng(0).normal(0, 0.1, (1, RATE)).astype(np.float32)
     write_audio(tmp_path / "noise.wav", noise, RATE)
     (tmp_path / "dry.txt").write_text("The table is 2 m long.")
-    for name, why in (("silence.wav", "silent"), ("noise.wav", "no voice"), ("dry.txt", "no word")):
+    for name, why in (("silence.wav", "silent"), ("noise.wav", "no voice"), ("dry.txt", "no emotion word")):
         with pytest.raises(InputError, match=f"nothing to perceive.*{why}"):
             perceive(tmp_path / name)
 
 
-@pytest.mark.parametrize(("name", "why"), [("face.mp4", "file not found"), ("gone.wav", "file not found"), ("x.npz", "npz")])
+@pytest.mark.parametrize(("name", "why"), [("face.mp4", "not found"), ("gone.wav", "not found"), ("x.npz", "npz")])
 def test_what_cannot_be_read_says_why(tmp_path, name, why):
     if name == "x.npz":
         (tmp_path / name).write_bytes(b"junk")
