@@ -1,7 +1,8 @@
-"""Read voices into a space that exists: priors, directions, faces and music stay, and with them what generators learnt.
+"""Trains only the map from voice vectors into an existing embedding space.
 
-Only the way from the voices' vectors to the neck is trained: to say what the student's own heads say of a recording
-(alone, or both where there is a reference), to lie near the prior of its emotion, and strong further along than normal.
+Priors, directions, faces and music of the checkpoint stay fixed, and so does everything that generators learned with
+them. Targets: the predictions of the student's heads, closeness to the prior of the emotion, and strong renditions
+further along than normal ones.
 """
 
 import json
@@ -23,15 +24,15 @@ from gen import checkpoints
 from gen.emotion.embedding.network import TERMS, EmotionEmbedder
 from gen.errors import InputError
 
-OWN = ("voice.", "heard.", "outside.", "vector_")  # what a space need not have
+OWN = ("voice.", "heard.", "outside.", "vector_")  # layers that the checkpoint may lack
 FILES = ("priors.safetensors", "directions.json", "directions.safetensors")
 STEPS, RATE = 1200, 2e-3
-NEAR, ORDER, POINTS, QUADRANTS = 0.3, 0.3, 0.5, 0.3  # weights beside the classes
+NEAR, ORDER, POINTS, QUADRANTS = 0.3, 0.3, 0.5, 0.3  # loss weights relative to the class loss
 
 
 def onto(name: str, **changed) -> EmotionEmbedder:
-    """A model with the space, the faces and the music of a checkpoint, and nothing of its voices; its configuration
-    is the checkpoint's but for what is ``changed``.
+    """A model with the space, faces and music of a checkpoint and untrained voice layers; ``changed`` overrides its
+    configuration.
     """
     place, held = checkpoints.folder(name), {}
     for path in sorted(place.glob("diffusion_pytorch_model*.safetensors")):
@@ -50,7 +51,7 @@ def onto(name: str, **changed) -> EmotionEmbedder:
 
 
 def attach(name: str, student: Student, voices: list[Clip], seed: int = 0) -> EmotionEmbedder:
-    """The space of a checkpoint with the student's encoder, learnt on the clips of the part "train"."""
+    """The space of a checkpoint with the student's encoder, trained on the clips of the part "train"."""
     torch.manual_seed(seed)
     model = onto(name)
     model.voice.load_state_dict(student.encoder.state_dict())
@@ -59,8 +60,8 @@ def attach(name: str, student: Student, voices: list[Clip], seed: int = 0) -> Em
 
 def learn(model: EmotionEmbedder, name: str, voices: list[Clip], said: Callable[[Part], Tensor], steps: int,
           seed: int = 0) -> EmotionEmbedder:  # fmt: skip
-    """Train the way from vectors of voices into the space of the checkpoint ``name``; ``said`` gives the shares of the
-    terms (b, 10) that it is to say.
+    """Trains the map from voice vectors into the space of the checkpoint ``name``; ``said`` returns target shares of
+    the terms (b, 10).
     """
     batches = Batches({"voice": voices, "face": [], "music": []}, seed)
     centre, scale = batches.moments("voice")
@@ -97,7 +98,7 @@ def loss(model: EmotionEmbedder, said: Callable[[Part], Tensor], batches: Batche
 
 @torch.no_grad()
 def told(student: Student, part: Part) -> Tensor:
-    """(b, 10) what the student's heads make of the vectors: of each alone, or of both where there is a reference."""
+    """The student's predictions (b, 10): of each vector alone, or combined with its reference if it has one."""
     heard, reference = part.given["heard"], part.reference
     alone = student.alone(heard)
     logits = torch.where(reference.count[:, None] > 0, alone + student.against(heard, reference.middle), alone)
@@ -105,9 +106,7 @@ def told(student: Student, part: Part) -> Tensor:
 
 
 def export_attached(model: EmotionEmbedder, name: str, held_out: HeldOutPredictions | None, out: Path) -> None:
-    """Calibrate the voices by ``held_out``, if there is something, and write the checkpoint: the space's own files are
-    copied.
-    """
+    """Calibrates the voices on ``held_out``, if given, and writes the checkpoint; the files of the space are copied."""
     for index, logits in enumerate((held_out.alone, held_out.referred) if held_out else ()):
         model.temperature[index] = temperature(torch.from_numpy(logits), torch.from_numpy(held_out.term))
     for file in FILES:

@@ -1,6 +1,6 @@
-"""Sound as other rooms, lines and microphones would have it. All of it mono at 16 kHz, float32; n samples.
+"""Augments speech with rooms, telephone lines, codecs, microphones and noise. Mono, 16 kHz, float32; n samples.
 
-:func:`vary` draws one such version of a recording; :func:`outlier` makes sounds that no emotion of speech is in.
+:func:`vary` draws a random version of a recording; :func:`outlier` synthesises sounds without emotional speech.
 """
 
 import io
@@ -15,11 +15,11 @@ from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 RATE = 16_000
 TELEPHONE = (300.0, 3400.0)  # Hz
 CODECS = ("gsm", "mulaw", "mulaw", "mp3")
-SILENT = 1e-4  # RMS below which there is nothing to set a noise against
+SILENT = 1e-4  # RMS below which a sound counts as silent
 
 
 def band(x: np.ndarray, low: float, high: float, steep: float = 8.0) -> np.ndarray:
-    """(n,) with what lies outside ``low``..``high`` Hz taken away, as by Butterworth filters of order ``steep``."""
+    """Band-pass from ``low`` to ``high`` Hz (n,), Butterworth filters of order ``steep``."""
     size = next_fast_len(len(x) + RATE // 10, real=True)
     hz = np.maximum(rfftfreq(size, 1 / RATE), 1.0)
     gain = 1 / np.sqrt((1 + (low / hz) ** (2 * steep)) * (1 + (hz / high) ** (2 * steep)))
@@ -27,7 +27,8 @@ def band(x: np.ndarray, low: float, high: float, steep: float = 8.0) -> np.ndarr
 
 
 def room(x: np.ndarray, seconds: float, wet: float, rng: np.random.Generator) -> np.ndarray:
-    """(n,) in a room whose echo falls by 60 dB in ``seconds``; ``wet`` is the energy of the echo against the sound."""
+    """Adds reverberation that decays by 60 dB in ``seconds``; ``wet`` is the energy of the echo relative to the sound.
+    """
     t = np.arange(int(seconds * RATE)) / RATE
     echo = rng.standard_normal(len(t)) * 10 ** (-3 * t / seconds)
     echo[: int(0.002 * RATE)] = 0
@@ -37,7 +38,7 @@ def room(x: np.ndarray, seconds: float, wet: float, rng: np.random.Generator) ->
 
 
 def coloured(size: int, slope: float, rng: np.random.Generator) -> np.ndarray:
-    """(size,) noise whose power falls with frequency to the power ``slope``: 0 white, 1 pink, 2 brown; RMS 1."""
+    """Noise (size,) with a power spectrum of slope ``slope``: 0 white, 1 pink, 2 brown; RMS 1."""
     spectrum = rfft(rng.standard_normal(size))
     spectrum *= np.maximum(np.arange(len(spectrum)), size / RATE * 40) ** (-slope / 2)
     noise = irfft(spectrum, size)
@@ -45,7 +46,7 @@ def coloured(size: int, slope: float, rng: np.random.Generator) -> np.ndarray:
 
 
 def fitted(x: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """(size,) of a sound from anywhere in it, repeated where it is too short; RMS 1."""
+    """A random excerpt (size,) of a sound, repeated if it is too short; RMS 1."""
     x = np.tile(x, -(-size // len(x)) + 1)
     start = rng.integers(len(x) - size + 1)
     x = x[start : start + size]
@@ -53,13 +54,13 @@ def fitted(x: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def babble(voices: Sequence[np.ndarray], size: int, rng: np.random.Generator) -> np.ndarray:
-    """(size,) several people at once; RMS 1."""
+    """Several speakers at once (size,); RMS 1."""
     count = int(rng.integers(3, 7))
     return sum(fitted(voices[rng.integers(len(voices))], size, rng) for _ in range(count)) / np.sqrt(count)
 
 
 def codec(x: np.ndarray, name: str) -> np.ndarray:
-    """(n,) through a codec of telephones (``gsm``, ``mulaw``) or ``mp3`` at its lowest rate."""
+    """Encodes and decodes (n,) with a telephone codec (``gsm``, ``mulaw``) or ``mp3`` at its lowest rate."""
     kind, subtype, rate, more = {
         "gsm": ("WAV", "GSM610", 8000, {}),
         "mulaw": ("WAV", "ULAW", 8000, {}),
@@ -74,7 +75,7 @@ def codec(x: np.ndarray, name: str) -> np.ndarray:
 
 
 def noisy(x: np.ndarray, noise: np.ndarray, decibels: float) -> np.ndarray:
-    """(n,) with ``noise`` (n,) of RMS 1, ``decibels`` below the loud parts of the sound."""
+    """Adds ``noise`` (n,) of RMS 1, ``decibels`` below the loud parts of the sound."""
     level = np.sqrt(np.quantile(np.square(x), 0.8))
     return x + noise * max(level, SILENT) * 10 ** (-decibels / 20)
 
@@ -82,7 +83,7 @@ def noisy(x: np.ndarray, noise: np.ndarray, decibels: float) -> np.ndarray:
 def disturbance(
     size: int, voices: Sequence[np.ndarray], tunes: Sequence[np.ndarray], rng: np.random.Generator
 ) -> np.ndarray:
-    """(size,) noise, babble or music of RMS 1."""
+    """Noise, babble or music (size,) of RMS 1."""
     kind = rng.random()
     if kind < 0.5 or not len(voices):
         return coloured(size, rng.uniform(-0.3, 2), rng)
@@ -93,8 +94,8 @@ def disturbance(
 
 def vary(x: np.ndarray, voices: Sequence[np.ndarray], tunes: Sequence[np.ndarray],
          rng: np.random.Generator) -> tuple[np.ndarray, float]:  # fmt: skip
-    """A recording played a little faster or slower (with its pitch and formants), in a room, with noise, through a band
-    and a codec, each by chance; and the speed.
+    """A random version of a recording and its speed: resampled (pitch and formants change along), reverberation, noise,
+    band limits and codec, each with some probability.
     """
     speed = float(np.exp(rng.uniform(-0.12, 0.12))) if rng.random() < 0.7 else 1.0
     if speed != 1:
@@ -115,7 +116,7 @@ def vary(x: np.ndarray, voices: Sequence[np.ndarray], tunes: Sequence[np.ndarray
 
 
 def sung(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Speech (n,) as a song: its spectral envelope, slower, on held notes of a scale with vibrato."""
+    """Speech (n,) turned into singing: its spectral envelope, slower, on held notes of a scale with vibrato."""
     _, _, z = signal.stft(x, RATE, nperseg=1024, noverlap=864)
     envelope = _smooth(np.abs(z))
     slower = rng.uniform(1.2, 2.5)
@@ -144,7 +145,7 @@ def _smooth(magnitude: np.ndarray, order: int = 30) -> np.ndarray:
 
 
 def outlier(voices: Sequence[np.ndarray], tunes: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-    """Two to five seconds that hold no emotion of speech: music, noise, tones, babble, a song, buried speech."""
+    """Two to five seconds without emotional speech: music, noise, tones, babble, singing or speech buried in noise."""
     size, kind = int(rng.uniform(2, 5) * RATE), rng.random()
     tune = lambda: fitted(tunes[rng.integers(len(tunes))], size, rng)
     speech = lambda: fitted(voices[rng.integers(len(voices))], size, rng)

@@ -1,4 +1,4 @@
-"""Training batches: voices, faces, music, and voices with faces, balanced and varied."""
+"""Training batches of voices, faces and music, balanced and augmented."""
 
 import math
 from collections import defaultdict
@@ -13,12 +13,12 @@ from gen.emotion.embedding import features
 from gen.emotion.embedding.network import TERMS, Reference, collate
 from gen.emotion.lexicon import terms
 
-REFERRED = 0.5  # share of voices with a reference: some other recordings of their speaker,
-PLAIN = 0.3  # of which this share is neutral ones alone
+REFERRED = 0.5  # share of voices that get a reference: other recordings of the speaker
+PLAIN = 0.3  # share of references that are neutral recordings only
 RECORDINGS = (1, 1, 2, 4, 8, 16, 32)
-LONGEST = {"face": 20, "music": 32}  # steps of a training crop; all are padded to it, which is fast
+LONGEST = {"face": 20, "music": 32}  # steps of a training crop; shorter clips are padded to it
 SHARES = {"ravdess": 16, "emodb": 16, "nemo": 32, "aligned": 4, "grid": 1, "facegood": 1}  # single voices in a batch
-PAIRS = 10  # of RAVDESS: the same actor and emotion, normal and strong
+PAIRS = 10  # RAVDESS pairs in a batch: same actor and emotion, normal and strong
 FACES = {"mead": 4, "neurosync": 2, "grid": 1, "painted": 9}
 PIECES = 28
 HOME = [int(terms()[t].quadrants.argmax()) if t != "neutral" else -1 for t in TERMS]  # the quadrant of each term
@@ -29,7 +29,7 @@ CORNERS = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]], np.float32) * 0.6
 
 
 class Part(NamedTuple):
-    """Clips of one modality: inputs of the embedder, and what is known of each clip."""
+    """Clips of one modality: inputs of the embedder and labels."""
 
     given: dict[str, tuple[Tensor, Tensor] | Tensor]
     term: Tensor  # (b,)
@@ -40,14 +40,14 @@ class Part(NamedTuple):
 
 
 class Batches:
-    """Endless batches of training clips; the rows of a voice are vectors (k v) of versions of it."""
+    """Endless batches of training clips; the rows of a voice are vectors (k v) of its versions."""
 
     def __init__(self, clips: dict[str, list[Clip]], seed: int):
         self.random = np.random.default_rng(seed)
         self.clips = {name: [c for c in own if c.part == "train"] for name, own in clips.items()}
         people = dict.fromkeys(c.person for own in self.clips.values() for c in own)
         self.person = {name: i for i, name in enumerate(people)}
-        # Songs are too many and too short to be told apart: identity is that of speakers and actors.
+        # Identity covers speakers and actors; songs are too many and too short to be identified.
         self.known = list(dict.fromkeys(c.person for n in ("voice", "face") for c in self.clips[n]))
         self.named = torch.tensor([self.known.index(name) if name in self.known else -1 for name in people])
         self.pairs_drawn = PAIRS
@@ -64,32 +64,32 @@ class Batches:
         self.levels = [pair for pair in levels.values() if all(pair)]
 
     def _index(self, clips: list[Clip]) -> dict[str, dict[int, list[int]]]:
-        """Places of the clips by corpus and class."""
+        """Indices of the clips by corpus and class."""
         found = defaultdict(lambda: defaultdict(list))
         for i, clip in enumerate(clips):
             found[clip.group][max(clip.term, clip.quadrant)].append(i)
         return found
 
     def moments(self, name: str) -> tuple[Tensor, Tensor]:
-        """Mean and one over the standard deviation of the steps, (f,) each."""
+        """Mean (f,) and reciprocal of the standard deviation (f,) of the steps."""
         own = self.clips[name]
         rows = np.concatenate([c.rows if name == "voice" else features.steps(name, c.rows) for c in own])
         return torch.from_numpy(rows.mean(0)), torch.from_numpy(1 / (rows.std(0) + 0.05))
 
     def _draw(self, name: str, group: str, count: int) -> list[int]:
-        """Clips of a corpus, every class as often as any other."""
+        """Clips of a corpus, all classes equally likely."""
         classes = list(self.index[name][group].values())
         if not classes:
             return []
         return [int(self.random.choice(classes[self.random.integers(len(classes))])) for _ in range(count)]
 
     def next(self) -> list[Part]:
-        """Voices, faces and music."""
+        """A part for each modality: voices, faces, music."""
         faces = [i for group, n in FACES.items() for i in self._draw("face", group, n)]
         return [self.voices(), self._part("face", faces), self._part("music", self._draw("music", "emopia", PIECES))]
 
     def voices(self) -> Part:
-        """The first 2 PAIRS in pairs of normal and strong."""
+        """Voices; the first 2 PAIRS are pairs of a normal and a strong rendition."""
         pairs = [self.levels[i] for i in self.random.integers(len(self.levels), size=PAIRS)]
         voices = [int(self.random.choice(own)) for pair in pairs for own in pair]
         voices += [i for group, n in SHARES.items() for i in self._draw("voice", group, n)]
@@ -118,7 +118,8 @@ class Batches:
         return rows[start : start + size].astype(np.float32)
 
     def _reference(self, i: int) -> tuple[np.ndarray, int]:
-        """The mean vector (v,) of some other recordings of the speaker of voice i, and their number; 0 for half."""
+        """The mean vector (v,) of other recordings of the speaker of voice i, and their number; 0 in half of the cases.
+        """
         if self.random.random() >= REFERRED:
             return self.middle[i], 0
         pool = (self.neutral if self.random.random() < PLAIN else self.recordings)[self.clips["voice"][i].person]
@@ -128,7 +129,7 @@ class Batches:
 
 
 def middles(clips: list[Clip]) -> np.ndarray:
-    """The vector (n, v) of each voice as it is."""
+    """The vector (n, v) of the unmodified version of each voice."""
     return np.stack([clip.rows[0] for clip in clips])
 
 
@@ -145,7 +146,9 @@ def targets(part: Part) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def vary_faces(steps: Tensor) -> Tensor:
-    """Another face and tracker: its own offset and gain per coefficient; sometimes no mouth, or no head pose."""
+    """Simulates another face and tracker: offset and gain for each coefficient; sometimes drops the mouth or the head
+    pose.
+    """
     b, shapes = len(steps), features.SHAPES
     gain = torch.exp(0.25 * torch.randn(b, 1, steps.shape[2]))
     offset = 0.04 * torch.randn(b, 1, steps.shape[2])
@@ -158,7 +161,7 @@ def vary_faces(steps: Tensor) -> Tensor:
 
 
 def vary_music(steps: Tensor) -> Tensor:
-    """Some noise on every measure."""
+    """Adds noise to every feature."""
     return steps + 0.1 * torch.randn_like(steps)
 
 

@@ -40,19 +40,19 @@ from talking_head.motion.speaker import Motion
 from talking_head.pipeline import TalkGenerator
 from talking_head.training import expression
 
-PLACED = ("gaussian", "bank", "direction")  # these read the embedding
-SEEN = ("neutral", "happy", "sad", "anger", "fear", "disgust", "surprise")  # by recognisers; contempt by none
+PLACED = ("gaussian", "bank", "direction")  # conditioners that read the embedding
+SEEN = ("neutral", "happy", "sad", "anger", "fear", "disgust", "surprise")  # no recogniser knows contempt
 
 
 class Training(NamedTuple):
     """What ``--set`` may change."""
 
     conditioner: str = "vad"
-    steps: int = 120  # of the music's prior
-    layer: int = 600  # of the layer of expressions
+    steps: int = 120  # training steps of the music prior's conditioner
+    layer: int = 600  # training steps of the expression layer
     rate: float = 6e-3
     seed: int = 0
-    clips: int = 240  # of EMOPIA's training songs
+    clips: int = 240  # EMOPIA training clips
 
 
 class Measuring(NamedTuple):
@@ -60,14 +60,14 @@ class Measuring(NamedTuple):
 
     data: str
     model: str
-    pieces: int = 6  # of each quadrant
+    pieces: int = 6  # pieces of each quadrant
     bars: int = 8
     people: int = 6  # portraits
-    judged: str = ""  # what recognisers from outside said of the pictures
+    judged: str = ""  # CSV of the outside recognisers' predictions
 
 
 def told(name: str) -> dict:
-    """The conditioner's configuration: those that read the embedding get its priors."""
+    """The configuration of a conditioner; those that read the embedding get its priors."""
     return {"name": name} | ({"priors": EMBEDDING} if name in PLACED else {})
 
 
@@ -75,7 +75,7 @@ def told(name: str) -> dict:
 
 
 def music(data: Path, out: Path, minutes: float | None, settings: Training) -> None:
-    """The shipped prior with another conditioner, learnt on EMOPIA; in ``OUT/checkpoint``."""
+    """Trains a conditioner for the shipped music prior on EMOPIA; writes ``OUT/checkpoint``."""
     path, place = out.parent / "tokens.npz", out / "checkpoint"
     place.mkdir(parents=True, exist_ok=True)
     if not path.is_file():
@@ -106,7 +106,7 @@ def music(data: Path, out: Path, minutes: float | None, settings: Training) -> N
 
 
 def emopia(data: Path, count: int) -> list[corpus.Piece]:
-    """So many of EMOPIA's training clips, spread over all."""
+    """``count`` of EMOPIA's training clips, evenly spread over the corpus."""
     labeller, vocabulary = corpus.labeller_of(data), Vocabulary.default()
     own = [one for one in takewhile(lambda one: one.group == "emopia", corpus.sources(data)) if one.part == "train"]
     found = []
@@ -159,12 +159,12 @@ def _layer(begin: str, out: Path, settings: Training) -> None:
 
 
 def emote(data: Path, out: Path, minutes: float | None, settings: Training) -> None:
-    """The layer of expressions over EMOTE's speech; in ``OUT/checkpoint``."""
+    """Trains the expression layer over EMOTE's speech; writes ``OUT/checkpoint``."""
     _layer("emote-compact", out, settings)
 
 
 def dice(data: Path, out: Path, minutes: float | None, settings: Training) -> None:
-    """The layer of expressions over DICE's speech; in ``OUT/checkpoint``."""
+    """Trains the expression layer over DICE's speech; writes ``OUT/checkpoint``."""
     _layer("dice-compact", out, settings)
 
 
@@ -195,7 +195,7 @@ class FaceConditioner:
         return self.report.bars
 
     def _stills(self, begin: str, layer: Expression) -> list[tuple[Path, str]]:
-        """Pictures and the emotions that they were to show."""
+        """Pictures and the emotions asked for."""
         data, place, found = Path(self.chosen.data), self.out / "stills", []
         place.mkdir(parents=True, exist_ok=True)
         people = sorted((data / "face" / "portraits_eval").glob("*.jpg"))[: self.chosen.people]
@@ -233,8 +233,8 @@ def _judged(names: str) -> dict[str, dict[str, float]]:
 
 @torch.inference_mode()
 def reach(conditioner: EmotionConditioner) -> float:
-    """How far the place of clips moves the tokens, beside how far words do: the mean change by one standard step of
-    the embedding, over the mean distance between two of the eight emotions.
+    """The effect of a clip's embedding on the tokens, relative to the effect of words: the mean change for one standard
+    deviation of the embedding, divided by the mean distance between two of the eight emotions.
     """
     tokens = lambda one: conditioner(**conditioner.prepare([one])).tokens[0, 0]
     words = {name: track(EmotionCurve.parse(name), [0.0]) for name in CANONICAL}

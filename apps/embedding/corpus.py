@@ -1,6 +1,6 @@
-"""The faces and the music that the embedding learns from, as features with labels, split by actor and song.
+"""Faces and music for training the embedding: features with labels, split by actor and song.
 
-``data`` is a folder with ``face/motion``, ``music/emopia`` and ``emotion``. Everything is read once and kept in
+``data`` holds ``face/motion``, ``music/emopia`` and ``emotion``. Features are computed once and cached in
 ``<cache>/{face,music}.npz``. Voices: :mod:`apps.embedding.speech`.
 """
 
@@ -22,14 +22,14 @@ from voice_conversion.training.corpus import LEVELS
 log = logging.getLogger(__name__)
 
 SEVEN = [TERMS.index(name) for name in ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger")]
-SPOKEN = {"angry": "anger"}  # the corpora's names, where ours differ
-HELD = {"mead:W011"}  # the actor whose face tests
-COPIES = 6  # of each piece of music, the first as it is
-CARRIERS = 3  # painted faces of each emotion on each stretch of unlabelled motion
+SPOKEN = {"angry": "anger"}  # names in the corpora that differ from TERMS
+HELD = {"mead:W011"}  # the test actor
+COPIES = 6  # copies of each piece; the first is unmodified
+CARRIERS = 3  # synthetic expressions of each emotion for each stretch of motion
 
 
 class Clip(NamedTuple):
-    """One labelled recording. ``term`` indexes TERMS and ``quadrant`` Q1..Q4; -1 where that is not known."""
+    """A labelled recording. ``term`` indexes TERMS, ``quadrant`` Q1..Q4; -1 if unknown."""
 
     rows: np.ndarray  # (n, f) float16; of a voice (k v) float32, vectors of k versions of it
     term: int
@@ -38,14 +38,14 @@ class Clip(NamedTuple):
     person: str  # a speaker, an actor or a song
     group: str  # the corpus
     part: str  # train, valid or test
-    key: str  # what pairs share: a sentence and its repetition; for music the clip
+    key: str  # identical for paired clips: sentence and repetition; for music the clip
 
 
 def faces(data: Path) -> list[Clip]:
-    """MEAD's actors; captured fear and sadness (brows and eyes only); a neutral reader; painted faces.
+    """MEAD's actors, captured fear and sadness (brows and eyes only), neutral speech, and synthetic expressions.
 
-    A painted face is speech motion of people without a label, plus the recipe of an emotion at some intensity:
-    training material alone, since two actors are too few to learn from.
+    A synthetic expression is unlabelled speech motion plus the expression recipe of an emotion at some intensity. It is
+    used for training only, since two actors are too few.
     """
     place, clips = data / "face" / "motion", []
     mead = _motion(place / "mead_silent.npz")
@@ -85,7 +85,7 @@ def _motion(path: Path) -> Motion:
 
 
 def painted(talking: list, names: list[str], recipes: Path, seed: int = 0) -> list[Clip]:
-    """Up to four seconds of speech motion with each emotion of the recipes put on it."""
+    """Up to four seconds of speech motion combined with each expression recipe."""
     known = json.loads(recipes.read_text(encoding="utf-8"))["recipes"]
     shapes = json.loads((recipes.parent.parent / "face/motion/blendshape_names.json").read_text(encoding="utf-8"))
     rng, clips = np.random.default_rng(seed), []
@@ -109,7 +109,7 @@ def painted(talking: list, names: list[str], recipes: Path, seed: int = 0) -> li
 
 
 def music(data: Path, seed: int = 0) -> list[Clip]:
-    """EMOPIA; each training piece in varied copies of 15 to 45 s."""
+    """EMOPIA; each training piece in augmented copies of 15 to 45 s."""
     with open(data / "music" / "emopia" / "labels.csv", newline="", encoding="utf-8") as file:
         table = list(csv.DictReader(file))
     rng, clips = np.random.default_rng(seed), []
@@ -122,7 +122,7 @@ def music(data: Path, seed: int = 0) -> list[Clip]:
 
 
 def load(data: Path, cache: Path) -> dict[str, list[Clip]]:
-    """Faces and music; read from ``cache``, which is filled first where it is empty."""
+    """Faces and music from ``cache``, which is filled first if needed."""
     readers, found = {"face": faces, "music": music}, {}
     for name in readers:
         path = cache / f"{name}.npz"

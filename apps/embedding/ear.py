@@ -1,10 +1,10 @@
-"""``affekt train ear``: Whisper's ear of the embedding (:mod:`gen.emotion.embedding.ear`); minutes, most of them heard.
+"""``affekt train ear``: fits the Whisper voice encoder of the embedding (:mod:`gen.emotion.embedding.ear`) in minutes.
 
-Main directions of Whisper's pooled blocks are the vectors; small nets on them say what is felt (labels alone, mixup;
-:mod:`apps.embedding.soft_labels`), and the way from the vectors into the space learns to say the same, as it does for
-the small encoder (:mod:`apps.embedding.attach`). ``ear.npz`` in the cache holds the blocks of every acted recording
-that is learnt from as it is, of most of them varied (half of those through a telephone), and of sounds that are no
-speech.
+Vectors are the principal directions of Whisper's pooled blocks. Small networks on them predict the emotion (labels
+only, mixup; :mod:`apps.embedding.soft_labels`), and the map from the vectors into the space is trained on their
+predictions, as for the small encoder (:mod:`apps.embedding.attach`). ``ear.npz`` in the cache holds the pooled blocks
+of all acted training recordings, of augmented versions of most of them (half of those through a telephone band), and of
+sounds that are not speech.
 """
 
 import json
@@ -31,15 +31,15 @@ from gen.evaluate.bootstrap import interval
 from gen.whisper import Whisper
 
 log = logging.getLogger(__name__)
-VECTOR, EVEN = 128, 0.8  # directions that are kept, and the power of their deviation that is taken away
+VECTOR, EVEN = 128, 0.8  # directions kept, and the exponent of their standard deviation in the whitening
 NETS = 3
-FOLDS = 10  # of two actors of RAVDESS each: the public protocol, over those that are here
-OTHERS = ("emodb:09", "emodb:11", "nemo:TP0")  # one more fold, to calibrate
+FOLDS = 10  # of two RAVDESS actors each: the public protocol, restricted to the 20 actors available
+OTHERS = ("emodb:09", "emodb:11", "nemo:TP0")  # one more fold, for calibration
 EIGHT = [TERMS.index(n) for n in ("neutral", "calm", "happy", "sad", "anger", "fear", "disgust", "surprise")]
 
 
 class Blocks(NamedTuple):
-    """Pooled blocks of recordings; ``take`` is their place in the corpus, ``varied`` whether it was changed."""
+    """Pooled blocks of recordings; ``take`` is the index in the corpus, ``varied`` marks augmented recordings."""
 
     take: np.ndarray  # (n,)
     varied: np.ndarray  # (n,) bool
@@ -47,7 +47,7 @@ class Blocks(NamedTuple):
 
 
 def listen(cache: Path, seed: int = 0) -> Blocks:
-    """``ear.npz``, made from the cache of :mod:`apps.embedding.speech` where it is not there."""
+    """The blocks in ``ear.npz``; computed from the cache of :mod:`apps.embedding.speech` if the file is missing."""
     path = cache / "ear.npz"
     if not path.is_file():
         speech, sound = Speech(cache, 1), np.memmap(cache / "sound.i16", np.int16, "r")
@@ -75,20 +75,22 @@ def listen(cache: Path, seed: int = 0) -> Blocks:
 
 
 def _band(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Through a telephone."""
+    """Applies the telephone band."""
     return augment.band(x, *augment.TELEPHONE, rng.uniform(4, 12))
 
 
 class Ear(NamedTuple):
-    """Vectors, and nets that say what is felt."""
+    """The projection to vectors and the networks that predict the emotion."""
 
     into: nn.Linear  # blocks (b, f) -> vectors (b, v)
     alone: list[nn.Module]
-    pair: list[nn.Module]  # on a vector and what it is against the speaker's mean
+    pair: list[nn.Module]  # input: a vector and its difference from the speaker's mean
 
     @torch.no_grad()
     def shares(self, heard: Tensor, middle: Tensor, count: Tensor) -> Tensor:
-        """(b, 10); where there are ``count`` > 0 recordings of which ``middle`` (b, v) is the mean, by both."""
+        """Predictions (b, 10). If ``count`` > 0 recordings with mean ``middle`` (b, v) are given, both networks are
+        combined.
+        """
         mean = lambda nets, x: torch.stack([net(x).softmax(-1) for net in nets]).mean(0)
         alone = mean(self.alone, heard)
         both = (alone * mean(self.pair, torch.cat((heard, heard - middle), -1))).sqrt()
@@ -96,7 +98,7 @@ class Ear(NamedTuple):
 
 
 def ear_of(speech: Speech, blocks: Blocks, rows: np.ndarray, nets: int = NETS, seed: int = 0) -> Ear:
-    """From the acted recordings among ``rows`` (n,) bool; the shares are the mean of ``nets``."""
+    """Trained on the acted recordings among ``rows`` (n,) bool; predictions are averaged over ``nets`` networks."""
     torch.manual_seed(seed)
     x = torch.from_numpy(blocks.rows[rows].astype(np.float32))
     centre, spread = x.mean(0), x.std(0) + 1e-3
@@ -113,7 +115,7 @@ def ear_of(speech: Speech, blocks: Blocks, rows: np.ndarray, nets: int = NETS, s
 
 
 def against(heard: Tensor, facts: Facts) -> Tensor:
-    """(n v) the mean of the neutral recordings of each one's speaker."""
+    """The mean of each speaker's neutral recordings (n v)."""
     found = torch.zeros_like(heard)
     for name in np.unique(facts.person):
         own = facts.person == name
@@ -122,7 +124,7 @@ def against(heard: Tensor, facts: Facts) -> Tensor:
 
 
 def into_space(name: str, speech: Speech, blocks: Blocks, rows: np.ndarray, ear: Ear, steps: int) -> EmotionEmbedder:
-    """The space of a checkpoint with an ear, learnt on ``rows``."""
+    """The space of a checkpoint with the Whisper encoder, trained on ``rows``."""
     chosen = np.flatnonzero(rows)
     index = list(dict.fromkeys(blocks.take[chosen].tolist()))
     vectors = ear.into(torch.from_numpy(blocks.rows[chosen].astype(np.float32)))
@@ -139,14 +141,14 @@ class Settings(NamedTuple):
     """What ``--set`` may change."""
 
     space: str = EMBEDDING
-    cache: str = ""  # of `affekt train emotion`; OUT/cache if there is none
-    steps: int = 1200  # of the way into the space,
-    fold: int = 400  # and in each fold
+    cache: str = ""  # cache of `affekt train emotion`; default OUT/cache
+    steps: int = 1200  # training steps of the map into the space,
+    fold: int = 400  # and of that of each fold
 
 
 def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> None:
-    """Write ``OUT/whisper.safetensors``, for the folder of the space's checkpoint, and ``OUT/ear.json``: what the
-    public folds say.
+    """Writes ``OUT/whisper.safetensors``, for the folder of the space's checkpoint, and ``OUT/ear.json`` with the
+    results of the public folds.
     """
     cache = Path(settings.cache or out / "cache")
     prepare(data, cache)
@@ -190,7 +192,7 @@ def _train(name: str, cache: Path, out: Path, steps: int, fold_steps: int) -> di
 
 def _fold(name: str, speech: Speech, blocks: Blocks, rows: np.ndarray, tested: np.ndarray,
           steps: int) -> tuple[HeldOutPredictions, tuple[np.ndarray, np.ndarray]]:  # fmt: skip
-    """Logits through the space, and the nets' own, of recordings of people that were not learnt from."""
+    """Logits through the space, and of the networks themselves, for recordings of held-out people."""
     ear = ear_of(speech, blocks, rows, nets=1)
     model = into_space(name, speech, blocks, rows, ear, steps)
     facts = speech.facts(blocks.take[tested])
@@ -203,7 +205,7 @@ def _fold(name: str, speech: Speech, blocks: Blocks, rows: np.ndarray, tested: n
 
 
 def _scores(logits: np.ndarray, every: HeldOutPredictions) -> dict:
-    """Mean recall and accuracy of the eight, and mean recall without calm, with intervals over actors."""
+    """Mean recall and accuracy of the eight classes, and mean recall without calm; intervals over actors."""
     told, seven = likeliest(logits, EIGHT), every.term != TERMS.index("calm")
     fewer = likeliest(logits, [k for k in EIGHT if TERMS[k] != "calm"])
     accuracy = lambda a, b: float((a == b).mean())

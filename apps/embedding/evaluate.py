@@ -1,4 +1,4 @@
-"""Measure the embedding on people and songs it never met (``affekt evaluate emotion --set data=DIR``)."""
+"""Evaluates the embedding on held-out people and songs (``affekt evaluate emotion --set data=DIR``)."""
 
 import json
 import time
@@ -36,25 +36,25 @@ Change = Callable[[np.ndarray], np.ndarray]
 
 
 class Settings(NamedTuple):
-    """What ``--set`` may change: where the data and its features are, and further trainings to compare with."""
+    """What ``--set`` may change: data, cache, and further trainings to compare with."""
 
     data: str = "data"
     cache: str = ""
     model: str = EMBEDDING
-    ear: str = "compact"  # what hears voices: gen.emotion.embedding.ear.EARS
-    free: str = ""  # a training with identity=0
-    seeds: str = ""  # further trainings, folders with commas between
+    ear: str = "compact"  # voice encoder: one of gen.emotion.embedding.ear.EARS
+    free: str = ""  # folder of a training with identity=0
+    seeds: str = ""  # folders of further trainings, comma-separated
 
 
 class Held(NamedTuple):
-    """The held-out clips of a modality and what a model makes of them."""
+    """The held-out clips of a modality and a model's predictions."""
 
     clips: list[Clip]
     mu: np.ndarray  # (n, e)
     terms: np.ndarray  # (n, 10) calibrated
     quadrants: np.ndarray  # (n, 4) calibrated
     vad: np.ndarray  # (n, 3)
-    raw: np.ndarray  # (n, k) shares before calibration, of the head that the modality is judged by
+    raw: np.ndarray  # (n, k) uncalibrated shares of the head that the modality is evaluated by
 
     def of(self, field: str) -> np.ndarray:
         return np.array([getattr(clip, field) for clip in self.clips])
@@ -109,8 +109,10 @@ LEAD = (
 
 def measure(name: str, clips: dict[str, list[Clip]], speech: Speech, sound: "Sound",
             ear: str = "compact") -> tuple[EmotionEmbedder, dict[str, Held]]:  # fmt: skip
-    """A trained embedder, and what it makes of the clips for testing: ``referred`` and ``plainly`` are the voices
-    again, against other recordings of their speakers in any emotion, and against one neutral one.
+    """A trained embedder and its predictions for the test clips.
+
+    ``referred`` and ``plainly`` are the voices again, relative to other recordings of their speakers in any emotion,
+    and relative to one neutral recording.
     """
     model = embedder(name, ear)
     chosen = {kind: [clip for clip in clips[kind] if clip.part == "test"] for kind in ("face", "music")}
@@ -135,13 +137,13 @@ def hear(model: EmotionEmbedder, kind: str, clips: list[Clip], reference: torch.
 
 
 def seven(voice: Held) -> tuple[np.ndarray, np.ndarray, Held]:
-    """Told and true class of the clips of the seven emotions; calm and bored stay out."""
+    """Predicted and true class of the clips of the seven emotions, without calm and bored."""
     voice = voice.only(np.isin(voice.of("term"), SEVEN))
     return likeliest(voice.terms, SEVEN), voice.of("term"), voice
 
 
 def tune(music: Held) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Told and true quadrant, arousal and valence of pieces."""
+    """Predicted and true quadrant, arousal and valence of pieces."""
     told, true = music.quadrants.argmax(1), music.of("quadrant")
     q = music.quadrants
     return {
@@ -218,7 +220,7 @@ def _counts(told: np.ndarray, true: np.ndarray, classes) -> np.ndarray:
 
 
 class Sound:
-    """The held-out sound itself, so that it can be changed before it is heard."""
+    """The held-out recordings themselves, so that they can be modified before encoding."""
 
     def __init__(self, speech: Speech, cache: Path):
         self.takes, self.sound = speech.takes, np.memmap(cache / "sound.i16", np.int16, "r")
@@ -228,7 +230,7 @@ class Sound:
         return [i for i, take in enumerate(self.takes) if take.part == "test" and take.group in groups]
 
     def heard(self, model: EmotionEmbedder, index: list[int], change: Change | None = None) -> torch.Tensor:
-        """The vectors (n, v) of recordings, each changed first."""
+        """The vectors (n, v) of recordings, each modified by ``change`` first."""
         found = (self.sound[self.ends[i] : self.ends[i + 1]].astype(np.float32) / 32767 for i in index)
         return encode(model.voice, [model.voice.rows(change(x) if change else x) for x in found])
 
@@ -248,7 +250,9 @@ def lines(rng: np.random.Generator) -> dict[str, Change | None]:
 
 @torch.no_grad()
 def conditions(report: Report, model: EmotionEmbedder, sound: Sound) -> None:
-    """Held-out voices through lines, rooms and noise, each clip alone; of nEMO, which is large, every third."""
+    """Held-out voices through telephone lines, rooms and noise, each clip alone; every third clip of nEMO, which is
+    large.
+    """
     index, rows = [*sound.of(ACTED[:2]), *sound.of(ACTED[2:])[::3]], []
     takes = [sound.takes[i] for i in index]
     term, person, group = (np.array([getattr(t, f) for t in takes]) for f in ("term", "person", "group"))
@@ -272,7 +276,7 @@ def conditions(report: Report, model: EmotionEmbedder, sound: Sound) -> None:
 
 @torch.no_grad()
 def out_of_distribution(report: Report, model: EmotionEmbedder, sound: Sound, data: Path) -> None:
-    """How sure the embedding is of what it was not made for."""
+    """The confidence of the embedding on sounds outside its training distribution."""
     kinds = {"held-out acted voices": sound.heard(model, sound.of(ACTED)),
              "voices reading aloud (synthetic, not trained on)": sound.heard(model, sound.of(("aligned",))),
              "music, songs and noise (held-out sources)": sound.heard(model, sound.of(("outlier",)))}  # fmt: skip
@@ -301,7 +305,7 @@ def out_of_distribution(report: Report, model: EmotionEmbedder, sound: Sound, da
 
 
 def found_across(held: dict[str, Held]) -> dict[str, tuple[Estimate, float]]:
-    """By name of the search: mean average precision, and that of chance."""
+    """Mean average precision of retrieval between modalities, and chance level, by name."""
     voice = held["voice"].only(held["voice"].of("term") > 0)
     home = np.array(HOME)[voice.of("term")]
     music, face = held["music"], held["face"]
@@ -363,7 +367,9 @@ def highest(cosine: np.ndarray) -> float:
 
 
 def order(place: Path, voice: Held) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each pair (same actor, sentence, repetition and emotion): whether strong is further; the actor; the term."""
+    """For each pair (same actor, sentence, repetition and emotion): whether the strong one lies further along; the
+    actor; the term.
+    """
     space, at = DirectionSpace.load(place), {}
     for i, clip in enumerate(voice.clips):
         if clip.level != 1 and clip.term > 0:
@@ -381,7 +387,7 @@ def _named(held: Held) -> np.ndarray:
 
 
 def _points(held: Held) -> np.ndarray:
-    """(n, 3), dominance NaN where there is none."""
+    """Points (n, 3); dominance is NaN where unknown."""
     return np.array([POINTS[c.term] if c.term >= 0 else [*CORNERS[c.quadrant], np.nan] for c in held.clips])
 
 
@@ -390,7 +396,9 @@ CALIBRATED = ("voice", "terms", "term"), ("referred", "terms", "term"), ("music"
 
 
 def calibration(report: Report, held: dict[str, Held], place: Path) -> None:
-    """Beside the error that the folds foretold: of their speakers, each with the temperature that suits the others."""
+    """Calibration error, beside the cross-validated estimate from the folds (each speaker with the temperature fitted
+    on the others).
+    """
     foretold = json.loads((place / "training.json").read_text(encoding="utf-8"))["foretold"]
     report.section("Confidence", "Temperatures of voices, of voices with a reference and of music.")
     rows = []
@@ -413,7 +421,7 @@ def calibration(report: Report, held: dict[str, Held], place: Path) -> None:
 
 
 def seeds(report: Report, runs: dict[str, dict[str, Held]]) -> None:
-    """What beside the classes differs from one training to the next; the first is the one that is shipped."""
+    """Differences between trainings with other seeds; the first is the shipped one."""
     found = {"highest cosine of two priors": [highest(cosines(checkpoints.folder(name))) for name in runs]}
     found["strong lies further along than normal"] = [
         float(order(checkpoints.folder(name), held["voice"])[0].mean()) for name, held in runs.items()
@@ -429,7 +437,7 @@ def seeds(report: Report, runs: dict[str, dict[str, Held]]) -> None:
 
 
 def speed(model: EmotionEmbedder) -> list[list]:
-    """Median seconds of the processor for features and network over 10 s of noise with a pitch."""
+    """Median processor seconds for features and network, for 10 s of noise with a pitch."""
     t = np.arange(10 * features.RATE) / features.RATE
     sound = (0.1 * np.sign(np.sin(2 * np.pi * (120 + 20 * np.sin(t)) * t))).astype(np.float32)
     spent = []

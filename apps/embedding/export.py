@@ -1,4 +1,4 @@
-"""What follows training: the space is whitened, confidence calibrated, and priors and directions are fitted on it."""
+"""Steps after training: whitens the space, calibrates confidence, fits priors and directions."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -20,13 +20,13 @@ from gen.emotion.embedding.network import TERMS, EmotionEmbedder, Reference, col
 from gen.emotion.lexicon import CANONICAL
 
 AXES = 10  # dimensions of the space that are kept
-DISTINCT = 0.99  # of the variance between emotions is kept by the directions' filter: the rest of the space is gone
-REFERENCE = 10  # other recordings of the speaker, of any emotion, when a voice is read with a reference
+DISTINCT = 0.99  # share of the variance between emotions that the directions' filter keeps
+REFERENCE = 10  # other recordings of the speaker, of any emotion, used as a reference
 
 
 def embed(model: EmotionEmbedder, name: str, clips: list[Clip], encoded: bool = False,
           reference: Reference | None = None, size: int = 64) -> Tensor:  # fmt: skip
-    """The means (n, e) of clips of one modality, or what its encoder hands to the neck; voices are vectors already."""
+    """Means (n, e) of clips of one modality, or the encoder's output before the neck; voices are vectors already."""
     rows = [torch.from_numpy(c.rows[0] if name == "voice" else features.steps(name, c.rows)) for c in clips]
     found = [torch.empty(0)] * len(clips)
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
@@ -43,7 +43,7 @@ def embed(model: EmotionEmbedder, name: str, clips: list[Clip], encoded: bool = 
 
 
 def references(clips: list[Clip], count: int = REFERENCE, neutral: bool = False, seed: int = 0) -> Reference:
-    """For each voice ``count`` other recordings of its speaker, of any emotion or neutral."""
+    """For each voice the mean of ``count`` other recordings of its speaker, of any emotion or neutral only."""
     rng, middle = np.random.default_rng(seed), middles(clips)
     people, plain = np.array([c.person for c in clips]), np.array([c.term == 0 for c in clips])
     found = []
@@ -56,12 +56,12 @@ def references(clips: list[Clip], count: int = REFERENCE, neutral: bool = False,
 
 
 class HeldOutPredictions(NamedTuple):
-    """What a model that has not learnt from their speakers says of voices."""
+    """Predictions for voices of speakers that the model was not trained on."""
 
     alone: np.ndarray  # (n, 10) logits of TERMS
-    referred: np.ndarray  # (n, 10) the same against other recordings of the speaker
-    term: np.ndarray  # (n,) what they are
-    person: np.ndarray  # (n,) who speaks
+    referred: np.ndarray  # (n, 10) the same with a reference of the speaker
+    term: np.ndarray  # (n,) true terms
+    person: np.ndarray  # (n,) speakers
 
     @classmethod
     def hear(cls, model: EmotionEmbedder, clips: list[Clip]) -> "HeldOutPredictions":
@@ -83,7 +83,7 @@ class HeldOutPredictions(NamedTuple):
 
 
 def learnt_from(clips: dict[str, list[Clip]]) -> dict[str, list[Clip]]:
-    """The clips that the space rests on: no reading aloud, and of painted faces only those of contempt."""
+    """The clips that the space is fitted on: no read speech, and of synthetic expressions only contempt."""
     learnt = {n: [c for c in own if c.part == "train"] for n, own in clips.items()}
     learnt["voice"] = [c for c in learnt["voice"] if c.group not in READING]
     learnt["face"] = [c for c in learnt["face"] if c.group != "painted" or c.term == TERMS.index("contempt")]
@@ -92,7 +92,7 @@ def learnt_from(clips: dict[str, list[Clip]]) -> dict[str, list[Clip]]:
 
 @torch.no_grad()
 def whiten(model: EmotionEmbedder, clips: dict[str, list[Clip]]) -> None:
-    """Keep the axes along which emotions differ, even out how the clips of one emotion vary, and round to half
+    """Keeps the axes along which emotions differ, equalises the variation within an emotion, and rounds to half
     precision.
     """
     learnt = learnt_from(clips)
@@ -109,14 +109,14 @@ def whiten(model: EmotionEmbedder, clips: dict[str, list[Clip]]) -> None:
 
 @torch.no_grad()
 def export_space(model: EmotionEmbedder, clips: dict[str, list[Clip]], held_out: HeldOutPredictions, out: Path) -> None:
-    """Calibrate by ``held_out`` and the validation songs, and write the whitened model, priors and directions."""
+    """Calibrates on ``held_out`` and the validation songs, and writes the whitened model, priors and directions."""
     calibrate(model, held_out, [c for c in clips["music"] if c.part == "valid"])
     learnt = learnt_from(clips)
     spoken = [*learnt["voice"], *learnt["face"]]
     term, level = (torch.tensor([getattr(c, field) for c in spoken]) for field in ("term", "level"))
     means = {n: embed(model, n, own) for n, own in learnt.items()}
     mu = torch.cat((means["voice"], means["face"]))
-    full = (level >= 1) | (term == 0)  # an emotion at intensity 1 is not what was played weakly
+    full = (level >= 1) | (term == 0)  # weak renditions do not represent intensity 1
     labels = [TERMS[c.term] for c, chosen in zip(spoken, full) if chosen]
     space = DirectionSpace.fit(mu[full], labels, variance=DISTINCT)
     space.save(out)
@@ -126,7 +126,7 @@ def export_space(model: EmotionEmbedder, clips: dict[str, list[Clip]], held_out:
 
 
 def calibrate(model: EmotionEmbedder, held_out: HeldOutPredictions, pieces: list[Clip]) -> None:
-    """Set the three temperatures by people and songs that were not learnt from."""
+    """Fits the three temperatures on held-out people and songs."""
     for index, logits in enumerate((held_out.alone, held_out.referred)):
         model.temperature[index] = temperature(torch.from_numpy(logits), torch.from_numpy(held_out.term))
     logits = model.read(embed(model, "music", pieces)).quadrants
@@ -134,7 +134,9 @@ def calibrate(model: EmotionEmbedder, held_out: HeldOutPredictions, pieces: list
 
 
 def fit_speech_head(model: EmotionEmbedder, voices: list[Clip], outliers: Tensor) -> None:
-    """Fit the head that tells voices from what is no emotion of speech (n v): logistic, each side counting alike."""
+    """Fits the head that separates voices from sounds without emotional speech (n v): logistic regression, both sides
+    weighted equally.
+    """
     inside = torch.from_numpy(np.concatenate([c.rows for c in voices if c.part == "train"]))
     x = (torch.cat((inside, outliers)) - model.vector_centre) * model.vector_scale
     target = torch.cat((torch.zeros(len(inside)), torch.ones(len(outliers))))
@@ -152,8 +154,8 @@ def fit_speech_head(model: EmotionEmbedder, voices: list[Clip], outliers: Tensor
 
 
 def within(mu: Tensor, term: Tensor, level: Tensor, shrink: float = 0.1) -> Tensor:
-    """The map (e e) after which clips mu (n e) of one class at one level vary alike in every direction (within-class
-    covariance normalisation, Hatch et al., Interspeech 2006), shrunk towards a sphere.
+    """The map (e e) that makes clips mu (n e) of one class and level vary equally in all directions (within-class
+    covariance normalisation, Hatch et al., Interspeech 2006), shrunk towards the identity.
     """
     left = mu.clone()
     for k in term.unique():
@@ -172,8 +174,8 @@ def centroids(mu: Tensor, label: Tensor) -> list[Tensor]:
 
 
 def between(*groups: Tensor) -> Tensor:
-    """The projection (e e) on the AXES along which the means (k e) within each group differ most: emotions in speech,
-    quadrants in music. What else tells clips apart, such as who speaks or that it is music, is lost where it can be.
+    """The projection (e e) onto the AXES along which the means (k e) within each group differ most: emotions of speech,
+    quadrants of music. Other differences, such as speaker or modality, are removed as far as possible.
     """
     apart = torch.cat([own - own.mean(0) for own in groups])
     _, size, axes = torch.linalg.svd(apart, full_matrices=False)
@@ -182,13 +184,14 @@ def between(*groups: Tensor) -> Tensor:
 
 
 def temperature(logits: Tensor, target: Tensor) -> float:
-    """The temperature that makes the logits (n k) say least wrong (Guo et al., ICML 2017, sec. 4.2)."""
+    """The temperature with the lowest negative log-likelihood for logits (n k) (Guo et al., ICML 2017, sec. 4.2)."""
     grid = torch.linspace(0.3, 4, 149)
     return float(grid[torch.stack([F.cross_entropy(logits / t, target) for t in grid]).argmin()])
 
 
 def crossed(logits: np.ndarray, true: np.ndarray, people: np.ndarray) -> float:
-    """The calibration error of logits (n, k), each person's with the temperature that suits the others."""
+    """The cross-validated calibration error of logits (n, k): each person's with the temperature fitted on the others.
+    """
     logits, target, shares = torch.from_numpy(logits), torch.from_numpy(true), np.empty(logits.shape)
     for name in np.unique(people):
         own = torch.from_numpy(people == name)
@@ -197,8 +200,8 @@ def crossed(logits: np.ndarray, true: np.ndarray, people: np.ndarray) -> float:
 
 
 def priors(mu: Tensor, clips: list[Clip], tunes: Tensor, pieces: list[Clip]) -> dict[str, Tensor]:
-    """``mean`` and ``var`` (8 e) of the canonical emotions, as conditioners read them; the same of all TERMS, of the
-    normal and the strong level of each, and of the quadrants of music.
+    """``mean`` and ``var`` (8 e) of the canonical emotions, as conditioners read them; the same for all TERMS, for the
+    normal and strong level of each, and for the quadrants of music.
     """
     term, level = torch.tensor([c.term for c in clips]), torch.tensor([c.level for c in clips])
     quadrant = torch.tensor([c.quadrant for c in pieces])

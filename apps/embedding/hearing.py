@@ -1,11 +1,11 @@
-"""Train the encoder of voices: on emotions, and on what Whisper base makes of the same recordings.
+"""Trains the voice encoder on emotion labels and by distillation from Whisper base.
 
-Distillation: the encoder's vector foretells the main directions of the pooled blocks of Whisper base's encoder, and its
-frames those of two blocks over time; where nobody has labelled a recording, that is all it learns from. Whisper teaches
-and is not needed afterwards (:mod:`apps.embedding.teacher`).
+The encoder's vector predicts the principal directions of the pooled blocks of Whisper base's encoder, and its frames
+predict two blocks over time. Unlabelled recordings are used for distillation only. Whisper is not needed after training
+(:mod:`apps.embedding.teacher`).
 
-b batch, n rows, m frames. Rows of a batch are varied in :func:`varied`; other rooms, lines and noises are in the
-versions of each recording that :mod:`apps.embedding.speech` has made.
+b batch, n rows, m frames. Rows of a batch are augmented by :func:`varied`; rooms, lines and noise are in the versions
+of each recording made by :mod:`apps.embedding.speech`.
 """
 
 from collections import defaultdict
@@ -24,18 +24,18 @@ from gen.emotion.embedding.network import TERMS
 from gen.emotion.embedding.voice import VoiceEncoder
 from gen.training import Run
 
-OTHER = len(TERMS)  # the class of what is no emotion of speech: music, songs, noise
+OTHER = len(TERMS)  # class of sounds without emotional speech: music, singing, noise
 LONGEST = 128  # rows of a training crop
 SHORTEST = 60
-EVEN = 0.998  # of the moving average of the weights, which is what is kept
-DRAWN = {"ravdess": (5, 4), "emodb": (2, 5), "nemo": (4, 5)}  # speakers of a batch, and recordings of each: one neutral
+EVEN = 0.998  # decay of the moving average of the weights
+DRAWN = {"ravdess": (5, 4), "emodb": (2, 5), "nemo": (4, 5)}  # speakers in a batch, recordings of each (one neutral)
 UNLABELLED = {"aligned": 8, "grid": 1, "facegood": 1, "outlier": 5}
-READ = 0.3  # the weight of reading aloud, which counts as neutral
-SPREAD = 0.45  # of a label over its neighbours in valence-arousal-dominance
+READ = 0.3  # weight of read speech, which is labelled neutral
+SPREAD = 0.45  # width of a label's neighbourhood in valence-arousal-dominance
 
 
 class Settings(NamedTuple):
-    """What may change; the last ones weigh losses."""
+    """What may change; the last ones are loss weights."""
 
     steps: int = 1800
     rate: float = 2e-3
@@ -45,15 +45,16 @@ class Settings(NamedTuple):
     out: int = 192
     dropout: float = 0.1
     seed: int = 0
-    mixed: float = 0.3  # share of voices that are mixed with another
+    mixed: float = 0.3  # share of voices mixed with another one (mixup)
     pooled: float = 1.0
     frames: float = 0.5
     pair: float = 0.7
-    soft: float = 0.6  # share of the target that is what a head on the teacher makes of an emotion
+    soft: float = 0.6  # share of the target that comes from a head on the teacher's features
 
 
 def labels() -> Tensor:
-    """(11, 11) the target of each class: .9 of it, the rest over the terms near it in valence-arousal-dominance."""
+    """Target of each class (11, 11): .9 for the class itself, the rest for its neighbours in valence-arousal-dominance.
+    """
     target = torch.zeros(OTHER + 1, OTHER + 1)
     target[:OTHER, :OTHER] = 0.9 * torch.eye(OTHER) + 0.06 * near(torch.from_numpy(POINTS)) + 0.03 / OTHER
     target[:, OTHER] += 0.01
@@ -63,13 +64,13 @@ def labels() -> Tensor:
 
 
 def near(points: Tensor) -> Tensor:
-    """Points (k, 3) -> (k, k) shares of the others, by nearness."""
+    """Shares of the other points (k, k) by proximity, for points (k, 3)."""
     found = torch.exp(-torch.cdist(points, points).square() / (2 * SPREAD**2)).fill_diagonal_(0)
     return found / found.sum(1, keepdim=True)
 
 
 class Student(nn.Module):
-    """The encoder with the heads that teach it."""
+    """The encoder with its training heads."""
 
     def __init__(self, chosen: Settings, pooled: int, framed: int):
         super().__init__()
@@ -88,11 +89,11 @@ class Batch(NamedTuple):
     mask: Tensor  # (b n)
     target: Tensor  # (b 11)
     weight: Tensor  # (b,)
-    paired: Tensor  # (b 11) the target against a reference
-    reference: Tensor  # (b b) shares of the batch that make each voice's reference; a row of zeros where there is none
+    paired: Tensor  # (b 11) target with a reference
+    reference: Tensor  # (b b) weights of the batch items in each voice's reference; a row of zeros without one
     pooled: Tensor  # (b p)
     taught: Tensor  # (b,) bool
-    at: Tensor  # (b m) where in the teacher's frames each frame lies
+    at: Tensor  # (b m) position of each frame in the teacher's frames
     index: list[int]
 
 
@@ -108,7 +109,7 @@ class Batches:
                       for group in DRAWN for name, terms in self.people[group].items()}  # fmt: skip
 
     def moments(self) -> tuple[Tensor, Tensor]:
-        """Mean and one over the standard deviation of the labelled voices' rows."""
+        """Mean and reciprocal of the standard deviation of the rows of labelled voices."""
         rows = np.concatenate([self.speech.rows(i) for group in DRAWN for own in self.people[group].values()
                                for term in own.values() for i in term[::4]]).astype(np.float32)  # fmt: skip
         return torch.from_numpy(rows.mean(0)), torch.from_numpy(1 / (rows.std(0) + 0.05))
@@ -176,7 +177,7 @@ class Batches:
 
 
 def _sound(speech: Speech, own: list[int]) -> np.ndarray:
-    """(65,) the mean of a speaker's bands while there is sound, and of the pitch while there is one."""
+    """Mean spectrum of a speaker's active frames and mean pitch of the voiced ones (65,)."""
     rows = np.concatenate([speech.rows(i) for i in own[::3]]).astype(np.float32)
     loud = rows[:, features.BANDS] >= np.median(rows[:, features.BANDS])
     voiced = rows[:, -1] > 0.5
@@ -185,8 +186,8 @@ def _sound(speech: Speech, own: list[int]) -> np.ndarray:
 
 
 def varied(rows: Tensor, mask: Tensor) -> Tensor:
-    """Rows (b n f) of other throats (formants up to 12 % lower or higher), microphones and lines; bands and stretches
-    go missing (SpecAugment, Park et al., Interspeech 2019).
+    """Augments rows (b n f): formants up to 12 % lower or higher, microphones and lines; masks bands and stretches of
+    time (SpecAugment, Park et al., Interspeech 2019).
     """
     b, n, _ = rows.shape
     bands, band = features.BANDS, torch.arange(features.BANDS)
@@ -257,7 +258,7 @@ def loss(model: Student, batches: Batches) -> tuple[Tensor, dict[str, Tensor]]:
 
 def student(speech: Speech, keep: np.ndarray, chosen: Settings, out: Path, name: str,
             begin: Student | None = None) -> Student:  # fmt: skip
-    """Trained on the recordings of ``keep`` (n,) bool, beginning from another where one is given."""
+    """A student trained on the recordings of ``keep`` (n,) bool, initialised from ``begin`` if given."""
     torch.manual_seed(chosen.seed)
     batches, model = Batches(speech, keep, chosen), Student(chosen, speech.pooled.shape[1], speech.frames.shape[1])
     centre, scale = batches.moments()
@@ -273,7 +274,7 @@ def student(speech: Speech, keep: np.ndarray, chosen: Settings, out: Path, name:
 
 @torch.no_grad()
 def crops(speech: Speech, index: list[int], seed: int) -> list[np.ndarray]:
-    """Rows of a random version of recordings, cropped and varied once as in training."""
+    """Rows of a random version of each recording, cropped and augmented once as in training."""
     torch.manual_seed(seed)
     rng, found = np.random.default_rng(seed), []
     for start in range(0, len(index), 64):

@@ -1,4 +1,4 @@
-"""What a mean tells that it should not: who speaks, and which art it comes from."""
+"""Measures what a mean reveals beyond emotion: the speaker and the modality."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from gen.evaluate.report import Report
 
 
 def identity(report: Report, models: dict[str, tuple[EmotionEmbedder, list[Clip]]]) -> None:
-    """``models``: each with the held-out voices as its own encoder has them."""
+    """``models``: each with the held-out voices encoded by its own encoder."""
     report.section("Identity", "A linear probe learns who speaks from other takes of the same held-out speakers.")
     rows = []
     for how, (model, chosen) in models.items():
@@ -34,7 +34,9 @@ def identity(report: Report, models: dict[str, tuple[EmotionEmbedder, list[Clip]
 
 
 def modality(report: Report, model: EmotionEmbedder, held: dict) -> None:
-    """A linear probe tells voices from music, as many of each in every quadrant, other people than it learnt from."""
+    """A linear probe separates voices from music, balanced by quadrant, tested on people and songs that it was not
+    trained on.
+    """
     home, rng, rows = np.array(HOME)[held["voice"].of("term")], np.random.default_rng(0), []
     corner = {"voice": home, "music": held["music"].of("quadrant")}
     chosen = {"voice": [], "music": []}

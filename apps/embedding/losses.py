@@ -1,4 +1,4 @@
-"""What the embedding is trained with. b clips, e width of the space, k classes."""
+"""Losses of the embedding. b clips, e width of the space, k classes."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from torch.nn import functional as F
 def contrastive(z: Tensor, alike: Tensor, hard: Tensor, temperature: float = 0.1, weight: float = 2.0) -> Tensor:
     """Supervised contrastive loss (Khosla et al., NeurIPS 2020, eq. 2) of z (b e).
 
-    ``alike`` (b b) says how much a pair belongs together; pairs in ``hard`` (b b) bool push ``weight`` times as much.
+    ``alike`` (b b) is the weight of a positive pair; pairs in ``hard`` (b b) bool are negatives of weight ``weight``.
     """
     z = F.normalize(z, dim=-1)
     logits = z @ z.T / temperature
@@ -27,9 +27,9 @@ def divergence(mu: Tensor, log_var: Tensor) -> Tensor:
 
 
 def relevance(code: Tensor) -> Tensor:
-    """What the axes of ``code`` (b d) cost: half the logarithm of one and their power, the KL divergence of codes with
-    unit noise from a zero-mean prior whose variances are fitted to them. An axis that is not needed goes to 0
-    (automatic relevance determination: MacKay 1994; for latents ARD-VAE, Saha et al. 2025).
+    """Half the mean of log(1 + power) of the axes of ``code`` (b d): the KL divergence of codes with unit noise from a
+    zero-mean prior with fitted variances. Axes that are not needed go to 0 (automatic relevance determination: MacKay
+    1994; for latents ARD-VAE, Saha et al. 2025).
     """
     return 0.5 * code.square().mean(0).log1p().mean()
 
@@ -44,8 +44,8 @@ def ordered(mu: Tensor, axis: Tensor, weaker: Tensor, stronger: Tensor, margin: 
 
 
 def discrepancy(one: Tensor, other: Tensor) -> Tensor:
-    """Energy distance of two samples (n e) and (m e), in units of their own spread: 0 where both are drawn alike
-    (Székely and Rizzo, J. Stat. Planning and Inference 2013, sec. 1).
+    """Energy distance of two samples (n e) and (m e), relative to their own spread; 0 for equal distributions (Székely
+    and Rizzo, J. Stat. Planning and Inference 2013, sec. 1).
     """
     own = _spread(one) + _spread(other)
     return (2 * torch.cdist(one, other).mean() - own) / own.detach().clamp(min=1e-6)
@@ -68,12 +68,12 @@ class _Reverse(torch.autograd.Function):
 
 
 def reverse(x: Tensor, scale: float) -> Tensor:
-    """x itself, with its gradient turned round (Ganin and Lempitsky, ICML 2015, sec. 3)."""
+    """The identity with a reversed gradient (Ganin and Lempitsky, ICML 2015, sec. 3)."""
     return _Reverse.apply(x, scale)
 
 
 class Adversary(nn.Module):
-    """Tries to tell who, or which modality, a mean comes from; its reversed gradient takes that out of the mean."""
+    """Predicts the person or the modality from a mean; its reversed gradient removes that information."""
 
     def __init__(self, space: int, classes: int, width: int = 192):
         super().__init__()
@@ -81,5 +81,5 @@ class Adversary(nn.Module):
         self.net = nn.Sequential(*layers)
 
     def forward(self, mu: Tensor, target: Tensor, scale: float) -> Tensor:
-        """Cross-entropy of the targets (b,); those below 0 do not count."""
+        """Cross-entropy of the targets (b,); targets below 0 are ignored."""
         return F.cross_entropy(self.net(reverse(mu, scale)), target, ignore_index=-1)

@@ -4,12 +4,12 @@ import numpy as np
 
 
 def likeliest(scores: np.ndarray, classes: list[int]) -> np.ndarray:
-    """(n,) of some ``classes`` the one that scores (n k) favour."""
+    """The highest-scoring of ``classes`` (n,) for scores (n k)."""
     return np.array(classes)[scores[:, classes].argmax(1)]
 
 
 def recall(told: np.ndarray, true: np.ndarray) -> float:
-    """Unweighted average recall: each class that occurs counts alike."""
+    """Unweighted average recall over the classes that occur."""
     return float(np.mean([(told[true == k] == k).mean() for k in np.unique(true)]))
 
 
@@ -37,9 +37,9 @@ def calibration_error(shares: np.ndarray, true: np.ndarray, bins: int = 10) -> f
 
 
 def probe(x: np.ndarray, people: np.ndarray, texts: np.ndarray, penalty: float = 1.0) -> np.ndarray:
-    """(n,) whether a linear probe (ridge regression on one-hot people) names each clip's person.
+    """Whether a linear probe (ridge regression on one-hot people) identifies each clip's person (n,).
 
-    It is trained on the clips of other texts (n,): four folds by text.
+    Cross-validated over four folds by text (n,).
     """
     names, who = np.unique(people, return_inverse=True)
     fold = np.unique(texts, return_inverse=True)[1] % 4

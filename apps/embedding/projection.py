@@ -1,4 +1,4 @@
-"""Pictures of the embedding: its plane of most difference between emotions, and confusion matrices."""
+"""Plots of the embedding: the plane in which emotions differ most, and confusion matrices."""
 
 import numpy as np
 
@@ -9,13 +9,13 @@ COLOURS = {
     "disgust": "#6b8f2f", "anger": "#c8324b", "contempt": "#a5673f", "calm": "#3f9a78", "bored": "#6a7f8c",
     "Q1": "#f3b98a", "Q2": "#e08f9c", "Q3": "#9fb1d6", "Q4": "#9dcbb8",
 }  # fmt: skip
-FEW = 20  # clips: a class of fewer is drawn, but has no say in the choice of the plane
+FEW = 20  # clips: smaller classes are drawn, but do not influence the choice of the plane
 MARKS = {"voice": "o", "face": "^", "music": "s"}
 
 
 def plane(mu: dict[str, np.ndarray], labels: dict[str, np.ndarray], points: dict[str, np.ndarray]):
-    """A figure of means (n e) by modality, coloured by label (n,): the clips, and beside them where each label's clips
-    of a modality lie on average, with arrows along which points (n 3) rise.
+    """A figure of means (n e) by modality, coloured by label (n,): the clips, and the average of each label and
+    modality, with arrows for the directions in which points (n 3) rise.
     """
     from matplotlib.figure import Figure
     from matplotlib.style import context
@@ -53,7 +53,7 @@ def _clips(plot, flat: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> 
 
 
 def _middles(plot, flat: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> np.ndarray:
-    """Marks at the means, which it returns (m 2); names beside them, where other marks and names leave most room."""
+    """Draws marks at the averages and returns them (m 2); labels go where there is most room."""
     spots = [(kind, name, flat[kind][labels[kind] == name].mean(0))
              for kind in flat for name in COLOURS if (labels[kind] == name).any()]  # fmt: skip
     span = np.ptp([at for *_, at in spots], axis=0)
@@ -71,7 +71,7 @@ def _middles(plot, flat: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -
 
 
 def _arrows(plot, flat: np.ndarray, points: np.ndarray, reach: float) -> None:
-    """Valence, arousal and dominance as directions in the plane, by least squares where they are known."""
+    """Valence, arousal and dominance as directions in the plane, by least squares."""
     for name, value in zip(("valence", "arousal", "dominance"), points.T):
         known = np.isfinite(value)
         x, y = flat[known] - flat[known].mean(0), value[known] - value[known].mean()
@@ -82,7 +82,7 @@ def _arrows(plot, flat: np.ndarray, points: np.ndarray, reach: float) -> None:
 
 
 def confusion(tables: dict[str, tuple[np.ndarray, list[str]]]):
-    """A figure of confusion matrices (k k) of counts, rows true, as shares of each row."""
+    """A figure of confusion matrices (k k) of counts; rows are true classes, normalised."""
     from matplotlib.figure import Figure
     from matplotlib.style import context
 

@@ -1,7 +1,7 @@
-"""What the teacher itself makes of an emotion: soft labels for the encoder of voices (Hinton et al., 2015).
+"""Soft labels of the teacher for training the voice encoder (distillation, Hinton et al., 2015).
 
-A small net on Whisper's pooled blocks hears every recording: five of them, each without a fifth of the speakers, so
-that each label is that of a net which has never heard its speaker. n recordings, f features, k terms.
+Five small networks on Whisper's pooled blocks are trained, each without a fifth of the speakers, so that every label
+comes from a network that was not trained on its speaker. n recordings, f features, k terms.
 """
 
 from typing import NamedTuple
@@ -14,13 +14,13 @@ from torch.nn import functional as F
 from gen.emotion.embedding.network import TERMS
 
 FOLDS, STEPS, TOGETHER, RATE = 5, 350, 256, 2e-3
-KEPT, EVEN = 240, 0.8  # directions of the blocks, and the power of their deviation that is taken away
-SHARES = {"ravdess": 1.0, "emodb": 0.7, "nemo": 1.2}  # of each corpus in what a net learns from
-SURE = 0.99  # what is left to the terms; the rest says that it might be no speech
+KEPT, EVEN = 240, 0.8  # directions of the blocks, and the exponent of their standard deviation in the whitening
+SHARES = {"ravdess": 1.0, "emodb": 0.7, "nemo": 1.2}  # weight of each corpus
+SURE = 0.99  # total share of the terms; the rest is the class of sounds without speech
 
 
 class Facts(NamedTuple):
-    """Of n recordings: their corpus, speaker and term, and whether the label may be learnt from (n,)."""
+    """Corpus, speaker and term of n recordings, and whether the label may be used for training (n,)."""
 
     group: np.ndarray
     person: np.ndarray
@@ -29,8 +29,8 @@ class Facts(NamedTuple):
 
 
 def soft_labels(blocks: np.ndarray, facts: Facts, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Pooled blocks (n f) -> shares of the terms and of none (n, k + 1), of the recording alone and against the neutral
-    ones of its speaker.
+    """Shares of the terms and of none (n, k + 1) for pooled blocks (n f): of each recording alone, and relative to the
+    neutral ones of its speaker.
     """
     torch.manual_seed(seed)
     x = torch.from_numpy(blocks)
@@ -42,7 +42,7 @@ def soft_labels(blocks: np.ndarray, facts: Facts, seed: int = 0) -> tuple[np.nda
 
 
 def neutral(x: Tensor, facts: Facts) -> Tensor:
-    """(n f) the mean of the other neutral recordings of each one's speaker."""
+    """The mean of the other neutral recordings of each recording's speaker (n f)."""
     found = torch.zeros_like(x)
     for name in np.unique(facts.person):
         own = np.flatnonzero(facts.person == name)
@@ -54,7 +54,7 @@ def neutral(x: Tensor, facts: Facts) -> Tensor:
 
 
 def _crossed(x: Tensor, facts: Facts) -> np.ndarray:
-    """Shares (n, k + 1) by nets that have not heard the speaker; who belongs to no fold is heard by all of them."""
+    """Out-of-fold shares (n, k + 1); speakers of no fold get the average of all networks."""
     people = sorted({*facts.person[facts.open]})
     place: dict[str, int] = {}
     for group in SHARES:
@@ -71,7 +71,7 @@ def _crossed(x: Tensor, facts: Facts) -> np.ndarray:
 
 
 def fit(x: Tensor, facts: Facts, rows: np.ndarray) -> nn.Module:
-    """A net on some rows, every corpus by its share and every term of it alike; mixup (Zhang et al., ICLR 2018)."""
+    """A network trained on some rows, weighted by corpus and balanced over terms; mixup (Zhang et al., ICLR 2018)."""
     wide, out = nn.Linear(x.shape[1], 96), nn.Linear(96, len(TERMS))
     net = nn.Sequential(nn.Dropout(0.3), wide, nn.ReLU(), nn.Dropout(0.4), out)
     weight = np.zeros(len(x))

@@ -1,9 +1,9 @@
-"""What the encoder of voices learns from: versions of each recording as rows, and what the teacher makes of it.
+"""Training data of the voice encoder: feature rows of versions of each recording, and the teacher's outputs.
 
-Acted speech (RAVDESS, EmoDB, nEMO), people and a synthesiser reading aloud (GRID, FACEGOOD, aligned speech), and sounds
-that hold no emotion of speech, which are made from the aligned speech and from EMOPIA's pieces. :func:`prepare` keeps
-in one folder ``sound.i16`` (all of it end to end, 16 kHz, silence at both ends cut, evenly loud), ``takes.json``,
-``rows0.npz`` (the recordings as they are), ``rows1.npz`` and on (varied) and ``taught.npz``.
+Acted speech (RAVDESS, EmoDB, nEMO), read speech (GRID, FACEGOOD, synthetic aligned speech), and sounds without
+emotional speech, made from the aligned speech and EMOPIA's pieces. :func:`prepare` writes ``sound.i16`` (all recordings
+concatenated, 16 kHz, trimmed, equal loudness), ``takes.json``, ``rows0.npz`` (unmodified recordings), ``rows1.npz`` and
+on (augmented) and ``taught.npz``.
 """
 
 import csv
@@ -30,22 +30,22 @@ from music.training.emopia import emopia
 from voice_conversion.training.corpus import LEVELS, part_of
 
 log = logging.getLogger(__name__)
-ASIDE = {*(f"ravdess:Actor_{k}" for k in (13, 14, 15, 16)), "emodb:09", "emodb:11", "nemo:TP0"}  # they calibrate
+ASIDE = {*(f"ravdess:Actor_{k}" for k in (13, 14, 15, 16)), "emodb:09", "emodb:11", "nemo:TP0"}  # for calibration
 SPOKEN = {"angry": "anger"}
 ACTED = ("ravdess", "emodb", "nemo")
-READING = ("aligned", "grid", "facegood")  # nobody acts: it counts as neutral
-UNREAD = {"af_nicole", "af_sky", "am_adam", "bf_lily", "bm_lewis"}  # voices of the aligned speech that test
-VERSIONS = 3  # of each recording, the first as it is
+READING = ("aligned", "grid", "facegood")  # read speech: labelled neutral
+UNREAD = {"af_nicole", "af_sky", "am_adam", "bf_lily", "bm_lewis"}  # test voices of the aligned speech
+VERSIONS = 3  # versions of each recording; the first is unmodified
 OUTLIERS = {"train": 500, "test": 100}
-TUNES = {"train": 40, "test": 12}  # pieces that outliers and noises are made of
+TUNES = {"train": 40, "test": 12}  # pieces used in outliers and noise
 SECONDS = 12.0  # of each
-DIRECTIONS = 256  # of the teacher's pooled blocks
-SLIM = 64  # of its frames
+DIRECTIONS = 256  # components of the teacher's pooled blocks
+SLIM = 64  # components of its frames
 TEACHER_STEP = teacher.TOGETHER * 0.02  # seconds
 
 
 class Take(NamedTuple):
-    """One recording. ``term`` indexes TERMS; len(TERMS) is what is no emotion of speech."""
+    """A recording. ``term`` indexes TERMS; len(TERMS) stands for sounds without emotional speech."""
 
     group: str
     person: str
@@ -57,7 +57,7 @@ class Take(NamedTuple):
 
 
 class Speech:
-    """Everything that :func:`prepare` made; ``rows`` of a take as it is (version 0) or varied."""
+    """The data written by :func:`prepare`; ``rows`` of a take, unmodified (version 0) or augmented."""
 
     def __init__(self, cache: Path, versions: int = VERSIONS):
         self.takes = [Take(*row) for row in json.loads((cache / "takes.json").read_text(encoding="utf-8"))]
@@ -71,7 +71,7 @@ class Speech:
         self.learn()
 
     def learn(self) -> None:
-        """Read what the teacher has made of the recordings so far."""
+        """Loads the teacher's outputs computed so far."""
         count = len(self.takes)
         self.pooled, self.taught = np.zeros((count, DIRECTIONS), np.float32), np.zeros(count, bool)
         self.alone, self.pair = (np.zeros((count, len(TERMS) + 1), np.float32) for _ in range(2))
@@ -91,13 +91,14 @@ class Speech:
         return self._rows[version][ends[i] : ends[i + 1]]
 
     def clips(self, index: list[int], *vectors: Tensor) -> list[Clip]:
-        """Recordings as clips whose rows are the ``vectors`` (n, v) of versions of them."""
+        """Recordings as clips whose rows are the ``vectors`` (n, v) of their versions."""
         rows = torch.stack(vectors, 1).numpy()
         return [Clip(own, take.term, -1, take.level, take.person, take.group, take.part, take.key)
                 for own, take in zip(rows, (self.takes[i] for i in index))]  # fmt: skip
 
     def facts(self, index: Sequence[int], closed: Collection[str] = ()) -> Facts:
-        """What small nets on the teacher's blocks may know of recordings: no label of the speakers ``closed``."""
+        """Labels of recordings for the networks on the teacher's blocks; labels of the speakers ``closed`` are hidden.
+        """
         takes = [self.takes[i] for i in index]
         group, person, term = (np.array([getattr(take, field) for take in takes])
                                for field in ("group", "person", "term"))  # fmt: skip
@@ -119,8 +120,7 @@ class Speech:
 
 
 def prepare(data: Path, cache: Path, told_by: str = "") -> None:
-    """Fill ``cache`` from the recordings under ``data``, as far as it is not filled; ``told_by``: the teacher's
-    checkpoint, or nothing.
+    """Fills ``cache`` from the recordings under ``data`` if needed; ``told_by`` is the teacher's checkpoint, or empty.
     """
     cache.mkdir(parents=True, exist_ok=True)
     if not (cache / f"rows{VERSIONS - 1}.npz").is_file():
@@ -152,7 +152,7 @@ def _recordings(data: Path) -> Iterator[tuple[Take, np.ndarray]]:
 
 
 def _tunes(data: Path, rng: np.random.Generator) -> dict[str, list[np.ndarray]]:
-    """Beginnings of pieces, played on the piano."""
+    """The first seconds of pieces, rendered as piano."""
     clips, found = emopia(data / "music"), {}
     for part, count in TUNES.items():
         own = [clip for clip in clips if clip.part == part]
@@ -186,7 +186,7 @@ def _listen(data: Path, cache: Path) -> None:
 
 
 def _ask(whisper: Whisper, cache: Path) -> None:
-    """What the teacher makes of acted speech and every second recording of the aligned, but for people who test."""
+    """Runs the teacher on acted speech and every second aligned recording, without test speakers."""
     speech, sound = Speech(cache), np.memmap(cache / "sound.i16", np.int16, "r")
     ends = np.cumsum([0, *(take.size for take in speech.takes)])
     own = [i for i, take in enumerate(speech.takes) if take.part != "test" and take.group not in ("grid", "facegood")]
@@ -205,7 +205,8 @@ def _ask(whisper: Whisper, cache: Path) -> None:
 
 
 def directions(x: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
-    """(n, f) -> (n, count) of mean square 1: along the main directions, each divided by the root of its deviation."""
+    """Principal components (n, count) of x (n, f), each divided by the root of its standard deviation; mean square 1.
+    """
     torch.manual_seed(seed)
     rows = torch.from_numpy(x)
     rows = (rows - rows.mean(0)) / (rows.std(0) + 1e-3)

@@ -1,15 +1,13 @@
-"""What Whisper base (:mod:`gen.whisper`) teaches the encoder of voices; nothing of its weights is kept by what learns
-from it.
-
-m frames of 20 ms, k = m / 5.
+"""Outputs of Whisper base (:mod:`gen.whisper`) that the voice encoder is trained to predict. m frames of 20 ms, k = m /
+5.
 """
 
 import numpy as np
 
 from gen.whisper import WIDTH
 
-FRAMED = (3, 5)  # blocks whose frames are kept as well as their mean and deviation
-TOGETHER = 5  # frames averaged into one: ten a second
+FRAMED = (3, 5)  # blocks whose frames are kept too
+TOGETHER = 5  # frames averaged into one: 10 per second
 
 
 def lesson(blocks: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

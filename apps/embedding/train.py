@@ -1,13 +1,13 @@
-"""Train the embedding (``affekt train emotion``), in four stages, each kept in ``OUT`` and not done again.
+"""Trains the embedding (``affekt train emotion``) in four stages; finished stages in ``OUT`` are reused.
 
-1. Recordings of voices are read, varied and told by the teacher (:mod:`apps.embedding.speech`).
-2. The encoder of voices learns without the speakers that are put aside (:mod:`apps.embedding.hearing`); a space on top
-   of it (stage 4) is asked about those, which tells how sure one may be of people never heard.
-3. The encoder goes on with all speakers but those for testing.
-4. The encoders of faces and music and the space that all share are trained, on the voices' vectors. Losses: classes,
-   quadrants and points of each clip, supervised contrast across people and modalities, KL, the order of normal and
-   strong, the distance between modalities within a quadrant, and reversed gradients of who it is and which modality.
-   Each training keeps its state every two minutes; the same command goes on from there.
+1. Recordings of voices are read, augmented and processed by the teacher (:mod:`apps.embedding.speech`). 2. The voice
+encoder is trained without the calibration speakers (:mod:`apps.embedding.hearing`); a space on top of it (stage 4) is
+evaluated on them, which calibrates the confidence for unseen people. 3. The encoder is trained further on all speakers
+but the test speakers. 4. The encoders of faces and music and the shared space are trained on the voice vectors. Losses:
+classes, quadrants and points, supervised contrast across people and modalities, KL, order of normal and strong
+renditions, distance between modalities within a quadrant, and reversed gradients of person and modality.
+
+Each training saves its state every two minutes; the same command resumes.
 """
 
 import json
@@ -39,23 +39,23 @@ from gen.evaluate.bootstrap import interval
 from gen.training import Run
 
 log = logging.getLogger(__name__)
-EVEN = 0.999  # of the moving average of the weights, which is what is kept
-AGAIN = 0.6  # of the rate, when the encoder of voices goes on
+EVEN = 0.999  # decay of the moving average of the weights
+AGAIN = 0.6  # factor on the learning rate in stage 3
 
 
 class Settings(NamedTuple):
-    """What ``--set`` may change; what comes after ``cache`` weighs losses."""
+    """What ``--set`` may change; the fields after ``cache`` are loss weights."""
 
     steps: int = 1500
     rate: float = 2e-3
     decay: float = 0.05
     neck: int = 16
     seed: int = 0
-    hearing: int = 1800  # steps of the encoder of voices without the speakers put aside,
-    again: int = 700  # and of going on with them
-    begin: str = ""  # a checkpoint whose encoder goes on instead, without the first; its calibration is kept
-    space: str = ""  # a checkpoint whose space is kept: only how voices are read into it is trained
-    teacher: str = "whisper-base"  # the checkpoint that teaches it; none: it learns from labels alone
+    hearing: int = 1800  # steps of stage 2
+    again: int = 700  # steps of stage 3
+    begin: str = ""  # a checkpoint whose encoder replaces stage 2; its calibration is kept
+    space: str = ""  # a checkpoint whose space is kept: only the map from voices is trained
+    teacher: str = "whisper-base"  # the teacher's checkpoint; empty: labels only
     cache: str = ""
     classes: float = 1.0
     quadrants: float = 0.7
@@ -66,15 +66,15 @@ class Settings(NamedTuple):
     identity: float = 0.3
     modality: float = 0.1
     alignment: float = 0.3
-    relevance: float = 0.0  # of what each axis of the neck costs (losses.relevance)
-    soft: float = 0.0  # share of a class's label that lies on its neighbours in valence-arousal-dominance
-    dependence: float = 0.0  # that the classes' mean point is the point that is read
+    relevance: float = 0.0  # weight of losses.relevance of the neck's axes
+    soft: float = 0.0  # share of the label that goes to the neighbouring classes
+    dependence: float = 0.0  # weight of the distance between the point and the mean point of the classes
 
 
 def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> None:
-    """Train each stage for its steps (the last for ``minutes`` if they end first); write model, priors and directions.
+    """Runs every stage for its steps (the last one for at most ``minutes``); writes model, priors and directions.
 
-    The features of the recordings are kept in ``cache``, by default ``OUT/cache``.
+    Features are cached in ``cache``, by default ``OUT/cache``.
     """
     cache = Path(settings.cache or out / "cache")
     prepare(data, cache, settings.teacher)
@@ -111,7 +111,7 @@ def begun(name: str, speech: Speech, recipe: hearing.Settings) -> hearing.Studen
 
 def asked(student: hearing.Student, speech: Speech, clips: dict[str, list[corpus.Clip]], settings: Settings, out: Path,
           minutes: float | None) -> HeldOutPredictions:  # fmt: skip
-    """What a space on top of the student makes of the speakers put aside, kept in ``OUT/held_out.npz``."""
+    """Predictions of a space on top of the student for the calibration speakers, cached in ``OUT/held_out.npz``."""
     path = out / "held_out.npz"
     if not path.is_file():
         voices = heard_clips(student.encoder, speech, "valid")
@@ -122,7 +122,9 @@ def asked(student: hearing.Student, speech: Speech, clips: dict[str, list[corpus
 
 def shared(clips: dict[str, list[corpus.Clip]], student: hearing.Student, settings: Settings, out: Path,
            minutes: float | None) -> tuple[EmotionEmbedder, float]:  # fmt: skip
-    """The space on top of the student's encoder, whitened, and the seconds it took; or an older one's, kept."""
+    """The whitened space on top of the student's encoder and its training time in seconds; or the kept space of a
+    checkpoint.
+    """
     if settings.space:
         return attach(settings.space, student, clips["voice"], settings.seed), 0.0
     model, spent = space(clips, settings, out, minutes, student.encoder)
@@ -130,13 +132,13 @@ def shared(clips: dict[str, list[corpus.Clip]], student: hearing.Student, settin
     return model, spent
 
 
-FEW = 4  # of so many recordings of reading aloud, one
-VARIED = 1  # further versions of each recording, of other throats, microphones and lines
+FEW = 4  # every fourth recording of read speech is used
+VARIED = 1  # augmented crops of each recording
 
 
 def heard_clips(encoder: VoiceEncoder, speech: Speech, aside: str) -> list[corpus.Clip]:
-    """The voices as clips whose rows are vectors: of the versions of the recording, then of varied crops. Speakers of
-    ASIDE belong to the part ``aside``.
+    """The voices as clips of vectors: of the versions of each recording, then of augmented crops. Speakers of ASIDE go
+    into the part ``aside``.
     """
     learnt = [i for i, take in enumerate(speech.takes) if take.part != "test"]
     read = [i for i in learnt if speech.takes[i].group in READING]
@@ -147,13 +149,13 @@ def heard_clips(encoder: VoiceEncoder, speech: Speech, aside: str) -> list[corpu
 
 
 def outliers(encoder: VoiceEncoder, speech: Speech) -> Tensor:
-    """Vectors (n, v) of what is no emotion of speech."""
+    """Vectors (n, v) of sounds without emotional speech."""
     own = [i for i, take in enumerate(speech.takes) if take.term == hearing.OTHER and take.part == "train"]
     return torch.cat([hearing.encode(encoder, [speech.rows(i, v) for i in own]) for v in range(speech.versions)])
 
 
 def heard(logits: np.ndarray, held_out: HeldOutPredictions) -> dict:
-    """The calibration error of the folds, and mean recall of seven classes with its interval, in all and by corpus."""
+    """Calibration error of the folds, and mean recall of seven classes with its interval, overall and by corpus."""
     seven = np.isin(held_out.term, SEVEN)
     told, true, person = likeliest(logits[seven], SEVEN), held_out.term[seven], held_out.person[seven]
     group = np.array([name.split(":")[0] for name in person])
@@ -164,13 +166,13 @@ def heard(logits: np.ndarray, held_out: HeldOutPredictions) -> dict:
 
 
 def named(chosen: Settings) -> dict:
-    """The settings without where things are."""
+    """The settings without paths."""
     return chosen._asdict() | {"cache": ""}
 
 
 def space(clips: dict[str, list[corpus.Clip]], chosen: Settings, out: Path, minutes: float | None,
           encoder: VoiceEncoder | None = None) -> tuple[EmotionEmbedder, float]:  # fmt: skip
-    """The space that all modalities share, on top of an encoder of voices, and the seconds that its training took."""
+    """Trains the shared space on top of a voice encoder; returns it and the training time in seconds."""
     torch.manual_seed(chosen.seed)
     batches, model = Batches(clips, chosen.seed), EmotionEmbedder(neck=chosen.neck)
     if encoder is not None:
@@ -194,9 +196,11 @@ def space(clips: dict[str, list[corpus.Clip]], chosen: Settings, out: Path, minu
 
 def loss(model: EmotionEmbedder, judges: nn.ModuleDict, batches: Batches, chosen: Settings,
          done: float) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
-    """The weighted losses of one batch, their sum first. The adversaries come in slowly while ``done`` goes to 1."""
+    """The weighted losses of one batch, their sum first. The weight of the adversaries rises while ``done`` goes from 0
+    to 1.
+    """
     parts = batches.next()
-    with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):  # the fused one learns slower on a CPU
+    with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):  # the fused kernel is slower on a CPU
         pooled = [model.encode(part.reference, **part.given) for part in parts]
     seen = [model.place(rows.float()) for rows in pooled]
     scale = 2 / (1 + math.exp(-8 * done)) - 1
@@ -221,7 +225,9 @@ def loss(model: EmotionEmbedder, judges: nn.ModuleDict, batches: Batches, chosen
 
 
 def supervised(model: EmotionEmbedder, part: Part, gaussian: Gaussian, soft: float) -> dict[str, Tensor]:
-    """Classes where the term is known, quadrants, points, and how far the points are from the classes' mean."""
+    """Losses of classes (where known), quadrants, points, and of the distance between the points and the mean of the
+    classes.
+    """
     reading = model.read(gaussian.sample())
     points, known, shares = targets(part)
     found = {"quadrants": F.cross_entropy(reading.quadrants, 0.9 * shares + 0.025)}
@@ -235,12 +241,12 @@ def supervised(model: EmotionEmbedder, part: Part, gaussian: Gaussian, soft: flo
 
 @lru_cache(maxsize=1)
 def neighbours() -> Tensor:
-    """(10, 10) shares of the other terms, by their nearness in valence-arousal-dominance."""
+    """Shares of the other terms (10, 10), by proximity in valence-arousal-dominance."""
     return hearing.near(torch.from_numpy(POINTS))
 
 
 def relations(term: Tensor, quadrant: Tensor, person: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
-    """How much each pair of clips belongs together (b b), and which pairs are one person in two emotions (b b).
+    """Weights of positive pairs (b b), and pairs of one person in two emotions (b b) bool.
 
     The same term by another person counts 1; the same quadrant 1 within music, 0.3 between music and the others.
     """
@@ -253,7 +259,7 @@ def relations(term: Tensor, quadrant: Tensor, person: Tensor, where: Tensor) -> 
 
 
 def alignment(mu: Tensor, quadrant: Tensor, where: Tensor) -> Tensor:
-    """How far the voices of each quadrant are from its music and its faces (neutral counts as one), on average."""
+    """Mean distance between the voices of each quadrant and its music and faces (neutral is a quadrant of its own)."""
     apart = []
     for k in range(-1, 4):
         rows = [mu[(quadrant == k) & (where == i)] for i in range(len(MODALITIES))]

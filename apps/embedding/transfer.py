@@ -36,7 +36,7 @@ from voice_conversion.training.corpus import part_of
 
 ARTS = ("voice", "face", "music")
 WAYS = [(one, other) for one in ARTS for other in ARTS if one != other]
-HOW = ("given", "withheld")  # the place in the embedding
+HOW = ("given", "withheld")  # clip embeddings
 MADE = {"voice": "wav", "face": "mp4", "music": "mid"}
 SPOKEN = {"angry": "anger"}
 EVERY = 5  # frames, of which one is drawn
@@ -66,7 +66,7 @@ class Clip(NamedTuple):
 
 
 def voices(data: Path, count: int) -> list[Clip]:
-    """Recordings of people never heard, the emotions and corpora in turn, strong ones where there are."""
+    """Recordings of held-out people, alternating emotions and corpora, strong renditions where available."""
     place = data / "speech" / "emotional"
     with open(place / "labels.csv", newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if part_of(row["speaker"]) == "test"]
@@ -80,7 +80,7 @@ def voices(data: Path, count: int) -> list[Clip]:
 
 
 def pieces(data: Path, count: int) -> list[Clip]:
-    """Songs that test, the quadrants in turn, each song once."""
+    """Test songs, alternating quadrants, one clip per song."""
     rng, groups, heard = np.random.default_rng(0), {k: [] for k in range(1, 5)}, set()
     held = [clip for clip in emopia(data / "music") if clip.part == "test"]
     for i in rng.permutation(len(held)):
@@ -92,7 +92,7 @@ def pieces(data: Path, count: int) -> list[Clip]:
 
 
 def faces(data: Path, count: int, folder: Path, generator: TalkGenerator, chosen: Settings) -> list[Clip]:
-    """Films of the motion of an actor never seen, drawn on a portrait; the rest are portraits as they are."""
+    """Films of a held-out actor's motion, drawn on a portrait, and unmodified portraits."""
     pixels, found = media.read_image(Path(chosen.portrait)), []
     held = [clip for clip in corpus.faces(data) if clip.part == "test"]
     for number, clip in enumerate(held[:count]):
@@ -109,7 +109,7 @@ def faces(data: Path, count: int, folder: Path, generator: TalkGenerator, chosen
 
 
 def lines(data: Path) -> list[Path]:
-    """Neutral recordings of people never heard: what faces say, and what voices start from."""
+    """Neutral recordings of held-out people: input of faces and voices."""
     place = data / "speech" / "emotional"
     with open(place / "labels.csv", newline="", encoding="utf-8") as file:
         own = [row for row in csv.DictReader(file) if row["set"] == "ravdess" and row["emotion"] == "neutral"]
@@ -121,13 +121,13 @@ def lines(data: Path) -> list[Path]:
 
 
 def withheld(curve: EmotionCurve) -> EmotionCurve:
-    """The curve without the places of its clips in the embedding."""
+    """The curve without the embeddings of its clips."""
     keys = tuple(key.model_copy(update={"embedding": None}) for key in curve.keyframes)
     return curve.model_copy(update={"keyframes": keys})
 
 
 class Maker:
-    """Renders an emotion in an art. Films have five frames a second, which is what recognisers look at."""
+    """Renders an emotion in a modality. Films have five frames per second, the rate of the recognisers."""
 
     def __init__(self, chosen: Settings):
         self.chosen, self.lines, self.loaded = chosen, lines(Path(chosen.data)), {}
@@ -157,7 +157,7 @@ class Maker:
 
 
 class Row(NamedTuple):
-    """A clip's way into another art."""
+    """A clip transferred to another modality."""
 
     source: Clip
     to: str
@@ -166,7 +166,7 @@ class Row(NamedTuple):
 
 
 def render(chosen: Settings, folder: Path) -> list[Row]:
-    """Everything given and made, in ``folder``; what is there stays."""
+    """Renders all clips and results into ``folder``; existing files are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     make, data, rows = Maker(chosen), Path(chosen.data), []
     generator = TalkGenerator.from_pretrained()
@@ -189,7 +189,7 @@ def render(chosen: Settings, folder: Path) -> list[Row]:
 
 
 def outside(names: str) -> dict[str, np.ndarray]:
-    """File name -> point (valence, arousal), from what recognisers said of it: shares times the lexicon."""
+    """Points (valence, arousal) by file name, from outside recognisers: predictions times the lexicon."""
     found = {}
     for name in filter(None, names.split(",")):
         with open(name, newline="", encoding="utf-8") as file:
@@ -201,7 +201,7 @@ def outside(names: str) -> dict[str, np.ndarray]:
 
 
 def reader(told: dict[str, np.ndarray]) -> Callable[[str, Path], np.ndarray]:
-    """(art, file) -> its point (2,), by judges from outside where they said something, each file read once."""
+    """Maps (modality, file) to a point (2,): from outside recognisers where available, otherwise from the embedding."""
     judge, known = Judge.load(), {}
 
     def read(art: str, path: Path) -> np.ndarray:
