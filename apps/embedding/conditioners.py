@@ -1,13 +1,13 @@
-"""Conditioners compared on the generators that are shipped: their networks stay as they are, the conditioner (and the
-layer behind it) is learnt anew, for the same number of steps and from the same seed.
+"""Compares conditioners on the shipped generators: only the conditioner and the layer behind it are trained, for the
+same number of steps and from the same seed.
 
     affekt ablate music-conditioner,emote-conditioner,dice-conditioner --data DIR --out OUT \
         --conditioners none,label,vad,gaussian,bank,direction
 
 Music: quadrants of pieces, by the music judge. Faces: still pictures at the loudest moment of a line, kept under
-``OUT``; recognisers from outside say what they see (``--measure judged=A.csv``, columns ``file`` and the names of
-emotions). Where clips place an emotion reaches a generator as far as the conditioner's tokens show it. The voice has no
-network that is conditioned: it chooses among recorded performances.
+``OUT``; outside recognisers read them (``--measure judged=A.csv``, columns ``file`` and the names of emotions).
+``reach`` measures the effect of a clip's embedding on the tokens. The voice is not included: its network reads the
+embedding directly.
 """
 
 import csv

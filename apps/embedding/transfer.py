@@ -1,12 +1,11 @@
-"""``affekt evaluate transfer``: does an emotion survive its way from one art into another?
+"""``affekt evaluate transfer``: measures how much of an emotion survives the transfer from one modality to another.
 
-Voices, faces and pieces of music that nothing was trained on are each given as ``from:`` to the other two arts. What
-comes out, and the clip itself, is heard or seen by recognisers: Spearman's correlation of source and result, in valence
-and in arousal, for the six directions; and the same with the clip's place in the embedding withheld, so that only its
-mix and intensity travel. Pieces are read by the music judge. Voices and films are read by recognisers from outside:
-``--files DIR`` keeps everything with ``transfer.csv``, and ``--set judged=A.csv,B.csv`` reads what they said (columns
-``file`` and the names of emotions, a row a file). Without them the embedding itself reads voices and faces, which is no
-judgement from outside; the report says which it was.
+Held-out voices, faces and pieces of music are given as ``from:`` to the other two generators. Recognisers read the clip
+and the result. Reported: Spearman's correlation of source and result, in valence and arousal, for the six directions;
+and the same without the clip's embedding, so that only mix and intensity are transferred. The music judge reads pieces.
+Outside recognisers read voices and films: ``--files DIR`` keeps all files with ``transfer.csv``, and ``--set
+judged=A.csv,B.csv`` loads their predictions (columns ``file`` and the names of emotions, one row per file). Without
+them the embedding itself reads voices and faces, which is not independent; the report names the recogniser.
 """
 
 import csv
