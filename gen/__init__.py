@@ -1,6 +1,6 @@
-"""What every generator shares. Shape legend: b batch, n sequence, d width, h heads, k classes, t time.
+"""Code shared by all generators. Shape legend: b batch, n sequence, d width, h heads, k classes, t time.
 
-Knows nothing of faces, voices or notes; domain packages are found through :mod:`gen.registry` alone.
+Independent of faces, voices and notes; domain packages are found only through :mod:`gen.registry`.
 """
 
 __version__ = "0.2.0"

@@ -1,4 +1,4 @@
-"""Generators trained with several emotion conditioners, on the same data, seed and budget, in one table."""
+"""Ablation of emotion conditioners: trains and evaluates generators on equal data, seed and budget; one table."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,20 +10,19 @@ from gen.evaluate.run import REPORT, evaluate, summary_of
 from gen.generator import Bar
 from gen.settings import has_setting, settings_for
 
-MEASURED = "measured.json"  # beside a report: what it was measured with
+MEASURED = "measured.json"  # beside a report: the settings of the evaluation
 
 
 def ablate(
     kinds: Sequence[str], conditioners: Sequence[str], data: Path, out: Path, minutes: float | None,
     training: Mapping[str, str], measuring: Mapping[str, str],
 ) -> Path:  # fmt: skip
-    """Train and evaluate each of ``kinds`` once per conditioner in ``OUT/KIND/NAME``.
+    """Trains and evaluates each of ``kinds`` once per conditioner in ``OUT/KIND/NAME``.
 
-    What is trained is not trained again, what was measured with the same settings not measured again. A setting
-    ``kind.name`` is for one kind, any other for all of them. Writes ``OUT/ablation.md`` and ``OUT/ablation.json``: a
-    row per bar of the evaluations, a column per conditioner. Before anything is trained, raises UnknownName for a
-    conditioner, trainer or evaluator that is not registered, and InputError for settings that either does not have, or
-    where the two do not fit together.
+    Skips trainings that are complete and evaluations with the same settings. A setting ``kind.name`` applies to one
+    kind, any other to all. Writes ``OUT/ablation.md`` and ``OUT/ablation.json``: a row per bar of the evaluations, a
+    column per conditioner. Before training, raises UnknownName for an unregistered conditioner, trainer or evaluator,
+    and InputError for settings that a kind lacks or that conflict.
     """
     for name in conditioners:
         registry.get("conditioner", name)
@@ -33,10 +32,10 @@ def ablate(
         folder = out / kind / name
         if not (folder / "checkpoint").exists():
             registry.get("trainer", kind)(data, folder, minutes, chosen)
-        told = folder / MEASURED
-        if not (folder / REPORT).exists() or not told.exists() or json.loads(told.read_text()) != asked:
+        record = folder / MEASURED
+        if not (folder / REPORT).exists() or not record.exists() or json.loads(record.read_text()) != asked:
             evaluate(kind, folder, asked)
-            told.write_text(json.dumps(asked) + "\n")
+            record.write_text(json.dumps(asked) + "\n")
         found[name] |= {bar.what: bar for bar in summary_of(folder)}
     (out / "ablation.json").write_text(
         json.dumps({name: [bar._asdict() for bar in bars.values()] for name, bars in found.items()}, indent=1) + "\n"
@@ -47,7 +46,7 @@ def ablate(
 
 
 def _plan(kind: str, name: str, data: Path, out: Path, training: Mapping[str, str], measuring: Mapping[str, str]):
-    """A kind, a conditioner, the settings to train with and those to measure with, checked."""
+    """A kind, a conditioner, its training settings and its evaluation settings, checked."""
     trainer, evaluator = registry.get("trainer", kind), registry.get("evaluator", kind)
     for what, part, names in (("train", trainer, ["conditioner"]), ("evaluate", evaluator, ["data", "model"])):
         if lacks := [needed for needed in names if not has_setting(part, needed)]:
@@ -58,7 +57,7 @@ def _plan(kind: str, name: str, data: Path, out: Path, training: Mapping[str, st
 
 
 def _own(kind: str, given: Mapping[str, str]) -> dict[str, str]:
-    """The settings that are for all kinds, or for this one."""
+    """The settings for all kinds and for this one."""
     every = {name: value for name, value in given.items() if "." not in name}
     return every | {name.split(".", 1)[1]: value for name, value in given.items() if name.startswith(f"{kind}.")}
 

@@ -1,4 +1,4 @@
-"""Channels of sound as one or two: (c, n) in, in the order of WAV and FFmpeg."""
+"""Mixes channels of sound down to one or two: (c, n) in the channel order of WAV and FFmpeg."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from gen.loudness import limit
 from gen.notes import note
 
 HALF = np.sqrt(0.5)
-# Share of left in each channel (ITU-R BS.775-3, table 2); right is the mirror image. The low channel is left out.
+# Share of left in each channel (ITU-R BS.775-3, table 2); right is the mirror image. The LFE channel is omitted.
 LEFT = {
     3: (1, 0, HALF),  # left, right, centre
     4: (1, 0, HALF, 0),  # left, right, back left, back right
@@ -17,38 +17,38 @@ LEFT = {
 }
 MIRROR = {3: (1, 0, 2), 4: (1, 0, 3, 2), 5: (1, 0, 2, 4, 3), 6: (1, 0, 2, 3, 5, 4), 7: (1, 0, 2, 3, 4, 6, 5),
           8: (1, 0, 2, 3, 5, 4, 7, 6)}  # fmt: skip
-CANCELLED = 0.3  # share of the louder channel's power below which the mean of two has lost too much
+CANCELLED = 0.3  # if the mean of two channels has less than this share of the louder one's power, they cancel
 
 
 def stereo(samples: np.ndarray, rate: int, name: str) -> np.ndarray:
-    """(2, n) of more than two channels, as loud as they were; one or two stay as they are. ``name`` is for the note."""
+    """(2, n) from more than two channels, at equal loudness; one or two are unchanged. ``name`` is for the note."""
     count = len(samples)
     if count <= 2:
         return samples
-    note(f"{name}: {count} channels were mixed down to two.")
+    note(f"{name}: {count} channels mixed down to two.")
     return _as_loud(_two(samples), samples, rate)
 
 
 def mono(samples: np.ndarray, rate: int, name: str) -> np.ndarray:
-    """(n,): the mean of two channels, or the louder one where they cancel each other out; of more, as loud a mix."""
+    """(n,): the mean of two channels, or the louder one if they cancel; more channels are mixed at equal loudness."""
     count = len(samples)
     if count == 1 or all(np.array_equal(samples[0], other) for other in samples[1:]):
         return samples[0]
     if count > 2:
-        note(f"{name}: {count} channels were mixed down to one.")
+        note(f"{name}: {count} channels mixed down to one.")
         return _as_loud(_two(samples).mean(0, keepdims=True), samples, rate)[0]
     found, which = middle(samples)
     if which is None:
-        note(f"{name}: two channels were mixed down to one.")
+        note(f"{name}: two channels mixed down to one.")
     else:
         power = np.square(samples).mean(1)
-        why = "the other is silent" if power.min() < 1e-3 * power.max() else "together they cancel each other out"
-        note(f"{name}: of two channels only the {('left', 'right')[which]} one is used, since {why}.")
+        why = "the other is silent" if power.min() < 1e-3 * power.max() else "the two cancel each other"
+        note(f"{name}: only the {('left', 'right')[which]} channel is used, since {why}.")
     return found
 
 
 def middle(samples: np.ndarray) -> tuple[np.ndarray, int | None]:
-    """(c, n) -> (n,): the mean of the channels, or the loudest one where they cancel each other out; and which one."""
+    """(c, n) -> (n,): the mean of the channels and None, or the loudest one if they cancel and its index."""
     power, mean = np.square(samples).mean(1), samples.mean(0, dtype=np.float32)
     which = int(power.argmax())
     return (mean, None) if np.square(mean).mean() >= CANCELLED * power[which] else (samples[which], which)
@@ -62,7 +62,7 @@ def _two(samples: np.ndarray) -> np.ndarray:
 
 
 def _as_loud(mixed: np.ndarray, samples: np.ndarray, rate: int) -> np.ndarray:
-    """``mixed`` with the power that ``samples`` have together, without the low-frequency channel; peaks are limited."""
+    """``mixed`` scaled to the total power of ``samples`` without the low-frequency channel; peaks are limited."""
     heard = np.delete(samples, 3, 0) if len(samples) >= 6 else samples
     wanted, found = (float(np.square(x).mean(1).sum()) for x in (heard, mixed))
     gain = np.sqrt(wanted / found) if found > 1e-12 else 1.0

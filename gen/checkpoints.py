@@ -1,9 +1,9 @@
-"""Where trained weights are, whether they are the right ones, and under which licence.
+"""Finds checkpoints, verifies their files, and reports their licences.
 
 A checkpoint is a folder of ``config.json`` and safetensors, in parts for a model of several networks. ``index.toml``
-beside the folders gives origin, licence and the sha256 of each file. A name is looked for in the checkout's
-``checkpoints/``, in ``$AFFEKT_CHECKPOINTS`` and in the user's cache, in this order. A path, which has a separator in it
-(``./mine``, ``out/checkpoint``), stands for itself: a folder in the working directory is never taken for a name.
+beside the folders gives origin, licence and the sha256 of each file. Names are searched in the checkout's
+``checkpoints/``, in ``$AFFEKT_CHECKPOINTS`` and in the user's cache, in this order. A path, which contains a separator
+(``./mine``, ``out/checkpoint``), is used as given: a folder in the working directory is never read as a name.
 """
 
 import hashlib
@@ -22,11 +22,11 @@ from gen.errors import CheckpointError
 log = logging.getLogger(__name__)
 M = TypeVar("M")
 
-UNHASHED = {".md", ".toml"}  # cards and notes may change without changing what a model does
+UNHASHED = {".md", ".toml"}  # cards and notes do not affect the model
 
 
 def roots() -> list[Path]:
-    """Folders that may hold checkpoints, nearest first; the last one, the user's cache, is where new ones go."""
+    """Folders that may hold checkpoints, nearest first; new ones are stored in the last, the user's cache."""
     checkout = Path(__file__).parent.parent / "checkpoints"
     chosen = os.environ.get("AFFEKT_CHECKPOINTS")
     return [checkout, *([Path(chosen)] if chosen else []), user_cache_path("affekt", appauthor=False) / "checkpoints"]
@@ -43,38 +43,38 @@ def index() -> dict[str, dict]:
 
 
 def folder(name: str | Path) -> Path:
-    """The folder of a checkpoint, by name or by path; raises :class:`CheckpointError` where there is none."""
+    """The folder of a checkpoint, by name or by path; raises :class:`CheckpointError` if there is none."""
     places = [Path(name)] if is_path(name) else [root / name for root in roots()]
     for place in places:
         if place.is_dir():
             return place
-    mend = _mend(str(name)) if str(name) in index() else "`affekt checkpoints list` shows what there is"
+    remedy = _remedy(str(name)) if str(name) in index() else "`affekt checkpoints list` lists all"
     if Path(name).is_dir():
-        mend = f"the folder of that name in the working directory is ./{name}"
-    raise CheckpointError(f"There is no checkpoint {str(name)!r}{'' if is_path(name) else _looked()}: {mend}.")
+        remedy = f"the folder of that name in the working directory is ./{name}"
+    raise CheckpointError(f"no checkpoint {str(name)!r}{'' if is_path(name) else _searched()}: {remedy}.")
 
 
-def _looked() -> str:
-    """Where checkpoints are looked for, and the variable that adds a folder."""
+def _searched() -> str:
+    """The folders searched for checkpoints, and the variable that adds a folder."""
     chosen = os.environ.get("AFFEKT_CHECKPOINTS")
-    said = "" if chosen else "; AFFEKT_CHECKPOINTS, which may name another folder, is not set"
-    return f" in {', '.join(map(str, roots()))}{said}"
+    hint = "" if chosen else "; AFFEKT_CHECKPOINTS, which adds a folder, is not set"
+    return f" in {', '.join(map(str, roots()))}{hint}"
 
 
 def known() -> dict[str, dict]:
-    """:func:`index`; raises :class:`CheckpointError` where there is none, as in an installation without its weights."""
+    """:func:`index`; raises :class:`CheckpointError` if it is empty, as in an installation without weights."""
     if found := index():
         return found
-    raise CheckpointError(f"There is no index.toml{_looked()}: set AFFEKT_CHECKPOINTS to the folder that has it.")
+    raise CheckpointError(f"no index.toml{_searched()}: set AFFEKT_CHECKPOINTS to the folder with index.toml.")
 
 
 def is_path(name: str | Path) -> bool:
-    """Whether a checkpoint is given by its path, not by its name."""
+    """True if a checkpoint is given by path, not by name."""
     return isinstance(name, Path) or any(sign in name for sign in (os.sep, os.altsep) if sign) or name in (".", "..")
 
 
 def sha256(path: Path) -> str:
-    """Digest of a file, computed once per process for the same path, size and time of change."""
+    """Hash of a file, computed once per process for the same path, size and modification time."""
     stat = path.stat()
     return _sha256(str(path), stat.st_size, stat.st_mtime_ns)
 
@@ -86,7 +86,7 @@ def _sha256(path: str, size: int, changed: int) -> str:
 
 
 def files(place: Path) -> dict[str, Path]:
-    """What a checkpoint consists of: path inside the folder -> path, sorted."""
+    """The files of a checkpoint: path inside the folder -> path, sorted."""
     found = {path.relative_to(place): path for path in sorted(place.rglob("*")) if path.is_file()}
     return {
         part.as_posix(): path
@@ -97,34 +97,33 @@ def files(place: Path) -> dict[str, Path]:
 
 @cache
 def digest(name: str) -> str:
-    """One sha256 for the whole checkpoint, after its files were compared with its index, if there is one; once per
-    process."""
+    """One sha256 for the whole checkpoint, after verification against its index, if any; cached per process."""
     _compared(folder(name))
     listed = {part: sha256(path) for part, path in files(folder(name)).items()}
     return hashlib.sha256(json.dumps(listed, sort_keys=True).encode()).hexdigest()
 
 
 def verify(name: str) -> None:
-    """Compare every file with the index; raises :class:`CheckpointError` naming the first wrong one, and where no index
-    names the checkpoint."""
+    """Compares every file with the index; raises :class:`CheckpointError` for the first wrong file, or if no index
+    lists the checkpoint."""
     place = folder(name)
     if not _compared(place):
-        raise CheckpointError(f"No index lists the files of {place}, so there is nothing to compare them with.")
+        raise CheckpointError(f"no index lists the files of {place}: they cannot be verified.")
 
 
 def _compared(place: Path) -> bool:
-    """Compare the files of a folder with its index entry; False where it has none, as the output of a training."""
+    """Compares the files of a folder with its index entry; False if it has none, as a training's output."""
     entry = entry_of(place)
     if "files" not in entry:
         return False
-    compare(place, entry["files"], _mend(place.name))
+    compare(place, entry["files"], _remedy(place.name))
     if unknown := files(place).keys() - entry["files"].keys():
         raise CheckpointError(f"{place / min(unknown)} is not in the index: remove it, or add the folder again.")
     return True
 
 
 def status() -> list[dict]:
-    """For every checkpoint that an index names: name, megabytes, licence, origin and state, verified just now."""
+    """For every indexed checkpoint: name, megabytes, licence, origin and state, verified now."""
     rows = []
     for name, entry in sorted(known().items()):
         size = sum(facts["bytes"] for facts in entry.get("files", entry.get("downloads", {})).values())
@@ -138,37 +137,37 @@ def status() -> list[dict]:
     return rows
 
 
-def compare(place: Path, wanted: dict[str, dict], mend: str) -> None:
-    """Check the files of a folder against ``{path: {sha256, bytes}}``; the error ends with how to ``mend`` it."""
+def compare(place: Path, wanted: dict[str, dict], remedy: str) -> None:
+    """Checks the files of a folder against ``{path: {sha256, bytes}}``; ``remedy`` is the remedy named in the error."""
     for part, facts in wanted.items():
         path = place / part
         if not path.is_file():
-            raise CheckpointError(f"{path} is missing: {mend}.")
+            raise CheckpointError(f"{path} is missing: {remedy}.")
         if (found := sha256(path)) != facts["sha256"]:
             raise CheckpointError(
-                f"{path} is damaged or was altered ({path.stat().st_size} of {facts['bytes']} bytes; "
-                f"its sha256 is {found} and must be {facts['sha256']}): {mend}."
+                f"{path} is damaged or altered ({path.stat().st_size} of {facts['bytes']} bytes; "
+                f"its sha256 is {found} and must be {facts['sha256']}): {remedy}."
             )
 
 
 def entry_of(place: Path) -> dict:
-    """The index entry of a folder: of its name where it lies in one of :func:`roots`, else of the index beside it."""
+    """The index entry of a folder: by its name if it is in one of :func:`roots`, else from the index beside it."""
     if place.parent.resolve() in [root.resolve() for root in roots()]:
         return index().get(place.name, {})
     return _read(place.parent / "index.toml").get(place.name, {})
 
 
 def load(name: str, cls: type[M], part: str = "") -> M:
-    """``cls.from_pretrained`` on a verified folder, or on one part of it; safetensors only."""
+    """``cls.from_pretrained`` on a verified folder or a part of it; safetensors only."""
     digest(name)
-    _say_licence(name)
+    _log_licence(name)
     return cls.from_pretrained(
         folder(name) / part, use_safetensors=True, low_cpu_mem_usage=False, local_files_only=True
     )
 
 
 def save(model, place: Path) -> None:
-    """Write a diffusers model as ``config.json`` and safetensors, without the path that it was read from."""
+    """Writes a diffusers model as ``config.json`` and safetensors, without the path it was loaded from."""
     model.save_pretrained(place, safe_serialization=True)
     config = json.loads((place / "config.json").read_text(encoding="utf-8"))
     if config.pop("_name_or_path", None) is not None:
@@ -176,8 +175,8 @@ def save(model, place: Path) -> None:
 
 
 def add(name: str, *, licence: str, origin: str, non_commercial: bool = False, root: Path | None = None) -> None:
-    """Write a checkpoint's entry, with the digests of its files, into the index beside its folder; ``licence`` is an
-    SPDX expression, and what it does not say may stand in the entry as ``terms``."""
+    """Writes a checkpoint's entry, with the hashes of its files, to the index beside its folder; ``licence`` is an SPDX
+    expression; further terms may be in the entry as ``terms``."""
     place = root / name if root else folder(name)
     name = place.name
     path = place.parent / "index.toml"
@@ -192,23 +191,23 @@ def add(name: str, *, licence: str, origin: str, non_commercial: bool = False, r
     digest.cache_clear()
 
 
-def _say_licence(name: str) -> None:
+def _log_licence(name: str) -> None:
     entry = entry_of(folder(name))
     if entry.get("non_commercial"):
-        _say_once(f"{name} is under {entry['licence']}: not for commercial use")
+        _log_once(f"{name} is under {entry['licence']}: not for commercial use")
 
 
 @cache
-def _say_once(text: str) -> None:
+def _log_once(text: str) -> None:
     log.warning(text)
 
 
-def _mend(name: str) -> str:
+def _remedy(name: str) -> str:
     if index().get(name, {}).keys() & {"repo", "packages"}:
-        return f"`affekt checkpoints pull {name}` fetches it"
+        return f"`affekt checkpoints pull {name}` downloads it"
     if "converter" in index().get(name, {}):
-        return f"`affekt checkpoints convert {name} --from FOLDER` makes it from its publisher's files"
-    return f"`git restore checkpoints/{name}` brings it back"
+        return f"`affekt checkpoints convert {name} --from FOLDER` converts it from the upstream files"
+    return f"`git restore checkpoints/{name}` restores it"
 
 
 def _read(path: Path) -> dict[str, dict]:
@@ -217,7 +216,7 @@ def _read(path: Path) -> dict[str, dict]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
-        raise CheckpointError(f"{path} is not valid TOML ({error}): mend it, or restore it.") from None
+        raise CheckpointError(f"{path} is not valid TOML ({error}): fix or restore it.") from None
 
 
 def _toml(name: str, entry: dict) -> str:

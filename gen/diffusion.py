@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 
 from gen.network import randn_tensor
 
-FLOW_TIMESTEPS = 1000  # what a flow model sees at pure noise: num_train_timesteps of diffusers' flow schedulers
+FLOW_TIMESTEPS = 1000  # timestep input at pure noise: num_train_timesteps of diffusers' flow schedulers
 
 Model = Callable[..., Tensor]
 Scale = float | Tensor | Callable[[float], float | Tensor]
@@ -40,14 +40,14 @@ def draw(x: Tensor, generator: Generators) -> Tensor:
 
 
 def uniform_times(x: Tensor, generator: Generator | None) -> Tensor:
-    """(b,) times in [0, 1), each uniform, together evenly spread so that the loss of a batch varies less."""
+    """(b,) times in [0, 1), each uniform and jointly stratified, which reduces the variance of the loss."""
     offset = torch.rand((), generator=generator, device=generator.device if generator else x.device)
     return (torch.arange(len(x), device=x.device) / len(x) + offset.to(x.device)) % 1
 
 
 @dataclass(frozen=True)
 class MeanReverting:
-    """Diffusion that ends at N(mean, I) in place of N(0, I), as DiffVC and EmoReg use it.
+    """Diffusion that ends at N(mean, I) instead of N(0, I), as in DiffVC and EmoReg.
 
     dX = beta_t / 2 (mean - X) dt + sqrt(beta_t) dW, t in [0, 1] ("Diffusion-Based Voice Conversion with Fast
     Maximum Likelihood Sampling Scheme", ICLR 2022, sec. 2).
@@ -61,7 +61,7 @@ class MeanReverting:
         return self.beta_min + (self.beta_max - self.beta_min) * t
 
     def gamma(self, s: Tensor | float, t: Tensor) -> Tensor:
-        """exp(-1/2 integral of beta from s to t): what is left at t of a difference at s."""
+        """exp(-1/2 integral of beta from s to t): the factor from s to t of a difference."""
         return torch.exp(-0.5 * (self.beta_min + 0.5 * (self.beta_max - self.beta_min) * (s + t)) * (t - s))
 
     def marginal(self, x0: Tensor, mean: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -78,7 +78,7 @@ class MeanReverting:
         return masked_mean((sigma * model(center + sigma * z, t, **condition) + z).square(), mask)
 
     def start(self, noise: Tensor, mean: Tensor, source: Tensor | None = None) -> Tensor:
-        """X_1 of a sample: mean plus unit noise, moved towards ``source`` by what survives of it at t = 1."""
+        """X_1 of a sample: mean plus unit noise, shifted by the share of ``source`` that remains at t = 1."""
         gamma = self.gamma(0.0, torch.ones((), device=noise.device))
         return noise + mean if source is None else noise + gamma * source + (1 - gamma) * mean
 
@@ -88,12 +88,11 @@ class Step(NamedTuple):
 
 
 class MeanRevertingScheduler:
-    """Solves :class:`MeanReverting` backwards from t = 1 in equal steps; the model gives the score.
+    """Solves :class:`MeanReverting` backwards from t = 1 in equal steps; the model predicts the score.
 
-    ``pf``: Euler steps on the probability-flow ODE. ``em``: Euler-Maruyama. ``ml``: DiffVC's
-    maximum-likelihood solver (theorem 1), a draw from the Gaussian X_s | X_t whose X_0 is estimated from the
-    score; exact for any number of steps when the data are Gaussian of the given ``variance``. ``variance`` 0
-    is the rule that DiffVC and EmoReg run.
+    ``pf``: Euler steps on the probability-flow ODE. ``em``: Euler-Maruyama. ``ml``: DiffVC's maximum-likelihood solver
+    (theorem 1), a sample of the Gaussian X_s | X_t whose X_0 is estimated from the score; exact for any number of steps
+    if the data are Gaussian with the given ``variance``. ``variance`` 0 is the rule used by DiffVC and EmoReg.
     """
 
     init_noise_sigma = 1.0  # a sample starts from MeanReverting.start(noise, ...)
@@ -183,7 +182,7 @@ def branch_weights(names: list[str], scales: Mapping[str, Scale], at: float) -> 
     """Weight of each branch in :func:`guide`; they sum to 1."""
     unknown = ", ".join(sorted(scales.keys() - set(names[1:])))
     if unknown:
-        raise ValueError(f"nothing to scale is called {unknown}: the conditions are {', '.join(names[1:])}")
+        raise ValueError(f"unknown condition {unknown}: use {', '.join(names[1:])}")
     scale = [1.0, *(scales.get(name, 1.0) for name in names[1:]), 0.0]
     scale = [s(at) if callable(s) else s for s in scale]
     return {name: scale[i] - scale[i + 1] for i, name in enumerate(names)}
@@ -193,11 +192,10 @@ def guide(outputs: Mapping[str, Tensor], scales: Mapping[str, Scale], at: float 
     """Classifier-free guidance with one scale per condition, on denoiser outputs, scores, velocities or
     logits.
 
-    ``outputs`` is ordered: the branch without conditions ("null"), then branches that each add one condition
-    to the one before. The result is null + sum_k scale_k (output_k - output_{k-1}) (InstructPix2Pix, 2023,
-    eq. 3). A scale is a number, a tensor that broadcasts against the outputs (per item, per frame), or a
-    function of ``at``, the share of the sampling that is done; 1 where none is given. Mask logits after
-    guiding, since inf - inf is no number.
+    ``outputs`` is ordered: the branch without conditions ("null"), then branches that each add one condition to the
+    previous one. The result is null + sum_k scale_k (output_k - output_{k-1}) (InstructPix2Pix, 2023, eq. 3). A scale
+    is a number, a tensor that broadcasts against the outputs (per item, per frame), or a function of ``at``, the
+    fraction of sampling completed; default 1. Mask logits after guidance, since inf - inf is NaN.
     """
     return sum(weight * outputs[name] for name, weight in branch_weights(list(outputs), scales, at).items())
 
@@ -206,15 +204,16 @@ def guide(outputs: Mapping[str, Tensor], scales: Mapping[str, Scale], at: float 
 def sample(model: Model, scheduler: Any, noise: Tensor, steps: int,
            branches: Mapping[str, Mapping[str, Any]] | None = None, scales: Mapping[str, Scale] | None = None,
            generator: Generators = None, progress: Callable[[float], None] | None = None) -> Tensor:  # fmt: skip
-    """Sample x (b, ...) from unit Gaussian ``noise`` of that shape (ours: from ``MeanReverting.start``).
+    """Samples x (b, ...) from unit Gaussian ``noise`` of that shape (MeanReverting: from ``MeanReverting.start``).
 
-    ``scheduler`` is one of diffusers' for continuous data, made for this call alone, or ours. ``branches``
-    maps names to the model's keyword arguments, ordered as in :func:`guide`; a branch of weight 0 is not run,
-    so that one branch, or scales of 1, cost one call a step. In ``scales`` a tensor is (steps, ...): row i is
-    the scale at step i. A list of generators, one per item, makes an item independent of its batch.
+    ``scheduler`` is one of diffusers' schedulers for continuous data, created for this call only, or
+    :class:`MeanRevertingScheduler`. ``branches`` maps names to the model's keyword arguments, ordered as in
+    :func:`guide`; branches of weight 0 are not run, so one branch, or scales of 1, cost one call per step. In
+    ``scales`` a tensor is (steps, ...): row i is the scale at step i. A list of generators, one per item, makes an item
+    independent of its batch.
     """
     branches, scales = branches or {"null": {}}, scales or {}
-    scheduler.set_timesteps(steps)  # on the CPU: on a device diffusers' would read values back
+    scheduler.set_timesteps(steps)  # on the CPU, since diffusers reads values back
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(0)
     x = noise * getattr(scheduler, "init_noise_sigma", 1.0)

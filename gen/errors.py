@@ -1,20 +1,20 @@
-"""Errors a user can mend: each message is one sentence that says what to do."""
+"""Errors that a user can fix: each message is one sentence with the remedy."""
 
 
 class AffektError(Exception):
-    """A mistake outside the program; the command line prints it as one line and exits with ``exit_code``."""
+    """Base class of user errors; the command line prints the message as one line and exits with ``exit_code``."""
 
     exit_code: int = 1
 
 
 class InputError(AffektError):
-    """A file, an emotion or a job description given by the user is wrong."""
+    """An invalid file, emotion or job description from the user."""
 
     exit_code = 2
 
 
 class CheckpointError(AffektError):
-    """A checkpoint is missing, or its files are not those that the index names."""
+    """A checkpoint is missing, or its files differ from the index."""
 
     exit_code = 3
 
@@ -26,7 +26,7 @@ class RenderError(AffektError):
 
 
 class AlteredError(AffektError):
-    """A file is not as it was made."""
+    """A file was altered."""
 
     exit_code = 5
 

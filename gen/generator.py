@@ -1,8 +1,8 @@
-"""The contracts of what an art brings along, and functions that check them in anybody's test suite.
+"""The contracts of a domain package's parts, and functions that check them in test suites.
 
-A :class:`Generator` renders tasks, a :class:`Trainer` makes its checkpoint, an :class:`Evaluator` measures it, a
-:class:`Reader` reads its files for the emotion embedding. Each is known by a name in :mod:`gen.registry` (kinds
-``generator``, ``trainer``, ``evaluator``, ``reader``). ``examples/my_generator.py`` is a whole generator.
+A :class:`Generator` renders tasks, a :class:`Trainer` trains its checkpoint, an :class:`Evaluator` measures it, a
+:class:`Reader` reads its files for the emotion embedding. Each is registered by name in :mod:`gen.registry` (kinds
+``generator``, ``trainer``, ``evaluator``, ``reader``). ``examples/my_generator.py`` is a complete generator.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from gen.evaluate.report import Report
     from gen.jobs.schema import Task
 
-Progress = Callable[[float, str], None]  # share that is done, 0..1, and what is being done
+Progress = Callable[[float, str], None]  # fraction completed, 0..1, and the current step
 
 
 class Bar(NamedTuple):
-    """One line of an evaluation's summary."""
+    """One row of an evaluation's summary."""
 
     what: str
     measured: float
-    interval: tuple[float, float] | None = None  # of 95 %
-    bar: str = ""  # such as ">= 0.6"; empty where nothing is aimed at
+    interval: tuple[float, float] | None = None  # 95 % confidence interval
+    bar: str = ""  # target such as ">= 0.6"; empty if there is none
     met: bool | None = None
 
 
 class Generator(Protocol):
-    """Renders tasks of one kind. The runner calls nothing else; Python users call :meth:`from_pretrained` too."""
+    """Renders tasks of one kind. The runner calls only these methods; Python users call :meth:`from_pretrained` too."""
 
     @staticmethod
     def checkpoints(task: Task) -> Sequence[str]:
@@ -45,60 +45,60 @@ class Generator(Protocol):
 
     @classmethod
     def from_pretrained(cls, name: str | Path, *others: str | Path, device: str = "cpu") -> Self:
-        """The generator with trained weights. Raises CheckpointError where they are not here or altered."""
+        """Loads the generator. Raises CheckpointError if weights are missing or altered."""
         ...
 
     @staticmethod
     def reading(emotion: Emotion) -> str:
-        """What the generator makes of an emotion, in words."""
+        """The generator's interpretation of an emotion, in words."""
         ...
 
     def render(self, task: Task, folder: Path, manifest: dict, progress: Progress) -> list[Path]:
-        """Write the files of a task into ``folder``, each with the ``manifest`` in it (:mod:`gen.media`)."""
+        """Writes the files of a task to ``folder``, each with the ``manifest`` embedded (:mod:`gen.media`)."""
         ...
 
 
 class Trainer(Protocol):
-    """A function that trains and writes ``OUT/checkpoint``; again with the same arguments it goes on.
+    """A function that trains and writes ``OUT/checkpoint``; called again with the same arguments, it resumes.
 
-    The annotation of ``settings`` is the class of what ``--set`` may change, a pydantic model or a NamedTuple;
-    :func:`gen.settings.settings_of` fills it. A field ``conditioner`` makes the trainer fit for ``affekt ablate``.
+    The annotation of ``settings`` is the class of the ``--set`` options, a pydantic model or a NamedTuple, filled by
+    :func:`gen.settings.settings_of`. A field ``conditioner`` allows ``affekt ablate``.
     """
 
     def __call__(self, data: Path, out: Path, minutes: float | None, settings: Any) -> None: ...
 
 
 class Evaluator(Protocol):
-    """A class whose instances measure; the annotation of ``settings`` is the class of what ``--set`` may change.
+    """A class whose instances evaluate; the annotation of ``settings`` is the class of the ``--set`` options.
 
-    A field ``model`` (a checkpoint) and a field ``data`` (a folder) make it fit for ``affekt ablate``.
+    Fields ``model`` (a checkpoint) and ``data`` (a folder) allow ``affekt ablate``.
     """
 
     def __init__(self, settings: Any, out: Path): ...
 
     def run(self) -> Report:
-        """Measure everything; further files may go to ``out``."""
+        """Runs the evaluation; may write further files to ``out``."""
         ...
 
     def summary(self) -> list[Bar]:
-        """What counts most, after :meth:`run`: ablations, cards and reports are made of it."""
+        """The main results, after :meth:`run`; used by ablations, cards and reports."""
         ...
 
 
 class Readable(NamedTuple):
-    """What a reader found in a file."""
+    """The content of a file for the emotion embedding."""
 
     seconds: float
-    part: Callable[[float, float], np.ndarray | None]  # from second to second: what the encoder of that modality takes
+    part: Callable[[float, float], np.ndarray | None]  # (start, end) in seconds -> input of the modality's encoder
 
 
 class Reader(Protocol):
-    """A function that reads files of one modality for the emotion embedding: the registry's ``voice``, ``face`` and
-    ``music``. A voice's part is sound (s,) at 16 kHz, a face's and music's rows (n, f); None where nothing is in it.
+    """A function that reads files of one modality for the emotion embedding: ``voice``, ``face`` or ``music`` in the
+    registry. A voice's part is sound (s,) at 16 kHz, a face's and music's rows (n, f); None if it is empty.
     """
 
     def __call__(self, path: Path) -> Readable:
-        """Raises InputError where there is nothing to read."""
+        """Reads a file; raises InputError if it has no usable content."""
         ...
 
 
@@ -108,25 +108,25 @@ EMOTIONS = ("neutral", "happy @ 1.4", "v=-0.6 a=0.7", "sad 0.5 + fear 0.5", "-an
 
 
 def check_generator(cls: type[Generator], task: Task, seeded: bool = True) -> None:
-    """Render ``task`` some times and raise ``AssertionError`` on the first promise that ``cls`` breaks.
+    """Renders ``task`` several times and raises ``AssertionError`` for the first violated property.
 
-    It reads emotions in words; its checkpoints are names; files are whole, lie in the folder they were asked for in and
-    carry the manifest; progress goes from 0 to 1; the same task gives the same bytes, from a generator loaded again
-    too; another emotion gives other bytes, and another seed (unless not ``seeded``).
+    It describes emotions in words; its checkpoints are names; files are complete, are in the given folder and carry the
+    manifest; progress increases from 0 to 1; equal tasks give equal bytes, also from a reloaded generator; different
+    emotions give different bytes, and so do different seeds (unless not ``seeded``).
     """
     from gen.emotion.spec import Emotion, EmotionCurve
 
     for text in EMOTIONS:
-        told = cls.reading(Emotion.parse(text))
-        assert isinstance(told, str) and told.strip(), f"reading({text!r}) is {told!r}"
+        reading = cls.reading(Emotion.parse(text))
+        assert isinstance(reading, str) and reading.strip(), f"reading({text!r}) is {reading!r}"
     names = cls.checkpoints(task)
     assert all(isinstance(name, str) for name in names), f"checkpoints are {names!r}, not names"
     assert list(names) == list(cls.checkpoints(task)), "checkpoints differ from call to call"
     generator = cls.from_pretrained(*names, device="cpu")
     first = _rendered(generator, task)
-    assert first == _rendered(generator, task), "the same task gives other bytes the second time"
+    assert first == _rendered(generator, task), "the same task gives different bytes the second time"
     again = cls.from_pretrained(*names, device="cpu")
-    assert first == _rendered(again, task), "the same task gives other bytes from a generator loaded again"
+    assert first == _rendered(again, task), "the same task gives different bytes from a reloaded generator"
     if "emotion" in type(task).model_fields:
         texts = ("angry @ 1.2", "sad @ 1.2")
         one, other = (
@@ -139,7 +139,7 @@ def check_generator(cls: type[Generator], task: Task, seeded: bool = True) -> No
 
 
 def _rendered(generator: Generator, task: Task) -> dict[str, bytes]:
-    """The files of a task by name, looked at as the runner does."""
+    """The files of a task by name, checked as the runner does."""
     from gen import media
     from gen.marks.verify import embedded
 
@@ -150,22 +150,22 @@ def _rendered(generator: Generator, task: Task) -> dict[str, bytes]:
         paths = generator.render(task, folder, facts, lambda share, what: shares.append(share))
         assert paths, "no file was rendered"
         for path in paths:
-            assert path.is_file() and path.parent == folder, f"{path} is not a file in the folder that was given"
+            assert path.is_file() and path.parent == folder, f"{path} is not a file in the given folder"
             media.check(path)
             found = embedded(path)
-            assert found and found["check"] == "generator", f"{path.name} does not carry the manifest"
-        assert [*Path(place).iterdir()] == [folder], "files were left outside the folder that was given"
+            assert found and found["check"] == "generator", f"{path.name} has no manifest"
+        assert [*Path(place).iterdir()] == [folder], "files were written outside the given folder"
         files = {path.name: path.read_bytes() for path in paths}
-    assert all(0 <= share <= 1 for share in shares), f"progress left 0..1: {shares}"
-    assert shares == sorted(shares), f"progress went back: {shares}"
+    assert all(0 <= share <= 1 for share in shares), f"progress is outside 0..1: {shares}"
+    assert shares == sorted(shares), f"progress decreased: {shares}"
     return files
 
 
 def check_evaluator(cls: type[Evaluator], given: Mapping[str, str]) -> list[Bar]:
-    """Measure with the settings ``given`` and raise ``AssertionError`` on the first promise that ``cls`` breaks.
+    """Evaluates with the settings ``given`` and raises ``AssertionError`` for the first violated property.
 
-    An unknown setting is refused; the summary names each thing once, with a number, an interval around it, and whether
-    its bar is met where there is one; the report can be written, and the summary read back from it. Returns it.
+    Unknown settings are refused; the summary names each result once, with a number, an interval around it, and whether
+    its target is met, if any; the report can be written, and its summary read back. Returns the summary.
     """
     from gen.evaluate.run import measured, summary_of
 
@@ -178,10 +178,10 @@ def check_evaluator(cls: type[Evaluator], given: Mapping[str, str]) -> list[Bar]
     with TemporaryDirectory() as place:
         bars = measured(cls, settings_for(cls, "check", given), Path(place))
         assert summary_of(Path(place)) == bars, "the summary differs when it is read back from the report"
-        assert (Path(place) / "report.html").is_file(), "there is no page"
+        assert (Path(place) / "report.html").is_file(), "there is no report.html"
     assert bars, "the summary is empty"
     names = [bar.what for bar in bars]
-    assert len(set(names)) == len(names), f"the summary names something twice: {names}"
+    assert len(set(names)) == len(names), f"the summary has duplicate names: {names}"
     for bar in bars:
         assert bar.measured == bar.measured and abs(bar.measured) < float("inf"), f"{bar.what} is {bar.measured}"
         assert (bar.met is None) == (bar.bar == ""), f"{bar.what}: met is {bar.met} for the bar {bar.bar!r}"

@@ -1,4 +1,4 @@
-"""Mel filterbanks: triangles between edges that are evenly spaced on a mel scale."""
+"""Mel filterbanks: triangular filters, evenly spaced on a mel scale."""
 
 from functools import cache
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 Scale = Literal["htk", "slaney"]
-KNEE, STEP = 15.0, np.log(6.4) / 27  # Slaney's scale is linear up to 1 kHz, then logarithmic (Auditory Toolbox, 1998)
+KNEE, STEP = 15.0, np.log(6.4) / 27  # Slaney's scale: linear up to 1 kHz, then logarithmic (Auditory Toolbox, 1998)
 
 
 def mel(hz: np.ndarray | float, scale: Scale) -> np.ndarray:
@@ -26,14 +26,14 @@ def hertz(mels: np.ndarray, scale: Scale) -> np.ndarray:
 
 
 def edges(bands: int, low: float, high: float, scale: Scale) -> np.ndarray:
-    """(bands + 2,) Hz from ``low`` to ``high``."""
+    """(bands + 2,) band edges in Hz from ``low`` to ``high``."""
     return hertz(np.linspace(mel(low, scale), mel(high, scale), bands + 2), scale)
 
 
 @cache
 def filters(rate: int, fft: int, bands: int, low: float, high: float, scale: Scale, unit: Literal["sum", "area"],
             ) -> np.ndarray:  # fmt: skip
-    """(fft / 2 + 1, bands) float32 triangles for spectra of ``fft`` samples at ``rate`` Hz, each of ``unit`` 1."""
+    """(fft / 2 + 1, bands) float32 triangles for spectra of ``fft`` samples at ``rate`` Hz, with unit sum or area."""
     at, hz = edges(bands, low, high, scale), np.arange(fft // 2 + 1)[:, None] * rate / fft
     up, down = (hz - at[:-2]) / (at[1:-1] - at[:-2]), (at[2:] - hz) / (at[2:] - at[1:-1])
     triangles = np.clip(np.minimum(up, down), 0, None)

@@ -1,4 +1,4 @@
-"""Nearest neighbours and k-means on plain tensors, in chunks that bound the memory. m points, d width."""
+"""Nearest neighbours and k-means on tensors, in chunks to limit memory. m points, d width."""
 
 from collections.abc import Sequence
 
@@ -22,8 +22,8 @@ def knn_distances(x: Tensor, points: Tensor, ranks: Sequence[int], chunk: int = 
 def kmeans(x: Tensor, size: int, generator: torch.Generator, steps: int = 200, tolerance: float = 1e-3) -> Tensor:
     """Centres (size, d) of x (m, d): k-means++ seeds, then Lloyd steps.
 
-    Stops when the centres move less than ``tolerance`` of the data's spread. The centre of an empty cell goes to the
-    point farthest from the centre of the fullest cell.
+    Stops when the centres move less than ``tolerance`` times the data's standard deviation. An empty cluster's centre
+    is replaced by the point farthest from the centre of the largest cluster.
     """
     codes = x[torch.randint(len(x), (1,), generator=generator)].repeat(size, 1)
     gap = (x - codes[0]).square().sum(1)

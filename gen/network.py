@@ -1,7 +1,7 @@
-"""What networks need of diffusers, imported without what only compiling needs.
+"""The diffusers base classes, imported without the modules that only compilation needs.
 
-``diffusers.utils`` asks for ``torch._dynamo``, which takes a second to import, and does without it where it is missing;
-``diffusers.hooks``, which ``ModelMixin.device`` asks about offloading, cannot do without.
+``diffusers.utils`` imports ``torch._dynamo``, which takes a second, and works without it; ``diffusers.hooks``, used by
+``ModelMixin.device`` for offloading, does not.
 """
 
 import sys
@@ -17,7 +17,7 @@ __all__ = ["AttentionBackendName", "ConfigMixin", "ModelMixin", "dispatch_attent
 
 @contextmanager
 def _without(name: str) -> Iterator[None]:
-    """A module that is not imported yet counts as missing."""
+    """Makes imports of a module fail unless it is already imported."""
     blocked = name not in sys.modules
     if blocked:
         sys.modules[name] = None
@@ -36,9 +36,9 @@ with _without("torch._dynamo"):
 
 
 class ModelMixin(_ModelMixin):
-    to = torch.nn.Module.to  # diffusers' own asks about offloading, too
+    to = torch.nn.Module.to  # diffusers' version checks offloading, which needs its hooks
 
     @property
     def device(self) -> torch.device:
-        """Where the first parameter or buffer lies."""
+        """The device of the first parameter or buffer."""
         return next(chain(self.parameters(), self.buffers())).device

@@ -1,4 +1,4 @@
-"""Layers that more than one generator uses. Shapes: b batch, n queries, m keys, h heads, d width."""
+"""Layers used by several generators. Shapes: b batch, n queries, m keys, h heads, d width."""
 
 import math
 from functools import lru_cache
@@ -10,24 +10,24 @@ from torch import Tensor, nn
 from gen.errors import DeviceError
 from gen.network import AttentionBackendName, dispatch_attention_fn
 
-CHUNK = 128  # steps of causal linear attention worked out at once
+CHUNK = 128  # steps per chunk of causal linear attention
 
 
 def by_column(model: nn.Module) -> None:
-    """Lay the weights of all linear layers out column by column, in place: a product with a row or two then reads
-    memory in order, which a CPU does up to twice as fast. Values and shapes stay."""
+    """Stores the weights of all linear layers column-major, in place: products with one or two rows then read memory in
+    order, up to twice as fast on a CPU. Values and shapes are unchanged."""
     for layer in model.modules():
         if isinstance(layer, nn.Linear):
             layer.weight.data = layer.weight.data.T.contiguous().T
 
 
 def lengths_to_mask(lengths: Tensor, size: int) -> Tensor:
-    """(b,) lengths -> (b, size) bool, True on the items that exist."""
+    """(b,) lengths -> (b, size) bool, True for existing items."""
     return torch.arange(size, device=lengths.device) < lengths[:, None]
 
 
 @lru_cache(maxsize=8)
-@torch.inference_mode(False)  # what sampling puts in the cache, training may need
+@torch.inference_mode(False)  # tables cached in sampling may be needed in training
 def _waves(length: int, dim: int, device: torch.device) -> Tensor:
     rates = torch.exp(torch.arange(0, dim, 2, device=device) * (-math.log(10_000.0) / dim))
     angles = torch.arange(length, device=device)[:, None] * rates
@@ -35,12 +35,12 @@ def _waves(length: int, dim: int, device: torch.device) -> Tensor:
 
 
 def positions(start: int, count: int, like: Tensor) -> Tensor:
-    """(count, d) interleaved sine and cosine of the places from ``start`` on (Vaswani et al. 2017, sec. 3.5)."""
+    """(count, d) interleaved sine and cosine of the positions from ``start`` on (Vaswani et al. 2017, sec. 3.5)."""
     return _waves(_reach(start + count), like.shape[-1], like.device)[start : start + count].to(like.dtype)
 
 
 def _reach(end: int) -> int:
-    """A table length that covers ``end``: a power of two, so that few tables are made."""
+    """A table length of at least ``end``: a power of two, so that few tables are computed."""
     return 1 << max(end - 1, 255).bit_length()
 
 
@@ -53,7 +53,7 @@ def _angles(length: int, half: int, device: torch.device, dtype: torch.dtype) ->
 
 
 def rotate(x: Tensor, start: int = 0) -> Tensor:
-    """Rotary positions (Su et al. 2021) on (b, n, h, d) whose first item stands at position ``start``."""
+    """Rotary positions (Su et al. 2021) on (b, n, h, d) whose first item has position ``start``."""
     n, half = x.shape[1], x.shape[3] // 2
     cos, sin = (table[start : start + n] for table in _angles(_reach(start + n), half, x.device, x.dtype))
     left, right = x[..., :half], x[..., half:]
@@ -61,7 +61,7 @@ def rotate(x: Tensor, start: int = 0) -> Tensor:
 
 
 class FourierFeatures(nn.Module):
-    """(..., in_dim) values of about unit size -> (..., dim): the values with sine and cosine octaves, mixed."""
+    """(..., in_dim) values of about unit size -> (..., dim): the values with sine and cosine octaves, projected."""
 
     def __init__(self, in_dim: int, dim: int, octaves: int = 3):
         super().__init__()
@@ -91,8 +91,8 @@ class AdaLN(nn.Module):
 class Attention(nn.Module):
     """Multi-head attention of one of two kinds, causal with a state or over a fixed memory.
 
-    ``softmax``: scaled dot product through diffusers' dispatcher, with rotary positions. ``linear``: the
-    feature map elu + 1 (Katharopoulos et al. 2020), whose causal state is one matrix a head whatever the length.
+    ``softmax``: scaled dot product through diffusers' dispatcher, with rotary positions. ``linear``: feature map
+    elu + 1 (Katharopoulos et al. 2020), whose causal state is one matrix per head, independent of length.
     """
 
     def __init__(self, dim: int, heads: int, kind: str = "softmax"):
@@ -109,7 +109,7 @@ class Attention(nn.Module):
         return y.view(*x.shape[:2], last - first, self.heads, -1).unbind(2)
 
     def remember(self, context: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Keys and values of a context (b, m, d), mask (b, m) bool: what :meth:`forward` looks at."""
+        """Keys and values of a context (b, m, d), mask (b, m) bool: the memory of :meth:`forward`."""
         key, value = self._project(context, 1, 3)
         if self.kind == "softmax":
             return rotate(key), value, mask[:, None, None] if mask is not None else None
@@ -119,7 +119,7 @@ class Attention(nn.Module):
         return (key.permute(0, 2, 3, 1) @ with_ones(value).transpose(1, 2),)  # (b, h, d, d + 1)
 
     def forward(self, x: Tensor, memory: tuple[Tensor, ...], start: int = 0) -> Tensor:
-        """x (b, n, d), which stands at position ``start``, attends to all of ``memory``."""
+        """x (b, n, d), starting at position ``start``, attends to all of ``memory``."""
         (query,) = self._project(x, 0, 1)
         if self.kind == "softmax":
             key, value, mask = memory
@@ -141,7 +141,7 @@ class Attention(nn.Module):
         return {"at": 0, "total": total, "value": torch.ones_like(total[:, :, :1])}
 
     def causal(self, x: Tensor, state: dict | None = None) -> Tensor:
-        """x (b, n, d) attends to itself up to each step and to what ``state`` holds; the state goes on."""
+        """Causal self-attention of x (b, n, d) with the past in ``state``, which is updated."""
         attend = self._causal_softmax if self.kind == "softmax" else self._causal_linear
         if self.kind == "linear" and state is not None and x.shape[1] == 1:
             attend = self._step_linear
@@ -178,7 +178,7 @@ class Attention(nn.Module):
         return weighed(torch.cat(seen, 2).transpose(1, 2))
 
     def _step_linear(self, x: Tensor, state: dict) -> Tensor:
-        """One step (b, 1, d), in place: what sampling spends its time on."""
+        """One step (b, 1, d), in place: the hot loop of sampling."""
         y = self.qkv(x).float().view(len(x), 3, self.heads, -1)
         query, key = F.elu(y[:, :2]).add_(1).unbind(1)
         state["value"][..., 0, :-1] = y[:, 2]  # the last one stays 1, see with_ones
@@ -188,19 +188,19 @@ class Attention(nn.Module):
 
 
 def with_ones(value: Tensor) -> Tensor:
-    """Values (..., d) and a one after them, whose weighted sum is the sum of the weights."""
+    """Appends a one to values (..., d), whose weighted sum is then the sum of the weights."""
     return torch.cat((value.float(), value.new_ones(*value.shape[:-1], 1, dtype=torch.float)), -1)
 
 
 def weighed(total: Tensor) -> Tensor:
-    """Weighted sums of what :func:`with_ones` makes (..., d + 1) -> weighted means (..., d)."""
+    """Weighted sums of :func:`with_ones` (..., d + 1) -> weighted means (..., d)."""
     return total[..., :-1] / total[..., -1:].clamp_min(1e-6)
 
 
 class Block(nn.Module):
-    """A transformer layer: attention, cross-attention where asked for, and a GELU feed-forward net.
+    """A transformer layer: attention, optional cross-attention, and a GELU feed-forward net.
 
-    ``norm_first`` normalises each branch's input; otherwise each sum (post-norm), as MusER does.
+    ``norm_first`` normalises the input of each branch; otherwise each sum (post-norm), as in MusER.
     """
 
     def __init__(self, dim: int, heads: int, ffn: int, kind: str = "softmax", cross: bool = False,
@@ -225,12 +225,12 @@ class Block(nn.Module):
         return self.dropout(x) if self.training else x
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """x (b, n, d), mask (b, n) bool: every item sees every other that exists."""
+        """x (b, n, d), mask (b, n) bool: attention among all existing items."""
         x = self._add(x, self.norms[0], lambda y: self.attention(y, self.attention.remember(y, mask)))
         return self._add(x, self.norms[-1], self._feed)
 
     def causal(self, x: Tensor, state: dict | None = None, memory: tuple[Tensor, ...] | None = None) -> Tensor:
-        """x (b, n, d) sees itself up to each step, then ``memory`` (from ``self.cross.remember``)."""
+        """Causal attention of x (b, n, d), then attention to ``memory`` (from ``self.cross.remember``)."""
         start, norms = state["at"] if state else 0, [*self.norms]
         x = self._add(x, norms[0], lambda y: self.attention.causal(y, state))
         if memory is not None:
@@ -239,9 +239,9 @@ class Block(nn.Module):
 
 
 def set_attention_backend(model: nn.Module, name: str) -> None:
-    """Run the softmax attention of ``model`` on a backend of diffusers' dispatcher, after probing it there.
+    """Runs the softmax attention of ``model`` on a backend of diffusers' dispatcher, after a test on its device.
 
-    Raises DeviceError when the backend is unknown or cannot attend on the model's device.
+    Raises DeviceError if the backend is unknown or does not run there.
     """
     layers = [m for m in model.modules() if isinstance(m, Attention)]
     backend = probed(name, layers[0].out.weight, 16)
@@ -250,9 +250,9 @@ def set_attention_backend(model: nn.Module, name: str) -> None:
 
 
 def probed(name: str, weight: Tensor, width: int) -> AttentionBackendName:
-    """The backend, after attending once with heads ``width`` wide on the device and in the dtype of ``weight``.
+    """The backend, after a test with heads of ``width`` on the device and in the dtype of ``weight``.
 
-    Raises DeviceError when the backend is unknown or cannot attend there.
+    Raises DeviceError if the backend is unknown or does not run there.
     """
     probe = torch.zeros(1, 16, 1, width, device=weight.device, dtype=weight.dtype)
     try:
@@ -260,6 +260,6 @@ def probed(name: str, weight: Tensor, width: int) -> AttentionBackendName:
         dispatch_attention_fn(probe, probe, probe, backend=backend)
     except (ValueError, TypeError, AttributeError, ImportError, RuntimeError, KeyError) as error:
         raise DeviceError(
-            f"attention backend '{name}' does not run on {weight.device}: use 'native', which always does"
+            f"attention backend '{name}' does not run on {weight.device}: use 'native'"
         ) from error
     return backend

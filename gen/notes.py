@@ -1,7 +1,7 @@
-"""What a user should know about a result: one sentence for whatever was dropped, reduced, resampled or not understood.
+"""Notes to the user: one sentence for anything dropped, reduced, resampled or not understood.
 
-Code anywhere below a render calls :func:`note`; whoever runs the render collects the sentences, shows each one once and
-records them in the manifest. Outside a collection a note goes to standard error through :mod:`warnings`.
+Code below a render calls :func:`note`; the runner collects the notes, shows each once and records them in the manifest.
+Outside :func:`collect`, a note is a warning on standard error (:mod:`warnings`).
 """
 
 import logging
@@ -13,7 +13,7 @@ from contextvars import ContextVar
 __all__ = ["UserNote", "collect", "note", "quiet_libraries"]
 
 class _Collection(list):
-    """Sentences, how each is put, and who is told each when it is new."""
+    """Notes, the function that edits them, and the callback for new ones."""
 
     edit: Callable[[str], str] | None = None
     tell: Callable[[str], None] | None = None
@@ -23,11 +23,11 @@ _collected: ContextVar[_Collection | None] = ContextVar("collected", default=Non
 
 
 class UserNote(UserWarning):
-    """A note that nobody collected."""
+    """A note outside :func:`collect`."""
 
 
 def note(sentence: str) -> None:
-    """Say ``sentence`` once. It is one short sentence that names the input, what was done and, if known, the remedy."""
+    """Records ``sentence`` once: one short sentence with the input, what was done and, if known, the remedy."""
     notes = _collected.get()
     if notes is None:
         warnings.warn(sentence, UserNote, stacklevel=2)
@@ -43,10 +43,10 @@ def note(sentence: str) -> None:
 def collect(
     tell: Callable[[str], None] | None = None, edit: Callable[[str], str] | None = None
 ) -> Iterator[list[str]]:
-    """The notes of the block, in order; the list fills while the block runs, and ``tell`` is called with each new one,
-    as ``edit`` puts it.
+    """Collects the notes of the block, in order; the list grows while the block runs. Calls ``tell`` with each new
+    note, after ``edit``.
 
-    Collections do not nest: the inner one takes the notes. A thread started in the block is outside it, unless it runs
+    Nested collections take the notes from the outer ones. A thread started in the block is outside it, unless it runs
     in a copy of the context (:func:`contextvars.copy_context`)."""
     notes = _Collection()
     notes.tell, notes.edit = tell, edit

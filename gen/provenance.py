@@ -1,4 +1,4 @@
-"""What made a file: a manifest inside the file's own metadata and next to it. Nothing volatile, so bytes repeat."""
+"""The manifest of a file: how it was made, embedded in its metadata and beside it. Reproducible: no volatile values."""
 
 import hashlib
 import json
@@ -15,11 +15,11 @@ from gen.marks.digest import NONE
 
 
 def manifest(task: Task, seed: int, device: str, checkpoints: Sequence[str], notes: Sequence[str] = ()) -> dict:
-    """The facts about one result; input files by digest alone, since a name may be private and changes nothing.
+    """The manifest of a result; input files are identified by hash only, since names may be private.
 
-    ``device`` is the kind of device ("cpu", "cuda"): results repeat on the same kind. ``consent`` is part of the task;
-    one with a true ``label`` has it burned into its pictures (:mod:`gen.marks`). ``notes`` is kept as it is: a list
-    that fills while a generator renders has in each file what was noted until that file was written.
+    ``device`` is the device type ("cpu", "cuda"): results are reproducible on the same type. ``consent`` is part of the
+    task; a true ``label`` adds the visible label to pictures (:mod:`gen.marks`). The list ``notes`` is stored by
+    reference: it may grow while a generator renders, and each file gets the notes recorded until it is written.
     """
     facts = {
         "ai_generated": True,
@@ -36,8 +36,8 @@ def manifest(task: Task, seed: int, device: str, checkpoints: Sequence[str], not
 
 
 def identified(name: str) -> str:
-    """What a manifest calls weights: the name of known ones; those of any other folder get their digest too, since many
-    trainings end in a folder called checkpoint, and the folders above may be private."""
+    """A checkpoint's name in manifests: known names as they are; other folders with their hash, since many trainings
+    end in a folder called checkpoint and parent folders may be private."""
     place = folder(name).resolve()
     known = place.parent in [root.resolve() for root in roots()]
     return place.name if known else f"{place.name}@{digest(name)[:12]}"
@@ -45,8 +45,8 @@ def identified(name: str) -> str:
 
 @cache
 def code(kind: str) -> str:
-    """Digest of the source of what renders ``kind``: of ``gen``, of the generator's package, and of the kinds that it
-    makes its parts with. Once per process."""
+    """Hash of the source code that renders ``kind``: ``gen``, the generator's package, and those of its parts. Cached
+    per process."""
     found = hashlib.sha256()
     for place in sorted(_places(kind)):
         for path in [place] if place.is_file() else _sources(place):
@@ -55,11 +55,11 @@ def code(kind: str) -> str:
     return found.hexdigest()[:16]
 
 
-UNUSED = {"__pycache__", "jobs", "training", "evaluation", "evaluate", "cli.py", "ablate.py"}  # change no result
+UNUSED = {"__pycache__", "jobs", "training", "evaluation", "evaluate", "cli.py", "ablate.py"}  # do not affect results
 
 
 def _places(kind: str) -> set[Path]:
-    """The packages, or the single modules, whose code decides what a kind's results are."""
+    """The packages or modules whose code affects a kind's results."""
     generator = registry.get("generator", kind)
     package = generator.__module__.rpartition(".")[0]
     module = sys.modules[package or generator.__module__]
@@ -74,5 +74,5 @@ def _sources(package: Path) -> list[Path]:
 
 
 def sidecar(path: Path) -> Path:
-    """Where a file's manifest lies: ``x.mid`` -> ``x.mid.json``."""
+    """The path of a file's manifest: ``x.mid`` -> ``x.mid.json``."""
     return path.with_name(f"{path.name}.json")

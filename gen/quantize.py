@@ -1,8 +1,7 @@
-"""Vector and scalar quantizers behind one interface: EMA-VQ, FSQ, FSP and VP, one class each.
+"""Vector and scalar quantizers with one interface: EMA-VQ, FSQ, FSP and VP, one class each.
 
-Every quantizer maps z (b, n, dim) to the nearest of ``size`` codes, passes the gradient straight through,
-ignores masked positions in its statistics and its loss, and keeps all that it learnt in buffers, so that
-saving loses nothing.
+Every quantizer maps z (b, n, dim) to the nearest of ``size`` codes with a straight-through gradient, ignores masked
+positions in its statistics and its loss, and keeps its whole state in buffers, so that it is saved completely.
 """
 
 import math
@@ -20,19 +19,19 @@ from gen.registry import register
 
 class Quantized(NamedTuple):
     z: Tensor  # (b, n, dim), straight-through
-    index: Tensor  # (b, n) long, or (b, n, slots) when there are several slots; masked positions have one too
+    index: Tensor  # (b, n) long, or (b, n, slots) when there are several slots; also defined at masked positions
     loss: Tensor  # scalar, to be added to the training loss
 
 
 def valid(x: Tensor, mask: Tensor | None) -> Tensor:
-    """The unmasked positions of x (b, n, ...) as one list (m, ...); of a mask per slot (b, n, s), those with any."""
+    """The unmasked positions of x (b, n, ...) as one list (m, ...); with a mask per slot (b, n, s), those with any."""
     if mask is None:
         return x.flatten(0, 1)
     return x[mask if mask.dim() == 2 else mask.any(-1)]
 
 
 class Quantizer(nn.Module):
-    """Base of all quantizers; counts the codes that ``forward`` has seen.
+    """Base class of all quantizers; counts the codes used in ``forward``.
 
     A subclass defines ``forward(z, mask) -> Quantized``, ``encode(z) -> index`` and ``decode(index) -> z``.
     """
@@ -61,11 +60,10 @@ class Quantizer(nn.Module):
 
 @register("quantizer", "ema_vq")
 class EMAVectorQuantizer(Quantizer):
-    """Codebook that follows the data by moving averages (van den Oord et al. 2017, appendix A.1).
+    """Codebook updated by moving averages (van den Oord et al. 2017, appendix A.1).
 
-    Counts are Laplace-smoothed and bias-corrected; a code that no vector of the batch chose stays where it
-    is. With ``restart``, codes whose average count falls below ``dead`` of a fair share are put on random
-    vectors of the batch.
+    Counts are Laplace-smoothed and bias-corrected; a code not used in a batch is unchanged. With ``restart``, codes
+    whose average count falls below ``dead`` of an even share are replaced by random vectors of the batch.
     """
 
     epsilon = 1e-5
@@ -77,8 +75,8 @@ class EMAVectorQuantizer(Quantizer):
         self.decay, self.commitment, self.restart = decay, commitment, restart
         edge = math.sqrt(6 / (size + dim))
         self.register_buffer("codes", torch.empty(size, dim).uniform_(-edge, edge))
-        self.register_buffer("count", torch.zeros(size))  # moving average of the times chosen per batch
-        self.register_buffer("total", torch.zeros(size, dim))  # moving average of the sum of the vectors that chose it
+        self.register_buffer("count", torch.zeros(size))  # moving average of the uses per batch
+        self.register_buffer("total", torch.zeros(size, dim))  # moving average of the sum of its vectors
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
     def forward(self, z: Tensor, mask: Tensor | None = None) -> Quantized:
@@ -120,7 +118,7 @@ class EMAVectorQuantizer(Quantizer):
 
 @register("quantizer", "slot_vq")
 class SlotVectorQuantizer(Quantizer):
-    """An :class:`EMAVectorQuantizer` of its own for each of ``slots`` equal parts of z; a mask may be (b, n, slots)."""
+    """A separate :class:`EMAVectorQuantizer` for each of ``slots`` equal parts of z; a mask may be (b, n, slots)."""
 
     def __init__(self, dim: int, size: int = 128, slots: int = 7, decay: float = 0.99, commitment: float = 0.25,
                  restart: bool = True):  # fmt: skip
@@ -159,9 +157,9 @@ class SlotLinear(nn.Module):
 class GridQuantizer(Quantizer):
     """A code is a tuple of digits, digit j below levels[j]; index = sum_j digit_j prod_{m<j} levels[m].
 
-    ``slots`` cuts dim into equal parts that are quantized independently, each with its own projection to
+    ``slots`` splits dim into equal parts that are quantized independently, each with its own projection to
     len(levels) channels and back; without ``project`` dim must be slots * len(levels). A subclass defines
-    ``digits(x)`` of the projected latent (..., slots, c), and the ``values`` that digits stand for.
+    ``digits(x)`` of the projected latent (..., slots, c), and the ``values`` of digits.
     """
 
     def __init__(self, dim: int, levels: Sequence[int], slots: int, project: bool):
@@ -216,13 +214,13 @@ class FSQ(GridQuantizer):
         return digit / (self.levels // 2) - 1
 
     def _bound(self, x: Tensor) -> Tensor:
-        """x squashed so that rounding gives exactly ``levels`` whole numbers."""
+        """x squashed so that rounding gives exactly ``levels`` integers."""
         half = (self.levels - 1) * (1 + 1e-3) / 2
         offset = 0.5 * (self.levels % 2 == 0)
         return torch.tanh(x + torch.atanh(offset / half)) * half - offset
 
 
-CDF = {  # squashing to (0, 1), variance of the distribution that it makes uniform
+CDF = {  # map to (0, 1), and variance of the distribution that becomes uniform
     "tanh": (lambda x: (torch.tanh(x) + 1) / 2, math.pi**2 / 12),
     "sigmoid": (torch.sigmoid, math.pi**2 / 3),
     "normal": (torch.special.ndtr, 1.0),
@@ -238,11 +236,10 @@ def moment_loss(x: Tensor, variance: float) -> Tensor:
 
 @register("quantizer", "fsp")
 class FSP(GridQuantizer):
-    """Finite scalar perturbation (VP-VAE, 2026): train with noise one level wide in place of rounding.
+    """Finite scalar perturbation (VP-VAE, 2026): trains with noise one level wide instead of rounding.
 
-    Levels are the centres of equal parts of (0, 1), which a uniform variable has as its Lloyd-Max centroids;
-    the moment loss keeps the squashed latent uniform. ``rounding`` is the share of entries that are rounded
-    in training.
+    Levels are the centres of equal parts of (0, 1), the Lloyd-Max centroids of a uniform variable; the moment loss
+    keeps the squashed latent uniform. ``rounding`` is the share of entries that are rounded in training.
     """
 
     def __init__(self, dim: int, levels: Sequence[int] = (8, 5, 5, 5), slots: int = 1, project: bool = True,
@@ -278,17 +275,16 @@ class FSP(GridQuantizer):
 
 @register("quantizer", "vp")
 class VPQuantizer(Quantizer):
-    """Perturbation in place of a codebook (VP-VAE, 2026): training adds noise as large as a codebook's error.
+    """Perturbation instead of a codebook (VP-VAE, 2026): training adds noise of the size of a codebook's error.
 
-    A queue of recent latents estimates their density; each latent moves to a uniform draw from a ball that
-    holds 1/size of the queue, accepted by Metropolis-Hastings so that the moved latents keep their
-    distribution. At evaluation the codes are k-means centres of the queue. ``neighbours`` sets the queue to
-    size * neighbours rows (the paper takes 16 * width); ``width`` projects dim to a space small enough for
-    density estimates (None: stay in dim).
+    A queue of recent latents estimates their density; each latent moves to a uniform sample from a ball that contains
+    1/size of the queue, accepted by Metropolis-Hastings so that the moved latents keep their distribution. In
+    evaluation the codes are k-means centres of the queue. ``neighbours`` sets the queue length to size * neighbours
+    (16 * width in the paper); ``width`` projects dim to a space small enough for density estimation (None: dim).
     """
 
-    density = 8  # rank of the neighbour whose distance estimates the density
-    refresh = 0.01  # chance per step that the batch enters a full queue
+    density = 8  # rank of the neighbour used for density estimation
+    refresh = 0.01  # probability per step that the batch enters a full queue
 
     def __init__(self, dim: int, size: int = 512, width: int | None = 8, neighbours: int = 16,
                  moments: float = 1.0):  # fmt: skip
@@ -299,12 +295,12 @@ class VPQuantizer(Quantizer):
         noise = torch.randn(size * neighbours, width or dim, generator=torch.Generator().manual_seed(0))
         self.register_buffer("queue", noise)
         self.register_buffer("codes", torch.zeros(size, width or dim))
-        self.register_buffer("pushed", torch.zeros((), dtype=torch.long))  # latents that ever entered the queue
+        self.register_buffer("pushed", torch.zeros((), dtype=torch.long))  # number of latents that entered the queue
         self.register_buffer("stale", torch.ones((), dtype=torch.bool))  # the queue changed after the codes were fitted
         self.register_buffer("radius", torch.zeros(()))  # ball radius / distance to the last neighbour; 0: not set yet
 
     def forward(self, z: Tensor, mask: Tensor | None = None) -> Quantized:
-        """In training ``index`` names the codes of the last fit; only evaluation refits them."""
+        """In training ``index`` refers to the codes of the last fit; only evaluation fits them again."""
         mask = torch.ones(z.shape[:-1], dtype=torch.bool, device=z.device) if mask is None else mask
         x = self.inward(z).float()
         rows = x[mask].detach()
@@ -332,7 +328,7 @@ class VPQuantizer(Quantizer):
 
     @torch.no_grad()
     def fit(self) -> None:
-        """Codes from the queue by k-means if the queue changed since the last fit, always the same ones."""
+        """Fits the codes to the queue by k-means if it changed since the last fit; deterministic."""
         if self.stale:
             codes = kmeans(self.queue.float(), self.size, torch.Generator().manual_seed(0))
             self.codes.copy_(codes)
@@ -340,17 +336,17 @@ class VPQuantizer(Quantizer):
 
     @torch.no_grad()
     def _calibrate(self) -> None:
-        """Set the ball so that on Gaussian data proposals are as long as the mean error of k-means codes."""
+        """Sets the ball so that on Gaussian data steps are as long as the mean error of k-means codes."""
         if self.radius > 0:
             return
-        self.fit()  # the queue still holds its Gaussian filling
+        self.fit()  # the queue still has its Gaussian initialisation
         fresh = torch.randn(2048, self.queue.shape[1], generator=torch.Generator().manual_seed(1)).to(self.queue)
         error = (fresh - self.codes[nearest(fresh, self.codes)]).norm(dim=1).mean()
         d = fresh.shape[1]
         self.radius.copy_(error * (d + 1) / d / knn_distances(fresh, self.queue, [self.neighbours])[0].mean())
 
     def _perturb(self, x: Tensor) -> Tensor:
-        """x (m, d) moved, once the queue holds latents only."""
+        """x (m, d) moved, once the queue has only latents."""
         return x if self.pushed < len(self.queue) else self._move(x)
 
     @torch.no_grad()

@@ -1,8 +1,8 @@
-"""Named parts that can be swapped: conditioners, quantizers, job kinds, generators, trainers and the other ``KINDS``.
+"""Registry of named parts: conditioners, quantizers, job kinds, generators, trainers and the other ``KINDS``.
 
-A part is found in three places, in this order: what :func:`register` has seen, what ``gen`` ships (imported when
-first asked for), and the entry points of installed packages (group ``affekt.<kind>``). Only the part asked for is
-imported; installing a package is the consent to run its code, naming it in a YAML file is not.
+A part is looked up in this order: objects registered by :func:`register`, parts of ``gen`` (imported on first use), and
+the entry points of installed packages (group ``affekt.<kind>``). Only the requested part is imported. Installing a
+package is the consent to run its code; naming it in a YAML file is not.
 """
 
 import difflib
@@ -24,11 +24,11 @@ _registered: dict[str, dict[str, object]] = {kind: {} for kind in KINDS}
 
 
 class UnknownName(InputError, ValueError):
-    """No part of that kind has that name; the message gives the nearest ones."""
+    """No part of that kind has that name; the message lists the nearest ones."""
 
 
 def register(kind: str, name: str) -> Callable[[T], T]:
-    """Decorator that makes an object known as ``name``; another object under a name in use raises ``ValueError``."""
+    """Decorator that registers an object as ``name``; raises ``ValueError`` if the name is taken by another object."""
 
     def keep(thing: T) -> T:
         holder = _known(kind).setdefault(name, thing)
@@ -40,7 +40,7 @@ def register(kind: str, name: str) -> Callable[[T], T]:
 
 
 def get(kind: str, name: str):
-    """The object called ``name``; imports no more than what provides it. Raises :class:`UnknownName`."""
+    """The object registered as ``name``; imports only its module. Raises :class:`UnknownName`."""
     known = _known(kind)
     if name in known:
         return known[name]
@@ -55,31 +55,31 @@ def get(kind: str, name: str):
 
 
 def build(kind: str, name: str, **config):
-    """Call what :func:`get` finds with ``config``."""
+    """Calls the object from :func:`get` with ``config``."""
     return get(kind, name)(**config)
 
 
 def names(kind: str) -> list[str]:
-    """All names of a kind, sorted; imports none of them."""
+    """All names of a kind, sorted; imports nothing."""
     return sorted({*_known(kind), *SHIPPED.get(kind, ("", ()))[1], *_entry_points(kind)})
 
 
 def _known(kind: str) -> dict[str, object]:
     if kind not in _registered:
-        raise UnknownName(f"There is no kind of part {kind!r}; the kinds are {', '.join(KINDS)}.")
+        raise UnknownName(f"unknown kind of part {kind!r}: the kinds are {', '.join(KINDS)}.")
     return _registered[kind]
 
 
 def _entry_points(kind: str) -> dict[str, EntryPoint]:
-    """Entry points by name; two packages that claim one name, or a name that ``gen`` ships, raise ``ValueError``."""
+    """Entry points by name; raises ``ValueError`` if two packages, or a package and ``gen``, claim one name."""
     found: dict[str, EntryPoint] = {}
     for point in entry_points(group=f"affekt.{kind}"):
         rival = found.setdefault(point.name, point)
         if rival.value != point.value or point.name in SHIPPED.get(kind, ("", ()))[1]:
-            raise ValueError(f"{kind} {point.name!r} is claimed twice: {point.value} must choose another name")
+            raise ValueError(f"{kind} {point.name!r} is claimed twice: rename {point.value}")
     return found
 
 
 def _unknown(kind: str, name: str) -> str:
     near = difflib.get_close_matches(name, names(kind), n=3, cutoff=0.0)
-    return f"There is no {kind} {name!r}; the nearest are {', '.join(near) or 'none at all'}."
+    return f"no {kind} {name!r}; the nearest are {', '.join(near) or 'none at all'}."

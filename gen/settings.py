@@ -1,4 +1,4 @@
-"""Settings from text: what ``--set name=value`` gives to a trainer or an evaluator, read and checked in one place."""
+"""Parses the ``--set name=value`` options of trainers and evaluators."""
 
 import inspect
 import re
@@ -11,10 +11,9 @@ S = TypeVar("S")
 
 
 def settings_of(cls: type[S], what: str, given: Mapping[str, str]) -> S:
-    """An instance of ``cls``, a pydantic model or a NamedTuple, from text; ``what`` says whose settings they are.
+    """An instance of ``cls``, a pydantic model or a NamedTuple, from text; ``what`` names the owner in messages.
 
-    Raises InputError, one sentence, for a name that does not exist, a value that its type does not admit ("False" is
-    false) or a setting that is missing.
+    Raises InputError for an unknown name, a value that its type does not allow ("False" is false) or a missing setting.
     """
     from pydantic import TypeAdapter, ValidationError
 
@@ -25,23 +24,23 @@ def settings_of(cls: type[S], what: str, given: Mapping[str, str]) -> S:
 
 
 def settings_class(part: Callable) -> type:
-    """The class of the settings of a trainer or an evaluator: the annotation of its parameter ``settings``."""
+    """The settings class of a trainer or an evaluator: the annotation of its parameter ``settings``."""
     return inspect.signature(part, eval_str=True).parameters["settings"].annotation
 
 
 def settings_for(part: Callable, what: str, given: Mapping[str, str]):
-    """The settings that ``part`` wants, from text."""
+    """The settings of ``part``, parsed from text."""
     return settings_of(settings_class(part), what, given)
 
 
 def has_setting(part: Callable, name: str) -> bool:
-    """Whether a trainer or an evaluator has a setting; one that takes a plain dict does not say."""
+    """True if a trainer or an evaluator has a setting; unknown for one that takes a plain dict."""
     names = names_of(settings_class(part))
     return not names or name in names
 
 
 def names_of(cls: type) -> tuple[str, ...]:
-    """The names of the settings in a class, none for a plain dict."""
+    """The names of the settings of a class; empty for a plain dict."""
     return tuple(getattr(cls, "model_fields", getattr(cls, "_fields", ())))
 
 

@@ -1,4 +1,4 @@
-"""``affekt completion`` and ``affekt man``: what shells and readers want of a program."""
+"""``affekt completion`` and ``affekt man``: shell completion and the manual page."""
 
 import argparse
 import os
@@ -11,8 +11,8 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 def add(commands) -> None:
-    """Add the commands to ``commands``."""
-    completion = commands.add_parser("completion", help="print what lets a shell complete commands and options")
+    """Adds the commands to ``commands``."""
+    completion = commands.add_parser("completion", help="print the shell completion script")
     completion.add_argument("shell", choices=SHELLS, help='eval "$(affekt completion bash)", or | source in fish')
     completion.set_defaults(command=_completion)
     man = commands.add_parser("man", help="print the manual page: affekt man > affekt.1")
@@ -41,14 +41,14 @@ def _need(package: str) -> None:
 
 
 def completing() -> list[str] | None:
-    """The words of the line that a shell is asking about, without the program's name; None where none asks."""
+    """The words of the command line to complete, without the program's name; None outside of completion."""
     if "_ARGCOMPLETE" not in os.environ or find_spec("argcomplete") is None:
         return None
     return os.environ.get("COMP_LINE", "").split()[1:]
 
 
 def complete(parser: argparse.ArgumentParser) -> None:
-    """Answer the shell, and end."""
+    """Prints the completions and exits."""
     import argcomplete
 
     argcomplete.autocomplete(parser)

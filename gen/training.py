@@ -1,4 +1,4 @@
-"""Training by time or by steps: warm-up and cosine, a log of JSON lines, and a state that the next run continues."""
+"""Training loop by time or by steps: warm-up and cosine schedule, a JSON-lines log, and a state to resume from."""
 
 import json
 import logging
@@ -16,19 +16,19 @@ from gen.errors import InputError
 
 log = logging.getLogger(__name__)
 SAVE_EVERY = 120  # seconds
-WARM = 100  # steps in which the rate rises
-LOW = 0.02  # share of the rate that is left at the end
+WARM = 100  # warm-up steps
+LOW = 0.02  # final learning rate relative to ``rate``
 
 
 class Run:
-    """One model's training for ``minutes`` or ``steps``, whichever end first: its state is ``OUT/NAME.pt``, its log
+    """One model's training for ``minutes`` or ``steps``, whichever ends first. State: ``OUT/NAME.pt``; log:
     ``OUT/log.jsonl``.
 
-    ``model`` stands on its device already; what requires no gradient is neither trained nor kept in the state. Matrices
-    decay by ``decay``, vectors do not. With ``spread`` it goes over several devices, through accelerate: the loss then
-    has to call ``run.model``. With ``average`` (of 0..1, how much is kept at a step) the model ends with the moving
-    average of its weights. ``settings`` and the state of ``random``, by which batches are drawn, are kept with it.
-    Raises InputError where the state is of another model, or of other settings.
+    ``model`` must be on its device; parameters without gradient are neither trained nor saved. Matrices have weight
+    decay ``decay``, vectors have none. With ``spread`` it runs on several devices through accelerate: the loss must
+    then call ``run.model``. With ``average`` (decay per step, 0..1) the model ends with the moving average of its
+    weights. ``settings`` and the state of ``random``, which draws the batches, are saved too. Raises InputError if the
+    state is of another model or of other settings.
     """
 
     def __init__(self, name: str, model: nn.Module, out: Path, minutes: float | None, rate: float, *,
@@ -64,13 +64,13 @@ class Run:
 
     @property
     def done(self) -> float:
-        """Share of the time or of the steps that is over, 0..1."""
+        """Fraction of the time or of the steps completed, 0..1."""
         if not (self.seconds and self.steps):
             return 1.0
         return min(max(self.elapsed / self.seconds, self.step / self.steps), 1.0)
 
     def train(self, loss: Callable[[], tuple[Tensor, dict]], check: Callable[[], dict] = dict) -> None:
-        """``loss() -> (scalar, values to log)`` until all is done; ``check()`` gives values at each save."""
+        """Calls ``loss() -> (scalar, values to log)`` until done; ``check()`` returns values at each save."""
         saved = self.elapsed
         while self.done < 1:
             began = time.perf_counter()
@@ -105,7 +105,7 @@ class Run:
 
     @torch.no_grad()
     def _follow(self) -> None:
-        """The average moves, faster in the beginning."""
+        """Updates the moving average, faster at the start."""
         keep = min(self.average, (1 + self.step) / (10 + self.step))
         for name, value in self.bare.state_dict().items() if self.averaged else ():
             held = self.averaged[name]
@@ -114,9 +114,9 @@ class Run:
     def _resume(self, state: dict) -> None:
         missing, surplus = self.bare.load_state_dict(state["model"], strict=False)
         if surplus or set(missing) - self.frozen:
-            raise InputError(f"{self.path} is of a training of another model: give another --out")
+            raise InputError(f"{self.path} belongs to another model: give another --out")
         if state.get("settings") != self.settings:
-            raise InputError(f"{self.path} is of a training with other settings: give another --out, or the same ones")
+            raise InputError(f"{self.path} has other settings: give another --out, or the same settings")
         self.optimiser.load_state_dict(state["optimiser"])
         self.averaged = state.get("averaged", self.averaged)
         self.step, self.elapsed = state["step"], state["elapsed"]

@@ -1,6 +1,6 @@
-"""Whisper base's encoder in plain torch: what its blocks make of a recording.
+"""Whisper base's encoder in plain torch: the outputs of its blocks for a recording.
 
-Its weights (MIT, ``affekt checkpoints pull whisper-base``) are those that CTranslate2 packed (``model.bin``).
+The weights (MIT, ``affekt checkpoints pull whisper-base``) are those packed by CTranslate2 (``model.bin``).
 Radford et al., Robust speech recognition via large-scale weak supervision, ICML 2023. n samples at 16 kHz, m = n / 320
 frames of 20 ms.
 """
@@ -36,7 +36,7 @@ def unpacked(path: Path) -> dict[str, Tensor]:
 
 
 def mel(samples: np.ndarray) -> np.ndarray:
-    """(80, 2 m) as Whisper hears it: a row of each 10 ms, the loudest eight decades of power."""
+    """(80, 2 m) log-mel input of Whisper: a frame per 10 ms, clipped to the loudest eight decades of power."""
     padded = np.pad(samples, 200, mode="reflect")
     frames = np.lib.stride_tricks.sliding_window_view(padded, 400)[::160][: len(samples) // 160]
     window = np.hanning(401)[:-1].astype(np.float32)
@@ -46,7 +46,7 @@ def mel(samples: np.ndarray) -> np.ndarray:
 
 
 class Whisper:
-    """The encoder in plain torch, in bfloat16 where that is fast; ``blocks``: the first so many of its blocks alone."""
+    """The encoder in plain torch, in bfloat16 where that is fast; ``blocks``: only the first so many blocks."""
 
     def __init__(self, path: Path, blocks: int | None = None):
         self.w = unpacked(path)

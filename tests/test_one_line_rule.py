@@ -82,35 +82,34 @@ FIRST = {"save_all": True, "append_images": [picture(1)]}
 READ = {
     "44.1 kHz for 22.05": (wav("a.wav", tone()), "a.wav: resampled from 44,100 to 22,050 Hz."),
     "192 kHz for 22.05": (wav("a.wav", tone(192_000), 192_000), "a.wav: resampled from 192,000 to 22,050 Hz."),
-    "stereo": (wav("a.wav", noise(0.1, 0.1), 16_000), "a.wav: two channels were mixed down to one."),
-    "out of phase": (wav("a.wav", np.stack((tone(), -tone())), 16_000), "a.wav: of two channels only the left one is "
-                     "used, since together they cancel each other out."),
-    "one side silent": (wav("a.wav", np.stack((0 * tone(), tone())), 16_000), "a.wav: of two channels only the right "
-                        "one is used, since the other is silent."),
-    "surround": (wav("a.wav", noise(*[0.05] * 6), 16_000), "a.wav: 6 channels were mixed down to one."),
-    "three channels": (wav("a.wav", noise(*[0.05] * 3), 16_000), "a.wav: 3 channels were mixed down to one."),
+    "stereo": (wav("a.wav", noise(0.1, 0.1), 16_000), "a.wav: two channels mixed down to one."),
+    "out of phase": (wav("a.wav", np.stack((tone(), -tone())), 16_000), "a.wav: only the left channel is used, "
+                     "since the two cancel each other."),
+    "one side silent": (wav("a.wav", np.stack((0 * tone(), tone())), 16_000), "a.wav: only the right channel is "
+                        "used, since the other is silent."),
+    "surround": (wav("a.wav", noise(*[0.05] * 6), 16_000), "a.wav: 6 channels mixed down to one."),
+    "three channels": (wav("a.wav", noise(*[0.05] * 3), 16_000), "a.wav: 3 channels mixed down to one."),
     "clipped": (wav("a.wav", (5 * tone()).clip(-1, 1), 16_000), "a.wav is clipped (distorted) in 264 places: "
                 "record at a lower level."),
-    "turned by its EXIF": (png("a.jpg", picture(), **turned()), "a.jpg was turned upright, as the camera recorded."),
-    "transparent": (png("a.png", Image.new("RGBA", (9, 9), (9, 9, 9, 9))), "a.png: what is transparent became white."),
-    "transparent gray": (png("a.png", Image.new("LA", (9, 9), (9, 9))), "a.png: what is transparent became white."),
+    "turned by its EXIF": (png("a.jpg", picture(), **turned()), "a.jpg: rotated upright by its EXIF orientation."),
+    "transparent": (png("a.png", Image.new("RGBA", (9, 9), (9, 9, 9, 9))), "a.png: transparent pixels became white."),
+    "transparent gray": (png("a.png", Image.new("LA", (9, 9), (9, 9))), "a.png: transparent pixels became white."),
     "gray of 16 bits": (png("a.png", Image.fromarray(np.full((9, 9), 30_000, np.uint16))),
-                        "a.png: more than 8 bits a colour were reduced to 8."),
-    "colours of 16 bits": (("a.png", deep_colours), "a.png: more than 8 bits a colour were reduced to 8."),
+                        "a.png: reduced to 8 bits per channel."),
+    "colours of 16 bits": (("a.png", deep_colours), "a.png: reduced to 8 bits per channel."),
     "gray of numbers": (png("a.tiff", Image.fromarray(np.full((9, 9), 0.5, np.float32))),
-                        "a.tiff: more than 8 bits a colour were reduced to 8."),
-    "huge": (png("a.png", Image.new("L", (10_000, 6_000))), "a.png has 60 megapixels: it was read at 1/2 of its width "
+                        "a.tiff: reduced to 8 bits per channel."),
+    "huge": (png("a.png", Image.new("L", (10_000, 6_000))), "a.png has 60 megapixels: read at 1/2 of its width "
              "and height."),
-    "moving": (png("a.gif", picture(), **FIRST), "a.gif holds 2 pictures: only the first is used."),
-    "several pages": (png("a.tiff", picture(), **FIRST), "a.tiff holds 2 pictures: only the first is used."),
-    "a series of a phone": (("a.heic", heic), "a.heic holds 2 pictures: only the first is used."),
-    "for print": (png("a.jpg", picture(mode="CMYK")), "a.jpg: colours for print became those of a screen, without a "
-                  "profile."),
-    "other colours": (png("a.png", picture(), **swapped()), "a.png: its colours (wide built-in) became sRGB."),
+    "moving": (png("a.gif", picture(), **FIRST), "a.gif has 2 pictures: only the first is used."),
+    "several pages": (png("a.tiff", picture(), **FIRST), "a.tiff has 2 pictures: only the first is used."),
+    "a series of a phone": (("a.heic", heic), "a.heic has 2 pictures: only the first is used."),
+    "for print": (png("a.jpg", picture(mode="CMYK")), "a.jpg: CMYK converted to sRGB without a profile."),
+    "other colours": (png("a.png", picture(), **swapped()), "a.png: colours converted from wide built-in to sRGB."),
     "a profile of no colours": (png("a.png", picture(), **profile("XYZ")),
-                                "a.png: its colour profile cannot be read, so its colours are taken as sRGB."),
+                                "a.png: unreadable colour profile: sRGB assumed."),
     "a broken profile": (png("a.png", picture(), icc_profile=b"no profile"),
-                         "a.png: its colour profile cannot be read, so its colours are taken as sRGB."),
+                         "a.png: unreadable colour profile: sRGB assumed."),
     "60 frames a second": (("a.mp4", film), "a.mp4: reduced from 60 to 25 frames per second."),
 }  # fmt: skip
 READERS = {".wav": lambda path: media.read_audio(path, 22_050), ".mp4": lambda path: media.read_video(path, 25)}
@@ -264,8 +263,8 @@ def test_a_film_records_what_became_of_its_picture_and_its_sound(tmp_path, monke
     soundfile.write("surround.wav", noise(*[0.02] * 6)[:, :60_000].T, 192_000, subtype="FLOAT")
     assert main(["talk", "gray.png", "surround.wav", "--size", "256", "--out", "a.mp4", "--device", "cpu"]) == 0
     notes = [
-        "audio: 6 channels were mixed down to one.",
-        "portrait: more than 8 bits a colour were reduced to 8.",
+        "audio: 6 channels mixed down to one.",
+        "portrait: reduced to 8 bits per channel.",
         "talk.mp4: sound resampled to 48,000 Hz, since the format cannot hold 192,000 Hz.",
     ]
     assert set(notes) <= set(facts(Path("a.mp4")))

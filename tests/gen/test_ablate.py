@@ -118,7 +118,7 @@ def test_an_unknown_conditioner_stops_it_before_any_training(tmp_path):
     [
         ({"copies": "many"}, "train echo cannot use copies=many"),
         ({"bars": "few"}, "evaluate echo cannot use bars=few"),
-        ({"kind": "alone"}, "There is no evaluator 'alone'"),
+        ({"kind": "alone"}, "no evaluator 'alone'"),
     ],
 )
 def test_mistakes_stop_it_before_any_training(tmp_path, mistake, told):

@@ -190,7 +190,7 @@ def test_training_and_evaluation_reach_the_registered_functions(affekt, monkeypa
     ("train emotion --data . --set steps=abc", "train emotion cannot use steps=abc: it should be a valid integer"),
     ("train music --data nowhere", "nowhere is not a folder"),
     ("train dice --data . --set size=tiny compile=maybe", "train dice cannot use compile=maybe: it should be a valid"),
-    ("ablate scene --data . --minutes 1 --conditioners vad", "There is no trainer 'scene'"),
+    ("ablate scene --data . --minutes 1 --conditioners vad", "no trainer 'scene'"),
     ("evaluate voice --set data=. nonsense=1", "evaluate voice has no setting nonsense: use data, model, "),
     ("ablate voice --data . --minutes 1 --conditioners vad", "`affekt train voice` has no setting conditioner"),
     ("ablate talk --data . --minutes 1 --conditioners vad,lable", "no conditioner 'lable'; the nearest are label"),
@@ -224,12 +224,12 @@ def test_a_folder_in_the_working_directory_is_no_checkpoint(affekt, tmp_path):
     (tmp_path / "muser-compact").mkdir()
     (tmp_path / "muser-compact" / "junk.txt").write_text("junk")
     code, _, err = affekt("checkpoints", "verify", "./muser-compact")
-    assert code == 3 and "nothing to compare" in err
+    assert code == 3 and "cannot be verified" in err
     assert affekt("checkpoints", "verify", "muser-compact")[0] == 0
     assert checkpoints.folder("muser-compact") == checkpoints.roots()[0] / "muser-compact"
     (tmp_path / "mine").mkdir()
     code, _, err = affekt("checkpoints", "verify", "mine")
-    assert code == 3 and "There is no checkpoint 'mine'" in err
+    assert code == 3 and "no checkpoint 'mine'" in err
     assert "the folder of that name in the working directory is ./mine" in err
 
 

@@ -67,7 +67,7 @@ def test_entry_points_import_only_what_is_asked_for(installed):
 
 def test_entry_points_cannot_take_a_shipped_name(installed):
     installed("[affekt.conditioner]\nvad = outside_good:train\n")
-    with pytest.raises(ValueError, match="outside_good:train must choose another name"):
+    with pytest.raises(ValueError, match="rename outside_good:train"):
         registry.names("conditioner")
 
 

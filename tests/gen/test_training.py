@@ -65,7 +65,7 @@ def test_what_is_frozen_stays_and_is_not_kept(tmp_path):
 def test_the_state_of_another_model_is_refused(tmp_path):
     run = start(tmp_path)
     run.save()
-    with pytest.raises(InputError, match=r"line\.pt is of a training of another model"):
+    with pytest.raises(InputError, match=r"line\.pt belongs to another model"):
         Run("line", nn.Sequential(nn.Linear(2, 1)), tmp_path, 1, 1e-2)
 
 
