@@ -100,6 +100,8 @@ class TalkGenerator:
             from talking_head.video.talk import VideoTalk
 
             return VideoTalk.load(names, device)
+        if device != "cpu":
+            note(f"only the motion model runs on {device}: frames are drawn on the CPU")
         basis = FaceBasis.load()
         return cls(FaceTracker.load(), basis, found.load(names, basis, device), checkpoints.load("person-mask", Graph))
 
