@@ -1,1 +1,1 @@
-"""How talking faces are measured: ``affekt evaluate talk`` and ``affekt evaluate dice``."""
+"""Evaluation of talking faces: ``affekt evaluate talk`` and ``affekt evaluate dice``."""

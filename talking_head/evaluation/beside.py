@@ -1,4 +1,4 @@
-"""Real clips beside videos made from one of their frames and their sound: the same measures of both."""
+"""The same measures of real clips and of videos rendered from one of their frames and their sound."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MEASURES = (
 
 
 def held(data: Path, count: int) -> list[Path]:
-    """Videos of GRID that no training saw."""
+    """Held-out videos of GRID."""
     paths = sorted((data / "face" / "clips").glob("*.mp4"))
     return [path for path in paths if corpus.share(path.stem) < corpus.HELD][:count]
 
@@ -43,7 +43,7 @@ def measures(generator: TalkGenerator, frames: list[np.ndarray], faces: list[Fac
 
 
 def pair(generator: TalkGenerator, path: Path) -> tuple[list[float], list[float]]:
-    """Measures of a clip, and of the video made from its quietest frame."""
+    """Measures of a clip, and of the video rendered from its quietest frame."""
     filmed = list(media.read_video(path, 25)[0])
     faces = list(generator.tracker.video(filmed))
     still = int(np.argmin([face.coefs[JAW] + face.coefs[INDEX["eyeBlinkLeft"]] for face in faces]))

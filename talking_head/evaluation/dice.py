@@ -1,4 +1,4 @@
-"""``affekt evaluate dice --set data=DIR``: a motion model against real motion new to it, and against EMOTE."""
+"""``affekt evaluate dice --set data=DIR``: a motion model compared with held-out real motion and with EMOTE."""
 
 import time
 from pathlib import Path
@@ -29,7 +29,7 @@ JAW, LIPS = 0.75, 0.85  # the least jaw correlation, and share of p, b, m with l
 
 
 class Settings(BaseModel):
-    """What ``--set`` may change."""
+    """Options of ``--set``."""
 
     model_config = ConfigDict(extra="forbid")
     data: DirectoryPath  # the folder that holds face/ and speech/
@@ -40,7 +40,7 @@ class Settings(BaseModel):
     steps: int = 8
     lines: int = 30  # of aligned speech, for closed lips
     portraits: int = 4  # of the contact sheet; 0 for none
-    files: str = ""  # a folder for films and their manifests, for judges from outside, and what they wrote
+    files: str = ""  # folder of films, their manifests, and the judges' results
     people: int = 12  # portraits of the films
     sound: str = ""  # what they say
     seconds: float = 0  # taken of it; 0 for all
@@ -49,7 +49,7 @@ class Settings(BaseModel):
 
 
 class Evaluation:
-    """A model, held-out clips and what it makes of them."""
+    """A model, held-out clips and its motions for them."""
 
     def __init__(self, out: Path, s: Settings):
         basis, self.s = FaceBasis.load(), s
@@ -66,11 +66,11 @@ class Evaluation:
         return [c for c in self.clips if c.source == source][: self.s.clips]
 
     def draw(self, clip: Clip, seed: int = 0) -> np.ndarray:
-        """(n, 55) as the network draws it."""
+        """Motion (n, 55) sampled by the network."""
         return self.speaker.motion.whole(torch.from_numpy(clip.features[:, 0]), seed, self.s.steps)
 
     def emotes(self, clip: Clip) -> np.ndarray:
-        """(n, 52) as EMOTE says it."""
+        """Coefficients (n, 52) of EMOTE."""
         return lips.predict(self.ears, self.emote, next(c.rows for c in self.known if c.name == clip.name))
 
 
@@ -79,7 +79,7 @@ def agreed(made: np.ndarray, clip: Clip, part: str = "jaw") -> float:
 
 
 def speech(report: Report, e: Evaluation, drawn: dict[str, list[np.ndarray]]) -> None:
-    """Do lips follow the sound?"""
+    """Agreement of lips and sound."""
     drawn_as = f"{e.s.seeds} seeds each (2 of speakers never seen), {e.s.steps} steps"
     report.section("Speech", f"Recordings that nothing was trained on, {drawn_as}. The mean of the seeds "
                    "is what they agree on; EMOTE hears the same and always says the same.")  # fmt: skip
@@ -104,7 +104,7 @@ def speech(report: Report, e: Evaluation, drawn: dict[str, list[np.ndarray]]) ->
 
 
 def seeds(report: Report, e: Evaluation, drawn: dict[str, list[np.ndarray]]) -> None:
-    """What differs between seeds, and does it differ as real clips do?"""
+    """Variation between seeds, compared with real clips."""
     report.section("Seeds", f"{e.s.seeds} of each clip, as the network draws them.")
     clips, rows = e.of("grid"), []
     pairs = [lips.correlation(lips.part_of(a, "jaw"), lips.part_of(b, "jaw"))

@@ -1,4 +1,4 @@
-"""Films for recognisers from outside, which see pictures and hear sound as strangers do, and contact sheets to look at.
+"""Films for external recognisers of expressions, and contact sheets.
 
 Tracked coefficients are no judge of an expression: trackers report too little of brows, nose and cheeks.
 """
@@ -22,8 +22,8 @@ from talking_head.render.portrait import Portrait
 
 INTENSITIES = (0.5, 1.0, 2.0)
 COLUMNS = ("video", "portrait", "audio", "emotion", "intensity")
-SIDE = 160  # pixels of a picture of the sheet
-HELD = 1.2  # seconds of a film in which nobody speaks
+SIDE = 160  # pixels per picture of the contact sheet
+HELD = 1.2  # seconds of a film without speech
 
 
 def asked(intensities: Sequence[float]) -> list[tuple[str, float]]:
@@ -65,7 +65,7 @@ def films(generator: TalkGenerator, people: Sequence[Path], sound: Path, out: Pa
 
 
 def people_of(data: Path) -> list[Path]:
-    """Portraits to judge by: those for evaluation where they are, else those that may be shown."""
+    """Evaluation portraits if available, else the portraits that may be published."""
     for folder in ("portraits_eval", "portraits"):
         if found := sorted((data / "face" / folder).glob("*.jpg")):
             return found
@@ -73,7 +73,7 @@ def people_of(data: Path) -> list[Path]:
 
 
 def sheet(report: Report, generator: TalkGenerator, people: Sequence[Path], sound: Path) -> None:
-    """A contact sheet of portraits that may be shown: each emotion at the loudest moment of a line."""
+    """Add a contact sheet of publishable portraits: each emotion at the widest mouth opening of a line."""
     samples, rate = media.read_audio(sound)
     rows = []
     for portrait in people:

@@ -1,4 +1,4 @@
-"""Whether a video shows the same person, and holds still where it should: measures without a learnt network.
+"""Identity and steadiness of a video, measured without a trained network.
 
 The descriptor is a histogram of oriented gradients (Dalal and Triggs, CVPR 2005) of the face without its mouth,
 straightened by its landmarks. It is no face recogniser: it tells small changes of one picture from another person.
@@ -31,7 +31,7 @@ def descriptor(pixels: np.ndarray, face: Face) -> np.ndarray:
 
 
 def distance(one: np.ndarray, other: np.ndarray) -> float:
-    """0 for the same face, toward 1 for unlike ones."""
+    """Distance of two descriptors: 0 for equal ones, up to 1."""
     return float(1 - one @ other)
 
 

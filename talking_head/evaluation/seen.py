@@ -1,4 +1,4 @@
-"""What recognisers from outside read in the films of :mod:`talking_head.evaluation.films`, as tables.
+"""Tables of external recognisers' results for the films of :mod:`talking_head.evaluation.films`.
 
 Beside each manifest lies what a judge wrote of it: ``films.json`` and ``held.json``. Their ``files`` are rows with
 ``portrait``, ``emotion``, ``intensity``, ``seen_as`` (by the mean of the recognisers), ``seen_as_NAME`` of each, ``p``
@@ -17,13 +17,13 @@ from gen.evaluate.report import Estimate, Report
 SPEAKING, HELD = "films", "held"
 TITLES = {SPEAKING: "speaking", HELD: "held in silence"}
 BARS = {SPEAKING: 0.65, HELD: 0.75}  # share of six emotions at intensity 1
-SIX = ("happy", "sad", "angry", "fear", "disgust", "surprise")  # contempt is known to no recogniser
+SIX = ("happy", "sad", "angry", "fear", "disgust", "surprise")  # no recogniser has contempt
 REAL = "intervals over portraits; real acted clips .67 (n 21) to .73 (n 33), chance .14"
 FAR = "real people, strong emotion: mean .39, worst .58"
 
 
 def seen(report: Report, folder: Path) -> None:
-    """Tables and bars of all that was judged in ``folder``."""
+    """Add tables and bars of all results in ``folder``."""
     for kind, title in TITLES.items():
         path = folder / f"{kind}.json"
         if path.exists():

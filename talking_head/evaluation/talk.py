@@ -1,4 +1,4 @@
-"""``affekt evaluate talk``: predicted motion against tracked truth, and rendered videos tracked again."""
+"""``affekt evaluate talk``: predicted motion compared with tracked motion, and rendered videos tracked again."""
 
 import time
 from pathlib import Path
@@ -21,8 +21,8 @@ from talking_head.pipeline import TalkGenerator
 from talking_head.training import corpus, lips
 from talking_head.training.emote import HEARD
 
-EARLY = round(LEAD / ROWS)  # frames that lips are ahead of the sound
-MET = 0.15  # cm of lip gap beyond rest at which lips count as closed
+EARLY = round(LEAD / ROWS)  # frames of lead of the lips
+MET = 0.15  # cm of lip gap beyond rest below which lips count as closed
 EXERCISES = {
     "jaw": ("jawOpen",),
     "smile": ("mouthSmile",),
@@ -30,23 +30,23 @@ EXERCISES = {
     "blink": ("eyeBlink",),
 }
 SOURCES = {"grid": "GRID, held-out clips", "facegood": "FACEGOOD, another speaker", "other": "speakers never seen"}
-DRIFT = 3  # frames that picture and sound of a web clip may lie apart
+DRIFT = 3  # largest offset in frames between picture and sound of a web clip
 
 
 class Settings(NamedTuple):
-    """What ``--set`` may change."""
+    """Options of ``--set``."""
 
     data: DirectoryPath  # the folder that holds face/ and speech/
     model: str = "emote-compact"
-    features: str = ""  # features.npz of a training, which saves reading the sounds again
+    features: str = ""  # features.npz of a training, to skip feature extraction
     portraits: int = 4
-    lines: int = 40  # of aligned speech, for closed lips
-    frames: int = 16  # of each rendered video that are tracked again
-    clips: int = 6  # real ones beside which rendered ones are measured
-    files: str = ""  # a folder for films and their manifests, for judges from outside, and what they wrote
+    lines: int = 40  # lines of aligned speech, for closed lips
+    frames: int = 16  # frames per rendered video that are tracked again
+    clips: int = 6  # real clips for comparison
+    files: str = ""  # folder of films, their manifests, and the judges' results
     people: int = 12  # portraits of the films
-    sound: str = ""  # what they say
-    seconds: float = 0  # taken of it; 0 for all
+    sound: str = ""  # recording of the films
+    seconds: float = 0  # of the recording; 0 for all
     size: int = 320  # pixels of a film's side
     fps: int = 25  # frames of a film a second; recognisers look at five
 
@@ -87,13 +87,13 @@ def closure_rows(generator: TalkGenerator, clips: list[corpus.Clip], count: int)
 
 
 def sounds(heard: np.ndarray) -> list[tuple[int, int]]:
-    """First frames and ends of the runs in which ``heard`` (t,) is true."""
+    """(first frame, end) of each run of true values in ``heard`` (t,)."""
     edges = np.flatnonzero(np.diff(np.pad(heard.astype(int), 1)))
     return list(zip(edges[::2], edges[1::2], strict=True))
 
 
 def exercise(frames: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Coefficients (t, 52) that move one part after another, and each part's command (t,)."""
+    """Coefficients (t, 52) that move one part after another, and the target (t,) of each part."""
     wave = 0.5 - 0.5 * np.cos(np.linspace(0, 2 * np.pi, frames))
     coefs, commands = [], {}
     for place, (part, names) in enumerate(EXERCISES.items()):
@@ -104,7 +104,7 @@ def exercise(frames: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
 
 
 def tracked(generator: TalkGenerator, frames: list[np.ndarray]) -> np.ndarray:
-    """(t, 52) coefficients found in rendered frames; where the face is lost, the last ones."""
+    """Coefficients (t, 52) tracked in rendered frames; the last ones if the face is lost."""
     found, last = [], np.zeros(52, np.float32)
     for face in generator.tracker.video(frames):
         last = last if face is None else face.coefs
@@ -113,7 +113,7 @@ def tracked(generator: TalkGenerator, frames: list[np.ndarray]) -> np.ndarray:
 
 
 class Rendered(NamedTuple):
-    """What tracking again finds in rendered videos."""
+    """Results of tracking rendered videos."""
 
     followed: dict[str, list[float]]
     outside: list[float]
@@ -122,7 +122,7 @@ class Rendered(NamedTuple):
 
 
 def rendered(generator: TalkGenerator, chosen: Settings) -> Rendered:
-    """Exercises on portraits that nothing was trained on."""
+    """Render and track exercises on unseen portraits."""
     from talking_head.render.portrait import Portrait
 
     pictures = sorted((Path(chosen.data) / "face" / "portraits").glob("*.jpg"))[: chosen.portraits]
@@ -190,7 +190,7 @@ def measure(report: Report, chosen: Settings) -> None:
 
 
 def expressions(report: Report, generator: TalkGenerator, chosen: Settings) -> None:
-    """Expressions, to look at here and to be judged from outside."""
+    """Add a contact sheet and the judges' results."""
     data = Path(chosen.data)
     report.section(
         "Expressions",
@@ -210,6 +210,6 @@ def expressions(report: Report, generator: TalkGenerator, chosen: Settings) -> N
 
 
 def line_of(data: Path) -> Path:
-    """A line of a voice that no training heard."""
+    """A line of an unseen voice."""
     return next(path for voice in corpus.HELD_VOICES
                 for path in sorted((data / "speech" / "aligned").glob(f"{voice}*.opus")))  # fmt: skip

@@ -1,1 +1,1 @@
-"""Where a face is in a picture, what it does, and how its points move."""
+"""Face detection, landmarks, coefficients, and the linear face basis."""

@@ -32,7 +32,7 @@ from talking_head.face.points import (
 from talking_head.face.pose import placed, similarity, upward
 
 FILE = "basis.safetensors"
-# pairs whose difference is a movement of its own
+# left/right pairs whose difference is a separate movement
 SIDEWAYS = np.array([name.startswith(("jaw", "eyeLookIn", "eyeLookOut")) or name in ("mouthLeft", "mouthRight")
                      for name in ARKIT])  # fmt: skip
 # 68-point convention -> the 478 points, as both models' documentation shows them
@@ -71,20 +71,20 @@ class FaceBasis:
 
     @property
     def canonical(self) -> np.ndarray:
-        """(468, 3): the head that poses are measured against."""
+        """The reference head (468, 3) of head poses."""
         return self.neutral[:468]
 
     def points(self, coefs: np.ndarray) -> np.ndarray:
-        """(..., 52) -> (..., 478, 3)."""
+        """Points (..., 478, 3) of coefficients (..., 52)."""
         return self.neutral + np.tensordot(coefs, self.deltas, 1)
 
     def lip_gap(self, coefs: np.ndarray) -> np.ndarray:
-        """(..., 52) -> (...,) centimetres that the middle of the lips opens, from the neutral face's."""
+        """Opening of the lips' middle (...,) in cm relative to the neutral face, for coefficients (..., 52)."""
         rise = (self.deltas[:, INNER_UPPER_LIP[3:8], 1] - self.deltas[:, INNER_LOWER_LIP[3:8], 1]).mean(1)
         return coefs @ rise
 
     def straighten(self, landmarks: np.ndarray) -> np.ndarray:
-        """Landmarks (478, 3) in pixels -> the canonical axes and size, head pose removed."""
+        """Landmarks (478, 3) in pixels -> canonical axes and size, without head pose."""
         scale, rotation, shift = placed(landmarks, self.canonical)
         return ((upward(landmarks) - shift) @ rotation / scale).astype(np.float32)
 
@@ -93,7 +93,7 @@ FIELDS = {"neutral": np.float32, "deltas": np.float32, "triangles": np.int64}
 
 
 def mirrored_points(canonical: np.ndarray) -> np.ndarray:
-    """(478,) the point on the other side of each one."""
+    """Index (478,) of each point's mirror point."""
     other = np.abs(canonical[:, None] * (-1, 1, 1) - canonical[None]).sum(-1).argmin(1)
     iris = {RIGHT_IRIS[0]: LEFT_IRIS[0], RIGHT_IRIS[2]: LEFT_IRIS[2], RIGHT_IRIS[4]: LEFT_IRIS[4],
             RIGHT_IRIS[1]: LEFT_IRIS[3], RIGHT_IRIS[3]: LEFT_IRIS[1]}  # fmt: skip
@@ -104,7 +104,7 @@ def mirrored_points(canonical: np.ndarray) -> np.ndarray:
 @dataclass(frozen=True)
 class Scan:
     """The scanned model's skin in the canonical head's size: ``vertices`` (n, 3), ``deltas`` (52, n, 3), ``triangles``
-    (m, 3), and where its 68 ``landmarks`` are among the vertices."""
+    (m, 3), and the vertex numbers of its 68 ``landmarks``."""
 
     vertices: np.ndarray
     deltas: np.ndarray
@@ -121,7 +121,7 @@ class Scan:
         return cls(scale * skin @ rotation.T + shift, scale * deltas @ rotation.T, triangles, landmarks)
 
 
-FIRST = np.unique(SIXTY_EIGHT, return_index=True)[1]  # of points that two landmarks share, one
+FIRST = np.unique(SIXTY_EIGHT, return_index=True)[1]  # one of each pair of landmarks at the same point
 
 
 def scanned_deltas(canonical: np.ndarray, scan: Scan) -> np.ndarray:
@@ -176,7 +176,7 @@ def fit(coefs: np.ndarray, shapes: np.ndarray, group: np.ndarray, prior: np.ndar
 
 
 def local(deltas: np.ndarray, neutral: np.ndarray) -> np.ndarray:
-    """Lids and brows leave the mouth alone and the other way round: what frames tell beyond that is coincidence."""
+    """Restrict lids and brows to the upper face and mouth to the lower face; other correlations are accidental."""
     high = np.clip((neutral[:, 1] + 1.5) / 3.0, 0, 1)  # 0 from the nostrils down, 1 from below the eyes up
     upper = np.array([name.startswith(("eye", "brow")) for name in ARKIT])
     lower = np.array([name.startswith(("jaw", "mouth")) for name in ARKIT])
@@ -190,13 +190,13 @@ def symmetric(deltas: np.ndarray, mirror: np.ndarray) -> np.ndarray:
 
 
 def people(sample: dict[str, np.ndarray]) -> np.ndarray:
-    """(n,) who is seen in each frame: its clip where that has enough frames to tell a neutral, else its source."""
+    """Group label (n,) of each frame: its clip if that has enough frames for a neutral face, else its source."""
     _, index, count = np.unique(sample["clip"], return_inverse=True, return_counts=True)
     return np.where(count[index] >= 20, sample["clip"], sample["source"])
 
 
 def sample_shapes(basis: FaceBasis, sample: dict[str, np.ndarray]) -> Iterator[np.ndarray]:
-    """The landmark sample's frames, head pose removed."""
+    """Yield the sample's landmarks without head pose."""
     for points, (w, h) in zip(sample["landmarks"].astype(np.float32), sample["image_size"]):
         yield basis.straighten(points * (w, h, w))
 

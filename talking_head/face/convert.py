@@ -1,4 +1,4 @@
-"""MediaPipe's networks (Apache-2.0) -> our ``face-tracker`` and ``person-mask`` checkpoints.
+"""Converts MediaPipe's networks (Apache-2.0) to the ``face-tracker`` and ``person-mask`` checkpoints.
 
 They are TensorFlow Lite files: a flatbuffer of tables, each with a list of offsets to its fields. Only the fields and
 operations that these networks have are read.
@@ -84,7 +84,7 @@ class Network:
         return raw.view(KINDS[tensor.number(1, "b")]).reshape(tensor.array(0)) if len(raw) else None
 
     def _value(self, index: int) -> str:
-        """The name of a tensor; a constant is noted on first sight."""
+        """The name of a tensor; registers a constant on first use."""
         index = self.alias.get(index, index)
         value = self._constant(index)
         if value is not None and str(index) not in self.constants:
@@ -109,7 +109,7 @@ class Network:
         elif name == "max_pool":
             options = operator.table(4)
             settings = {"kernel": options.number(3), "stride": options.number(1), "same": options.number(0, "b") == 0}
-        elif code == 1:  # an average pool over all there is
+        elif code == 1:  # global average pool
             settings = {"axes": [1, 2], "keep": True}
         elif name == "resize":
             settings = {"size": self._constant(inputs[1]).tolist()}

@@ -1,4 +1,4 @@
-"""Turned squares cut from a picture."""
+"""Rotated square crops."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""Boxes of the faces in a picture: BlazeFace (Bazarevsky et al. 2019), the short-range release."""
+"""Face detection with BlazeFace (Bazarevsky et al. 2019), the short-range model."""
 
 from typing import NamedTuple
 
@@ -31,7 +31,7 @@ def anchors() -> np.ndarray:
 
 
 def detect(network: Graph, pixels: np.ndarray) -> list[Box]:
-    """Faces in pixels (h, w, 3) uint8, largest first; small ones are looked for in overlapping parts too."""
+    """Faces in pixels (h, w, 3) uint8, largest first; small faces are also searched in overlapping tiles."""
     h, w = pixels.shape[:2]
     found = _in_square(network, pixels, 0.0, 0.0, float(max(h, w)))
     for share in (1.0, 0.5, 0.3):
@@ -66,7 +66,7 @@ def _in_square(network: Graph, pixels: np.ndarray, left: float, top: float, side
 
 
 def _apart(boxes: list[Box]) -> list[Box]:
-    """One box a face: those that overlap are averaged by score."""
+    """One box per face: the score-weighted mean of overlapping boxes."""
     boxes, kept = sorted(boxes, key=lambda box: -box.score), []
     while boxes:
         near = [box for box in boxes if _overlap(boxes[0], box) > OVERLAP]

@@ -46,13 +46,13 @@ class Flame(NamedTuple):
     template: np.ndarray  # (v, 3)
     expressions: np.ndarray  # (v, 3, e)
     joint: np.ndarray  # (3,) of the jaw
-    jaw: np.ndarray  # (v,) how much the jaw carries each vertex
+    jaw: np.ndarray  # (v,) skinning weight of the jaw
     corners: np.ndarray  # (51, 3) vertices around each landmark
     shares: np.ndarray  # (51, 3)
 
     @classmethod
     def load(cls, name: str = "flame", expressions: int = 100) -> Flame:
-        """A converted one, by checkpoint name or folder."""
+        """Load a converted FLAME by checkpoint name or folder."""
         from safetensors.numpy import load_file
 
         checkpoints.digest(name)
@@ -61,7 +61,7 @@ class Flame(NamedTuple):
 
     @classmethod
     def read(cls, folder: Path, expressions: int = 100) -> Flame:
-        """The release's files."""
+        """Read the upstream files."""
         model, places = folder / "generic_model.pkl", folder / "landmark_embedding.npy"
         for path in (model, places):
             if not path.is_file():
@@ -85,14 +85,14 @@ class Flame(NamedTuple):
         return np.einsum("lc,lc...->l...", self.shares, values[self.corners])
 
     def moves(self) -> np.ndarray:
-        """(e + 3, 51, 3): what each expression and each small turn of the jaw does to the landmarks, metres."""
+        """Displacements (e + 3, 51, 3) of the landmarks, in metres, per expression and per small jaw rotation."""
         lever = (self.template - self.joint) * self.jaw[:, None]
         turns = np.stack([np.cross(axis, lever) for axis in np.eye(3)])
         return np.stack([self.landmarks(m) for m in (*np.moveaxis(self.expressions, -1, 0), *turns)])
 
 
 def convert(source: Path, out: Path) -> None:
-    """The user's FLAME -> what the adapter needs of it."""
+    """Convert the user's FLAME to the arrays of the adapter."""
     from safetensors.numpy import save_file
 
     flame = Flame.read(source)
@@ -103,7 +103,7 @@ def convert(source: Path, out: Path) -> None:
 
 
 class FlameAdapter:
-    """Linear maps both ways, by what both faces do to 51 common landmarks."""
+    """Linear maps in both directions, from the movements of 51 common landmarks."""
 
     def __init__(self, flame: Flame, basis: FaceBasis):
         size, rotation, _ = similarity(flame.landmarks(flame.template), basis.neutral[INNER])
@@ -117,11 +117,11 @@ class FlameAdapter:
         return values[:, :-3].astype(np.float32), values[:, -3:].astype(np.float32)
 
     def arkit(self, expression: np.ndarray, jaw: np.ndarray) -> np.ndarray:
-        """What of a FLAME motion ARKit's coefficients can show, (t, 52) in [0, 1]; lids and gaze are not FLAME's."""
+        """ARKit coefficients (t, 52) in [0, 1] of a FLAME motion; FLAME has no lids and no gaze."""
         return (np.concatenate((expression, jaw), 1) @ self.back).clip(0, 1).astype(np.float32)
 
 
 def _map(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """(n, p) and (m, p) movements of points -> (n, m): the mix of targets that moves the points as each source does."""
+    """Weights (n, m) of target movements (m, p) that reproduce each source movement (n, p)."""
     gram = target @ target.T
     return np.linalg.solve(gram + RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram)), target @ source.T).T

@@ -1,4 +1,4 @@
-"""A small network as the list of operations its release consists of, run in torch.
+"""A small network, run in torch as the list of operations of its upstream file.
 
 Values are (b, h, w, c), as in the release. Weights lie on disk as int8 with one scale per output channel.
 """
@@ -27,7 +27,7 @@ class Graph(ModelMixin, ConfigMixin):
         self._ready: dict[str, Tensor] = {}
 
     def fill(self, values: dict[str, Tensor]) -> None:
-        """Take the float constants ``name -> tensor``, rounded to int8 where they are large."""
+        """Load float constants ``name -> tensor``; large ones are quantized to int8."""
         for name, value in values.items():
             place = getattr(self, f"v{name}")
             if place.dtype == torch.int8:
@@ -48,7 +48,7 @@ class Graph(ModelMixin, ConfigMixin):
 
     @torch.inference_mode()
     def forward(self, x: Tensor) -> list[Tensor]:
-        """The release's input -> its outputs, float32."""
+        """Outputs (float32) for the network's input."""
         values = dict(self._constants())
         values[self.config.inputs[0]] = x
         for operation, sources, target, settings in self.config.steps:
@@ -57,7 +57,7 @@ class Graph(ModelMixin, ConfigMixin):
 
 
 def _rows(shape: list[int]) -> int:
-    """Scales that a constant of this shape has: one per first index, none where it stays fp16."""
+    """Number of scales of a constant of this shape: one per first index, none for fp16."""
     size = torch.Size(shape).numel()
     return shape[0] if len(shape) > 1 and shape[0] > 1 and size // shape[0] >= 8 and size >= QUANTIZE_FROM else 0
 
@@ -67,7 +67,7 @@ def _spread(scale: Tensor, like: Tensor) -> Tensor:
 
 
 def _same(x: Tensor, kernel: tuple[int, int], stride: int, value: float = 0.0) -> Tensor:
-    """Pad (b, c, h, w) as "same" means there: the odd row and column go to the end."""
+    """"Same" padding of (b, c, h, w) as in TensorFlow: the odd row and column are added at the end."""
     amount = [max((-(-n // stride) - 1) * stride + k - n, 0) for n, k in zip(x.shape[:1:-1], kernel[::-1])]
     return F.pad(x, [p for n in amount for p in (n // 2, n - n // 2)], value=value)
 

@@ -1,5 +1,5 @@
-"""What the emotion embedding reads of a face (``affekt.reader``): its motion in a picture, a video or a file of
-coefficients, as rows of numbers, 25 a second."""
+"""The emotion embedding's reader of faces (``affekt.reader``): the motion in a picture, a video or a file of
+coefficients as rows of numbers, 25 per second."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ MOTION = ".npz"
 
 
 def read(path: Path) -> Readable:
-    """The largest face, in the frames in which it is seen; a picture is a second long. An npz file holds ``coefs``
+    """The largest face in the frames where it is detected; a picture counts as one second. An npz file holds ``coefs``
     (n, 52), and may hold ``pose`` (n, 6), ``detected`` (n,) and ``fps``.
     """
     held = _stored(path) if path.suffix.lower() == MOTION else tracked(path)

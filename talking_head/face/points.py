@@ -1,4 +1,4 @@
-"""Which of the 478 landmarks is what (MediaPipe face mesh topology), and the names of the 52 coefficients."""
+"""Groups of the 478 landmarks (MediaPipe face mesh topology), and the names of the 52 coefficients."""
 
 import numpy as np
 
@@ -28,7 +28,7 @@ MIRROR = np.array([
 # the landmark bundle's own order of coefficients: "_neutral", then the names by alphabet, without the tongue
 BUNDLE = np.array([INDEX[name] for name in sorted(set(ARKIT) - {"tongueOut"})])
 
-# what the bundle's coefficient network looks at
+# inputs of the bundle's coefficient network
 SEEN = np.array([
     0, 1, 4, 5, 6, 7, 8, 10, 13, 14, 17, 21, 33, 37, 39, 40, 46, 52, 53, 54, 55, 58, 61, 63, 65, 66, 67, 70, 78, 80,
     81, 82, 84, 87, 88, 91, 93, 95, 103, 105, 107, 109, 127, 132, 133, 136, 144, 145, 146, 148, 149, 150, 152, 153, 154,
@@ -56,12 +56,12 @@ RIGHT_IRIS, LEFT_IRIS = np.arange(468, 473), np.arange(473, 478)
 
 
 def side(name: str) -> list[int]:
-    """Columns of a coefficient: both sides for a name without one."""
+    """Columns of a coefficient: both sides for a name without a side."""
     return [INDEX[name]] if name in INDEX else [INDEX[name + "Left"], INDEX[name + "Right"]]
 
 
 def coefficients(values: dict[str, float]) -> np.ndarray:
-    """{name, with or without a side: value} -> (52,)."""
+    """Coefficients (52,) of {name, with or without a side: value}."""
     row = np.zeros(len(ARKIT), np.float32)
     for name, value in values.items():
         row[side(name)] = value

@@ -1,8 +1,8 @@
-"""Head pose: rotations, and the one that brings the canonical head onto landmarks."""
+"""Head pose: rotations, and the fit of the canonical head to landmarks."""
 
 import numpy as np
 
-# how much each point says about the head rather than the expression: the release's own weights, thousandths
+# weights of the points for head pose, from the upstream file, thousandths
 STIFF = {
     4: 71, 6: 32, 10: 8, 33: 59, 54: 8, 67: 9, 117: 10, 119: 15, 121: 19, 127: 5, 129: 121, 132: 6, 133: 53, 136: 67,
     143: 15, 147: 14, 198: 25, 205: 47, 263: 59, 284: 8, 297: 9, 346: 10, 348: 15, 350: 19, 356: 5, 358: 121, 361: 6,
@@ -27,12 +27,12 @@ def similarity(source: np.ndarray, target: np.ndarray, weight: np.ndarray | None
 
 
 def placed(landmarks: np.ndarray, canonical: np.ndarray) -> Similarity:
-    """The similarity that lays the canonical head (n, 3) onto landmarks (478, 3) in pixels, axes as :func:`upward`."""
+    """Similarity that maps the canonical head (n, 3) to landmarks (478, 3) in pixels, axes as :func:`upward`."""
     return similarity(canonical[POINTS], upward(landmarks)[POINTS], WEIGHTS)
 
 
 def head_pose(landmarks: np.ndarray, canonical: np.ndarray) -> np.ndarray:
-    """Rotation (3, 3) that turns the canonical head (n, 3) as landmarks (478, 3) in pixels show it."""
+    """Rotation (3, 3) from the canonical head (n, 3) to landmarks (478, 3) in pixels."""
     return placed(landmarks, canonical)[1]
 
 

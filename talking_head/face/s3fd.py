@@ -1,5 +1,5 @@
-"""A second detector for faces that the small one misses: S3FD of the package ``face-alignment``, where it is installed
-and its weights lie in torch's cache. Nothing is fetched."""
+"""A second detector for faces that BlazeFace misses: S3FD of the package ``face-alignment``, if it is installed and its
+weights are in torch's cache. Nothing is downloaded."""
 
 import importlib.util
 from functools import cache
@@ -26,7 +26,7 @@ def _detector(path: Path):
 
 
 def detect(pixels: np.ndarray) -> list[Box]:
-    """Faces in pixels (h, w, 3) uint8, largest first; none without the package or its weights."""
+    """Faces in pixels (h, w, 3) uint8, largest first; empty without the package or its weights."""
     if importlib.util.find_spec("face_alignment") is None or not weights().is_file():
         return []
     found = [box(row) for row in _detector(weights()).detect_from_image(pixels)]
@@ -34,7 +34,7 @@ def detect(pixels: np.ndarray) -> list[Box]:
 
 
 def box(row: np.ndarray) -> Box:
-    """Left, top, right, bottom, score -> a box; eyes level, where they usually are."""
+    """Box of (left, top, right, bottom, score), with level eyes at their mean position."""
     low, high = np.asarray(row[:2], float), np.asarray(row[2:4], float)
     centre, side = (low + high) / 2, (high - low).max()
     eyes = centre + side * np.array([[EYES[0], EYES[1]], [-EYES[0], EYES[1]]])

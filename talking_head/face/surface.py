@@ -1,4 +1,4 @@
-"""Skin as a fine mesh that the coefficients move: what shading is computed on.
+"""Fine skin mesh with blend shapes, for shading.
 
 The scanned model of ICT-FaceKit (Li et al., "Learning Formation of Physically-Based Face Attributes", CVPR 2020; MIT),
 bent onto the canonical head. Centimetres, canonical axes.
@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 FILE = "surface.safetensors"
-SKIN = 9_409  # the scan's vertices below this one are skin; then come gums, teeth, eyes
-BACK, LOW, HIGH = -2.5, -11.0, 10.0  # cm: ears, neck and crown carry no expression
+SKIN = 9_409  # number of skin vertices of the scan; gums, teeth and eyes follow
+BACK, LOW, HIGH = -2.5, -11.0, 10.0  # cm: limits of the mesh; ears, neck and crown have no expression
 KINDS = {"neutral": np.float32, "deltas": np.float16, "triangles": np.int16}
 
 

@@ -18,7 +18,7 @@ from talking_head.face.points import ARKIT, BUNDLE, SEEN
 from talking_head.face.pose import head_pose
 
 SIZE = 256
-MARGIN = 1.5  # side of the square that the landmark network sees, in sides of the face's box
+MARGIN = 1.5  # input square of the landmark network, in sides of the face's box
 PRESENT = 0.5
 SMALLEST = 40.0  # pixels between the eye corners
 TURNED = 40.0  # degrees
@@ -39,7 +39,7 @@ class Face(NamedTuple):
 
     @property
     def yaw(self) -> float:
-        """Degrees that the head is turned to its left (the picture's right)."""
+        """Yaw in degrees, positive to the head's left (the picture's right)."""
         return float(np.degrees(np.arctan2(self.rotation[0, 2], self.rotation[2, 2])))
 
 
@@ -86,7 +86,7 @@ class FaceTracker:
         return face
 
     def video(self, frames: Iterable[np.ndarray]) -> Iterator[Face | None]:
-        """The largest face of each frame, followed from frame to frame; None where it is lost."""
+        """The largest face of each frame, tracked from frame to frame; None if lost."""
         face = None
         for pixels in frames:
             followed = None if face is None else self._from_square(pixels, *square_of(face.landmarks))
@@ -113,7 +113,7 @@ class FaceTracker:
         return Face(points, self.coefs_of(points), head_pose(points, self.canonical), score)
 
     def coefs_of(self, landmarks: np.ndarray) -> np.ndarray:
-        """(478, 2 or 3) in pixels -> (52,) coefficients; the tongue is never seen."""
+        """Coefficients (52,) of landmarks (478, 2 or 3) in pixels; tongueOut is always 0."""
         values = self.coefficients(torch.from_numpy(landmarks[SEEN, :2].astype(np.float32))[None])[0].numpy().ravel()
         row = np.zeros(len(ARKIT), np.float32)
         row[BUNDLE] = values[1:]
@@ -121,7 +121,7 @@ class FaceTracker:
 
 
 def square_of(landmarks: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Centre, side and angle of the square around a face whose landmarks are known: upright along its eye line."""
+    """Centre, side and angle of the square around a face with known landmarks, aligned with its eye line."""
     dx, dy = landmarks[263, :2] - landmarks[33, :2]
     angle = float(np.arctan2(dy, dx))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

@@ -1,4 +1,4 @@
-"""What an emotion is on a face, and how it lies over speech.
+"""Facial expressions of emotions, and their combination with speech.
 
 The amounts at intensity 1 are whole expressions: recognition is a threshold, and .6 of them is read half as often.
 They began from Ekman and Friesen's EMFACS and Du, Tao and Martinez (PNAS 2014). Tracked coefficients of actors are no
@@ -19,17 +19,17 @@ FACES = {
     # AU 1 + 4 + 15 (+ 17, 20)
     "sad": {"browInnerUp": 1.2, "browDown": 0.5, "browOuterUp": -0.4, "mouthFrown": 1.2, "mouthShrugLower": 0.2,
             "mouthStretch": 0.3, "mouthPress": 0.2, "eyeLookDown": 0.2},
-    # AU 1 + 2 + 5 + 26: what speech takes from the jaw, brows and eyes must say
+    # AU 1 + 2 + 5 + 26: brows and eyes carry it, because speech limits the jaw
     "surprise": {"browInnerUp": 1.0, "browOuterUp": 1.4, "eyeWide": 1.4, "jawOpen": 0.85, "mouthFunnel": 0.35,
                  "mouthUpperUp": 0.15},
-    # AU 1 + 4 + 5 + 20 + 15 + 25 + 26 (+ 2): wide eyes under brows that rise in the middle, a mouth that is stretched
-    # and open; teeth without a frown of it are read as a smile
+    # AU 1 + 4 + 5 + 20 + 15 + 25 + 26 (+ 2): wide eyes, brows raised in the middle, mouth stretched and open; teeth
+    # without lowered corners are recognised as a smile
     "fear": {"browInnerUp": 1.35, "browOuterUp": 0.4, "browDown": 0.3, "eyeWide": 1.6, "eyeSquint": 0.1,
              "mouthFrown": 0.7, "mouthStretch": 1.3, "mouthLowerDown": 0.6, "mouthUpperUp": 0.3, "jawOpen": 0.45},
-    # AU 4 + 7 + 9 + 10 + 15 + 17: a raised chin and a mouth that is nearly shut tell it from anger
+    # AU 4 + 7 + 9 + 10 + 15 + 17: a raised chin and an almost closed mouth distinguish it from anger
     "disgust": {"browDown": 0.7, "noseSneer": 1.1, "cheekSquint": 0.3, "eyeSquint": 1.0, "mouthUpperUp": 0.65,
                 "mouthFrown": 0.9, "mouthShrugLower": 0.7, "eyeBlink": 0.25},
-    # AU 4 + 5 + 9 + 10 + 16 + 25 + 26: narrowed eyes and pressed lips are read by nobody
+    # AU 4 + 5 + 9 + 10 + 16 + 25 + 26: narrowed eyes and pressed lips are not recognised
     "anger": {"browDown": 1.25, "browInnerUp": -0.2, "eyeWide": 0.2, "noseSneer": 0.9, "mouthFrown": 0.8,
               "mouthStretch": 0.3, "mouthUpperUp": 0.5, "mouthLowerDown": 0.65, "mouthFunnel": 0.35, "jawOpen": 0.45},
     # AU 14 (+ 12) on one side, under raised brows and lowered lids
@@ -47,7 +47,7 @@ LOWEST, HIGHEST = np.where([name.startswith("brow") for name in ARKIT], -0.7, -0
 
 _KEEPS = {"jawOpen": 0.6} | dict.fromkeys(("mouthSmile", "mouthFrown"), 1.0) | dict.fromkeys(
     ("mouthFunnel", "mouthPress", "mouthShrug", "mouthRoll"), 0.4)  # fmt: skip
-# what is left of an expression's coefficient while the mouth speaks
+# factor of an expression's coefficients during speech
 SPOKEN = np.array([
     next((v for k, v in _KEEPS.items() if name.startswith(k)), 0.9 if name.startswith("mouth") else 1.0)
     for name in ARKIT
@@ -57,17 +57,17 @@ PARTING = np.array([
 ])  # fmt: skip
 OPENING = np.array([name.startswith(("jawOpen", "mouthUpperUp", "mouthLowerDown", "mouthFunnel")) for name in ARKIT])
 MOUTH = np.array([name.startswith(("jaw", "mouth")) for name in ARKIT])
-# what speech moves
+# coefficients of speech
 SPEECH = np.array([name.startswith(("jawOpen", "mouthClose", "mouthFunnel", "mouthPucker", "mouthRoll", "mouthShrug",
                                     "mouthPress", "mouthLowerDown", "mouthUpperUp")) for name in ARKIT])  # fmt: skip
 JAW, PUCKER, FUNNEL = INDEX["jawOpen"], INDEX["mouthPucker"], INDEX["mouthFunnel"]
-WIDER = 0.3  # how much further the jaw moves, per unit of arousal
-WIDE, SHARED = 0.35, 0.4  # jawOpen of a mouth that speech opens wide; how much less an expression opens it further then
-CALM = 0.8  # share of an expression's open mouth that a quiet voice gets
+WIDER = 0.3  # extra jaw movement per unit of arousal
+WIDE, SHARED = 0.35, 0.4  # jawOpen of a mouth opened wide by speech; reduction of an expression's opening then
+CALM = 0.8  # factor of an expression's opening for a quiet voice
 
 
 def target(weights: np.ndarray, vad: np.ndarray) -> np.ndarray:
-    """(t, 52) the face of mixes (t, 8) whose points are vad (t, 3), at intensity 1."""
+    """Expression (t, 52) at intensity 1 of emotion mixes (t, 8) at points vad (t, 3)."""
     beyond = vad - weights @ lexicon.canonical()[0]
     return (weights.clip(-1, 1) @ TABLE + beyond @ BEYOND).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""The network between an emotion and a face: whatever conditioner it has, its tokens become coefficients.
+"""The expression layer: maps the tokens of an emotion conditioner to coefficients.
 
 b batch, t frames, d width of the conditioner.
 """
@@ -14,7 +14,7 @@ from talking_head.face.points import ARKIT
 
 
 class Expression(ModelMixin, ConfigMixin):
-    """The face of an emotion that nobody speaks over, as the conditioner's tokens tell it.
+    """Expression of an emotion without speech.
 
     ``conditioner`` is ``{"name": registered name, ...}``. Words give what the table of expressions says, clips and
     one's own emotions what their place in the embedding does.
@@ -35,7 +35,7 @@ class Expression(ModelMixin, ConfigMixin):
     def face(self, track: EmotionTrack, scale: float = 1.0) -> np.ndarray:
         """(t, 52) of a calibrated track; ``scale`` guides away from a face without emotion."""
         calm = self._shown(track.part(slice(0, 1)).at_intensity(np.zeros(1)))
-        return scale * (self._shown(track) - calm)  # nothing is felt at intensity 0
+        return scale * (self._shown(track) - calm)  # zero at intensity 0
 
     def _shown(self, track: EmotionTrack) -> np.ndarray:
         prepared = {name: value.to(self.device) for name, value in self.emotion.prepare([track]).items()}

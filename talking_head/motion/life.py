@@ -1,4 +1,4 @@
-"""What a face does beside speech and expression: blinks, glances, nods on stress, a head that is never quite still.
+"""Involuntary movement: blinks, glances, nods on stress, slow head movement.
 
 All of it is drawn from a seed. Blinks come 15 to 20 times a minute while talking (Bentivoglio et al. 1997), mostly
 where speech pauses; nods go with stressed syllables (Munhall et al. 2004).
@@ -10,7 +10,7 @@ from talking_head.face.points import INDEX
 
 FPS = 25
 BLINK = np.array([0.45, 0.95, 1.0, 1.0, 0.95, 0.75, 0.5, 0.3, 0.15, 0.06])  # frames of 40 ms
-DOWN = 0.35  # how far eyes turn down in a blink
+DOWN = 0.35  # eyeLookDown during a blink
 BETWEEN = (3.4, 0.45)  # median seconds between blinks, and its spread
 GLANCE = 1.6  # mean seconds between glances
 BREATH, BREATHS = 0.005, 4.0  # radians, seconds
@@ -22,7 +22,7 @@ CARRIAGE = np.array([
 
 
 def slow(count: int, seconds: float, random: np.random.Generator) -> np.ndarray:
-    """(count,) smooth noise of about unit size that changes over ``seconds``."""
+    """Smooth noise (count,) of unit variance that changes over ``seconds``."""
     from scipy.ndimage import gaussian_filter1d
 
     width = seconds * FPS / 2.5
@@ -31,7 +31,7 @@ def slow(count: int, seconds: float, random: np.random.Generator) -> np.ndarray:
 
 
 def blinks(count: int, level: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """(count,) how far the lids are closed; level (count,) in [0, 1] is how loud speech is."""
+    """Lid closure (count,) for a speech level (count,) in [0, 1]."""
     closed, at = np.zeros(count + len(BLINK)), random.uniform(0.4, 2.0)
     while at * FPS < count:
         near = np.arange(int(at * FPS), min(count, int(at * FPS) + FPS // 2))
@@ -39,7 +39,7 @@ def blinks(count: int, level: np.ndarray, random: np.random.Generator) -> np.nda
         closed[start : start + len(BLINK)] = np.maximum(closed[start : start + len(BLINK)], BLINK)
         at = start / FPS + max(0.7, random.lognormal(np.log(BETWEEN[0]), BETWEEN[1]))
         if random.random() < 0.08:
-            at = start / FPS + 0.45  # now and then a second one follows
+            at = start / FPS + 0.45  # sometimes a second one follows
     return closed[:count]
 
 
@@ -57,7 +57,7 @@ def glances(count: int, random: np.random.Generator) -> np.ndarray:
 
 
 def stresses(level: np.ndarray) -> np.ndarray:
-    """(count,) bumps where speech gets loud, in [0, 1]."""
+    """Stress (count,) in [0, 1]: bumps at loudness peaks."""
     from scipy.ndimage import gaussian_filter1d
 
     smooth = gaussian_filter1d(level, 2.0)
@@ -69,7 +69,7 @@ def stresses(level: np.ndarray) -> np.ndarray:
 
 
 def _apart(values: np.ndarray, peaks: np.ndarray, least: int) -> list[int]:
-    """Of peaks that are nearer to each other than ``least``, the higher ones."""
+    """Peaks at least ``least`` frames apart; the higher of two closer ones."""
     kept = np.ones(len(peaks), bool)
     for i in np.argsort(values[peaks])[::-1]:
         if kept[i]:
@@ -124,7 +124,7 @@ def enliven(coefs: np.ndarray, level: np.ndarray, seed: int, blink: bool) -> np.
     down = DOWN * shut - looks[:, 1]
     for side, inward in (("Left", 1), ("Right", -1)):
         place = INDEX[f"eyeBlink{side}"]
-        coefs[:, place] += shut * (1 - coefs[:, place])  # all the way, whatever the lids do otherwise
+        coefs[:, place] += shut * (1 - coefs[:, place])  # fully closed
         across = looks[:, 0] * inward  # the person's left eye looks in when it looks to the person's right
         for name, values in (("In", across), ("Out", -across), ("Up", looks[:, 1]), ("Down", down)):
             coefs[:, INDEX[f"eyeLook{name}{side}"]] += values.clip(0, None)

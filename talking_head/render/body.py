@@ -1,29 +1,29 @@
-"""How a person who is cut out of the background moves: hair and hat stiffly with the head, the neck less and less, and
-shoulders that follow the head a little and breathe."""
+"""Movement of a person separated from the background: hair and hat follow the head rigidly, the neck follows less
+towards the shoulders, and the shoulders follow the head a little and breathe."""
 
 import numpy as np
 
 from talking_head.face.points import OVAL
 
-DEEPEST = -8.5  # cm: the outline of a head is where it is widest, not at its back
-NECK = (0.8, 9.5)  # cm below the chin where the neck begins to follow the head less, and where it is all shoulders
-REACH = (1.85, 2.3)  # radii of the face, where what belongs to the head ends: beyond may be somebody else
-CARRIED = 0.5  # of the shoulders' way that the head goes as well
-FADED = 0.2  # of the moving box: from its edge the shoulders' way begins
-LEAN = np.array([[0, 4.0, -2.0], [-2.0, 0, 0]])  # cm right and up that shoulders go for a radian of pitch, yaw, roll
-LAG = 0.35  # seconds that they are late
+DEEPEST = -8.5  # cm: depth limit of points; the outline of a head is at its widest part
+NECK = (0.8, 9.5)  # cm below the chin: start and end of the transition from head to shoulders
+REACH = (1.85, 2.3)  # radii of the face: start and end of the fade of head movement; beyond may be another person
+CARRIED = 0.5  # share of the shoulders' movement that the head follows
+FADED = 0.2  # share of the moving box: width of the fade of shoulder movement at its edge
+LEAN = np.array([[0, 4.0, -2.0], [-2.0, 0, 0]])  # cm right and up of the shoulders per radian of pitch, yaw, roll
+LAG = 0.35  # seconds of lag of the shoulders
 BREATH, BREATHS = 0.09, 4.0  # cm, seconds
 
 
 def smooth(share: np.ndarray) -> np.ndarray:
-    """Any value -> [0, 1], level at both ends."""
+    """Smoothstep of a value clipped to [0, 1]."""
     share = np.clip(share, 0, 1)
     return share * share * (3 - 2 * share)
 
 
 def follow(points: np.ndarray, face: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How much each of ``points`` (n, 3) cm, around a face (478, 3) in canonical axes, goes with the head and with the
-    shoulders, (n,) each; head and hair do both."""
+    """Weights (n,) of head movement and of shoulder movement at ``points`` (n, 3) in cm around a face (478, 3) in
+    canonical axes; head and hair have both."""
     middle = face[OVAL, :2].mean(0)
     radius = np.abs(face[OVAL, :2] - middle).max()
     far = np.hypot(*(points[:, :2] - middle).T) / radius
@@ -49,7 +49,7 @@ def faded(count: int, low: np.ndarray, size: np.ndarray, whole: tuple[int, int])
 
 
 def sway(turns: np.ndarray, fps: float) -> np.ndarray:
-    """(t, 2) cm right and up that shoulders go with a head's rotation vectors (t, 3); nowhere with one kept still."""
+    """Shoulder displacements (t, 2) in cm right and up for head rotation vectors (t, 3); zero if the head is still."""
     if not np.any(turns):
         return np.zeros((len(turns), 2))
     lagged, share, at = np.empty(turns.shape), 1 - np.exp(-1 / (LAG * fps)), turns[0]

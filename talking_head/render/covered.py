@@ -1,15 +1,15 @@
-"""A mouth that a mask or a hand covers: there are no lips where the tracker puts them, which sees them all the same."""
+"""Detection of a mouth covered by a mask or a hand, where the tracker reports lips without evidence."""
 
 import numpy as np
 
 from talking_head.face.points import INNER_LOWER_LIP, INNER_UPPER_LIP, OUTER_LOWER_LIP, OUTER_UPPER_LIP
 
-SEAM, CONTRAST, CHROMA = 0.08, 0.15, 0.03  # logs of brightness and colour, below which there are no lips
-CLOTH = (0.25, 0.3)  # chroma beside the nose's beyond which it is no skin, and the contrast that its folds may have
+SEAM, CONTRAST, CHROMA = 0.08, 0.15, 0.03  # log brightness and colour: below them no lips are visible
+CLOTH = (0.25, 0.3)  # chroma difference to the nose above which it is not skin, and the largest contrast of its folds
 
 
 def covered(picture: np.ndarray, landmarks: np.ndarray) -> bool:
-    """Whether the mouth of a face with landmarks (478, 2 or more) in pixels of ``picture`` (h, w, 3) cannot be seen."""
+    """Return True if the mouth at landmarks (478, 2 or more), in pixels of ``picture`` (h, w, 3), is covered."""
     from scipy.ndimage import gaussian_filter, map_coordinates
 
     points, inner = landmarks[:, :2], slice(2, -2)  # without the corners
@@ -28,7 +28,7 @@ def covered(picture: np.ndarray, landmarks: np.ndarray) -> bool:
     upper, lower = points[INNER_UPPER_LIP][inner], points[INNER_LOWER_LIP][inner]
     above, below = points[OUTER_UPPER_LIP][inner], points[OUTER_LOWER_LIP][inner]
     pairs = (((upper + above) / 2, above + 0.9 * (above - upper)), ((lower + below) / 2, below + 0.8 * (below - lower)))
-    colours = [[np.median(at(place), 0) for place in pair] for pair in pairs]  # of each lip, and of what is around it
+    colours = [[np.median(at(place), 0) for place in pair] for pair in pairs]  # of each lip and of the skin around it
     contrast = max(np.abs(lip - around).max() for lip, around in colours)
     tone = lambda colour: colour - colour.mean()
     chroma = max(np.abs(tone(lip) - tone(around)).max() for lip, around in colours)

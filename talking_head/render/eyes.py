@@ -1,4 +1,4 @@
-"""The eyeball behind the lids: the photograph's own, completed where lids hide it."""
+"""Eyeball textures from the photograph, completed where the lids cover them."""
 
 from typing import NamedTuple
 
@@ -8,28 +8,28 @@ from torch import Tensor
 
 from talking_head.render.opening import Opening, opening
 
-EDGE, LOWER = 0.16, 0.6  # share of an eye's height that its upper lid's edge takes, and of that what the lower one's
-TYPICAL = 0.2  # share of the usual white in what completes an eye; the rest is what is next to it, in the lids' shade
-NEAR = 0.35  # radii of the iris over which that fades
-HIDDEN = 3.0  # pixels of opening below which an eye counts as shut
-SHADED = 0.34  # share of an eye's height that its upper lid shades
-WHITE, BLEACHED = 0.9, 0.6  # of the skin's brightness that the white has at least, share of its tint that it lacks
-OWN = 0.4  # share of the photograph's own white that stays where it is seen
-CORNERS = 0.35  # how much darker it is at the corners
-UNDER = (0.12, 0.35)  # widths of the eye below it, where skin is in the same light
+EDGE, LOWER = 0.16, 0.6  # upper lid edge as a share of the eye's height; lower lid edge relative to it
+TYPICAL = 0.2  # weight of the typical sclera colour in completed areas; the rest is the nearest visible colour
+NEAR = 0.35  # fade distance of visible pixels into completed areas, in iris radii
+HIDDEN = 3.0  # pixels: an eye opened less is closed
+SHADED = 0.34  # share of the eye's height in the shadow of the upper lid
+WHITE, BLEACHED = 0.9, 0.6  # smallest sclera brightness relative to skin, and how much skin tint is removed
+OWN = 0.4  # weight of the visible sclera in the widened eye
+CORNERS = 0.35  # darkening at the eye corners
+UNDER = (0.12, 0.35)  # band below the eye, in eye widths, where skin has the same light
 
 
 class Eyeball(NamedTuple):
-    """A texture over a part of the photograph's box."""
+    """A texture for one part of the box."""
 
     picture: Tensor  # (3, h, w)
-    wide: Tensor  # (3, h, w) the same as a lid that is pulled up shows it: out of its shade, white around the iris
+    wide: Tensor  # (3, h, w) texture for a raised lid: no lid shadow, sclera around the iris
     low: np.ndarray  # (2,) x, y of its corner in the box
     centre: np.ndarray  # (2,) of the iris, in the box
 
 
 def eyeball(box: Tensor, upper: np.ndarray, lower: np.ndarray, iris: np.ndarray) -> Eyeball | None:
-    """From the photograph's box (3, h, w), contours (n, 2) and iris points (5, 2); None for a shut eye."""
+    """Build textures from the box (3, h, w), lid contours (n, 2) and iris points (5, 2); None if the eye is closed."""
     size = (box.shape[2], box.shape[1])
     width = float(np.hypot(*(upper[-1] - upper[0])))
     seen = opening(upper, lower, size, 0.6 * width)
@@ -49,21 +49,21 @@ def eyeball(box: Tensor, upper: np.ndarray, lower: np.ndarray, iris: np.ndarray)
 
 
 def within_lids(seen: Opening, wide: float = 0.0) -> Tensor:
-    """(h, w) in [0, 1]: where the eyeball is seen, 0 at the lids' edges: those go with the lids, as do their lashes and
-    shadow, and are the photograph's own; less of them on lids that are pulled ``wide`` (0..1) apart."""
+    """Visibility mask (h, w) of the eyeball in [0, 1]. It is 0 at the lid edges, where lashes and shadow of the
+    photograph move with the lids; the edges are thinner if the lids are opened ``wide`` (0..1)."""
     edge = (EDGE * (1 - 0.6 * wide) * seen.height).clamp_min(1.2)
     ramp = lambda depth: (2 * depth / edge - 1).clamp(0, 1)
     return ramp(seen.depth) * ramp((seen.height - seen.depth) / LOWER) * (seen.inside > 0)
 
 
 def _clear(seen: Opening) -> np.ndarray:
-    """(h, w) bool: well inside the lids, away from lashes and their shadow."""
+    """Mask (h, w) of pixels inside the lids, without lashes and their shadow."""
     clear = (within_lids(seen) == 1).numpy()
     return clear if clear.any() else seen.inside.numpy() > 0.5
 
 
 def _completed(pixels: np.ndarray, clear: np.ndarray, centre: np.ndarray, radius: float) -> Tensor:
-    """(3, h, w): ``pixels`` (h, w, 3) where they are ``clear`` (h, w), iris and white elsewhere, in the lids' shade."""
+    """Texture (3, h, w): ``pixels`` (h, w, 3) where ``clear`` (h, w), elsewhere iris and sclera in the lids' shadow."""
     from scipy.ndimage import distance_transform_edt, gaussian_filter
 
     disc, share, white = _iris(pixels, clear, centre, radius)
@@ -71,7 +71,7 @@ def _completed(pixels: np.ndarray, clear: np.ndarray, centre: np.ndarray, radius
     sclera = _soft(pixels[nearest[0], nearest[1]], 0.15 * radius + 1)
     sclera = np.where(white[..., None], pixels, TYPICAL * _typical(pixels[white]) + (1 - TYPICAL) * sclera)
     far, at = distance_transform_edt(~clear, return_indices=True)
-    near = np.exp(-((far / (NEAR * radius + 1e-6)) ** 2))[..., None]  # there it goes on as it is
+    near = np.exp(-((far / (NEAR * radius + 1e-6)) ** 2))[..., None]  # weight of the nearest visible pixel
     beside = _soft(pixels[at[0], at[1]], 0.1 * radius)
     filled = np.where(clear[..., None], pixels, near * beside + (1 - near) * (sclera + (disc - sclera) * share))
     soft = gaussian_filter(clear.astype(float), 0.8)[..., None]
@@ -79,8 +79,8 @@ def _completed(pixels: np.ndarray, clear: np.ndarray, centre: np.ndarray, radius
 
 
 def _wide(pixels: np.ndarray, clear: np.ndarray, centre: np.ndarray, radius: float, skin: np.ndarray) -> Tensor:
-    """(3, h, w): the whole iris, and around it the white of the eye, as bright as the ``skin`` (3,) below lets it be
-    seen."""
+    """Texture (3, h, w) of the whole iris and the sclera around it; ``skin`` (3,), the colour below the eye, limits
+    its brightness from below."""
     disc, share, white = _iris(pixels, clear, centre, radius)
     bleached = WHITE * (skin + BLEACHED * (skin.mean() - skin))
     typical = np.maximum(_typical(pixels[white]), bleached)
@@ -91,8 +91,8 @@ def _wide(pixels: np.ndarray, clear: np.ndarray, centre: np.ndarray, radius: flo
 
 
 def _iris(pixels: np.ndarray, clear: np.ndarray, centre: np.ndarray, radius: float) -> tuple[np.ndarray, ...]:
-    """Of an eye that is ``clear`` (h, w) in places: its iris (h, w, 3) made whole, where that is (h, w, 1) in [0, 1],
-    and which pixels are surely white."""
+    """Return the completed iris (h, w, 3), its mask (h, w, 1) in [0, 1] and a mask (h, w) of sclera pixels; ``clear``
+    (h, w) marks visible pixels."""
     h, w = clear.shape
     y, x = np.mgrid[:h, :w] + 0.5
     distance = np.hypot(x - centre[0], y - centre[1])
@@ -114,7 +114,7 @@ def _iris(pixels: np.ndarray, clear: np.ndarray, centre: np.ndarray, radius: flo
 
 
 def _typical(white: np.ndarray) -> np.ndarray:
-    """(3,) of white pixels (n, 3); lids shade the darker ones."""
+    """Typical colour (3,) of sclera pixels (n, 3): the median of the brighter half, because lids shade the rest."""
     level = white.mean(1)
     return np.median(white[level >= np.median(level)], 0)
 

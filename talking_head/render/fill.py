@@ -1,12 +1,12 @@
-"""Holes in a picture filled from what surrounds them."""
+"""Hole filling from surrounding pixels."""
 
 import torch.nn.functional as F
 from torch import Tensor
 
 
 def filled(picture: Tensor, known: Tensor) -> Tensor:
-    """(c, h, w) with the pixels where ``known`` (h, w) in [0, 1] is less than 1 made up from those around them: the
-    mean of ever larger neighbourhoods, then back (pull-push; Gortler et al., "The Lumigraph", SIGGRAPH 1996)."""
+    """Fill pixels of a picture (c, h, w) where ``known`` (h, w) in [0, 1] is below 1, by the pull-push algorithm
+    (Gortler et al., "The Lumigraph", SIGGRAPH 1996)."""
     levels = [(picture * known, known[None])]
     while min(levels[-1][0].shape[1:]) > 1:
         level = [F.avg_pool2d(part[None], 2, ceil_mode=True, count_include_pad=False)[0] for part in levels[-1]]

@@ -1,4 +1,4 @@
-"""A motion drawn frame by frame, on as many threads as torch may use."""
+"""Draws a motion frame by frame, on as many threads as torch uses."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ MOST = 6  # threads: beyond them Python's own steps are what takes the time
 
 
 def film(portrait: Portrait, motion: Motion, fps: float = 25) -> Iterator[np.ndarray]:
-    """Frames (h, w, 3 or 4) uint8 in order, of motion at ``fps``. Each thread draws whole frames by itself, so that
-    none waits for another."""
+    """Yield frames (h, w, 3 or 4) uint8 in order, for a motion at ``fps``. Each thread draws whole frames."""
     threads = torch.get_num_threads()
     rows = iter(zip(*motion, sway(motion.turns, fps), strict=True))
     if threads == 1:
@@ -37,4 +36,4 @@ def film(portrait: Portrait, motion: Motion, fps: float = 25) -> Iterator[np.nda
             ahead.extend(start(row) for row in islice(rows, 1))
     finally:
         pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)  # a worker's setting is that of threads to come, too
+        torch.set_num_threads(threads)  # a worker's setting also applies to new threads

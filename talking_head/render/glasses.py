@@ -10,16 +10,16 @@ import numpy as np
 from talking_head.face.basis import FaceBasis
 from talking_head.face.points import LEFT_EYE_LOWER, LEFT_EYE_UPPER, RIGHT_EYE_LOWER, RIGHT_EYE_UPPER
 
-ROWS, COLUMNS = (-0.55, 0.9), (-0.28, 0.28)  # of the nose that is looked at, in distances of the inner eye corners
-EDGE = (0.17, 0.27)  # of the skin's level: no glasses, and glasses for certain
-STIFF = 0.9  # share of the skin's way that glasses take away
-ACROSS, ABOVE, BELOW = 3.0, 2.1, 2.8  # cm from an eye's middle that a rim may be
-SOFT = 0.3  # of these, over which the skin beyond gets free
+ROWS, COLUMNS = (-0.55, 0.9), (-0.28, 0.28)  # region of the nose, in distances between the inner eye corners
+EDGE = (0.17, 0.27)  # edge strength relative to skin: no glasses, glasses
+STIFF = 0.9  # share of skin movement removed by glasses
+ACROSS, ABOVE, BELOW = 3.0, 2.1, 2.8  # cm: largest distance of a rim from the middle of the eye
+SOFT = 0.3  # of these distances: width of the transition
 BRIDGE = 1.1  # cm above and below the eyes' middles
 
 
 def seen(picture: np.ndarray, landmarks: np.ndarray) -> float:
-    """How surely (0..1) glasses are on a face with landmarks (478, 2 or more), in pixels of ``picture`` (h, w, 3)."""
+    """Confidence (0..1) of glasses on a face with landmarks (478, 2 or more) in pixels of ``picture`` (h, w, 3)."""
     from scipy.ndimage import gaussian_filter, map_coordinates
 
     right, left = landmarks[133, :2], landmarks[362, :2]
@@ -39,7 +39,7 @@ def seen(picture: np.ndarray, landmarks: np.ndarray) -> float:
 
 
 def behind(neutral: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """How much (0..1) of each of ``points`` (n, 2 or more) glasses may cover on a face ``neutral`` (478, 3)."""
+    """Weight (0..1) of glasses at each of ``points`` (n, 2 or more) of a face ``neutral`` (478, 3)."""
     eyes = [np.concatenate(pair) for pair in ((RIGHT_EYE_UPPER, RIGHT_EYE_LOWER), (LEFT_EYE_UPPER, LEFT_EYE_LOWER))]
     found = np.zeros(len(points))
     for own in eyes:
@@ -52,7 +52,7 @@ def behind(neutral: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def stiff(basis: FaceBasis, worn: float) -> FaceBasis:
-    """The basis of a face that wears glasses: what is under them stays with the head, eyelids do as they did."""
+    """Basis of a face with glasses: the skin under them follows the head only, eyelids move as before."""
     held = behind(basis.neutral, basis.neutral)
     held[np.concatenate((RIGHT_EYE_UPPER, RIGHT_EYE_LOWER, LEFT_EYE_UPPER, LEFT_EYE_LOWER))] = 0
     held[468:] = 0

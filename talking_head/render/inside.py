@@ -1,4 +1,4 @@
-"""What is seen in an open mouth of a photograph: its own teeth where it shows some, drawn ones, a tongue, the dark."""
+"""The mouth interior: the photograph's teeth if visible, drawn teeth, a tongue, a dark cavity."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from talking_head.render.warp import sampled
 
 TEETH_DEPTH = 0.9  # cm behind the lips
 ARCH = 0.11  # 1/cm: how a row of teeth curves backwards
-TONGUE, TONGUE_DEPTH = (0.7, -0.12), 0.6  # its top, in ways of the lower teeth and cm; cm behind the teeth
-SLIT = 0.15  # cm: in a mouth less open it is dark
-STANDING = 0.58  # cm that the lower teeth stand out of the lower lip at most
-SHOWN = 0.4  # cm of the upper teeth below the resting lip line
+TONGUE, TONGUE_DEPTH = (0.7, -0.12), 0.6  # its top: factor of the lower teeth's height, and cm; cm behind the teeth
+SLIT = 0.15  # cm: a smaller opening is dark
+STANDING = 0.58  # cm: largest visible height of the lower teeth above the lower lip
+SHOWN = 0.4  # cm: visible height of the upper teeth below the resting lip line
 
 
 class Plane(NamedTuple):
@@ -26,8 +26,8 @@ class Plane(NamedTuple):
 
     x: Tensor  # (h, w) cm to the right
     y: Tensor  # (h, w) cm down
-    pixels: Tensor  # (h, w, 2) where the photograph has the same place
-    deep: list[float]  # how much further right and down in cm what lies a cm deeper is seen
+    pixels: Tensor  # (h, w, 2) the same point in the photograph
+    deep: list[float]  # cm right and down per cm of depth
 
 
 class Inside:

@@ -1,4 +1,4 @@
-"""Upper lids over an eye that closes.
+"""Upper lids of closing eyes.
 
 The skin between brow and lashes is stretched down over the eye, with the lashes at its edge. Behind glasses that would
 drag the rims along: there the photograph is kept a second time with each eye grown over by the skin around it, and a
@@ -16,21 +16,21 @@ from talking_head.render.fill import filled
 from talking_head.render.opening import curve, opening
 from talking_head.render.warp import blur, places, sampled
 
-ABOVE, BELOW = 0.26, 0.14  # cm beyond the contours that belongs to the eye and its lashes
-LASH = 0.18  # cm above a lid's edge that is not stretched
-FREE, LEAST, MOST = 0.42, 0.18, 0.5  # share of the way to the brow, and cm, that is
-FOLD, ENDS = 0.25, 0.2  # share of a closed lid's height, and of its width at each end, over which grown skin begins
-FAINT = 0.04  # of full brightness that such structure may be
-GRAIN = 0.06  # cm: finer structure of the skin below the eye goes onto the grown skin
-STEPS = 60  # of the relaxation, from what the surroundings are roughly
-USUAL = 0.3  # of the skin around the eye is too dark to be skin
-RANGE = (0.7, 1.12)  # of the usual skin around the eye that may grow into it: no rim, no brow, no shine
-LASHES, LINE = 0.65, 0.12  # how dark the lashes of a shut eye are, all in one line, and cm of that line's width
-ROUND = (0.93, 1.06)  # how much darker the lid is at the fold, and lighter where the eyeball carries it
+ABOVE, BELOW = 0.26, 0.14  # cm beyond the contours: extent of the eye with its lashes
+LASH = 0.18  # cm above the lid edge without stretching: the lashes
+FREE, LEAST, MOST = 0.42, 0.18, 0.5  # height of the stretched skin: share of the distance to the brow, limits in cm
+FOLD, ENDS = 0.25, 0.2  # transition to filled skin, in heights of a closed lid, and in its widths at both ends
+FAINT = 0.04  # largest amplitude of skin texture
+GRAIN = 0.06  # cm: skin texture below the eye, finer than this, is added to filled skin
+STEPS = 60  # of the relaxation
+USUAL = 0.3  # quantile of brightness around the eye below which it is not skin
+RANGE = (0.7, 1.12)  # allowed brightness of filled skin, relative to typical skin: excludes rims, brows, highlights
+LASHES, LINE = 0.65, 0.12  # darkening by the lashes of a closed eye, and the width of their line in cm
+ROUND = (0.93, 1.06)  # brightness at the fold, and over the eyeball
 
 
 def grown_over(box: Tensor, upper: np.ndarray, lower: np.ndarray, scale: float) -> Tensor:
-    """The box (3, h, w) with skin where its eye is; contours (9, 2), ``scale`` in pixels of a cm; nearly harmonic."""
+    """The box (3, h, w) with its eye filled by skin, almost harmonic; contours (9, 2), ``scale`` in pixels per cm."""
     over, under = _wider(upper, -ABOVE * scale), _wider(lower, BELOW * scale)
     seen = opening(over, under, (box.shape[2], box.shape[1]), 0.3 * scale + 3)
     if seen is None:
@@ -55,19 +55,19 @@ def grown_over(box: Tensor, upper: np.ndarray, lower: np.ndarray, scale: float) 
 
 
 def _wider(contour: np.ndarray, pixels: float) -> np.ndarray:
-    """A contour (9, 2) further down by ``pixels`` in the middle, less toward the corners."""
+    """A contour (9, 2) moved down by ``pixels`` in the middle, less towards the corners."""
     t = np.linspace(0, 1, len(contour))
     return contour + np.stack((np.zeros(9), pixels * np.minimum(1, 5 * t * (1 - t))), 1)
 
 
 def strip(upper: np.ndarray, brow: np.ndarray, scale: float) -> np.ndarray:
-    """The upper edge (9, 2) of the skin that an upper lid stretches when it closes: well below the ``brow`` (n, 2)."""
+    """Upper edge (9, 2) of the skin stretched by a closing lid, below the ``brow`` (n, 2)."""
     room = float(upper[:, 1].min() - brow[:, 1].max()) / scale + 0.1
     return _wider(upper, -scale * float(np.clip(FREE * room, LEAST, MOST)))
 
 
 def smooth(share: Tensor) -> Tensor:
-    """[0, 1] -> [0, 1], level at both ends."""
+    """Smoothstep on [0, 1]."""
     return share * share * (3 - 2 * share)
 
 
@@ -99,7 +99,7 @@ def draw(made: Tensor, read: Callable[[Tensor], Tensor], skin: Tensor, source: T
     there = sampled(source.permute(2, 0, 1), place).permute(1, 2, 0)
     colour = read(there)
     down = (seen.depth / seen.height.clamp_min(1)).clamp(0, 1)
-    share = (up / (0.1 * scale)).clamp(0, 1)  # none where nothing was stretched
+    share = (up / (0.1 * scale)).clamp(0, 1)  # 0 without stretching
     hidden = smooth((down / FOLD).clamp(0, 1)) * (left / lash - 0.5).clamp(0, 1)
     fresh = share * hidden * (torch.minimum(seen.along, 1 - seen.along) / ENDS).clamp(0, 1)
     colour = torch.lerp(colour, sampled(skin, source[seen.rows, seen.columns]), fresh)

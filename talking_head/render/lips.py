@@ -1,4 +1,4 @@
-"""Parted lips in a photograph: their edges, which trackers often put into the opening, and the lips by themselves."""
+"""Parted lips in a photograph: corrected inner edges, and the lips without the opening."""
 
 import numpy as np
 import torch
@@ -10,15 +10,15 @@ from talking_head.render.fill import filled
 from talking_head.render.opening import Opening
 from talking_head.render.sheets import LOWER_LIP, UPPER_LIP
 
-APART = 0.08  # of the mouth's width, from which lips are surely apart
-FAR, STEPS = 0.7, 24  # share of the way to a lip's outer edge that its inner one may be off, and samples on that way
-BODY = (0.55, 0.9)  # of that way, where it surely is lip
-PARTED, LIP = 0.35, 0.04  # cm: from which lips are surely apart, and how far their edge is blurred
-ALIKE = 0.8  # a place is in the opening if it looks like that at this share of its distance to the lip's colour
+APART = 0.08  # of the mouth's width: lips further apart are parted
+FAR, STEPS = 0.7, 24  # search range towards the outer lip edge, and number of samples
+BODY = (0.55, 0.9)  # of that range: certainly lip
+PARTED, LIP = 0.35, 0.04  # cm: lips further apart are parted; blur of their edge
+ALIKE = 0.8  # distance to the opening's colours relative to the lip's, below which a pixel is open
 
 
 def found(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-    """Landmarks (478, 3) in pixels of ``picture`` (h, w, 3) whose inner lip points lie where the opening ends."""
+    """Landmarks (478, 3) in pixels of ``picture`` (h, w, 3), inner lip points moved to the edge of the opening."""
     from scipy.ndimage import gaussian_filter, map_coordinates, median_filter
 
     width = float(np.hypot(*(landmarks[78, :2] - landmarks[308, :2])))
@@ -54,8 +54,8 @@ def found(picture: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
 
 
 def alone(box: Tensor, seen: Opening | None, scale: float) -> Tensor:
-    """The box (3, h, w) of ``scale`` pixels a cm, the open mouth ``seen`` in it grown over by its lips: what is within
-    comes from behind them, and nothing of it may go along with a lip."""
+    """The box (3, h, w) at ``scale`` pixels per cm with the open mouth ``seen`` filled from its lips, so that no
+    interior pixels move with a lip."""
     if seen is None or float(seen.height.max()) < PARTED * scale:
         return box
     grown, wide, far = box.clone(), round(LIP * scale), round(scale)

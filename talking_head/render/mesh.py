@@ -1,4 +1,4 @@
-"""The head as a shaded mesh, for those who want to see the motion without a photograph."""
+"""The head as a shaded mesh, to preview motion without a photograph."""
 
 import numpy as np
 
@@ -7,8 +7,8 @@ from talking_head.face.pose import matrix
 
 LIGHT = np.array([0.3, 0.45, 0.84])
 CLAY, GROUND = np.array([212, 190, 176]), (38, 40, 46)
-FINE = 2  # pixels drawn for each one shown, a side
-SPAN = 24.0  # cm that a frame is high
+FINE = 2  # supersampling per side
+SPAN = 24.0  # height of a frame in cm
 
 
 def frame(basis: FaceBasis, coefs: np.ndarray, turn: np.ndarray, size: int = 512) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What an open mouth shows: a dark cavity, a tongue, lower teeth that go with the jaw, upper teeth that do not.
+"""Drawings of an open mouth: a dark cavity, a tongue, lower teeth fixed to the jaw, upper teeth fixed to the head.
 
 Drawn once in centimetres of the canonical head (x to the picture's right, y down from the resting lip line), in the
 light of the photograph; where the photograph shows teeth, those are used.
@@ -27,8 +27,8 @@ class Mouth(NamedTuple):
 
 
 def draw(skin: np.ndarray, colours: float = 1.0, teeth: Tensor | None = None) -> Mouth:
-    """For a photograph whose skin has the mean colour ``skin`` (3,) in [0, 1]; ``colours`` 0: it has one tint only;
-    ``teeth`` (4, h, w) are its own, whose colour the drawn ones take."""
+    """Drawings for mean skin colour ``skin`` (3,) in [0, 1]; ``colours`` 0: a photograph of one tint; ``teeth``
+    (4, h, w) of the photograph set the colour of drawn teeth."""
     light = float(np.clip(skin.mean() / TYPICAL.mean(), 0.25, 1.15))
     tint = (skin / skin.mean()) / (TYPICAL / TYPICAL.mean())
     tint = np.clip(tint, 0.6, 1.5) ** 0.5
@@ -98,7 +98,7 @@ def over(below: Tensor, layer: Tensor, x: Tensor, y: Tensor, shade: Tensor | flo
 
 
 def teeth_of(box: Tensor, inside: Tensor, rows: slice, columns: slice, skin: np.ndarray, scale: float) -> Tensor | None:
-    """The photograph's own open mouth (4, h, w) over its part of the box, if it has teeth; ``scale`` pixels a cm."""
+    """The photograph's open mouth (4, h, w) in its part of the box, None without teeth; ``scale`` pixels per cm."""
     part, mask = box[:, rows, columns], inside > 0.9
     if mask.sum() < 60:
         return None
@@ -119,7 +119,7 @@ def colours(face: Tensor) -> float:
     if lit.shape[1] < 50:
         return 0.0
     tint = lit / lit.mean(0)
-    # a tint goes with brightness; lips, cheeks and eyes differ from it
+    # a tint depends on brightness; lips, cheeks and eyes differ from it
     level = torch.stack((torch.ones_like(lit[0]), lit.mean(0), lit.mean(0) ** 2), 1)
     left = tint.T - level @ torch.linalg.lstsq(level, tint.T).solution
     return float(((left.std(0).max() - 0.012) / 0.018).clamp(0, 1))

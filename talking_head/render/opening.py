@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-BLENDED = 0.08  # of an opening's width, over which its sides go over into each other beyond the corners
-ROUNDS = 8  # of smoothing a contour: no corner is left at its points
+BLENDED = 0.08  # of an opening's width: blend of its two sides beyond the corners
+ROUNDS = 8  # of contour smoothing
 
 
 class Opening(NamedTuple):
@@ -22,7 +22,7 @@ class Opening(NamedTuple):
     height: Tensor  # (h, w) pixels between the contours in this column
 
     def tight(self) -> "Opening | None":
-        """The part of it that is open; None where nothing is."""
+        """The open part, None if closed."""
         rows, columns = ((self.inside > 0).any(i).nonzero()[:, 0].tolist() for i in (1, 0))
         if not rows:
             return None

@@ -1,4 +1,4 @@
-"""Who is in a picture, and what is behind: a soft mask by a small network, and the picture without the person."""
+"""Person segmentation: a soft mask from a small network, and the background without the person."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from talking_head.face.tracker import Face
 from talking_head.frame import framed
 from talking_head.render.fill import filled
 
-SIZE = 256  # pixels a side that the network sees
-AROUND, SURE = 4, 2e-3  # of the guided filter: pixels of such a picture, and the variance of what is one thing
-STEEP = (0.2, 0.65)  # of the filter's answer: surely background, and surely the person
-LEAST = 0.9  # of the face that must be in the mask
-RIM = 0.012  # of the picture's shorter side that the mask's outside is too near the person to be background
+SIZE = 256  # input size of the network
+AROUND, SURE = 4, 2e-3  # guided filter: radius in input pixels, and regularisation (variance within one object)
+STEEP = (0.2, 0.65)  # filter output: certainly background, certainly person
+LEAST = 0.9  # smallest share of the face in the mask
+RIM = 0.012  # of the picture's shorter side: margin around the person excluded from the background
 
 
 class Person(NamedTuple):
     """A picture as two layers: ``picture`` = ``cut`` + (1 - ``mask``) * ``behind``."""
 
     mask: Tensor  # (h, w) in [0, 1]
-    cut: Tensor  # (3, h, w) the person's colours times the mask
-    behind: Tensor  # (3, h, w) the background, made up where the person hides it
+    cut: Tensor  # (3, h, w) person colours times mask
+    behind: Tensor  # (3, h, w) background, filled behind the person; None: transparent
 
 
 def mask(network: Graph, pixels: np.ndarray, whole: Face, picture: np.ndarray, face: Face) -> Tensor:
@@ -51,7 +51,7 @@ def mask(network: Graph, pixels: np.ndarray, whole: Face, picture: np.ndarray, f
 
 
 def _seen(network: Graph, picture: Tensor) -> Tensor:
-    """What the network says of a picture (3, h, w): (256, 256) in [0, 1]."""
+    """Network output (256, 256) in [0, 1] for a picture (3, h, w)."""
     small = F.interpolate(picture[None], (SIZE, SIZE), mode="area")
     return network(small.permute(0, 2, 3, 1))[0][0, ..., 0]
 
@@ -76,7 +76,7 @@ def guided(small: Tensor, value: Tensor, whole: Tensor) -> Tensor:
 
 
 def shows(mask: Tensor, landmarks: np.ndarray) -> bool:
-    """Whether the face with landmarks (478, 2 or more) in pixels is in the mask (h, w)."""
+    """Return True if the face with landmarks (478, 2 or more) in pixels is in the mask (h, w)."""
     middle = landmarks[OVAL, :2].mean(0)
     at = np.concatenate([middle + share * (landmarks[OVAL, :2] - middle) for share in (0.3, 0.6, 0.85)])
     x, y = at.round().astype(int).clip(0, np.array(mask.shape[::-1]) - 1).T

@@ -32,34 +32,34 @@ from talking_head.render.person import Person, as_tensor
 from talking_head.render.shading import Shading
 from talking_head.render.warp import Photograph, enlarged, inverted, part_of, sampled
 
-FLAT = 0.85  # of the depth: less folds the far cheek less
-PIVOT = np.array([0.0, -9.0, -7.0])  # cm: where the neck carries the head
+FLAT = 0.85  # factor of the depth: a smaller one folds the far cheek less
+PIVOT = np.array([0.0, -9.0, -7.0])  # cm: centre of head rotation
 REACH = 2.35  # half side of the moving box, in radii of the face
-BELOW = 3.2  # that of its part below, where shoulders move
-BEND = 0.5  # smoothing of the skin's way onto the photograph's points
-BROAD = 0.5  # a smile's coefficient
-OWN_SHADE = 0.35  # share of the photograph's own expression whose folds are taken away: the model's are deeper
-BEHIND_GLASSES = 0.6  # share of the shading that glasses take away
-GAZE = 0.42  # cm that the iris moves for a look of 1
+BELOW = 3.2  # the same below the face, if shoulders move
+BEND = 0.5  # smoothing of the spline from the skin model to the photograph
+BROAD = 0.5  # smile coefficient of a broad smile
+OWN_SHADE = 0.35  # share of the photograph's expression removed from shading: the model's folds are deeper
+BEHIND_GLASSES = 0.6  # share of shading removed behind glasses
+GAZE = 0.42  # cm of iris movement at eyeLook 1
 LIDS = np.array([INDEX[n] for name in ("eyeBlink", "eyeWide") for n in (name + "Left", name + "Right")])
-LID_PULL = 0.3  # share of a closing lid's way that the skin above it goes along
-ASIDE = 0.5  # share of an opening's reach above and below that its two sheets differ beside its corners
-WIDE = 0.55  # share of an eye's height that it opens further for eyeWide 1
-NARROW, OPEN = 0.3, 0.58  # of its width that an eye's height counts as at least when it opens further, and gets at most
-ROOM = 0.7  # share of the way from a brow to the lid below that it goes down
-SHUT = 0.12  # of an eye's height that a shut upper lid goes beyond the lower one's edge
-SHADOW, LID_SHADOW = 0.75, 0.1  # of an upper lid that is pulled up, and the cm over which that fades
+LID_PULL = 0.3  # share of a closing lid's movement followed by the skin above
+ASIDE = 0.5  # horizontal reach of an opening relative to its vertical reach
+WIDE = 0.55  # of an eye's height: extra opening at eyeWide 1
+NARROW, OPEN = 0.3, 0.58  # of the eye's width: smallest height used for extra opening, largest height
+ROOM = 0.7  # of the distance from brow to lid: largest brow drop
+SHUT = 0.12  # of an eye's height: overlap of the lids of a closed eye
+SHADOW, LID_SHADOW = 0.75, 0.1  # darkening below a raised upper lid, and its extent in cm
 
 
 class Portrait:
-    """``picture`` (h, w, 3) uint8 and its tracked face, drawn at that size. With its ``person`` cut out, what is behind
-    stays as it is, or is left out where that has no ``behind``: then frames have four channels."""
+    """``picture`` (h, w, 3) uint8 with its tracked face; frames have the same size. With a ``person``, the background
+    stays still; if ``person.behind`` is None, frames have four channels."""
 
     def __init__(self, picture: np.ndarray, face: Face, basis: FaceBasis, person: Person | None = None):
         self.worn = glasses.seen(picture, face.landmarks)
         basis = glasses.stiff(basis, self.worn)
         self.basis, self.picture, self.cut_out = basis, picture, person is not None
-        self.covered = covered(picture, face.landmarks)  # then the mouth is left alone
+        self.covered = covered(picture, face.landmarks)  # then the mouth does not move
         landmarks = (face.landmarks if self.covered else lips.found(picture, face.landmarks)) * (1, 1, FLAT)
         self.place = placed(landmarks, basis.canonical)
         self.scale, self.rotation, self.shift = self.place
@@ -88,7 +88,7 @@ class Portrait:
 
     @property
     def broad(self) -> bool:
-        """Whether the photograph has a broad smile with teeth, of which something stays in every expression."""
+        """True if the photograph has a broad smile with teeth, which remains in part in every expression."""
         return self.inside.teeth is not None and float(self.had[side("mouthSmile")].mean()) > BROAD
 
     def _box(self, landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -101,7 +101,7 @@ class Portrait:
         return low, high - low
 
     def _follow(self, built: sheets.Sheets) -> None:
-        """How much each grid point goes with the head, and with the shoulders where the person is cut out."""
+        """Set the weights of head and shoulder movement of each grid point."""
         follow, carried = built.follow, np.zeros_like(built.follow)
         if self.cut_out:
             follow, carried = body.follow(built.points, self.points)
@@ -110,7 +110,7 @@ class Portrait:
         self.follow, self.carried = (torch.from_numpy(v.astype(np.float32))[:, None] for v in (follow, carried))
 
     def _layers(self, person: Person | None) -> None:
-        """What is moved, (3 or 4, h, w) of the box, and what it is laid on."""
+        """Set the moving layer (3 or 4, h, w) of the box and the background."""
         mouth = self._opening(self.project(self.points), 0, 2.0)
         moved, self.behind, self.canvas = lips.alone(self.box, mouth, self.scale), None, self.picture
         if self.cut_out:
@@ -130,13 +130,12 @@ class Portrait:
         return slice(y, y + h), slice(x, x + w)
 
     def _taken(self, coefs: np.ndarray) -> np.ndarray:
-        """What of the photograph's own expression is taken away for ``coefs`` (52,): nothing beyond it where the same
-        is asked for again."""
+        """Part of the photograph's expression removed for ``coefs`` (52,); what ``coefs`` request again remains."""
         again = np.clip(coefs / np.maximum(self.had, 1e-3), 0, 1)
         return self.own - (self.own - self.had).clip(0) * again
 
     def _lowered(self, moved: np.ndarray) -> np.ndarray:
-        """Coefficients (52,) with brows no lower than this face has room for above its eyes."""
+        """Coefficients (52,) with brow drop limited by the distance between brows and eyes of this face."""
         moved = moved.copy()
         for name, brow, room in zip(("Right", "Left"), BROWS, self.brow_room, strict=True):
             down, nose = (INDEX[part + name] for part in ("browDown", "noseSneer"))
@@ -146,7 +145,7 @@ class Portrait:
         return moved
 
     def _interior(self, neutral: np.ndarray) -> None:
-        """What is behind lips and lids; ``neutral`` (478, 3): the face at rest."""
+        """Build mouth interior, eyeballs and lid skin; ``neutral`` (478, 3): the neutral face."""
         flat, skin = self.project(self.points), self._skin()
         line = neutral[[13, 14], 1].mean()
         low, high = (np.clip(f(flat[OVAL], 0), 0, self.size).astype(int) for f in (np.min, np.max))
@@ -172,12 +171,12 @@ class Portrait:
         return Shading(self.box, skin, rest, self.project(rest), self.scale, self.rotation, bare, holes)
 
     def _factors(self, moved: np.ndarray) -> Tensor:
-        """Light and folds of an expression ``moved`` (52,) away from the photograph's, on the shading's grid."""
+        """Shading factors on the grid for an expression that differs by ``moved`` (52,) from the photograph's."""
         taken = np.clip(-moved, 0, self.own)
         return self.shading(moved + (1 - OWN_SHADE) * taken, self.folds * float(taken.sum() / (self.own.sum() + 1e-6)))
 
     def _shade(self, made: Tensor, factors: Tensor, source: Tensor, flat: np.ndarray) -> None:
-        """The frame's box (3, h, w), whose pixels come from ``source``, times the factors there."""
+        """Multiply the frame's box (3, h, w), sampled at ``source``, by the shading factors."""
         low = np.maximum(flat.min(0) - 0.25 * np.ptp(flat, axis=0), 0).astype(int)
         high = np.minimum(flat.max(0) + 0.1 * np.ptp(flat, axis=0), self.size).astype(int)
         part = slice(low[1], high[1]), slice(low[0], high[0])
@@ -205,15 +204,15 @@ class Portrait:
         return [points[upper[1:-1], 1] - points[lower[1:-1], 1] for upper, lower in sheets.OPENINGS]
 
     def _widening(self, opening: tuple[np.ndarray, np.ndarray], gaps: np.ndarray) -> np.ndarray:
-        """How much an eye with ``gaps`` (n,) opens at its inner points when it opens by its own height, cm: an arch.
-        Glasses hold lids as their rims would bend."""
+        """Extra opening in cm at the inner points of an eye with ``gaps`` (n,), per unit of its height: an arch.
+        Glasses reduce it, because their rims would bend."""
         x = self.points[opening[0], 0]
         width, along = x[-1] - x[0], (x[1:-1] - x[0]) / (x[-1] - x[0])
         height = min(max(gaps.max(), NARROW * width), (OPEN * width - gaps.max()).clip(0) / (1.5 * WIDE))
         return height * (1 - BEHIND_GLASSES * self.worn) * (4 * along * (1 - along)).clip(0) ** 0.65
 
     def _corrections(self, coefs: np.ndarray, points: np.ndarray, closed: float) -> np.ndarray:
-        """How far lip and lid points must go beyond the basis so that lips meet and lids close, (corrections,) cm."""
+        """Corrections (corrections,) in cm of lip and lid points beyond the basis, so that lips meet and lids close."""
         found = []
         gaps = self._gaps(points)
         wanted = (gaps[0] - self.lip_rest).clip(0, None) * (1 - closed)
@@ -246,7 +245,7 @@ class Portrait:
         extra = self._corrections(coefs, basis_points, closed)
         if self.covered:
             extra[: len(ROUNDED) * 2] = 0
-        skin = np.where(UPPER_LIDS & (extra < 0), LID_PULL * extra, extra)  # what the sheets do; the lids draw the rest
+        skin = np.where(UPPER_LIDS & (extra < 0), LID_PULL * extra, extra)  # for the sheets; lids.draw does the rest
         sway = np.zeros(2) if sway is None or not self.cut_out else self.scale * sway
         above_off, below_off = self._offsets(np.concatenate((moved, skin)).astype(np.float32), turn, drift, sway)
         drift = drift + body.CARRIED * np.array([*sway, 0.0])
@@ -277,7 +276,7 @@ class Portrait:
         return self._pasted(made, mask)
 
     def moving(self) -> np.ndarray:
-        """(h, w) bool: pixels that can change."""
+        """Mask (h, w) of pixels that can change."""
         mask = np.zeros(self.picture.shape[:2], bool)
         grid = ((self.follow + self.carried).view(1, 1, sheets.GRID, sheets.GRID) > 0).float()
         near = torch.nn.functional.max_pool2d(grid, 3, 1, 1)
@@ -285,7 +284,7 @@ class Portrait:
         return mask
 
     def _reach(self, flat: np.ndarray, which: int) -> float:
-        """Pixels above and below an opening in which its two sheets differ."""
+        """Pixels above and below an opening where its two sheets differ."""
         upper, _ = sheets.OPENINGS[which]
         return 0.5 * float(np.hypot(*(flat[upper[-1]] - flat[upper[0]])))
 
@@ -294,7 +293,7 @@ class Portrait:
         return opening(flat[upper], flat[lower], self.size, reach, aside=2 + ASIDE * reach)
 
     def _offsets(self, amounts: np.ndarray, turn: np.ndarray, drift: np.ndarray, sway: np.ndarray) -> Tensor:
-        """How far from each grid point lies what is seen there, on the upper and on the lower sheet: (2, g, g, 2)."""
+        """Offsets (2, g, g, 2) from grid points to their sources on the upper and the lower sheet."""
         tensor = lambda values: torch.from_numpy(np.asarray(values, np.float32))
         off = (tensor(amounts) @ self.sheet_moves).view(2, -1, 3)
         place = tensor(self.scale * self.rotation.T)
@@ -347,7 +346,7 @@ class Portrait:
         part += (inner - part) * within_lids(seen, wide)
 
     def _pasted(self, made: Tensor, mask: Tensor) -> np.ndarray:
-        """The moved box (3, h, w), of a person cut out with its ``mask`` (1, h, w), where it belongs."""
+        """Paste the moved box (3, h, w), with the ``mask`` (1, h, w) of a separated person, into the frame."""
         frame = self.canvas.copy()
         if self.behind is not None:
             made = torch.addcmul(made, (1 - mask).clamp_(0, 1), self.behind)
@@ -367,5 +366,5 @@ def bytes_of(picture: Tensor) -> np.ndarray:
 
 MOUTH = np.array([name.startswith(("jaw", "mouth")) for name in ARKIT])
 BROWS = np.array([[46, 53, 52, 65, 55], [276, 283, 282, 295, 285]])  # lower edges, right and left
-ROUNDED = (1 - (np.arange(-4, 5) / 5) ** 2) ** 0.75  # most of the mouth's height that the inner lip points open to
+ROUNDED = (1 - (np.arange(-4, 5) / 5) ** 2) ** 0.75  # largest opening of the inner lip points, of the height
 UPPER_LIDS = np.isin(np.arange(46), (*range(18, 25), *range(32, 39)))  # of the corrections

@@ -1,4 +1,4 @@
-"""Folds and shading of an expression: the photograph's own light on skin with the expression and without it.
+"""Expression shading: the ratio of the photograph's light on skin with and without the expression.
 
 The ratio of the two multiplies the photograph (Liu, Shan and Zhang, "Expressive Expression Mapping with Ratio Images",
 SIGGRAPH 2001). Light is a quadratic form of the normal (Ramamoorthi and Hanrahan, "An Efficient Representation for
@@ -19,22 +19,22 @@ from talking_head.render.warp import blur, sampled
 
 COLUMNS = 112  # of the grid over the face
 GAMMA = 2.2
-WIDEST = 8  # cells that a triangle may span
-AROUND = 0.45  # cm, standard deviation of the surroundings that a hollow is measured against
+WIDEST = 8  # largest extent of a triangle in cells
+AROUND = 0.45  # cm, standard deviation of the neighbourhood for measuring hollows
 HOLLOW, HOLLOWS = 0.35, (-0.15, 1.5)  # log of the darkening for a hollow of 1, and their range
-DEEP = 0.18  # cm below the mean of the surroundings that makes a hollow of 1
-STIFF = 0.3  # share of the hollows that the jaw makes
+DEEP = 0.18  # cm below the neighbourhood mean: depth of a hollow of 1
+STIFF = 0.3  # weight of hollows caused by the jaw
 DARKEST, BRIGHTEST = -0.9, 0.22  # log
-FILLED = 0.4  # log of the most that a fold of the photograph's own is lightened
-FLOOR = 0.25  # of the median light: no skin is darker
+FILLED = 0.4  # log of the largest lightening of the photograph's folds
+FLOOR = 0.25  # of the median light: lower limit
 PRIOR = np.array([0.72, 0.38, 0.50, 0.0, 0.0, 0.06, 0.05, 0.0, -0.02])  # light from above and in front
 TRUST = np.array([0.02] * 4 + [0.15] * 5)  # weight of that prior, as a share of the samples
-EDGE = (0.2, 0.45)  # cm from the eyes and the mouth at which shading begins, and is whole
-SURE = 0.6  # of a cell: surely bare skin
-RIM = (0.5, 0.8)  # of the surroundings that are skin: where shading begins, and is whole
-FACING = (0.22, 0.5)  # of a normal towards the viewer: unseen, and seen for certain
-ODD = (0.45, 0.9)  # log of a pixel's light beside the expected: skin, and not skin (brows, beard, hair, rims)
-TINGE = (0.35, 0.7)  # log of a colour beside the skin's own: the same
+EDGE = (0.2, 0.45)  # cm from eyes and mouth: start of shading, full shading
+SURE = 0.6  # mask value of certain skin
+RIM = (0.5, 0.8)  # share of skin in the neighbourhood: start of shading, full shading
+FACING = (0.22, 0.5)  # normal component towards the viewer: hidden, visible
+ODD = (0.45, 0.9)  # log ratio of a pixel to expected light: skin, not skin (brows, beard, hair, rims)
+TINGE = (0.35, 0.7)  # log ratio of a colour to skin colour: the same
 WHITE = (0.88, 0.99)  # brightness of overexposed skin
 STEEP = (0.6, 1.8)  # range of a channel's exponent
 
@@ -88,7 +88,7 @@ def operators(points: np.ndarray, triangles: np.ndarray):
 
 
 class Shading:
-    """Ratios of a photograph's skin, ready for every expression, on a grid over the face; k points of it are seen."""
+    """Shading ratios for any expression, on a grid over the face; k points are visible."""
 
     def __init__(self, box: Tensor, surface: Surface, rest: np.ndarray, place: np.ndarray, scale: float,
                  towards: np.ndarray, bare: np.ndarray, holes: np.ndarray):  # fmt: skip
@@ -123,7 +123,7 @@ class Shading:
         tangents = [shaped(near @ (d @ flat)) for d in (u, v)]
         rise = np.einsum("kcd,kd->kc", shaped(flat), normals[kept])[..., None]
         table = as_tensor(np.concatenate((*tangents, rise), -1).transpose(1, 2, 0))
-        table[1:][JAW, 6] *= STIFF  # the chin turns with the jaw as a whole
+        table[1:][JAW, 6] *= STIFF  # the chin rotates with the jaw
         self.rest, self.moves = table[0, :6], table[1:].flatten(1)
 
     def _grid(self, place: np.ndarray, triangles: np.ndarray, depth: np.ndarray) -> None:
@@ -164,7 +164,7 @@ class Shading:
         return (values[..., self.corner] * self.weight).sum(-2).unflatten(-1, self.cells.shape[:2])
 
     def _around(self, rise: Tensor) -> Tensor:
-        """How much further out (cm) the surroundings of each cell are than it."""
+        """Height (cm) of the neighbourhood above each cell."""
         return blur((rise * self.free)[None], self.reach)[0] / self.share - rise
 
     def _pixels(self, box: Tensor) -> Tensor:
@@ -173,7 +173,7 @@ class Shading:
         return sampled(blur(box, self.cell / 2), place).clamp_min(0.004)
 
     def _light(self, bright: Tensor, normals: np.ndarray, free: Tensor) -> Tensor:
-        """Finds the light; returns how far (log) each cell's brightness is from what it makes of skin there."""
+        """Fit the light; return the absolute log ratio of each cell's brightness to the fitted light."""
         field = self.gathered(as_tensor(normals.T)).permute(1, 2, 0)
         field = (field / field.norm(dim=-1, keepdim=True).clamp_min(1e-6)).numpy()
         sure, linear = (free > SURE).numpy(), bright.numpy() ** GAMMA

@@ -1,4 +1,4 @@
-"""The photograph as two elastic sheets, and how far each point of them goes for each movement.
+"""The photograph as two elastic sheets, with the displacement of each point per movement.
 
 A mouth or an eye that opens tears the picture. So there are two maps from the photograph to the frame: the ``upper``
 sheet continues the upper lip and lids smoothly across their openings, the ``lower`` sheet the lower ones; each pixel of
@@ -24,7 +24,7 @@ from talking_head.face.points import (
 from talking_head.face.pose import Similarity, upward
 
 GRID = 96
-# around the oval: size of a ring about the face's middle, how much it follows the head, and the face's movements
+# rings around the face oval: size, weight of head movement, weight of face movements
 RINGS = ((1.12, 1.0, 0.7), (1.3, 0.97, 0.4), (1.55, 0.8, 0.15), (1.85, 0.4, 0.0), (2.1, 0.1, 0.0), (2.3, 0.0, 0.0))
 BEHIND = 2.2  # cm that each ring lies behind the one inside it
 OPENINGS = (
@@ -45,7 +45,7 @@ class Sheets(NamedTuple):
     """Grid points of both sheets in the canonical axes (cm), and their movements."""
 
     points: np.ndarray  # (g * g, 3) where they are in the photograph
-    follow: np.ndarray  # (g * g,) how much each follows the head
+    follow: np.ndarray  # (g * g,) weight of head movement
     moves: np.ndarray  # (2, k, g * g, 3): upper and lower sheet
 
 

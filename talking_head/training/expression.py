@@ -1,4 +1,4 @@
-"""The expression layer, fitted to what the table says of random mixes and points: seconds of work."""
+"""Fits the expression layer to the table of expressions for random mixes and points, within a minute."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from talking_head.motion.expression import target
 from talking_head.motion.layer import Expression
 
 STRONGEST = 1.6
-READ = {0.6: 0.40, 1.0: 0.79}  # of an expression: how often still pictures of it were recognised
+READ = {0.6: 0.40, 1.0: 0.79}  # scale of an expression: share of still pictures recognised
 
 
 def asked(count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -31,7 +31,7 @@ def asked(count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarr
 
 
 def fit(model: Expression, steps: int = 1500, seed: int = 0, batch: int = 1024, rate: float = 3e-3) -> float:
-    """Train the layer and its conditioner; the root mean square of what is left, in coefficients."""
+    """Train the layer and its conditioner; return the root mean square error of the coefficients."""
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
     optimizer = torch.optim.AdamW(model.parameters(), rate, weight_decay=1e-4)
@@ -52,7 +52,7 @@ def fit(model: Expression, steps: int = 1500, seed: int = 0, batch: int = 1024, 
 
 
 def threshold() -> Calibration:
-    """What intensity means: an expression is recognised late and steeply.
+    """Intensity calibration: recognition is a steep function of an expression's scale.
 
     A logistic curve through the shares :data:`READ` is spread evenly over intensities, so that .5 is read about half as
     often as 1, and 2 goes half as far again.
@@ -63,7 +63,7 @@ def threshold() -> Calibration:
 
 
 def write(folder: Path, conditioner: str, seed: int, steps: int = 1500) -> None:
-    """The fitted layer and its calibration into a checkpoint's folder."""
+    """Write the fitted layer and its calibration into a checkpoint folder."""
     priors = {"priors": EMBEDDING} if conditioner in ("gaussian", "bank", "direction") else {}
     model = Expression(conditioner={"name": conditioner} | priors)
     fit(model, steps, seed)
