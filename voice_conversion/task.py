@@ -10,7 +10,7 @@ from gen.jobs.formats import OF_SOUND, Sound
 from gen.jobs.schema import Task
 
 NEUTRAL = EmotionCurve.constant(Emotion.parse("neutral"))
-CANDIDATES = 16
+CANDIDATES = 32
 
 
 class VoiceTask(Task):

@@ -191,6 +191,15 @@ def test_music_under_speech_is_said_and_clean_speech_is_not(monkeypatch):
         assert len(notes) == says
 
 
+def test_shares_of_lift_and_movement_are_taken(spoken):
+    recording, own = spoken
+    height = own.octave[own.hz > 0].mean() - recording.median
+    pitch = 0.8 + 0.1 * np.sin(np.arange(len(own.hz)))
+    whole, still = (lay.taken(pitch, own, recording.median, *share) for share in ((1, 1), (0.5, 0)))
+    np.testing.assert_allclose(whole, pitch, atol=1e-6)
+    np.testing.assert_allclose(still, (height + pitch[own.hz > 0].mean()) / 2, atol=1e-6)
+
+
 def test_a_reference_gives_its_melody_and_the_performance_its_height(spoken):
     recording, own = spoken
     laid = lay.contours(bank(), [0], own, recording.median)[0]

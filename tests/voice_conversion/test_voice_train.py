@@ -84,6 +84,7 @@ def test_training_writes_what_the_generator_reads(data, tmp_path, monkeypatch):
         shares = ear.shares([voice(1.0, 190.0), reading], ear.reference(reading, RATE), RATE)
         assert shares.shape == (2, 7) and shares.sum(1) == pytest.approx(1, abs=1e-4)
     assert any(one.clarity for one in made.performances)
+    assert all(lift in train.LIFTS and movement in train.MOVEMENTS for lift, movement in made.shares.values())
     strengths = json.loads((tmp_path / "checkpoint" / "calibration.json").read_text())["strength"]
     assert strengths["happy"][0] == 0 and strengths["happy"][-1] > 0
     judge = Listener.load(place, str(tmp_path / "whisper"))

@@ -54,6 +54,7 @@ class Bank(NamedTuple):
     medians: dict[str, float]  # log2 Hz of each performer's neutral speech
     means: dict[str, list[float]]  # by emotion, what its performances change on average
     step: int = STEP
+    shares: dict[str, list[float]] | None = None  # by emotion, of a performance's pitch: see lay.taken; None for all
 
     @property
     def performers(self) -> list[str]:
@@ -93,7 +94,7 @@ class Bank(NamedTuple):
         folder.mkdir(parents=True, exist_ok=True)
         save_file(tensors, folder / f"{FILE}.safetensors")
         save_file({"clarity": np.array([p.clarity for p in self.performances], np.float32)}, folder / CLARITY)
-        facts = {"step": self.step, "medians": self.medians, "means": self.means} | lists
+        facts = {"step": self.step, "medians": self.medians, "means": self.means, "shares": self.shares or {}} | lists
         (folder / f"{FILE}.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
@@ -115,7 +116,8 @@ class Bank(NamedTuple):
                         stretch=stretch[i], map=maps[i], rest=rest[i], clarity=float(clear[i]))
             for i, names in enumerate(found["names"])
         ]  # fmt: skip
-        return cls(readings, performances, facts["medians"], facts["means"], facts["step"])
+        return cls(readings, performances, facts["medians"], facts["means"], facts["step"],
+                   facts["shares"])  # fmt: skip
 
 
 def _small(name: str, x: np.ndarray, axes: int | tuple[int, ...] | None) -> dict[str, np.ndarray]:

@@ -30,7 +30,7 @@ CHANCE = 0.25  # spread of the random part of a proposal's score
 NEAR = 6.0  # weight of the cosine with an emotion that came from clips, against a logarithm of probability
 PERSON, SAME = 6.0, 0.7  # cost of a speaker's cosine below
 PITCH, LOW, HIGH = 3.0, -0.7, 1.1  # cost of each octave below and above, from the speaker's median
-WORDS, TOLD, SPOKEN = 8.0, 9, 3.0  # cost of losing the words, cepstra that tell them, nepers below the loud frames
+WORDS, TOLD, SPOKEN = 4.0, 9, 3.0  # cost of losing the words, cepstra that tell them, nepers below the loud frames
 PACE = 0.5  # cost of a neper of pace
 
 

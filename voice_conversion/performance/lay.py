@@ -23,7 +23,8 @@ HIGH = 40  # the first band above 2 kHz
 HIGHEST = 1.8  # octaves above the speaker's median: nobody's pitch is raised further
 WIDE = 1.0  # frames over which contours are smoothed, and
 LOUDEST = 3.0  # nepers that no band is moved beyond
-SOFT = 1.0  # changes of the sound
+SOFT = 2.0  # changes of the sound, and
+EVEN = 4.0  # the change of pitch, which leaves the speaker's own small movements
 
 
 class Change(NamedTuple):
@@ -61,11 +62,23 @@ def contours(bank: Bank, which: list[int], own: Phrase, median: float) -> list[C
         way = ways[unique.index(part.reading)]
         way = np.interp(np.linspace(0, len(way) - 1, len(own.hz)), np.arange(len(way)), way)
         along = partial(_along, way)
-        pitch, stretch = smooth(along(part.pitch), WIDE), smooth(along(part.stretch), 1.5 * WIDE)
+        pitch, stretch = smooth(along(part.pitch), WIDE), smooth(along(part.stretch), 3 * WIDE)
         stretch = stretch.clip(*STRETCH)
         change = predicted(part.map, seen(own, pitch, median, stretch)) + along(part.rest)
+        pitch = taken(pitch, own, median, *(bank.shares or {}).get(part.emotion, (1.0, 1.0)))
+        pitch = own.octave - median + smooth(pitch - own.octave + median, EVEN)
         found.append(Contours(pitch, stretch, smooth(change, SOFT)))
     return found
+
+
+def taken(pitch: np.ndarray, own: Phrase, median: float, lift: float, movement: float) -> np.ndarray:
+    """A performance's pitch (n,) of which a share of the ``lift`` above the phrase's own height, and of the
+    ``movement`` about its mean, is taken over.
+
+    A voice that is lifted without the effort of a lifted voice is heard as afraid, whatever else is done to it."""
+    voiced = own.hz > 0 if (own.hz > 0).any() else np.ones(len(own.hz), bool)
+    mean, height = pitch[voiced].mean(), own.octave[voiced].mean() - median
+    return height + lift * (mean - height) + movement * (pitch - mean)
 
 
 def _along(way: np.ndarray, x: np.ndarray) -> np.ndarray:

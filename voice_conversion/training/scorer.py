@@ -32,6 +32,7 @@ from voice_conversion.training.corpus import Clip, Corpus
 
 log = logging.getLogger(__name__)
 STRENGTHS = (1.0, 1.0, 1.0, 0.7, 1.3)
+LIFTS, MOVEMENTS = (0.0, 1.0), (0.5, 1.5)  # ranges of what is taken of a performance's pitch
 RESTS = (1.0, 1.0, 0.5, 0.0)  # of what a performance's map leaves over, so that smooth renderings are known, too
 NEAR, LENGTH = 0.6, np.log(2)  # octaves and nepers that performer and reader may be apart
 TOGETHER = 8  # performances on a reading
@@ -87,7 +88,9 @@ def lessons(bank: Bank, corpus: Corpus, listener: Listener, clips: list[Clip], c
         changes = []
         for i in which:
             rest = random.choice(RESTS) * bank.performances[i].rest
-            one = bank._replace(performances=[bank.performances[i]._replace(rest=rest)])
+            share = [random.uniform(*LIFTS), random.uniform(*MOVEMENTS)]
+            one = bank._replace(performances=[bank.performances[i]._replace(rest=rest)],
+                                shares={bank.performances[i].emotion: share})  # fmt: skip
             laid = contours(one, [0], phrase, recording.median)[0]
             changes.append(changed(phrase, recording.median, laid, random.choice(STRENGTHS)))
         waves = [sounding(sound, RATE, phrase.hz, change)[0] for change in changes]

@@ -8,21 +8,24 @@ judge from outside takes part, and the speakers that evaluations use are not in 
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
+from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from gen import checkpoints
 from gen.emotion.calibration import Calibration
-from gen.emotion.embedding.recogniser import SEVEN
+from gen.emotion.embedding.recogniser import SEVEN, Recogniser
 from gen.emotion.spec import CANONICAL
 from gen.emotion.track import plain
 from gen.whisper import Whisper
 from voice_conversion.evaluation.listener import HEAD, Listener
 from voice_conversion.features import RATE
 from voice_conversion.performance.bank import Bank
-from voice_conversion.performance.choose import Chooser, Ear
+from voice_conversion.performance.choose import Chooser, Ear, Embedded, proposals
 from voice_conversion.performance.lay import Contours, changed, contours
 from voice_conversion.performance.recording import Recording, heard, sounding
 from voice_conversion.performance.scorer import FILE, Scorer
@@ -35,6 +38,10 @@ from voice_conversion.training.corpus import ASIDE, Clip, Corpus
 
 log = logging.getLogger(__name__)
 TRIED = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)  # strengths; 0 is the recording
+LIFTS, MOVEMENTS = (0.0, 0.33, 0.67, 1.0), (0.5, 1.0, 1.5)  # shares of a performance's pitch that are tried
+ENOUGH = (0.94, 0.85)  # of what is heard with the best lift, and of that with its best movement
+TOGETHER = 16  # performances that fit a reading, of which some are tried
+REAL = ("ravdess", "emodb")  # corpora whose recordings the scorer hears beside renderings: the clearest ones
 NEAR = 0.5  # octaves between the medians of those who may try each other's performances
 
 
@@ -45,10 +52,10 @@ class Settings(BaseModel):
     seed: int = 0
     speaker: str = "speaker-encoder"  # checkpoint
     whisper: str = "whisper-base"  # checkpoint, of the teacher
-    renderings: int = 2400  # that the scorer learns from
-    steps: int = 600  # of its training
+    renderings: int = 1200  # that the scorer learns from
+    steps: int = 450  # of its training
     tries: int = 3  # neutral readings by others that each performance is laid on, about
-    kept: float = 0.7  # share of each emotion's performances that the bank keeps: the clearest
+    kept: float = 0.55  # share of each emotion's performances that the bank keeps: the clearest
     files: int = 12  # neutral readings of validation speakers that the calibration is fitted on
 
 
@@ -71,13 +78,16 @@ def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> N
         teachers = bank._replace(performances=[p for p in bank.performances if p.speaker not in ASIDE])
         scoring.lessons(teachers, corpus, listener, own, chosen.renderings, chosen.seed).save(out / "lessons.npz")
     if not (place / FILE).is_file():
-        real = scoring.real(corpus, own, names, chosen.seed)
+        acted = [clip for clip in own if clip.group in REAL]
+        real = scoring.real(corpus, acted, [pairs.canonical(clip.emotion) for clip in acted], chosen.seed)
         scoring.taught(scoring.Lessons.load(out / "lessons.npz"), real, chosen.steps, chosen.seed).save(place)
-    clear = clarity(bank, corpus, listener, chosen.tries, chosen.seed)
-    bank = clearest(bank, clear, chosen.kept)
+    scorer = Scorer.load(place)
+    both = Together((listener, Embedded(Recogniser.load())))
+    bank = bank._replace(shares=shared(bank, corpus, both, chosen.files, chosen.seed))
+    bank = clearest(bank, clarity(bank, corpus, scorer, chosen.tries, chosen.seed), chosen.kept)
     bank.save(place)
-    known, ear = checkpoints.load(chosen.speaker, SpeakerEncoder).float().eval(), Scorer.load(place)
-    calibrated(bank, corpus, Chooser(known, ear), listener, chosen.files, chosen.seed).save(place)
+    known = checkpoints.load(chosen.speaker, SpeakerEncoder).float().eval()
+    calibrated(bank, corpus, Chooser(known, scorer), listener, chosen.files, chosen.seed).save(place)
 
 
 def clearest(bank: Bank, clear: np.ndarray, share: float) -> Bank:
@@ -138,17 +148,57 @@ def clarity(bank: Bank, corpus: Corpus, ear: Ear, tries: int, seed: int) -> np.n
     return found * count / (count + 1)  # few tries say little
 
 
+class Together(NamedTuple):
+    """Several ears as one: the mean of what they hear."""
+
+    ears: tuple[Ear, ...]
+
+    def reference(self, samples: np.ndarray, rate: int) -> list:
+        return [ear.reference(samples, rate) for ear in self.ears]
+
+    def shares(self, recordings: list[np.ndarray], reference: list, rate: int) -> np.ndarray:
+        return np.mean([ear.shares(recordings, own, rate) for ear, own in zip(self.ears, reference)], 0)
+
+
+def readers(corpus: Corpus, ear: Ear, files: int, random: np.random.Generator) -> list[Reader]:
+    """About ``files`` neutral readings of those left aside, as many of each."""
+    clips = [c for c in corpus.clips if c.speaker in ASIDE and c.emotion == "neutral"]
+    queues = [[c for c in clips if c.speaker == speaker] for speaker in sorted({c.speaker for c in clips})]
+    count = max(files // len(queues), 1)
+    return [Reader(corpus, queue[random.integers(len(queue))], ear) for queue in queues for _ in range(count)]
+
+
+def shared(bank: Bank, corpus: Corpus, ear: Ear, files: int, seed: int) -> dict[str, list[float]]:
+    """By emotion, the shares of a performance's lift and movement of pitch that are enough: the least of LIFTS with
+    which it is heard nearly as well as with the best, and of MOVEMENTS with that, over readings of those left aside and
+    performances by others."""
+    random, size = np.random.default_rng(seed), (len(LIFTS), len(MOVEMENTS))
+    total: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(size))
+    for reader in readers(corpus, ear, files, random):
+        strange = lambda p, clip=reader.clip: p.speaker == clip.speaker or p.text == clip.text
+        for name in sorted({p.emotion for p in bank.performances}):
+            which = proposals(bank, name, reader.own, reader.recording.median, TOGETHER, random, without=strange)
+            for i in random.choice(which, min(len(which), 2), replace=False):
+                laid = [contours(bank._replace(shares={name: way}), [i], reader.own, reader.recording.median)[0]
+                        for way in product(LIFTS, MOVEMENTS)]  # fmt: skip
+                total[name] += reader.listen(laid)[:, SEVEN.index(name)].reshape(size)
+        log.info("%s performed at all lifts", reader.clip.speaker)
+    found = {}
+    for name, own in total.items():
+        lift = int((own.max(1) >= ENOUGH[0] * own.max()).argmax())
+        movement = int((own[lift] >= ENOUGH[1] * own[lift].max()).argmax())
+        found[name] = [LIFTS[lift], MOVEMENTS[movement]]
+    log.info("shares of lift and movement: %s", found)
+    return found
+
+
 def calibrated(bank: Bank, corpus: Corpus, chooser: Chooser, ear: Ear, files: int, seed: int) -> Calibration:
     """What intensity means: the share of the emotion that ``ear`` hears at TRIED, over readings of validation speakers,
     none of whom performs for himself."""
     random = np.random.default_rng(seed)
-    clips = [c for c in corpus.clips if c.speaker in ASIDE and c.emotion == "neutral"]
-    queues = [[c for c in clips if c.speaker == speaker] for speaker in sorted({c.speaker for c in clips})]
-    clips = [queue[random.integers(len(queue))] for queue in queues for _ in range(max(files // len(queues), 1))]
     responses: dict[str, list[np.ndarray]] = {}
-    for clip in clips:
-        reader = Reader(corpus, clip, ear)
-        others = bank._replace(performances=[p for p in bank.performances if p.speaker != clip.speaker])
+    for reader in readers(corpus, ear, files, random):
+        others = bank._replace(performances=[p for p in bank.performances if p.speaker != reader.clip.speaker])
         for name in sorted({p.emotion for p in bank.performances}):
             weights = np.eye(len(CANONICAL))[[CANONICAL.index(name)] * len(reader.own.hz)]
             asked = plain(weights, np.ones(len(weights)))
