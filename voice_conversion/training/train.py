@@ -202,7 +202,7 @@ def calibrated(bank: Bank, corpus: Corpus, chooser: Chooser, ear: Ear, files: in
         for name in sorted({p.emotion for p in bank.performances}):
             weights = np.eye(len(CANONICAL))[[CANONICAL.index(name)] * len(reader.own.hz)]
             asked = plain(weights, np.ones(len(weights)))
-            choice = chooser(others, reader.recording, reader.first, reader.last, asked, 8, random)
+            choice = chooser(others, reader.recording, reader.first, reader.last, asked, TOGETHER, random)
             shares = [reader.listen([choice.laid], strength)[0, SEVEN.index(name)] for strength in TRIED]
             responses.setdefault(name, []).append(np.array(shares))
     mean = {name: np.mean(rows, 0) for name, rows in responses.items()}
