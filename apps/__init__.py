@@ -1,1 +1,1 @@
-"""What a creator sees: the studio, in a browser."""
+"""User interfaces: studio, server, pages, scenes, ComfyUI nodes."""

@@ -1,4 +1,4 @@
-"""``affekt studio``, ``serve`` and ``page``; imports nothing heavy, so that other commands pay nothing for them."""
+"""``affekt studio``, ``serve`` and ``page``; imports nothing heavy, so that other commands start fast."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,12 +10,12 @@ from gen.errors import InputError
 def studio(parser) -> None:
     """open the studio in a browser"""
     parser.add_argument("--port", type=int, help="(default: 7860, or the next free one)")
-    parser.add_argument("--share-lan", action="store_true", help="let other machines of this network in; no password")
-    parser.add_argument("--mcp", action="store_true", help="also tools for assistants (pip install 'gradio[mcp]')")
+    parser.add_argument("--share-lan", action="store_true", help="allow access from the local network; no password")
+    parser.add_argument("--mcp", action="store_true", help="also offer tools to assistants (pip install 'gradio[mcp]')")
     parser.add_argument("--files", type=path, nargs="+", default=[], metavar="FOLDER",
-                        help="folders of this machine whose files assistants may name")  # fmt: skip
+                        help="local folders that assistants may read")  # fmt: skip
     parser.add_argument("--open", action="store_true", help="open the browser")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 (default: a GPU if available)")
     parser.set_defaults(command=_studio)
 
 
@@ -31,15 +31,15 @@ def _studio(options) -> None:
 
 
 def serve(parser) -> None:
-    """serve tasks to other programs, with a token and a queue (OpenAPI)"""
+    """start an HTTP server for tasks, with a token and a queue (OpenAPI)"""
     parser.add_argument("--folder", type=path, default=Path(".cache") / "serve",
-                        help="where jobs and files are kept (default: .cache/serve)")  # fmt: skip
+                        help="folder of jobs and files (default: .cache/serve)")  # fmt: skip
     parser.add_argument("--port", type=int, default=8420, help="(default: 8420)")
-    parser.add_argument("--share-lan", action="store_true", help="let other machines of this network in")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")
-    parser.add_argument("--waiting", type=int, default=100, help="jobs that may wait (default: 100)")
-    parser.add_argument("--megabytes", type=int, default=200, help="that an upload may have (default: 200)")
-    parser.add_argument("--hours", type=float, default=24.0, help="that results are kept (default: 24)")
+    parser.add_argument("--share-lan", action="store_true", help="allow access from the local network")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 (default: a GPU if available)")
+    parser.add_argument("--waiting", type=int, default=100, help="maximum number of waiting jobs (default: 100)")
+    parser.add_argument("--megabytes", type=int, default=200, help="maximum size of an upload (default: 200)")
+    parser.add_argument("--hours", type=float, default=24.0, help="time that results are kept (default: 24)")
     parser.set_defaults(command=_serve)
 
 
@@ -56,8 +56,8 @@ def _serve(options) -> None:
 
 
 def page(parser) -> None:
-    """make a page, index.html, that plays what was rendered into a folder side by side"""
-    parser.add_argument("folder", type=Path, help="what `affekt render` wrote")
+    """write a page, index.html, that plays the results in a folder side by side"""
+    parser.add_argument("folder", type=Path, help="the output folder of `affekt render`")
     parser.add_argument("--title", default="Affekt", help="(default: Affekt)")
     parser.set_defaults(command=_page)
 

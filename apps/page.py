@@ -1,5 +1,5 @@
-"""A page that plays what was rendered into a folder: scenes first, then voice, face and piano side by side over
-emotions and intensities. One file beside the results, with relative links, that needs no network and no server."""
+"""Writes a page that plays the results in a folder: scenes first, then voice, face and piano by emotion and intensity.
+One file beside the results, with relative links; needs no network and no server."""
 
 import html
 import json
@@ -17,25 +17,25 @@ from gen.errors import InputError
 
 ASSETS = Path(__file__).parent / "assets"
 TITLES = {"talk": "Face", "voice": "Voice", "music": "Piano"}  # rows of a grid, in this order
-STEMS = (".speech", ".music")  # of a scene: beside the film, not results of their own
+STEMS = (".speech", ".music")  # stems of a scene, not separate results
 LEAD = (
-    "A face, a voice and a piano were told to feel the same. Everything here was made by a machine, and each file "
-    "says so in itself: <code>affekt verify FILE</code> reads it back."
+    "A face, a voice and a piano with the same emotion. Everything here is AI-generated, and each file "
+    "is marked as such: check it with <code>affekt verify FILE</code>."
 )
-HELP = "Tab or arrow keys go from player to player, Space plays; one plays at a time."
+HELP = "Tab or arrow keys move between players, Space plays; only one plays at a time."
 
 
 class Shown(NamedTuple):
-    """A result: its kind, what was felt, and its files by ending."""
+    """A result: its kind, its emotion, and its files by extension."""
 
     kind: str
     curve: EmotionCurve
     name: str
-    files: dict[str, str]  # ".mp4" -> address relative to the page
-    borrowed: bool = False  # the emotion is that of a file, which is not here
+    files: dict[str, str]  # ".mp4" -> URL relative to the page
+    borrowed: bool = False  # the emotion is that of a file, which is not available
 
     def first(self, endings: Iterable[str]) -> str | None:
-        """The ending of the first file that has one of these."""
+        """The extension of the first file with one of these."""
         return next((end for end in endings if end in self.files), None)
 
     @property
@@ -57,7 +57,7 @@ class Shown(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """Results under what was asked of them: a row for each kind, a column for each of ``keys``."""
+    """Results in a table: a row per kind, a column for each of ``keys``."""
 
     title: str
     lead: str
@@ -67,10 +67,10 @@ class Grid(NamedTuple):
 
 
 def write(folder: Path, title: str) -> Path:
-    """Write ``index.html`` into ``folder``. Raises ``InputError`` where nothing was rendered into it."""
+    """Writes ``index.html`` to ``folder``. Raises ``InputError`` if it has no rendered results."""
     found = results(folder)
     if not found:
-        raise InputError(f"{folder} holds nothing that was rendered: give the folder of `affekt render --out`")
+        raise InputError(f"{folder} has no rendered results: give the folder of `affekt render --out`")
     style, script = ((ASSETS / f"page.{end}").read_text(encoding="utf-8") for end in ("css", "js"))
     grids = list(_grids(found))
     placed = {one.name for grid in grids for one in grid.cells.values()}
@@ -88,7 +88,7 @@ def write(folder: Path, title: str) -> Path:
 
 
 def results(folder: Path) -> list[Shown]:
-    """What lies in a folder, told by the manifests beside the files; in the order of their names."""
+    """The results in a folder, found by their sidecar manifests, sorted by name."""
     files: dict[Path, dict[str, str]] = {}
     tasks: dict[Path, dict] = {}
     for note in sorted(folder.rglob("*.json")):
@@ -100,15 +100,15 @@ def results(folder: Path) -> list[Shown]:
             tasks[item] = task
     found = []
     for item, task in tasks.items():
-        told = task.get("emotion") or {}
-        known = {name: told[name] for name in ("keyframes", "unit") if told.get("keyframes")}
+        given = task.get("emotion") or {}
+        known = {name: given[name] for name in ("keyframes", "unit") if given.get("keyframes")}
         curve, name = EmotionCurve.model_validate(known or "neutral"), item.relative_to(folder).as_posix()
         found.append(Shown(task["kind"], curve, name, files[item], borrowed=not known))
     return found
 
 
 def _task(note: Path) -> dict | None:
-    """The task of a manifest; None where the file is another's."""
+    """The task of a manifest; None for other JSON files."""
     try:
         found = json.loads(note.read_text(encoding="utf-8"))
     except ValueError:
@@ -123,22 +123,22 @@ def _task(note: Path) -> dict | None:
 def _scenes(found: list[Shown], folder: Path) -> Iterable[str]:
     if scenes := [one for one in found if one.kind == "scene"]:
         cells = "".join(f'<div class="beside">{_cell(one, folder)}{_told(one, folder)}</div>' for one in scenes)
-        yield f'<section class="hero"><h2>In one film</h2>{cells}</section>'
+        yield f'<section class="hero"><h2>Scenes</h2>{cells}</section>'
 
 
 def _told(one: Shown, folder: Path) -> str:
-    """What a scene was told, as words and as a curve, and how it sounds."""
+    """A scene's emotion in words and as a curve, and its waveform."""
     film = one.first(media.PLAYED)
     sound = f"<h4>Sound</h4>{wave(folder / f'{one.name}{film}', INK)}" if film else ""
     return (
-        f"<div><h3>{html.escape(one.asked)}</h3><p>The voice was given this feeling, the face speaks it, and the "
-        "piano plays it, softer while somebody speaks.</p><h4>Feeling over time <span class='gold'>valence</span> "
+        f"<div><h3>{html.escape(one.asked)}</h3><p>The voice and the face express this emotion, and the "
+        "piano plays it, softer during speech.</p><h4>Emotion over time <span class='gold'>valence</span> "
         f"<span class='blue'>arousal</span></h4>{way(one.curve)}{sound}</div>"
     )
 
 
 def _grids(found: list[Shown]) -> Iterable[Grid]:
-    """Rows of kinds under emotions, then under the intensities of each emotion that has several."""
+    """Grids of kinds over emotions, then over the intensities of each emotion that has several."""
     steady = [one for one in reversed(found) if one.kind in TITLES and one.steady]
     plain = {(one.kind, one.base): one for one in steady if one.emotion.intensity == 1}
     if bases := sorted_by({base for _, base in plain}):
@@ -149,12 +149,12 @@ def _grids(found: list[Shown]) -> Iterable[Grid]:
         strengths = sorted({strength for _, strength in own})
         if len(strengths) > 1:
             heads = [f"<th scope='col'>{strength:g}</th>" for strength in strengths]
-            say = "<p>0 is neutral, 1 natural, 2 as far as it goes.</p>"
+            say = "<p>0 is neutral, 1 natural, 2 the maximum.</p>"
             yield Grid(f"{base.capitalize()}, by intensity", say, heads, strengths, own)
 
 
 def sorted_by(bases: Iterable[str]) -> list[str]:
-    """The canonical emotions in their order, then the others."""
+    """The canonical emotions in order, then the others."""
     return sorted(bases, key=lambda base: (CANONICAL.index(base) if base in CANONICAL else 99, base))
 
 
@@ -174,7 +174,7 @@ def _head(base: str, emotion: Emotion) -> str:
 
 
 def _others(left: list[Shown], folder: Path) -> Iterable[str]:
-    """What turns, what is alone with its intensity, and what has a twin in a grid: another seed."""
+    """Cells of the remaining results: curves, single intensities, and further seeds."""
     if left:
         cells = "".join(_cell(one, folder, f"{TITLES[one.kind]}, {one.asked}") for one in left)
         yield f"<section><h2>More</h2><div class='cells'>{cells}</div></section>"
@@ -184,7 +184,7 @@ def _others(left: list[Shown], folder: Path) -> Iterable[str]:
 
 
 def _cell(one: Shown, folder: Path, caption: str = "") -> str:
-    """A player, what can be seen of a sound, and links to the files."""
+    """A player, a visualisation of a sound, and links to the files."""
     says = html.escape(f"{TITLES.get(one.kind, 'Scene')}, {one.asked}", quote=True)
     if film := one.first(media.PLAYED):
         player = f'<video controls preload="metadata" src="{one.files[film]}#t=0.1" aria-label="{says}"></video>'
@@ -203,7 +203,7 @@ def _cell(one: Shown, folder: Path, caption: str = "") -> str:
 
 
 def _colour(emotion: Emotion) -> str:
-    """That of the canonical emotion that it is most like."""
+    """The colour of the nearest canonical emotion."""
     weights = emotion.weights()
     return COLOURS.get(CANONICAL[int(weights.argmax())], INK)
 

@@ -1,7 +1,7 @@
-"""A server for programs: tasks in, files out, documented as OpenAPI (``affekt serve``).
+"""An HTTP server for tasks, documented as OpenAPI (``affekt serve``).
 
-Every job is a file in the server's folder, so that the queue survives a restart: what was being rendered begins again,
-and parts that were finished by then are in the cache. Input files are uploaded first, and named ``file:ID`` in a task.
+Every job is a file in the server's folder, so that the queue survives a restart: an interrupted job starts again and
+uses the cached parts. Input files are uploaded first and referenced as ``file:ID`` in a task.
 """
 
 import json
@@ -37,22 +37,22 @@ from gen.jobs.schema import Task, parse_task, task_class, with_paths
 log = logging.getLogger(__name__)
 
 PREFIX = "file:"
-WEIGHTS = ("model", "vocoder", "flame")  # fields that name a checkpoint
+WEIGHTS = ("model", "vocoder", "flame")  # fields with a checkpoint name
 ABOUT = "Emotional speech, talking portraits, piano music, and films of all three."
 OPEN, DONE = ("queued", "running"), ("done", "failed", "stopped")
 State = Literal["queued", "running", "done", "failed", "stopped"]
 
 
 class Limits(BaseModel):
-    """What one server takes on."""
+    """The limits of a server."""
 
-    waiting: int = 100  # jobs; more are turned away
-    megabytes: int = 200  # of an upload
-    hours: float = 24.0  # that files and finished jobs are kept
+    waiting: int = 100  # waiting jobs; more are rejected
+    megabytes: int = 200  # maximum size of an upload
+    hours: float = 24.0  # time that files and finished jobs are kept
 
 
 class Stored(BaseModel):
-    """An uploaded file; ``name`` is what a task calls it."""
+    """An uploaded file; ``name`` is its reference in tasks."""
 
     name: str
     bytes: int
@@ -67,7 +67,7 @@ class Made(BaseModel):
 
 
 class Job(BaseModel):
-    """A task and what has become of it; ``progress`` is from 0 to 1."""
+    """A task and its state; ``progress`` is from 0 to 1."""
 
     id: str
     kind: str
@@ -81,7 +81,7 @@ class Job(BaseModel):
 
 
 class Stop(BaseException):
-    """The job that is rendered was taken back; like Ctrl-C it passes through the runner."""
+    """The running job was cancelled; passes through the runner like Ctrl-C."""
 
 
 class Desk:
@@ -100,12 +100,12 @@ class Desk:
     # ---------------------------------------------------------------- jobs
 
     def all(self) -> Iterator[tuple[Job, dict]]:
-        """Jobs with their tasks as they were given, oldest first."""
+        """Jobs with their tasks as given, oldest first."""
         for path in sorted((self.folder / "jobs").glob("[!.]*.json")):
             yield self._read(path)
 
     def get(self, id: str) -> tuple[Job, dict]:
-        """Raises ``KeyError``."""
+        """Returns a job and its task. Raises ``KeyError``."""
         path = self.folder / "jobs" / f"{id}.json"
         if not re.fullmatch(r"[0-9a-f-]+", id) or not path.is_file():
             raise KeyError(id)
@@ -121,7 +121,7 @@ class Desk:
         return job
 
     def add(self, given: dict) -> Job:
-        """Queue a task. Raises ``InputError``, and ``OverflowError`` where too many wait."""
+        """Queues a task. Raises ``InputError``, and ``OverflowError`` if too many are waiting."""
         task = self.task(given)
         with self.lock:
             if sum(job.state in OPEN for job, _ in self.all()) >= self.limits.waiting:
@@ -132,7 +132,7 @@ class Desk:
         return job
 
     def stop(self, id: str) -> Job:
-        """Take a job back; what is finished stays as it is. Raises ``KeyError``."""
+        """Cancels a job; a finished job is unchanged. Raises ``KeyError``."""
         with self.lock:
             job, given = self.get(id)
             if job.state == "running":
@@ -142,27 +142,27 @@ class Desk:
         return job
 
     def task(self, given: dict) -> Task:
-        """The task with its uploaded files in their places. Raises ``InputError``."""
+        """The task with its uploaded files resolved. Raises ``InputError``."""
         for name in (name for name in given if name in WEIGHTS or name.endswith("_model")):
             if checkpoints.is_path(str(given[name])):
-                raise InputError(f"{name}: give the name of a checkpoint, not a path")
+                raise InputError(f"{name}: give a checkpoint name, not a path")
         return with_paths(parse_task(given), self.stored)
 
     # ---------------------------------------------------------------- files
 
     def store(self, content: bytes, ending: str) -> Stored:
-        """Keep an input file."""
+        """Stores an input file."""
         id = uuid4().hex
         with hidden(self.folder / "files" / f"{id}{ending}") as draft:
             draft.write_bytes(content)
         return Stored(name=f"{PREFIX}{id}{ending}", bytes=len(content))
 
     def stored(self, path: Path) -> Path:
-        """The uploaded file that a task names. Raises ``InputError`` for anything else."""
+        """The uploaded file referenced by a task. Raises ``InputError`` for anything else."""
         given = str(path)
         found = self.folder / "files" / given.removeprefix(PREFIX)
         if not given.startswith(PREFIX) or found.parent != self.folder / "files" or not found.is_file():
-            raise InputError(f"{path.name}: upload files first, and name them as that tells ({PREFIX}...)")
+            raise InputError(f"{path.name}: upload the file first and use the returned name ({PREFIX}...)")
         return found
 
     def results(self, id: str) -> list[Path]:
@@ -172,14 +172,14 @@ class Desk:
     # ---------------------------------------------------------------- work
 
     def work(self) -> None:
-        """Render until the process ends."""
+        """Renders jobs until the process ends."""
         while True:
             if not self.work_once():
                 self.news.wait(timeout=60)
                 self.news.clear()
 
     def work_once(self) -> bool:
-        """Render the oldest job that waits; whether there was one."""
+        """Renders the oldest waiting job; True if there was one."""
         self._sweep()
         with self.lock:
             waiting = next(((job, given) for job, given in self.all() if job.state == "queued"), None)
@@ -194,15 +194,15 @@ class Desk:
 
     def _rendered(self, job: Job, given: dict) -> Job:
         facts: dict = {"state": "failed"}
-        start, told = time.monotonic(), 0.0
+        start, saved = time.monotonic(), 0.0
 
         def report(event: Event) -> None:
-            nonlocal told
+            nonlocal saved
             if event.state == "progress":
                 if job.id in self.stopped:
                     raise Stop
-                if time.monotonic() - told > 0.5:
-                    told = time.monotonic()
+                if time.monotonic() - saved > 0.5:
+                    saved = time.monotonic()
                     self._keep(job.model_copy(update={"progress": event.fraction, "message": event.message}), given)
             elif event.state in ("failed", "blocked"):
                 facts["message"] = without_folders(event.message)
@@ -216,14 +216,14 @@ class Desk:
             facts = {"state": "stopped"}
         except AffektError as error:
             facts["message"] = without_folders(str(error))
-        except Exception as error:  # the next job has nothing to do with it
+        except Exception as error:  # a failed job must not stop the server
             log.exception("job %s", job.id)
             facts["message"] = type(error).__name__
         facts["progress"] = 1.0 if facts["state"] == "done" else job.progress
         return job.model_copy(update=facts | {"seconds": round(time.monotonic() - start, 3)})
 
     def _sweep(self) -> None:
-        """Remove what is older than the limit; files that a waiting job needs stay."""
+        """Deletes what is older than the limit, except files of waiting jobs."""
         oldest = time.time() - 3600 * self.limits.hours
         jobs = [*self.all()]
         for job, _ in jobs:
@@ -237,7 +237,7 @@ class Desk:
 
 
 def build(desk: Desk, token: str) -> FastAPI:
-    """The application; every call but the documentation needs the token."""
+    """The application; every call except the documentation needs the token."""
     own.load()
     app = FastAPI(title="Affekt", version=gen.__version__, description=ABOUT)
     classes = [task_class(kind) for kind in sorted({*registry.names("task")} & {*registry.names("generator")})]
@@ -259,24 +259,24 @@ def build(desk: Desk, token: str) -> FastAPI:
         try:
             return desk.get(id)[0]
         except KeyError:
-            raise HTTPException(404, f"there is no job {id}") from None
+            raise HTTPException(404, f"no job {id}") from None
 
     @app.post("/v1/files", status_code=201, **guarded)
     async def upload(request: Request, name: str) -> Stored:
-        """Upload an input file, its content as the body; only the ending of ``name`` is kept."""
+        """Uploads an input file with its content as the body; only the extension of ``name`` is kept."""
         ending = Path(name).suffix.lower()
         if not re.fullmatch(r"(\.[a-z0-9]{1,8})?", ending):
-            raise HTTPException(422, "the name must end in a dot and letters, such as .wav")
+            raise HTTPException(422, "give a name with a file extension, such as .wav")
         content, most = bytearray(), desk.limits.megabytes * 1_000_000
         async for part in request.stream():
             content += part
             if len(content) > most:
-                raise HTTPException(413, f"a file may have {desk.limits.megabytes} MB")
+                raise HTTPException(413, f"the file is too large: the limit is {desk.limits.megabytes} MB")
         return desk.store(bytes(content), ending)
 
     @app.post("/v1/jobs", status_code=202, **guarded)
     def queue(task: Given, request: Request) -> Job:
-        """Queue a task; input files are named as their uploads told."""
+        """Queues a task; input files are given by the names that their uploads returned."""
         try:
             given = task.model_dump(mode="json", by_alias=True, exclude_unset=True)
             return shown(desk.add(given | {"kind": task.kind}), request)
@@ -292,12 +292,12 @@ def build(desk: Desk, token: str) -> FastAPI:
 
     @app.get("/v1/jobs/{id}", **guarded)
     def job(id: str, request: Request) -> Job:
-        """A job: its state, how far it is, and its files once it is done."""
+        """A job: its state, its progress, and its files once it is done."""
         return shown(found(id), request)
 
     @app.delete("/v1/jobs/{id}", **guarded)
     def stop(id: str, request: Request) -> Job:
-        """Take a job back: it is not begun, or stops at the next step."""
+        """Cancels a job: it is not started, or stops at the next step."""
         found(id)
         return shown(desk.stop(id), request)
 
@@ -314,14 +314,14 @@ def build(desk: Desk, token: str) -> FastAPI:
 
 
 def serve(folder: Path, *, port: int, lan: bool, device: str, limits: Limits, ready: Callable[[str], None]) -> None:
-    """Serve until it is stopped; the token is ``$AFFEKT_TOKEN``, or a new one that is shown."""
+    """Runs the server until it is stopped; the token is ``$AFFEKT_TOKEN``, or a new one that is printed."""
     import uvicorn
 
     token = os.environ.get("AFFEKT_TOKEN") or secrets.token_urlsafe(24)
     if not os.environ.get("AFFEKT_TOKEN"):
-        ready(f"the token is {token} (set AFFEKT_TOKEN for one of your own)")
+        ready(f"the token is {token} (set AFFEKT_TOKEN to choose one)")
     desk = Desk(folder, device, limits)
     threading.Thread(target=desk.work, daemon=True).start()
     host = "0.0.0.0" if lan else "127.0.0.1"
-    ready(f"the server is at http://{host}:{port}, described at /docs and /openapi.json (stop it with Ctrl-C)")
+    ready(f"the server is at http://{host}:{port}, documented at /docs and /openapi.json (stop it with Ctrl-C)")
     uvicorn.run(build(desk, token), host=host, port=port, log_level="warning")

@@ -1,12 +1,12 @@
-"""How the studio looks."""
+"""The studio's theme."""
 
 import gradio as gr
 
-LIGHT = "() => document.body.classList.remove('dark')"  # the plane's colours are made for paper
+LIGHT = "() => document.body.classList.remove('dark')"  # the plane's colours need a light background
 
 
 def theme() -> gr.themes.Base:
-    """Ink on paper, gold where something moves; no font is fetched from elsewhere."""
+    """Dark text on a light background with gold accents; system fonts only."""
     ink, paper, line, gold = "#22303c", "#faf8f4", "#e6dfd3", "#c77d0a"
     fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
     return gr.themes.Base(**fonts, primary_hue="amber", neutral_hue="stone", radius_size="md").set(

@@ -1,7 +1,7 @@
-"""What assistants call (Model Context Protocol): a tool for each kind that can be rendered, ``describe`` and ``stop``.
+"""Tools for AI assistants (Model Context Protocol): one per kind that can be rendered, ``describe`` and ``stop``.
 
-A result is JSON with links, and what an assistant can look at or listen to: a picture, a short sound. Files come in as
-``data:`` addresses, as links that a tool gave, as paths that an upload gave, or from folders that were named at start.
+A result is JSON with links, and content that an assistant can view or listen to: a picture, a short sound. Input files
+are ``data:`` URLs, links from earlier results, paths returned by an upload, or files in folders given at start.
 """
 
 import base64
@@ -29,27 +29,27 @@ from gen.errors import AffektError, InputError
 from gen.jobs.schema import Task, parse_task, task_class, with_paths
 
 ROUTE = "/gradio_api/file="
-SESSION = "assistants"  # they share one: each call of a stateless protocol is a session of its own
-HEARD = 30.0  # seconds of sound that an answer holds at most; the link has all
-SIDE = 512  # pixels of a picture in an answer
-FILE = "; a link from an earlier answer, a data: address of up to 3 MB, or a path that an upload to {upload} gave"
+SESSION = "assistants"  # one shared session, since each call of a stateless protocol has its own
+HEARD = 30.0  # maximum seconds of sound in a result; the link has the whole
+SIDE = 512  # pixels of a picture in a result
+FILE = "; a link from an earlier result, a data: URL of up to 3 MB, or a path returned by an upload to {upload}"
 ABOUT = ("Renders emotional speech, talking portraits, piano music and films of all three. An emotion is a word, a mix "
          '("happy 0.7 + surprise 0.3 @ 1.2"), a point ("v=0.6 a=-0.3") or a curve ("0: sad, 4: happy").')  # fmt: skip
 
 
 def server(renderer: Renderer, kinds: Sequence[str], folders: Sequence[Path] = ()) -> Server:
-    """The MCP server. Local files are opened below ``folders`` alone."""
+    """The MCP server. Local files are opened only below ``folders``."""
     made = Server("affekt", version=gen.__version__, instructions=ABOUT)
 
     @made.list_tools()
     async def tools() -> list[types.Tool]:
         upload = f"{address(made)}/gradio_api/upload"
         return [
-            *(types.Tool(name=kind, description=said(kind), inputSchema=fields(kind, upload)) for kind in kinds),
-            types.Tool(name="describe", description="What an emotion, a mix, a point or a curve means, as JSON.",
+            *(types.Tool(name=kind, description=summary_of(kind), inputSchema=fields(kind, upload)) for kind in kinds),
+            types.Tool(name="describe", description="Explains an emotion, a mix, a point or a curve, as JSON.",
                        inputSchema={"type": "object", "required": ["emotion"],
                                     "properties": {"emotion": {"type": "string"}}}),
-            types.Tool(name="stop", description="Stop what assistants have asked for and is being rendered.",
+            types.Tool(name="stop", description="Stops the running render of an assistant.",
                        inputSchema={"type": "object", "properties": {}}),
         ]  # fmt: skip
 
@@ -62,7 +62,7 @@ def server(renderer: Renderer, kinds: Sequence[str], folders: Sequence[Path] = (
             if name == "describe":
                 return answer(describe(EmotionCurve.parse(arguments["emotion"])))
             if name not in kinds:
-                raise InputError(f"there is no tool {name!r}: they are {', '.join(kinds)}, describe and stop")
+                raise InputError(f"no tool {name!r}: use {', '.join(kinds)}, describe and stop")
             task = asked(name, arguments, folders)
             done = await anyio.to_thread.run_sync(partial(rendered, renderer, task, teller(made)))
             return await anyio.to_thread.run_sync(partial(shown, done, address(made)))
@@ -73,7 +73,7 @@ def server(renderer: Renderer, kinds: Sequence[str], folders: Sequence[Path] = (
     return made
 
 
-def said(kind: str) -> str:
+def summary_of(kind: str) -> str:
     return " ".join((task_class(kind).__doc__ or "").split("\n\n")[0].split())
 
 
@@ -99,7 +99,7 @@ def fields(kind: str, upload: str) -> dict:
 
 
 def asked(kind: str, arguments: dict[str, Any], folders: Sequence[Path]) -> Task:
-    """The task of a tool's arguments. Raises ``InputError``."""
+    """The task for a tool's arguments. Raises ``InputError``."""
     given = {name: value for name, value in arguments.items() if value is not None and value != ""}
     for name, field in task_class(kind).model_fields.items():
         alias = field.alias or name
@@ -109,7 +109,7 @@ def asked(kind: str, arguments: dict[str, Any], folders: Sequence[Path]) -> Task
 
 
 def opened(given: str, folders: Sequence[Path]) -> Path:
-    """The file that an address or a path means. Raises ``InputError`` for one that may not be opened."""
+    """The file of a URL or a path. Raises ``InputError`` if it may not be opened."""
     if given.startswith("data:"):
         return saved(given)
     if given.startswith(("http://", "https://")):
@@ -118,18 +118,18 @@ def opened(given: str, folders: Sequence[Path]) -> Path:
     path = Path(given).resolve()
     if path.is_file() and any(path.is_relative_to(place.resolve()) for place in (uploads(), *folders)):
         return path
-    ways = "a data: address, a link from an earlier answer, a path that an upload gave"
-    raise InputError(f"this file may not be opened, or is not there: give {ways}, or start with --files FOLDER")
+    ways = "a data: URL, a link from an earlier result, a path returned by an upload"
+    raise InputError(f"this file is not accessible or does not exist: give {ways}, or start with --files FOLDER")
 
 
 def saved(given: str) -> Path:
-    """The content of a ``data:`` address as a file."""
+    """Writes the content of a ``data:`` URL to a file."""
     head, _, body = given.partition(",")
     kind = head.removeprefix("data:").split(";")[0]
     try:
         content = base64.b64decode(body, validate=True) if head.endswith(";base64") else unquote(body).encode()
     except binascii.Error:
-        raise InputError("the data: address is not base64 as it says") from None
+        raise InputError("the data: URL is not valid base64") from None
     path = uploads() / f"{uuid4().hex}{mimetypes.guess_extension(kind) or '.bin'}"
     path.write_bytes(content)
     return path
@@ -142,11 +142,11 @@ def rendered(renderer: Renderer, task: Task, tell) -> Result:
     try:
         return renderer.render(task, SESSION, tell)
     except Stopped:
-        raise InputError("Stopped: nothing half-written is left.") from None
+        raise InputError("Stopped.") from None
 
 
 def teller(made: Server):
-    """Tells the caller how far it is, where that was asked for; called from the thread that renders."""
+    """A callback that reports progress to the client if requested; called from the rendering thread."""
     context = made.request_context
     token = context.meta.progressToken if context.meta else None
 
@@ -159,7 +159,7 @@ def teller(made: Server):
 
 
 def address(made: Server) -> str:
-    """Where this server is, as the caller reaches it."""
+    """The URL of this server as the client reaches it."""
     request = made.request_context.request
     return "" if request is None else str(request.base_url).rstrip("/").removesuffix("/gradio_api/mcp")
 
@@ -170,7 +170,7 @@ def answer(facts: dict, more: Sequence = ()) -> types.CallToolResult:
 
 
 def shown(done: Result, base: str) -> types.CallToolResult:
-    """Summary, links and manifest as JSON; the files as links; and what can be seen or heard."""
+    """Summary, links and manifest as JSON; the files as links; and a picture or a sound."""
     links = [
         types.ResourceLink(type="resource_link", name=path.name, uri=f"{base}{ROUTE}{quote(str(path))}",
                            mimeType=kind_of(path), size=path.stat().st_size)
@@ -188,7 +188,7 @@ def kind_of(path: Path) -> str:
 
 
 def seen(done: Result) -> list[types.ImageContent]:
-    """A picture: of a film its middle, of a score its piano roll."""
+    """A picture: the middle frame of a film, the piano roll of a score."""
     from PIL import Image
 
     from apps.studio import drawn
@@ -208,7 +208,7 @@ def seen(done: Result) -> list[types.ImageContent]:
 
 
 def heard(done: Result) -> list[types.AudioContent]:
-    """The sound as MP3, its beginning where it is long."""
+    """The sound as MP3, truncated if it is long."""
     sound = done.first(media.SOUND) or done.first(media.PLAYED)
     if sound is None:
         return []

@@ -1,9 +1,8 @@
-"""Nodes for ComfyUI: an emotion, a voice, a portrait that speaks, piano music, and a scene of all three.
+"""Nodes for ComfyUI: an emotion, a voice, a talking portrait, piano music, and a scene of all three.
 
 Copy this folder to ``ComfyUI/custom_nodes/affekt`` and install Affekt into ComfyUI's Python. A node renders the same
-task as a job file does and finds its result in the same cache; what it made lies as a file, with its marks, where its
-last output says. Sound is ComfyUI's ``AUDIO``: {"waveform": (1, c, n), "sample_rate": Hz}; pictures are ``IMAGE``:
-(b, h, w, 3) from 0 to 1.
+task as a job file and uses the same cache; its last output is the path of the marked result file. Sound is ComfyUI's
+``AUDIO``: {"waveform": (1, c, n), "sample_rate": Hz}; pictures are ``IMAGE``: (b, h, w, 3) from 0 to 1.
 """
 
 from pathlib import Path
@@ -17,7 +16,7 @@ FPS = 25
 
 
 def rendered(task: dict) -> Path:
-    """The main file of a task, from the cache or made now, in ComfyUI's output folder or the working directory's."""
+    """The main file of a task, cached or rendered now, in the output folder of ComfyUI or the working directory."""
     from gen.errors import RenderError
     from gen.jobs.cache import Cache, default_root
     from gen.jobs.plan import plan_tasks
@@ -43,7 +42,7 @@ def rendered(task: dict) -> Path:
 
 
 def progress():
-    """What tells ComfyUI how far a node is; nothing outside it."""
+    """A callback that reports progress to ComfyUI; does nothing outside of it."""
     try:
         from comfy.utils import ProgressBar
     except ImportError:
@@ -63,7 +62,7 @@ def folder(kind: str) -> Path:
 
 
 def saved_sound(audio: dict) -> str:
-    """A sound as a file that a task can name."""
+    """Writes a sound to a file for a task."""
     from gen import media
 
     path = (folder("temp") / f"{uuid4().hex}.wav").absolute()
@@ -72,7 +71,7 @@ def saved_sound(audio: dict) -> str:
 
 
 def saved_picture(image) -> str:
-    """The first picture of a batch as a file."""
+    """Writes the first picture of a batch to a file."""
     from gen import media
 
     path = (folder("temp") / f"{uuid4().hex}.png").absolute()
@@ -81,7 +80,7 @@ def saved_picture(image) -> str:
 
 
 def sound(path: Path) -> dict:
-    """A file's sound as AUDIO."""
+    """Reads a sound file as AUDIO."""
     import torch
 
     from gen import media
@@ -91,7 +90,7 @@ def sound(path: Path) -> dict:
 
 
 def pictures(path: Path):
-    """A film's frames as IMAGE."""
+    """Reads a film's frames as IMAGE."""
     import numpy as np
     import torch
 
@@ -101,14 +100,14 @@ def pictures(path: Path):
 
 
 class AffektEmotion:
-    """An emotion, checked."""
+    """A validated emotion."""
 
     CATEGORY, FUNCTION = CATEGORY, "make"
     RETURN_TYPES, RETURN_NAMES = ("STRING", "STRING"), ("emotion", "meaning")
 
     @classmethod
     def INPUT_TYPES(cls) -> dict:
-        strength = {"default": 1.0, "min": 0.0, "max": 2.0, "step": 0.05, "tooltip": "0 neutral, 1 strong, 2 at most"}
+        strength = {"default": 1.0, "min": 0.0, "max": 2.0, "step": 0.05, "tooltip": "0 neutral, 1 natural, 2 maximum"}
         return {"required": {"emotion": EMOTION, "intensity": ("FLOAT", strength)}}
 
     @classmethod
@@ -138,7 +137,7 @@ class AffektEmotion:
 
 
 class AffektVoice:
-    """A recording with its words and its speaker, in another emotion."""
+    """Converts a recording to another emotion, keeping words and speaker."""
 
     CATEGORY, FUNCTION = CATEGORY, "make"
     RETURN_TYPES, RETURN_NAMES = ("AUDIO", "STRING"), ("audio", "file")
@@ -153,7 +152,7 @@ class AffektVoice:
 
 
 class AffektPortrait:
-    """A photograph speaks a recording: frames at 25 a second."""
+    """A photograph speaks a recording, at 25 frames per second."""
 
     CATEGORY, FUNCTION = CATEGORY, "make"
     RETURN_TYPES, RETURN_NAMES = ("IMAGE", "AUDIO", "FLOAT", "STRING"), ("frames", "audio", "fps", "file")
@@ -186,14 +185,14 @@ class AffektMusic:
 
 
 class AffektScene:
-    """A portrait speaks in an emotion, and a piano that feels the same plays under it."""
+    """A portrait speaks in an emotion, over piano music in the same emotion."""
 
     CATEGORY, FUNCTION = CATEGORY, "make"
     RETURN_TYPES, RETURN_NAMES = ("IMAGE", "AUDIO", "FLOAT", "STRING"), ("frames", "audio", "fps", "file")
 
     @classmethod
     def INPUT_TYPES(cls) -> dict:
-        words = ("STRING", {"default": "", "multiline": True, "tooltip": "shown as captions, if it is given"})
+        words = ("STRING", {"default": "", "multiline": True, "tooltip": "shown as captions if given"})
         return {"required": {"portrait": ("IMAGE",), "audio": ("AUDIO",), "emotion": EMOTION, "size": SIZE,
                              "seed": SEED}, "optional": {"text": words}}  # fmt: skip
 

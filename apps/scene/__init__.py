@@ -1,1 +1,1 @@
-"""A scene: one emotion through a voice, a face and a piano, in one film."""
+"""Scenes: converted voice, talking face and piano with one emotion, in one film."""

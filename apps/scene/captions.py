@@ -1,4 +1,4 @@
-"""Captions: when each phrase of a text is spoken, and how it looks in the picture."""
+"""Captions: the timing of each phrase of a text, and their drawing."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-LINE, LINES = 34, 2  # signs a line, lines a caption
-LETTERS = 0.052  # of the picture's height
-MARGIN = 0.07  # of the height, below
-LINGER = 0.35  # seconds that a caption stays when its words are over
+LINE, LINES = 34, 2  # characters per line, lines per caption
+LETTERS = 0.052  # text height relative to the picture's height
+MARGIN = 0.07  # bottom margin relative to the height
+LINGER = 0.35  # seconds that a caption stays after its words
 JOINER = "\u2060"
 
 
 class Caption(NamedTuple):
-    """Words, and from when to when in seconds they stand."""
+    """A text, and its start and end in seconds."""
 
     start: float
     end: float
@@ -24,9 +24,9 @@ class Caption(NamedTuple):
 
 
 def captions(text: str, active: np.ndarray, frame: float) -> list[Caption]:
-    """Captions of a text over speech that sounds where ``active`` (frames of ``frame`` seconds) is true.
+    """Captions of a text over speech that is active where ``active`` (frames of ``frame`` seconds) is true.
 
-    Nobody is listened to: a phrase takes the share of the speech that it has of the text's letters.
+    There is no alignment: each phrase gets a share of the speech proportional to its number of letters.
     """
     phrases = phrased(text)
     letters = np.cumsum([0, *(len(re.sub(r"\W", "", phrase)) or 1 for phrase in phrases)])
@@ -41,7 +41,7 @@ def captions(text: str, active: np.ndarray, frame: float) -> list[Caption]:
 
 
 def phrased(text: str) -> list[str]:
-    """A text in parts that fit on the screen: sentences, clauses, and where those are too long, runs of words."""
+    """Splits a text into parts that fit on the screen: sentences, clauses, and runs of words if those are too long."""
     parts: list[str] = []
     for clause in re.findall(r"[^.!?;:,—]+[.!?;:,—]*[\"'”’)]*\s*|[.!?;:,—]+\s*", " ".join(text.split())):
         clause = clause.strip()
@@ -61,21 +61,21 @@ def _halved(clause: str) -> list[str]:
 
 
 def _middle(text: str) -> tuple[str, str]:
-    """A text cut at the space nearest to its middle."""
+    """Splits a text at the space nearest to its middle."""
     gap = min((match.start() for match in re.finditer(" ", text)), key=lambda gap: abs(gap - len(text) / 2))
     return text[:gap], text[gap + 1 :]
 
 
 def srt(found: Iterable[Caption]) -> str:
-    """As a SubRip file. Players take <i> and {\\an8} for styles, and there is no way to write them as text: a joiner,
-    which is not seen, comes between."""
+    """The captions as a SubRip file. Players interpret <i> and {\\an8} as styles and have no escape for them, so an
+    invisible joiner is inserted."""
     plain = lambda text: re.sub(r"<(?=[a-zA-Z/])|\{(?=\\)", r"\g<0>" + JOINER, text)
     rows = (f"{i}\n{_clock(c.start)} --> {_clock(c.end)}\n{plain(c.text)}\n" for i, c in enumerate(found, start=1))
     return "\n".join(rows)
 
 
 def vtt(found: Iterable[Caption]) -> str:
-    """As a WebVTT file."""
+    """The captions as a WebVTT file."""
     rows = (f"{_clock(c.start, '.')} --> {_clock(c.end, '.')}\n{escape(c.text, quote=False)}\n" for c in found)
     return "\n".join(("WEBVTT\n", *rows))
 
@@ -86,7 +86,7 @@ def _clock(seconds: float, point: str = ",") -> str:
 
 
 def captioned(frames: Iterable[np.ndarray], found: list[Caption], fps: float) -> Iterator[np.ndarray]:
-    """Frames (h, w, 3) uint8 with the words that are spoken meanwhile."""
+    """Frames (h, w, 3) uint8 with the current captions drawn on them."""
     for number, pixels in enumerate(frames):
         here = next((c for c in found if c.start <= number / fps < c.end), None)
         yield pixels if here is None else _over(pixels, here.text)
@@ -99,7 +99,7 @@ def _over(pixels: np.ndarray, text: str) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def _drawn(text: str, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """(h, w, 1) how much of each pixel is letter, and how much of it the shadow behind them takes away."""
+    """(h, w, 1) opacity of the letters, and opacity of the shadow behind them."""
     from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
     size, lines = round(LETTERS * height), _lines(text)
@@ -119,5 +119,5 @@ def _drawn(text: str, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _lines(text: str) -> list[str]:
-    """One line, or two of about the same length."""
+    """One line, or two of about equal length."""
     return [text] if len(text) <= LINE or " " not in text else [*_middle(text)]

@@ -1,4 +1,4 @@
-"""``affekt evaluate scene``: loudness, ducking, picture against sound and speed of scenes, on real inputs."""
+"""``affekt evaluate scene``: loudness, ducking, audio-video sync and speed of scenes, on real inputs."""
 
 import time
 from pathlib import Path
@@ -18,24 +18,24 @@ from gen.jobs.cache import Cache
 from gen.jobs.plan import plan_tasks
 from gen.jobs.run import run
 
-CLAPS = (0.4, 1.28, 2.0, 3.16)  # seconds of the speech at which the clapper claps
+CLAPS = (0.4, 1.28, 2.0, 3.16)  # times of the test claps in seconds of speech
 FRAME = 1 / 25  # seconds
 BARS = {"loudness": 1.0, "over": 10.0, "offset": FRAME}  # LU around the target, LU, s
 
 
 class Settings(NamedTuple):
-    """What ``--set`` may change."""
+    """The ``--set`` options."""
 
     portrait: str = "examples/grace_hopper.jpg"
     audio: str = "examples/line.opus"
-    emotions: str = "happy @ 1.2; sad; anger; 0: fear, 3: tender"  # with ; between
+    emotions: str = "happy @ 1.2; sad; anger; 0: fear, 3: tender"  # separated by ;
     size: int = 256
     device: str = "auto"
     seed: int = 1
 
 
 class Made(NamedTuple):
-    """A scene's emotion, its files, and the seconds it took."""
+    """A scene's emotion, its files, and its rendering time in seconds."""
 
     emotion: str
     film: Path
@@ -46,12 +46,12 @@ class Made(NamedTuple):
 
 
 class SceneEvaluator:
-    """``affekt evaluate scene``; the films lie beside the report."""
+    """``affekt evaluate scene``; the films are written beside the report."""
 
     def __init__(self, settings: Settings, out: Path):
         self.settings, self.out = settings, out
         self.report = Report(
-            "Scenes", "A voice in an emotion, a face that speaks it, a piano under it: is the film one?"
+            "Scenes", "Loudness, ducking and audio-video sync of films with voice, face and piano."
         )
 
     def run(self) -> Report:
@@ -63,35 +63,35 @@ class SceneEvaluator:
 
 
 def measure(report: Report, chosen: Settings, out: Path) -> None:
-    """All sections of the report."""
+    """Writes all sections of the report."""
     made = [_scene(chosen, emotion.strip(), out) for emotion in chosen.emotions.split(";")]
     found = [measures.levels(one.film, one.stem("speech"), one.stem("music")) for one in made]
     with TemporaryDirectory() as place:
         offsets = [_clap(Path(place), at, chosen) for at in CLAPS]
     worst = max(abs(one.whole - sound.TARGET) for one in found)
     report.bar("loudness, LU off the target", worst, at_most=BARS["loudness"])
-    report.bar("speech over the music, LU, least of all scenes", min(o.over for o in found), at_least=BARS["over"])
-    report.bar("picture and sound, seconds apart", max(map(abs, offsets)), at_most=BARS["offset"])
+    report.bar("speech over music, LU, minimum over scenes", min(o.over for o in found), at_least=BARS["over"])
+    report.bar("audio-video offset, seconds", max(map(abs, offsets)), at_most=BARS["offset"])
     report.section("Bars")
     report.table(
-        "What a scene must be", ["bar", "measured", ""],
+        "Targets", ["bar", "measured", ""],
         [
-            [f"{sound.TARGET:g} LUFS ± 1 (ITU-R BS.1770-4)", f"farthest {worst:.2f} LU off", worst <= BARS["loudness"]],
-            ["speech at least 10 dB over the music", f"least {min(one.over for one in found):.1f} LU",
+            [f"{sound.TARGET:g} LUFS ± 1 (ITU-R BS.1770-4)", f"at most {worst:.2f} LU off", worst <= BARS["loudness"]],
+            ["speech at least 10 LU over the music", f"least {min(one.over for one in found):.1f} LU",
              min(one.over for one in found) >= BARS["over"]],
-            ["picture and sound within one frame (40 ms)", f"farthest {1000 * max(map(abs, offsets)):.0f} ms",
+            ["audio-video offset within one frame (40 ms)", f"farthest {1000 * max(map(abs, offsets)):.0f} ms",
              max(map(abs, offsets)) <= BARS["offset"]],
         ],
-        "Loudness is read from the finished MP4. Picture against sound: a flash and a clap at the same moment go "
-        f"through the whole scene as film and speech, at {len(CLAPS)} moments.",
+        "Loudness is measured on the finished MP4. Sync: a film with a simultaneous flash and clap is rendered as "
+        f"portrait and speech, at {len(CLAPS)} times.",
     )  # fmt: skip
     report.section("Each scene", f"`{chosen.audio}`, {chosen.size} pixels, seed {chosen.seed}.")
     rows = [[one.emotion, *levels, one.seconds] for one, levels in zip(made, found, strict=True)]
-    heads = ["emotion", "loudness, LUFS", "speech over music, LU", "worst 3 s, LU", "true peak, dB", "seconds to make"]
+    heads = ["emotion", "loudness, LUFS", "speech over music, LU", "worst 3 s, LU", "true peak, dB", "rendering, s"]
     report.table("Scenes", heads, rows)
     for one in made:
-        report.figure(curves(one), f"{one.emotion}: loudness of 0.4 s each; grey is where somebody speaks.")
-        report.picture(_png(sheet(one.film)), f"{one.emotion}: twelve frames, from the first to the last.")
+        report.figure(curves(one), f"{one.emotion}: loudness of 0.4 s windows; grey: speech.")
+        report.picture(_png(sheet(one.film)), f"{one.emotion}: twelve frames from start to end.")
 
 
 def _scene(chosen: Settings, emotion: str, out: Path) -> Made:
@@ -109,7 +109,7 @@ def _clap(place: Path, at: float, chosen: Settings) -> float:
 
 
 def _rendered(task: SceneTask, out: Path, name: str, device: str) -> Path:
-    """The film, made anew: nothing is taken from a cache, so that its time counts."""
+    """Renders the film without the cache, to measure its time."""
     failed: list[str] = []
 
     def report(event) -> None:
@@ -124,7 +124,7 @@ def _rendered(task: SceneTask, out: Path, name: str, device: str) -> Path:
 
 
 def curves(made: Made):
-    """A figure of the loudness over time."""
+    """A figure of loudness over time."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -147,7 +147,7 @@ def curves(made: Made):
 
 
 def sheet(film: Path, columns: int = 6, count: int = 12, side: int = 192) -> np.ndarray:
-    """Frames of a film side by side, (h, w, 3) uint8."""
+    """Frames of a film in a grid, (h, w, 3) uint8."""
     from PIL import Image
 
     frames = list(media.read_video(film)[0])

@@ -1,4 +1,4 @@
-"""What is measured of a finished scene: its loudness, speech over music, and whether picture and sound go together."""
+"""Measures of a finished scene: loudness, speech over music, audio-video sync."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -10,39 +10,39 @@ from gen import media
 from gen.loudness import loudness
 
 SHORT = 3.0  # seconds: EBU's short-term loudness
-FLASH, RATE = 25, 44100  # frames a second, Hz
+FLASH, RATE = 25, 44100  # frames per second, Hz
 
 
 class Levels(NamedTuple):
     """Loudness of a scene."""
 
-    whole: float  # LUFS, as the film has it
-    over: float  # LU of the speech over the music while somebody speaks
-    worst: float  # LU, the same in the worst three seconds that are mostly speech
-    peak: float  # dBFS, sampled four times as often
+    whole: float  # LUFS of the film
+    over: float  # LU of speech over music during speech
+    worst: float  # LU, the minimum over 3 s windows with mostly speech
+    peak: float  # dBFS, with fourfold oversampling
 
 
 def levels(film: Path, speech: Path, music: Path) -> Levels:
-    """Of a film and its stems (``stems: true``)."""
+    """Measures a film and its stems (``stems: true``)."""
     import soxr
 
     whole, rate = media.read_audio(film, mono=False)
-    said, bed = (media.read_audio(path, rate, mono=False)[0] for path in (speech, music))
-    active = sound.spoken(said)
-    over = sound.loudness_where(said, active) - sound.loudness_where(bed, active)
+    voice, bed = (media.read_audio(path, rate, mono=False)[0] for path in (speech, music))
+    active = sound.spoken(voice)
+    over = sound.loudness_where(voice, active) - sound.loudness_where(bed, active)
     size, step = round(SHORT / sound.FRAME), round(0.5 / sound.FRAME)
     worst = over
     for start in range(0, max(1, len(active) - size + 1), step):
         part = slice(start, start + size)
         if active[part].mean() > 0.8:
             here = slice(round(start * sound.FRAME * rate), round((start + size) * sound.FRAME * rate))
-            worst = min(worst, loudness(said[:, here]) - loudness(bed[:, here]))
+            worst = min(worst, loudness(voice[:, here]) - loudness(bed[:, here]))
     peak = np.abs(soxr.resample(whole.T, rate, 4 * rate)).max()
     return Levels(loudness(whole, rate), over, worst, float(20 * np.log10(peak + 1e-12)))
 
 
 def clapper(folder: Path, at: float, seconds: float = 4.0) -> tuple[Path, Path]:
-    """A film that flashes at ``at`` seconds, and speech-like noise that claps at the same time."""
+    """Writes a film that flashes at ``at`` seconds, and speech-like noise with a clap at the same time."""
     film, clap = folder / f"flash-{at:g}.mp4", folder / f"clap-{at:g}.wav"
     dark, bright = (np.full((256, 256, 3), value, np.uint8) for value in (20, 235))
     count = round(seconds * FLASH)
@@ -55,7 +55,7 @@ def clapper(folder: Path, at: float, seconds: float = 4.0) -> tuple[Path, Path]:
 
 
 def offset(film: Path) -> float:
-    """Seconds by which the clap comes after the flash; of a scene made of what :func:`clapper` gave."""
+    """Seconds from the flash to the clap in a scene rendered from the files of :func:`clapper`."""
     frames, fps = media.read_video(film)
     light = np.array([frame.mean() for frame in frames])
     samples, rate = media.read_audio(film)

@@ -1,7 +1,7 @@
-"""From a portrait, a recording and an emotion to a film: the voice is converted, the face speaks it, a piano plays.
+"""Renders a scene from a portrait, a recording and an emotion: converts the voice, animates the face, plays the piano.
 
-Each part is a task of its own kind, made or found in the cache by the job runner (``make``), so that a scene with
-another piece of music draws no face again.
+Each part is a task of its own kind, rendered or found in the cache by the job runner (``make``), so a change of the
+music does not render the face again.
 """
 
 from __future__ import annotations
@@ -29,31 +29,31 @@ if TYPE_CHECKING:
     from moviepy import VideoClip
 
 FPS = 25
-A_BAR = 2.5  # seconds that a bar takes, about: the pieces' own tempo decides
-STRETCH = (0.8, 1.3)  # how far a piece's tempo is bent so that it ends with the scene
-TRIES = 3  # pieces of another number of bars, until one fits
-RING = 0.6  # seconds before the end of the scene at which the piece has ended
-STILL = 0.2  # seconds of silence that a face at rest is drawn from
-FRAME_OF_A_PICTURE = ("size", "aspect", "crop", "background")  # fields that a film in place of the picture ignores
+A_BAR = 2.5  # approximate seconds per bar; the piece's tempo decides
+STRETCH = (0.8, 1.3)  # range of the time stretch that makes a piece end with the scene
+TRIES = 3  # attempts with other numbers of bars
+RING = 0.6  # seconds between the end of the piece and the end of the scene
+STILL = 0.2  # seconds of silence that a resting face is rendered from
+FRAME_OF_A_PICTURE = ("size", "aspect", "crop", "background")  # fields ignored if the portrait is a film
 Progress = Callable[[float, str], None]
 Make = Callable[[Task, Progress], list[Path]]
 
 
 class SceneGenerator:
-    """Puts together what the generators of its parts make; has no weights of its own."""
+    """Combines the outputs of the parts' generators; has no weights of its own."""
 
     endings = (".mp4",)
-    parts = ("voice", "talk", "music")  # kinds that the runner makes for it, by ``make``
+    parts = ("voice", "talk", "music")  # kinds that the runner renders for it through ``make``
 
     @staticmethod
     def reading(emotion: Emotion) -> str:
-        """What voice, face and piano make of an emotion, in words."""
+        """The readings of an emotion by voice, face and piano."""
         kinds = (("voice", "voice"), ("face", "talk"), ("piano", "music"))
         return "\n".join(f"{name}: {registry.get('generator', kind).reading(emotion)}" for name, kind in kinds)
 
     @staticmethod
     def checkpoints(task: SceneTask) -> tuple[str, ...]:
-        """Those of the parts that are made."""
+        """The checkpoints of the parts that are rendered."""
         anything = Path("_")
         parts: list[Task] = []
         if not task.voice:
@@ -70,15 +70,15 @@ class SceneGenerator:
         return cls()
 
     def render(self, task: SceneTask, folder: Path, manifest: dict, progress: Progress, make: Make) -> list[Path]:
-        """Write ``scene.mp4``, and what else is asked for, into ``folder``."""
+        """Writes ``scene.mp4``, and further requested files, to ``folder``."""
         with TemporaryDirectory(prefix="affekt-scene-") as place:
             scene = Scene(task, Path(place), progress, make)
-            said, pace = scene.speech()
+            samples, pace = scene.speech()
             curve = moved(task.emotion, task.lead, pace)
-            total = round(np.ceil((task.lead + len(said) / RATE + task.tail) * FPS)) / FPS
+            total = round(np.ceil((task.lead + len(samples) / RATE + task.tail) * FPS)) / FPS
             speech = np.zeros(round(total * RATE), np.float32)
             begin = round(task.lead * RATE)
-            speech[begin : begin + len(said)] = said
+            speech[begin : begin + len(samples)] = samples
             pictures = scene.pictures(speech, curve)
             music = scene.music(total, curve)
             heard = None if "voice" in task.mute else np.stack((speech, speech))
@@ -87,8 +87,7 @@ class SceneGenerator:
             return self._written(scene, folder, manifest, pictures, mix, active, chapters(curve))
 
     def clip(self, task: SceneTask, device: str = "auto") -> VideoClip:
-        """The film of a task as a clip of moviepy, from the cache or rendered into it now; its frames are read when
-        they are asked for."""
+        """The film of a task as a moviepy clip, from the cache or rendered now; frames are read on demand."""
         from gen.jobs.run import files_of
 
         return media.clip(files_of(task, device)[0])
@@ -103,12 +102,12 @@ class SceneGenerator:
         count = round(mix.whole.shape[1] / RATE * FPS)
         tell = scene.stage(0.75, 1.0)
 
-        def told():
+        def with_progress():
             for number, frame in enumerate(media.exactly(captioned(pictures, shown, FPS), count)):
                 tell(number / count, "editing the film")
                 yield frame
 
-        paths = media.write_video(film, told(), FPS, mix.whole, RATE, manifest, **how)
+        paths = media.write_video(film, with_progress(), FPS, mix.whole, RATE, manifest, **how)
         for ending, as_text in (("srt", srt), ("vtt", vtt)) if words else ():
             paths.append(folder / f"scene.{ending}")
             paths[-1].write_text(as_text(words), encoding="utf-8")
@@ -119,17 +118,17 @@ class SceneGenerator:
 
 
 class Scene:
-    """The parts of one scene, each made when it is asked for; ``place`` is for files between them."""
+    """The parts of one scene, rendered on demand; ``place`` is a folder for temporary files."""
 
     def __init__(self, task: SceneTask, place: Path, progress: Progress, make: Make):
         self.task, self.place, self.progress, self.make = task, place, progress, make
 
     def stage(self, low: float, high: float) -> Progress:
-        """The progress of a part as that of the whole."""
+        """Maps the progress of a part to that of the scene."""
         return lambda share, text: self.progress(low + (high - low) * share, text)
 
     def speech(self) -> tuple[np.ndarray, float]:
-        """The words (n,) at RATE, and their length over that of the recording."""
+        """The speech (n,) at RATE, and its duration relative to the recording."""
         task = self.task
         if task.voice:
             return media.read_audio(task.voice, RATE)[0], 1.0
@@ -140,20 +139,20 @@ class Scene:
             source = self.place / "read.wav"
             media.write_audio(source, *read_aloud(task.text))
         voice = VoiceTask(source=source, emotion=task.emotion, model=task.voice_model, **task.shared)
-        said = media.read_audio(self.make(voice, self.stage(0.0, 0.2))[0], RATE)[0]
+        samples = media.read_audio(self.make(voice, self.stage(0.0, 0.2))[0], RATE)[0]
         before, rate = media.read_audio(source)
-        return said, len(said) / RATE / (len(before) / rate)
+        return samples, len(samples) / RATE / (len(before) / rate)
 
     def pictures(self, speech: np.ndarray, curve: EmotionCurve):
-        """Frames (h, w, 3) uint8 of the face, from the scene's beginning on."""
+        """Frames (h, w, 3) uint8 of the face from the start of the scene."""
         task = self.task
         if not task.drawn:
             frames, _ = media.read_video(task.portrait, FPS)
             first = next(frames)
             usual = {name: SceneTask.model_fields[name].default for name in FRAME_OF_A_PICTURE}
             if asked := [name for name in usual if getattr(task, name) != usual[name]]:
-                note(f"the film keeps its frame of {first.shape[1]} x {first.shape[0]} pixels: "
-                     f"{', '.join(asked)} {'is' if len(asked) == 1 else 'are'} for a picture")  # fmt: skip
+                note(f"the film keeps its size of {first.shape[1]} x {first.shape[0]} pixels: "
+                     f"{', '.join(asked)} {'applies' if len(asked) == 1 else 'apply'} to pictures only")  # fmt: skip
             return chain(repeat(first, round(task.lead * FPS)), [first], frames)
         heard, how = self.place / "speech.wav", {}
         if "face" in task.mute:
@@ -182,7 +181,7 @@ class Scene:
         return np.pad(sound, ((0, 0), (0, length - sound.shape[1])))
 
     def composed(self, seconds: float, curve: EmotionCurve):
-        """A piece for the scene, a ``symusic.Score``; its tempo is bent a little so that its last bar ends in time."""
+        """Composes a piece, a ``symusic.Score``, and stretches its tempo so that its last bar ends with the scene."""
         bars = max(2, round(seconds / A_BAR))
         for _ in range(TRIES):
             piece = MusicTask(emotion=in_bars(curve, seconds / bars), bars=bars, audio=False,
@@ -200,18 +199,18 @@ class Scene:
 
 
 def sounding(score) -> tuple[float, float]:
-    """Seconds at which a score's first note begins and its last one ends."""
+    """Start of the first note and end of the last, in seconds."""
     notes = [note for track in score.to("second").tracks for note in track.notes]
     return min(note.start for note in notes), max(note.start + note.duration for note in notes)
 
 
 def moved(curve: EmotionCurve, lead: float, pace: float) -> EmotionCurve:
-    """A curve over the recording as one over the scene: later, and stretched like the speech."""
+    """Maps a curve over the recording to the scene: delayed, and stretched like the speech."""
     keys = (key.model_copy(update={"at": lead + key.at * pace}) for key in curve.keyframes)
     return curve.model_copy(update={"keyframes": tuple(keys)})
 
 
 def in_bars(curve: EmotionCurve, a_bar: float) -> EmotionCurve:
-    """A curve in seconds as one in bars."""
+    """Converts a curve from seconds to bars."""
     keys = (key.model_copy(update={"at": round(key.at / a_bar, 3)}) for key in curve.keyframes)
     return curve.model_copy(update={"keyframes": tuple(keys), "unit": "bars"})

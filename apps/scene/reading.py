@@ -1,7 +1,7 @@
-"""A text read aloud by eSpeak NG, from the package that brings its library and its voices along (the extra ``tts``).
+"""Text to speech by eSpeak NG, from a package with its library and voices (extra ``tts``).
 
-It is plain and robotic, small and quick, and speaks a hundred languages; give a recording for anything better. It runs
-in a process of its own, since it keeps a state that would make a second reading differ from the first.
+It sounds robotic, but is small and fast and supports a hundred languages; a recording gives better results. It runs in
+a separate process, since its state would make a second call differ from the first.
 """
 
 import ctypes
@@ -14,30 +14,30 @@ import numpy as np
 
 from gen.errors import InputError
 
-RETRIEVE = 1  # AUDIO_OUTPUT_RETRIEVAL: hand the samples over, play nothing
+RETRIEVE = 1  # AUDIO_OUTPUT_RETRIEVAL: return the samples instead of playing them
 UTF8, PLAIN, EXACT = 1, 0, 0x8000  # espeakCHARS_UTF8, text without markup, espeakINITIALIZE_DONT_EXIT
 PACE, WORDS_A_MINUTE = 1, 155  # espeakRATE
 Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
 
 def read_aloud(text: str, voice: str = "en") -> tuple[np.ndarray, int]:
-    """Samples (n,) and their rate in Hz. Raises ``InputError`` where the extra is not installed."""
+    """Samples (n,) and their rate in Hz. Raises ``InputError`` if the extra is not installed."""
     if find_spec("espeakng_loader") is None:
-        wish = 'run `pip install -e ".[tts]"`, or give a recording (audio) in place of the text'
-        raise InputError(f"a text is read aloud by an extra that is not installed: {wish}")
+        hint = 'run `pip install -e ".[tts]"`, or give a recording (audio) instead of the text'
+        raise InputError(f"text to speech is not installed: {hint}")
     command = [sys.executable, "-m", "apps.scene.reading", voice]
     here = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(command, input=text.encode(), capture_output=True, env=here)
     if done.returncode:
-        raise InputError(f"eSpeak NG fails to read the text ({done.stderr[-200:].decode()}): give a recording (audio)")
+        raise InputError(f"eSpeak NG cannot read the text ({done.stderr[-200:].decode()}): give a recording (audio)")
     rate, samples = int.from_bytes(done.stdout[:4], "little"), np.frombuffer(done.stdout[4:], np.int16)
     if not samples.any():
-        raise InputError(f"there is nothing to read aloud in {text!r}: give words")
+        raise InputError(f"nothing to read aloud in {text!r}: give words")
     return samples.astype(np.float32) / 32768, rate
 
 
 def _speak(text: bytes, voice: str) -> bytes:
-    """The rate in four bytes, then samples of 16 bits."""
+    """The rate in four bytes, then 16-bit samples."""
     import espeakng_loader
 
     espeak = ctypes.CDLL(espeakng_loader.get_library_path())

@@ -1,6 +1,6 @@
-"""Speech over music: loudness as broadcasters measure it (ITU-R BS.1770-4), ducking, and the mix.
+"""Mixes speech and music: loudness (ITU-R BS.1770-4), ducking, and the final mix.
 
-Sound is float (2, n) at RATE here.
+Sound is float (2, n) at RATE.
 """
 
 from typing import NamedTuple
@@ -10,17 +10,17 @@ import numpy as np
 from gen.loudness import BLOCK, SILENT, limit, loudness
 
 RATE = 44100
-TARGET = -16.0  # LUFS, what podcasts and films for the web are delivered at
+TARGET = -16.0  # LUFS, the usual level of podcasts and web videos
 FRAME = 0.01  # seconds of the envelopes
-HEARD = 25.0  # dB below the loud parts of speech at which it still counts as speech
-PAUSE = 0.9  # seconds: shorter pauses do not let the music rise
-BEFORE, AFTER = 0.25, 0.25  # seconds by which the music is down before the first word, and stays after the last
-RAMP = 0.35  # seconds over which it moves
-FADE_IN, FADE_OUT = 0.05, 1.2  # seconds, of the music
+HEARD = 25.0  # dB below the loud parts down to which speech is active
+PAUSE = 0.9  # seconds: the music stays low in shorter pauses
+BEFORE, AFTER = 0.25, 0.25  # seconds that the music is low before the first and after the last word
+RAMP = 0.35  # seconds of a gain change
+FADE_IN, FADE_OUT = 0.05, 1.2  # seconds, fades of the music
 
 
 class Mix(NamedTuple):
-    """The parts as they sound in the whole, (2, n) each, and the gain of the music (frames,) in dB."""
+    """The parts as mixed, (2, n) each, and the gain of the music (frames,) in dB."""
 
     whole: np.ndarray
     speech: np.ndarray
@@ -32,7 +32,7 @@ class Mix(NamedTuple):
 
 
 def spoken(speech: np.ndarray) -> np.ndarray:
-    """(frames,) bool: where speech (2, n) sounds; the pauses between its words count as speech."""
+    """(frames,) bool: True where speech (2, n) is active; short pauses count as speech."""
     from scipy.ndimage import binary_closing
 
     level = envelope(speech)
@@ -42,7 +42,7 @@ def spoken(speech: np.ndarray) -> np.ndarray:
 
 
 def envelope(samples: np.ndarray) -> np.ndarray:
-    """(frames,) dB of each hundredth of a second."""
+    """(frames,) level in dB of each 10 ms frame."""
     size = round(FRAME * RATE)
     power = np.square(samples).mean(0)
     power = np.pad(power, (0, -len(power) % size)).reshape(-1, size).mean(1)
@@ -50,7 +50,7 @@ def envelope(samples: np.ndarray) -> np.ndarray:
 
 
 def ducked(active: np.ndarray, depth: float) -> np.ndarray:
-    """(frames,) dB: 0 where nobody speaks, -depth where somebody does, a smooth way between."""
+    """(frames,) gain in dB: 0 without speech, -depth during speech, with smooth transitions."""
     from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
     early, late, ramp = (round(seconds / FRAME) for seconds in (BEFORE + RAMP, AFTER + RAMP, RAMP))
@@ -62,8 +62,8 @@ def ducked(active: np.ndarray, depth: float) -> np.ndarray:
 
 
 def mixed(speech: np.ndarray | None, music: np.ndarray | None, under: float, swell: float) -> Mix:
-    """The speech (2, n) with the music (2, n) ``under`` dB below it, rising by ``swell`` dB where nobody speaks, as
-    loud as TARGET and under the limiter's ceiling; either may be None."""
+    """Mixes speech (2, n) and music (2, n), the music ``under`` dB below the speech and ``swell`` dB higher without
+    speech, at the loudness TARGET and below the limiter's ceiling; either may be None."""
     some = speech if speech is not None else music
     voice = np.zeros_like(some) if speech is None else speech * _gain(TARGET - loudness(speech))
     gain = np.zeros(-(-some.shape[1] // round(FRAME * RATE)))
@@ -74,7 +74,7 @@ def mixed(speech: np.ndarray | None, music: np.ndarray | None, under: float, swe
         bed = bed * 10 ** (at_samples(gain, bed.shape[1]) / 20)
         bed = bed * _gain(TARGET - under - loudness_where(bed, active))
     whole = voice + bed
-    for _ in range(3):  # the limiter takes a little of the loudness away
+    for _ in range(3):  # the limiter reduces the loudness a little
         by = _gain(TARGET - loudness(whole))
         voice, bed = voice * by, bed * by
         whole = limit(voice + bed, RATE)
@@ -82,13 +82,13 @@ def mixed(speech: np.ndarray | None, music: np.ndarray | None, under: float, swe
 
 
 def loudness_where(samples: np.ndarray, active: np.ndarray) -> float:
-    """Integrated loudness of the parts that are marked (frames,)."""
+    """Integrated loudness of the marked frames (frames,)."""
     kept = at_samples(active.astype(float), samples.shape[1]) > 0.5
     return loudness(samples[:, kept] if kept.sum() > BLOCK * RATE else samples)
 
 
 def faded(music: np.ndarray) -> np.ndarray:
-    """The music with a soft beginning and end."""
+    """The music with a fade-in and a fade-out."""
     rise, fall = round(FADE_IN * RATE), min(round(FADE_OUT * RATE), music.shape[1])
     shape = np.ones(music.shape[1])
     shape[:rise] = np.linspace(0, 1, rise)[: len(shape)]
@@ -101,5 +101,5 @@ def _gain(decibels: float) -> float:
 
 
 def at_samples(frames: np.ndarray, count: int) -> np.ndarray:
-    """(frames,) at the rate of samples: (count,)."""
+    """Interpolates (frames,) to samples (count,)."""
     return np.interp(np.arange(count) / (FRAME * RATE), np.arange(len(frames)) + 0.5, frames)

@@ -73,7 +73,7 @@ def test_a_json_of_another_program_is_passed_over(folder, text):
 
 
 def test_a_folder_with_nothing(tmp_path):
-    with pytest.raises(InputError, match="nothing that was rendered"):
+    with pytest.raises(InputError, match="has no rendered results"):
         page.write(tmp_path, "x")
 
 

@@ -38,7 +38,7 @@ def render(tmp_path, **fields) -> dict[str, Path]:
         ({}, "give a recording"),
         ({"audio": "a.wav", "voice": "b.wav"}, "not both"),
         ({"audio": "a.wav", "captions": True}, "give it as text"),
-        ({"audio": "a.wav", "mute": ["voice", "music"]}, "nothing would be heard"),
+        ({"audio": "a.wav", "mute": ["voice", "music"]}, "would be silent"),
         ({"audio": "a.wav", "under": 3}, "greater than or equal to 10"),
     ],
 )
@@ -150,7 +150,7 @@ def test_a_film_keeps_its_size_and_that_is_said(tmp_path):
     film, clap = measures.clapper(tmp_path, 0.4)
     files = render(tmp_path, portrait=film, voice=clap, mute=["music"], size=384, crop="whole")
     manifest = json.loads(files["mp4.json"].read_text())
-    assert manifest["notes"] == ["the film keeps its frame of 256 x 256 pixels: size, crop are for a picture"]
+    assert manifest["notes"] == ["the film keeps its size of 256 x 256 pixels: size, crop apply to pictures only"]
     assert next(media.read_video(files["mp4"])[0]).shape == (256, 256, 3)
 
 

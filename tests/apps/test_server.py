@@ -76,9 +76,9 @@ def test_a_task_with_a_file(client, desk, tmp_path):
         ({"kind": "tone", "frequency": -1}, "greater than 0"),
         ({"kind": "tone", "pitch": 1}, "Extra inputs"),
         ({"kind": "flute"}, "does not match any of the expected tags"),
-        ({"kind": "tone", "continue": "/etc/passwd"}, "upload files first"),
-        ({"kind": "tone", "continue": "file:../jobs/x.json"}, "upload files first"),
-        ({"kind": "tone", "emotion": {"from": "/etc/passwd"}}, "upload files first"),
+        ({"kind": "tone", "continue": "/etc/passwd"}, "upload the file first"),
+        ({"kind": "tone", "continue": "file:../jobs/x.json"}, "upload the file first"),
+        ({"kind": "tone", "emotion": {"from": "/etc/passwd"}}, "upload the file first"),
         ({"kind": "music", "emotion": "sad", "model": "../mine"}, "not a path"),
     ],
 )
