@@ -49,7 +49,7 @@ def perform(notes: np.ndarray, beats: np.ndarray, rng) -> tuple[np.ndarray, np.n
 
 
 def matched(truth: np.ndarray, found: np.ndarray, window: float = 0.07) -> np.ndarray:
-    """For each true time whether a found time lies within ``window`` seconds (nearest)."""
+    """For each true time, whether the nearest found time is within ``window`` seconds."""
     if len(found) == 0:
         return np.zeros(len(truth), dtype=bool)
     return np.abs(truth[:, None] - found[None]).min(axis=1) <= window
@@ -123,7 +123,7 @@ THIRDS = {"M": "M", "M7": "M", "7": "M", "+": "M", "m": "m", "m7": "m", "o": "m"
 
 
 def symbol(name: str) -> tuple[str, str]:
-    """Root and quality as music.chords spells them of a POP909 chord such as "Gb:min7/b7"."""
+    """Root and quality, spelled as in music.chords, of a POP909 chord such as "Gb:min7/b7"."""
     if name == "N":
         return "N", "N"
     root, quality = name.split("/")[0].split(":")

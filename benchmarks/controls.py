@@ -1,11 +1,11 @@
-"""A musician's controls and what every piece has: asked against measured, on pieces of MusER.
+"""The controls of a musician and the properties of every piece: requested against measured, on pieces of MusER.
 
     python benchmarks/controls.py --tokens runs/music/tokens.npz [--pieces 12] [--bars 16]
 
-Pieces are drawn once and shaped for each request, since controls act on what is drawn. ``control`` rows: Spearman's rho
-of the request and the measure over all pieces and levels, the farthest that another measure's standard deviation over
-the levels of a piece comes to, in standard deviations of real (EMOPIA's held-out) clips. Prints both tables and writes
-``benchmarks/results/controls.csv``.
+Pieces are sampled once and rendered for each request, since controls act on sampled pieces. ``control`` rows:
+Spearman's rho of request and measure over all pieces and levels, and the largest side effect: the standard deviation of
+another measure over the levels of a piece, relative to that of real (EMOPIA's held-out) clips. Prints both tables and
+writes ``benchmarks/results/controls.csv``.
 """
 
 import csv
@@ -38,7 +38,7 @@ SECONDS = (12.0, 42.5, 61.3)
 
 
 def drawn(generator: MusicGenerator, count: int, bars: int) -> tuple[list, list[np.ndarray], list[int]]:
-    """Grids as they were drawn, the arousal of each bar, seeds."""
+    """Sampled grids, the arousal of each bar, seeds."""
     curves, seeds = [EmotionCurve.parse(EMOTIONS[i % 4]) for i in range(count)], list(range(count))
     rows = generator.drawn(curves, bars, seeds, candidates=1)
     arousal = [generator.points(curve, bars)[:, 1] for curve in curves]
@@ -46,7 +46,7 @@ def drawn(generator: MusicGenerator, count: int, bars: int) -> tuple[list, list[
 
 
 def swept(name: str, raw, faders, real: dict[str, float]) -> dict:
-    """One control over its levels."""
+    """One control at all its levels."""
     asked, found, others = [], [], []
     for grid, arousal, seed in zip(*raw, strict=True):
         made = [shaped(grid, arousal, Wishes(**{name: float(level)}), seed, None,
@@ -95,7 +95,7 @@ def others(raw) -> list[dict]:
 
 
 def every_piece(generator: MusicGenerator, count: int, bars: int, tokens: Path) -> list[dict]:
-    """What pieces have without being asked, with the judge's word and real clips' beside it."""
+    """Properties of unconditional pieces, with the judge's figures and those of real clips."""
     asked = np.arange(count) % 4
     pieces = generator.compose([EmotionCurve.parse(EMOTIONS[q]) for q in asked], bars, list(range(count)))
     told = Judge.load()([piece.notes for piece in pieces])

@@ -1,9 +1,9 @@
-"""What DICE-Talk's video network costs, with random weights: default mode against parity mode, and each saving alone.
+"""The cost of DICE-Talk's video network with random weights: default mode against parity mode, and each optimisation.
 
-python -m benchmarks.dice [--seconds S] [--steps N] [--side PIXELS] [--compile]: at full size in fp16 where there is a
-GPU, else at tiny size on the CPU, in float64. Scenarios: the published way (contexts repeated for every place before
-they are projected, throw-away frames), parity and default mode, branches one by one, reused deep features, each
-``--vram`` setting. Error: against the scenario that must give the same, or nearly. The table goes into
+python -m benchmarks.dice [--seconds S] [--steps N] [--side PIXELS] [--compile]: full size in fp16 on a GPU, else tiny
+size on the CPU in float64. Scenarios: the upstream implementation (contexts repeated for every position before their
+projection, discarded frames), parity and default mode, branches one by one, reused deep features, each ``--vram``
+setting. Error: against the scenario that must give an equal, or nearly equal, result. Writes
 benchmarks/results/dice.md, with the device's name.
 """
 
@@ -32,7 +32,7 @@ FOUR = {"reference": 3.0, "audio": 6.0, "emotion": 7.0}
 
 
 def models(device: str) -> DiceVideo:
-    """Random networks of the size that the device takes; adapters and pose features are made to matter."""
+    """Random networks of the size for the device; adapters and pose features are non-zero."""
     full = device == "cuda"
     with torch.device(device):
         model = DiceVideo.build("full" if full else "tiny")
@@ -49,7 +49,7 @@ def models(device: str) -> DiceVideo:
 
 @contextmanager
 def repeated():
-    """The published way: every row of queries has keys of its own, projected from contexts that were copied."""
+    """The upstream implementation: keys for every row of queries, projected from repeated contexts."""
     looks = attention.AdapterAttention.__call__
 
     def naive(self, attn, hidden_states, encoder_hidden_states, attention_mask=None):
@@ -63,7 +63,7 @@ def repeated():
 
 
 def measure(work, device: str) -> tuple[Tensor, float, float]:
-    """The result, seconds, and the most memory (GB) of one run."""
+    """The result, the seconds, and the peak memory (GB) of one run."""
     if device == "cuda":
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
@@ -76,14 +76,14 @@ def measure(work, device: str) -> tuple[Tensor, float, float]:
 
 
 def noise_ratio(found: Tensor, wanted: Tensor) -> str:
-    """Peak signal to noise ratio in dB; the peak is the range of what is wanted."""
+    """Peak signal-to-noise ratio in dB; the peak is the range of the reference."""
     error = (found.float() - wanted.float()).square().mean().sqrt()
     span = wanted.float().max() - wanted.float().min()
     return "same" if error == 0 else f"{20 * math.log10(span / error):.1f}"
 
 
 def table(model: DiceVideo, seconds: float, steps: int, side: int) -> list[tuple]:
-    """Rows: scenario, windows, seconds, GB, PSNR in dB against which."""
+    """Rows: scenario, windows, seconds, GB, PSNR in dB and its reference."""
     device, random = model.device.type, np.random.default_rng(0)
     samples = (0.1 * random.normal(size=int(seconds * 16000))).astype(np.float32)
     picture = random.integers(0, 255, (side, side, 3), dtype=np.uint8)
@@ -100,7 +100,7 @@ def table(model: DiceVideo, seconds: float, steps: int, side: int) -> list[tuple
     latents(Plan(steps=1))  # warm up
     plan, found, rows = Plan(steps=steps), {}, []
     scenarios = {
-        "published way": (replace(plan, parity=True), "parity"), "parity": (replace(plan, parity=True), ""),
+        "upstream": (replace(plan, parity=True), "parity"), "parity": (replace(plan, parity=True), ""),
         "default, contexts repeated": (plan, "default"), "default": (plan, ""),
         "default, branches one by one": (replace(plan, batched=False), "default"),
         "default, four branches": (replace(plan, scales=FOUR), ""),
@@ -108,7 +108,7 @@ def table(model: DiceVideo, seconds: float, steps: int, side: int) -> list[tuple
         "default, deep features of every 3rd step": (replace(plan, reuse=3), "default"),
     }  # fmt: skip
     for name, (chosen, _) in scenarios.items():
-        naive = name == "published way" or name.endswith("repeated")
+        naive = name == "upstream" or name.endswith("repeated")
         with repeated() if naive else nullcontext():
             found[name], spent, memory = measure(lambda plan=chosen: latents(plan), device)
         rows.append([name, calls(frames + chosen.tail, steps), spent, memory])

@@ -1,11 +1,11 @@
-"""Ways to train the space that voices, faces and music share, in one table: same clips, encoder of voices and steps.
+"""Compares trainings of the shared embedding space: equal clips, voice encoder and steps.
 
     python benchmarks/embedding.py --data DATA --cache runs/emotion/cache [--steps 1000] [--seeds 0 1]
 
-Each row changes one setting of ``affekt train emotion``; the encoder of voices is the shipped one. Recall and mean
-average precision are of people and songs that nobody learnt from; ``who speaks`` is what a linear probe names of
-EmoDB's two (chance .5); ``axes`` are those of the neck whose power is a hundredth of the strongest one's or more.
-Writes ``benchmarks/results/embedding.csv``, a row at a time, and goes on where it stopped.
+Each row changes one setting of ``affekt train emotion``; the voice encoder is the shipped one. Recall and mean average
+precision are of held-out people and songs; ``who speaks`` is a linear probe's accuracy on EmoDB's two test speakers
+(chance .5); ``axes`` counts the neck's axes with at least a hundredth of the strongest one's power.
+Writes ``benchmarks/results/embedding.csv`` row by row, and resumes.
 """
 
 import csv

@@ -1,7 +1,7 @@
-"""Compound words per CPU-second while MusER plays, and what the published loop would make of the same weights.
+"""Events (compound words) per CPU second of MusER, compared with the upstream sampling loop on the same weights.
 
-python -m benchmarks.events [--checkpoint NAME] [--repeats N]: random weights, or for the compact size those of a
-checkpoint. Prints tables and writes benchmarks/results/events.md.
+python -m benchmarks.events [--checkpoint NAME] [--repeats N]: random weights, or a checkpoint's for the compact size.
+Prints tables and writes benchmarks/results/events.md.
 """
 
 import argparse
@@ -21,16 +21,16 @@ from music.pipeline import MusicGenerator
 from music.tokens import BAR, CONTI, FIRST_BEAT, METRICAL, NOTE, START, TYPE, Vocabulary
 
 BARS = 8
-WHOLE = 1024  # steps of the published networks
+WHOLE = 1024  # steps of the upstream networks
 ABOUT = f"""Best of {{repeats}} runs of {BARS} bars. A bar is a Bar row, nine positions and eighteen notes, as an
-average bar of EMOPIA: every draw is made, then overruled, so that the rows are typical whatever the weights. An event
+average bar of EMOPIA: every sample is drawn, then replaced, so that the rows are typical for any weights. An event
 is one row; CPU-seconds are those of the process, with one thread, without guidance (which doubles the batch).
-The last columns are for batch 1: after each event the published loop runs all {WHOLE} steps of the global and the seven
-element decoders again; that is timed for {{few}} events and stands for all of them."""
+The last columns are for batch 1: after each event the upstream loop runs all {WHOLE} steps of the global and the seven
+element decoders again; this is measured on {{few}} events."""
 
 
 class Overruled(Prompt):
-    """A prompt that every step is drawn against, not read at once."""
+    """A prompt that is applied step by step, not read at once."""
 
     def shared(self) -> torch.Tensor:
         return self.ids[:, :0]
@@ -60,7 +60,7 @@ def networks(size: str, checkpoint: str | None) -> tuple[MusER, Prior]:
 
 
 def seconds(run, repeats: int) -> float:
-    """The least CPU time of some runs, after one that warms up."""
+    """The minimum CPU time of several runs, after a warm-up run."""
     run()
     spent = []
     for _ in range(repeats):
@@ -71,7 +71,7 @@ def seconds(run, repeats: int) -> float:
 
 
 def sampled(model: MusER, prior: Prior, batch: int, repeats: int) -> tuple[float, float]:
-    """CPU seconds an event of the decoder and of the prior."""
+    """CPU seconds per event of the decoder and of the prior."""
     rows = typical().expand(batch, -1, -1)
     codes, length = model.codes(rows[:1]).expand(batch, -1, -1), torch.full((batch,), rows.shape[1])
     told = [torch.randn(batch, BARS, len(network.emotion.null)) for network in (model, prior)]
@@ -83,7 +83,7 @@ def sampled(model: MusER, prior: Prior, batch: int, repeats: int) -> tuple[float
 
 @torch.inference_mode()
 def recomputed(model: MusER, prior: Prior, few: int) -> tuple[float, float]:
-    """CPU seconds an event of the decoder and of the prior when each event runs all steps again."""
+    """CPU seconds per event of the decoder and of the prior if each event recomputes all steps."""
     rows = typical().repeat(1, -(-WHOLE // typical().shape[1]), 1)[:, :WHOLE]
     codes = model.codes(rows)
     told = [torch.randn(1, WHOLE, len(network.emotion.null)) for network in (model, prior)]
@@ -125,7 +125,7 @@ def report(checkpoint: str | None, repeats: int, few: int = 3) -> str:
         "",
         ABOUT.format(repeats=repeats, few=few),
         "",
-        "| size | batch | decoder | prior | both | decoder, published loop | times faster | both, published loop |",
+        "| size | batch | decoder | prior | both | decoder, upstream loop | times faster | both, upstream loop | ",
         "|---|---|---|---|---|---|---|---|",
     ]
     for size in ("paper", "compact"):

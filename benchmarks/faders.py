@@ -1,8 +1,8 @@
-"""The variants of Music FaderNets' table and shares of labels, each trained for as many steps on the same bars.
+"""The variants of Music FaderNets' table and shares of labels, each trained for equal steps on the same bars.
 
     python benchmarks/faders.py --data DIR --out DIR --steps 500
 
-Equal steps, so that a busy machine favours none. Prints and writes ``benchmarks/results/faders.csv``.
+Equal steps, not equal time, so that machine load has no effect. Prints and writes ``benchmarks/results/faders.csv``.
 """
 
 import csv
@@ -16,11 +16,11 @@ from music.evaluation.faders import reconstruction, repeated
 from music.training.faders import VARIANTS, Batches, Settings, build, parts
 
 NAMES = ("rhythm", "notes")
-LABELS = (0.01, 0.1)  # of EMOPIA's training songs; every other row has all
+LABELS = (0.01, 0.1)  # share of EMOPIA's training songs; the other rows use all
 
 
 def trained(learner, train, settings: Settings, steps: int):
-    """The network after ``steps`` steps with a rate that falls to nothing."""
+    """The network after ``steps`` steps with a learning rate that decays to zero."""
     torch.manual_seed(settings.seed)
     optimiser = torch.optim.AdamW(learner.parameters(), settings.rate, betas=(0.9, 0.98), weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.rate, steps, pct_start=0.1)
@@ -37,7 +37,7 @@ def trained(learner, train, settings: Settings, steps: int):
 
 @torch.inference_mode()
 def told(net, data) -> float:
-    """Share of labelled held-out bars whose component in both spaces together is that of their arousal; 0 without."""
+    """Share of labelled held-out bars whose component in both spaces matches their arousal; 0 without labels."""
     if not net.config.mixture:
         return float("nan")
     batch = Batches(data, 1, 0, "cpu").of(np.flatnonzero(data.label >= 0))

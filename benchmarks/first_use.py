@@ -1,4 +1,4 @@
-"""From nothing to the first film in the browser, by a script that clicks what a newcomer clicks; with screenshots.
+"""The time from the command to the first film in the browser, by a script that clicks through the studio; screenshots.
 
     python benchmarks/first_use.py [--out benchmarks/results/first_use.md] [--shots FOLDER]
 

@@ -1,11 +1,11 @@
-"""What frames keep of a photograph: sharpness of the face while it speaks, and how still the background is.
+"""Fidelity of rendered frames to the photograph: sharpness of the face during speech, and stability of the background.
 
     python benchmarks/frames.py --audio examples/line.opus examples/grace_hopper.jpg ...
 
-Sharpness is the variance of the Laplacian over the face's box, as a share of the photograph's in the same frame.
-The background is all that is further from the person than a twenty-fourth of the frame, beside a head that turns by
-nine degrees and nods; its structural similarity (Wang et al. 2004) to the photograph and the mean difference are of
-the worst of nine frames. Prints a Markdown table.
+Sharpness is the variance of the Laplacian over the face's box, relative to the photograph's in the same frame.
+The background is the area farther from the person than a twenty-fourth of the frame, beside a head that turns by nine
+degrees and nods; its structural similarity (Wang et al. 2004) to the photograph and the mean difference are the worst
+of nine frames. Prints a Markdown table.
 """
 
 import argparse
@@ -26,7 +26,7 @@ def sharpness(frame: np.ndarray, box: tuple[slice, slice]) -> float:
 
 
 def similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Structural similarity of two frames (h, w, 3), at each pixel."""
+    """Structural similarity of two frames (h, w, 3) at each pixel."""
     from scipy.ndimage import uniform_filter
 
     a, b = (x.mean(2) for x in (a, b))

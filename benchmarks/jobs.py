@@ -1,8 +1,8 @@
-"""What the job runner itself costs: planning 10,000 jobs, and passing over items that are cached.
+"""The overhead of the job runner: planning 10,000 jobs, and skipping cached items.
 
     python benchmarks/jobs.py [--items 10000] [--cached 200]
 
-Seconds are of the wall clock and of this process's CPU; the bars are 3 s for the plan and 20 ms for a cached item.
+Wall-clock seconds and CPU seconds of this process; the bars are 3 s for the plan and 20 ms for a cached item.
 """
 
 import argparse
@@ -35,7 +35,7 @@ class Beep(Task):
 
 @registry.register("generator", "beep")
 class BeepGenerator:
-    """Writes as much as a 16-bar piece has: a score's worth of JSON beside half a minute of sound."""
+    """Writes the equivalent of a 16-bar piece: a score's worth of JSON and half a minute of sound."""
 
     @staticmethod
     def checkpoints(task: Beep) -> tuple[str, ...]:
@@ -67,13 +67,13 @@ def chained(count: int) -> str:
 
 
 def table(count: int) -> str:
-    """The lines of a CSV file, each with a recording of its own."""
+    """A CSV file with a recording in each row."""
     rows = (f"{n % 100}.wav,happy @ 1.{n % 10},{n},line {n}" for n in range(count))
     return "\n".join(["before,emotion,seed,take", *rows])
 
 
 def timed(call: Callable) -> tuple[float, float, object]:
-    """Wall and CPU seconds, and the result: the quicker of two calls."""
+    """Wall and CPU seconds, and the result, of the faster of two calls."""
     measured = []
     for _ in range(2):
         wall, cpu = time.perf_counter(), time.process_time()

@@ -1,4 +1,4 @@
-"""The README's pictures, from what `make demo` rendered with the shipped checkpoints.
+"""Draws the pictures of the README from the results of `make demo` with the shipped checkpoints.
 
 python benchmarks/pictures.py out examples/pictures
 """
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def faces(rendered: Path) -> Figure:
-    """A row of moments for each emotion."""
+    """A row of frames for each emotion."""
     figure = Figure(figsize=(8.4, 8.6))
     grid = figure.subplots(len(EMOTIONS), len(MOMENTS), gridspec_kw={"wspace": 0.03, "hspace": 0.03})
     for row, emotion in zip(grid, EMOTIONS):
@@ -47,7 +47,7 @@ def faces(rendered: Path) -> Figure:
 
 
 def piano(rendered: Path) -> Figure:
-    """A roll for each emotion, on one scale."""
+    """A piano roll for each emotion, on a common scale."""
     figure = Figure(figsize=(9.6, 4.6))
     grid = figure.subplots(2, 2, sharex=True, sharey=True, gridspec_kw={"wspace": 0.04, "hspace": 0.22})
     for axes, emotion in zip(grid.flat, EMOTIONS):
@@ -64,7 +64,7 @@ def piano(rendered: Path) -> Figure:
 
 
 def voice(rendered: Path) -> Figure:
-    """Pitch over time of the recording and of what became of it."""
+    """Pitch over time of the recording and of its conversions."""
     figure = Figure(figsize=(9.6, 3.0))
     axes = figure.add_subplot()
     sounds = {"the recording": EXAMPLES / "line.opus"} | {e: rendered / "voice" / f"{e}.wav" for e in EMOTIONS}

@@ -1,9 +1,9 @@
-"""What the published models cost at full size: the most memory and the seconds, with random weights.
+"""The cost of the upstream models at full size: peak memory and seconds, with random weights.
 
-python -m benchmarks.published [NAME ...]: each of :data:`MODELS` in a process of its own, in float32 on one thread of
-the CPU, or in float16 on a GPU where there is one. Memory: on a CPU the process's resident memory beyond what it had
-before the weights; on a GPU what torch allocated. Seconds: of one run after one that warms up where that is cheap.
-Prints a table and adds it to benchmarks/results/published.md.
+python -m benchmarks.published [NAME ...]: each of :data:`MODELS` in a separate process, in float32 on one CPU thread,
+or in float16 on a GPU. Memory: on a CPU the process's resident memory above that before the weights; on a GPU the
+memory allocated by torch. Seconds: of one run, after a warm-up run where that is cheap. Prints a table and appends it
+to benchmarks/results/published.md.
 """
 
 import argparse
@@ -22,11 +22,11 @@ from torch import Tensor, nn
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 DTYPE = torch.float16 if DEVICE == "cuda" else torch.float32
-HELD: list[float] = []  # GB of the weights of each network that was made
+HELD: list[float] = []  # weights of each created network in GB
 
 
 def filled(build: Callable[[], nn.Module], dtype: torch.dtype = DTYPE) -> nn.Module:
-    """A network with random weights, all of which are in memory."""
+    """A network with random weights, all resident in memory."""
     with torch.device("meta"):
         model = build()
     model = nn.Module.to(model, dtype).to_empty(device=DEVICE)
@@ -42,7 +42,7 @@ def made(*shape: int) -> Tensor:
 
 
 def dice_unet() -> Callable:
-    """One window of 25 frames at 512 px, one of three branches of guidance: a clip has 75 a 2 s of sound."""
+    """One window of 25 frames at 512 px, one of three guidance branches: a clip has 75 per 2 s of sound."""
     from talking_head.video.unet import Contexts, VideoUNet
 
     unet, (f, h) = filled(VideoUNet), (25, 64)
@@ -86,7 +86,7 @@ def whisper() -> Callable:
 
 
 def rife() -> Callable:
-    """A frame between two at 512 px."""
+    """A frame between two frames at 512 px."""
     from talking_head.video.interpolate import Interpolator
 
     network = filled(Interpolator)
@@ -94,7 +94,7 @@ def rife() -> Callable:
 
 
 def wav2vec2() -> Callable:
-    """wav2vec2-base on 10 s, as EMOTE hears."""
+    """wav2vec2-base on 10 s, as used by EMOTE."""
     from transformers import Wav2Vec2Config, Wav2Vec2Model
 
     from talking_head.motion.emote.upstream import Wav2Vec
@@ -112,7 +112,7 @@ def emote() -> Callable:
 
 
 def diffvc() -> Callable:
-    """3 s with six steps of the maximum-likelihood solver (30 as published take five times as long)."""
+    """3 s with six steps of the maximum-likelihood solver (30 upstream: five times as long)."""
     from gen.diffusion import MeanRevertingScheduler, draw, sample
     from voice_conversion.emoreg.published import PublishedEncoder, PublishedScore
 
@@ -160,19 +160,19 @@ def muser() -> Callable:
 
 MODELS = {name.__name__.replace("_", "-"): name for name in (
     dice_unet, dice_decoder, dice_emotion, clip, whisper, rife, wav2vec2, emote, diffvc, hifigan, muser)}  # fmt: skip
-LONG = {"dice-unet"}  # not run twice
+LONG = {"dice-unet"}  # run only once
 LIBRARIES = ("talking_head.video.pipeline", "voice_conversion.emoreg.speak", "benchmarks.events")
 
 
 def resident() -> float:
-    """GB that this process has in memory now."""
+    """Resident memory of this process in GB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 1e9
 
 
 @torch.no_grad()
 def measure(name: str) -> dict:
-    """Parameters' and the most memory in GB, seconds and CPU seconds of one model, in this process."""
+    """Parameter and peak memory in GB, seconds and CPU seconds of one model, in this process."""
     for module in LIBRARIES:
         import_module(module)
     torch.set_num_threads(1)

@@ -1,6 +1,6 @@
-"""What tokens lose of real performances: every EMOPIA clip as MIDI -> compound words -> MIDI, and once more.
+"""Losses of the tokens on real performances: every EMOPIA clip as MIDI -> compound words -> MIDI, and again.
 
-python -m benchmarks.roundtrip --data DIR [--clips N]: DIR holds emopia/labels.csv. All clips also go into
+python -m benchmarks.roundtrip --data DIR [--clips N]: DIR contains emopia/labels.csv. With all clips, also writes
 benchmarks/results/roundtrip.md.
 """
 
@@ -22,7 +22,7 @@ VOCABULARY = Vocabulary.default()
 
 
 def measure(path: Path, folder: Path) -> dict[str, np.ndarray]:
-    """Of one clip, for every note that arrives and its original: errors; for the clip: counts."""
+    """For one clip: errors of every surviving note against its original, and counts."""
     notes = read_notes(path)
     beats = track(notes)
     grid = quantise(notes, beats, estimate(notes, beats))
@@ -36,7 +36,7 @@ def measure(path: Path, folder: Path) -> dict[str, np.ndarray]:
     position -= position.min() // POSITIONS * POSITIONS
     raw = place[:, 1] - place[:, 0]
     originals, lasting = {}, np.where(raw < 0.75, 0.5, raw.round().clip(1, POSITIONS))
-    for i in np.lexsort((-np.arange(len(notes)), lasting)):  # of one pitch at one position the longest, first of equals
+    for i in np.lexsort((-np.arange(len(notes)), lasting)):  # per pitch and position the (first) longest note
         originals[position[i], int(notes[i, 2])] = i
     arrived = [(originals.get((start // STEP, pitch)), k) for k, (start, _, pitch, _) in enumerate(played)]
     source, copy = np.array([pair for pair in arrived if pair[0] is not None]).T

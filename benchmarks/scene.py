@@ -1,8 +1,8 @@
-"""How long a scene takes: cold, from the command line with an empty cache, and warm, another one in a running process.
+"""The time to render a scene: cold, from the command line with an empty cache, and warm, in a running process.
 
     python benchmarks/scene.py [--seconds 20] [--size 512] [--out benchmarks/results/scene.md]
 
-The line in examples/ is said over and over for as long as it takes.
+The line in examples/ is repeated to the requested length.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def cold(folder: Path, size: int) -> tuple[float, float]:
-    """Seconds of the whole command, imports and weights included: by the clock, and of a processor."""
+    """Wall-clock and CPU seconds of the whole command, including imports and weights."""
     words = ["scene", EXAMPLES / "grace_hopper.jpg", "--audio", folder / "said.wav", "--emotion", EMOTION]
     where = ["--size", size, "--out", folder / "cold.mp4", "--cache", folder / "cold"]
     start = time.perf_counter()
@@ -65,7 +65,7 @@ def cold(folder: Path, size: int) -> tuple[float, float]:
 
 
 def warm(folder: Path, size: int) -> tuple[float, float, dict[str, float]]:
-    """Seconds of the second of two scenes in this process, by the clock and of a processor, and the clock's by part."""
+    """Wall-clock and CPU seconds of the second of two scenes in this process, and wall-clock seconds by part."""
     for seed in (1, 2):
         task = SceneTask(portrait=EXAMPLES / "grace_hopper.jpg", audio=folder / "said.wav", emotion=EMOTION, size=size,
                          seed=seed)  # fmt: skip

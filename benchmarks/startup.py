@@ -1,9 +1,9 @@
-"""How long a command takes from nothing, and how much of it is importing.
+"""The time of a command from a cold start, and the share of imports.
 
     python benchmarks/startup.py [--rounds 3] [--out benchmarks/results/startup.md]
 
-Every run is a fresh process with an empty cache; the best of the rounds counts. The importing is what ``-X importtime``
-adds up, which itself takes some time, so it is given as a share of the run that it was measured in.
+Every run is a new process with an empty cache; the best of the rounds counts. Import time is the sum by ``-X
+importtime``, which has an overhead, so it is given as a share of the run in which it was measured.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from typing import NamedTuple
 from gen import media
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-SECONDS = 3.0  # of sound
+SECONDS = 3.0  # seconds of sound
 HEAVY = ("torch", "torch._dynamo", "diffusers", "scipy", "scipy.signal", "av", "pydantic", "PIL", "symusic")
 
 
@@ -80,7 +80,7 @@ def run(command: list[str], folder: Path, *flags: str) -> Took:
 
 
 def imported(command: list[str], folder: Path) -> tuple[float, dict[str, float]]:
-    """Share of importing in the whole run, and seconds of the heavy modules."""
+    """Share of imports in the whole run, and seconds of the heavy modules."""
     took, alone, found = run(command, folder, "-X", "importtime"), 0, {}
     for line in (folder / "stderr").read_text(encoding="utf-8", errors="replace").splitlines():
         if row := re.match(r"import time:\s+(\d+) \|\s+(\d+) \|\s+(\S+)", line):

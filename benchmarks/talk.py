@@ -1,4 +1,4 @@
-"""How fast portraits talk: drawing alone, and from a sound file to a finished MP4.
+"""The speed of talking portraits: rendering only, and from a sound file to a finished MP4.
 
     python benchmarks/talk.py --portrait examples/grace_hopper.jpg --audio examples/line.opus
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def measure(generator, portrait: Path, audio: Path, size: int) -> tuple[float, float, float]:
-    """Milliseconds of drawing a frame, frames a second of drawing, seconds of sound per second from file to MP4."""
+    """Milliseconds per rendered frame, rendered frames per second, seconds of sound per second from file to MP4."""
     from gen import media
     from gen.emotion.spec import EmotionCurve
     from talking_head.render.film import film

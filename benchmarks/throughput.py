@@ -1,9 +1,9 @@
-"""Many small jobs on one and on two workers, here and on a local Ray cluster, and with a worker killed halfway.
+"""Many small jobs with one and two workers, local and on a local Ray cluster, and with a worker killed halfway.
 
     python benchmarks/throughput.py [--jobs 500] [--seconds 2] [--out benchmarks/results/throughput.md]
 
-A job writes a few seconds of a sine, its manifest and its watermark. Every scenario starts with an empty cache, and
-must leave the same bytes as the first.
+A job writes a few seconds of a sine, its manifest and its watermark. Every scenario starts with an empty cache and must
+give the same bytes as the first.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def timed(folder: Path, on: str, workers: int, kill_at: int | None) -> tuple[float, str]:
-    """Seconds from the plan to the last file, and the digest of all files."""
+    """Seconds from the plan to the last file, and the hash of all files."""
     with tempfile.TemporaryDirectory(dir=folder) as fresh:
         done = []
 
@@ -78,7 +78,7 @@ def timed(folder: Path, on: str, workers: int, kill_at: int | None) -> tuple[flo
 
 
 def actors() -> list[psutil.Process]:
-    """The processes of the local cluster that render."""
+    """The rendering processes of the local cluster."""
     below = psutil.Process().children(recursive=True)
     return [one for one in below if any("_Actor" in word for word in one.cmdline())]
 

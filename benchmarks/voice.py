@@ -1,5 +1,5 @@
-"""How fast a voice is converted: seconds of work for a second of speech, by candidates and rate, and how far behind its
-own sound a stream of phrases is.
+"""The speed of voice conversion: CPU seconds per second of speech, by candidates and rate, and the latency of a stream
+of phrases.
 
 python -m benchmarks.voice [--model voice-compact]: prints a table and writes benchmarks/results/voice.md.
 """
@@ -23,7 +23,7 @@ tracking, candidates laid on, rendered at 22.05 kHz and listened to, the chosen 
 
 
 def seconds(work, length: float) -> float:
-    """Processor seconds for a second of speech."""
+    """CPU seconds per second of speech."""
     work()
     times = []
     for _ in range(3):
@@ -34,7 +34,7 @@ def seconds(work, length: float) -> float:
 
 
 def behind(generator: VoiceGenerator, samples, rate: int, curve: EmotionCurve) -> tuple[float, float]:
-    """Seconds until the first phrase of several is there, and how long one has to wait for all to follow in time."""
+    """Seconds until the first of several phrases is ready, and the delay with which all are ready in time."""
     gap = np.zeros(rate // 2, np.float32)
     long = np.concatenate([part for _ in range(PHRASES) for part in (samples, gap)])[None]
     began, spoken, waits = time.perf_counter(), 0.0, []

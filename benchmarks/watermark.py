@@ -1,10 +1,10 @@
-"""How well the watermark survives, how often it is seen where there is none, and how far below the sound it lies.
+"""Robustness of the watermark, its false alarm rate, and its level below the sound.
 
     python benchmarks/watermark.py SOUNDS... [--most 60] [--keys 40] [--out benchmarks/results/watermark.md]
 
-SOUNDS are files or folders of recordings and of MIDI, which the shipped piano plays. Each is marked, treated, and
-looked at whole and in crops of 5 s from random places. False alarms: the unmarked crops, looked at with the real
-pattern and with those of other keys.
+SOUNDS are files or folders of recordings and of MIDI, rendered by the shipped piano. Each is marked, processed, and
+tested whole and in crops of 5 s from random positions. False alarms: the unmarked crops, tested with the real pattern
+and with those of other keys.
 """
 
 import argparse
@@ -22,7 +22,7 @@ CROP, LONGEST, SHORTEST = 5.0, 20.0, 6.0  # seconds
 
 
 def coded(codec: str, container: str, bits: int) -> Callable:
-    """Through a lossy codec and back, in memory."""
+    """Encodes with a lossy codec and decodes, in memory."""
     import av
 
     def treat(samples: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def sounds(places: list[Path], most: int, dice: np.random.Generator):
-    """Mono sounds at 44.1 kHz, from 6 s to 20 s; short recordings of a folder are joined."""
+    """Mono sounds at 44.1 kHz, from 6 s to 20 s; short recordings of a folder are concatenated."""
     for place in places:
         files = sorted(path for path in place.rglob("*") if path.suffix in (".wav", ".flac", ".ogg", ".opus", ".mid"))
         files, made, held = files or [place], 0, np.zeros(0, np.float32)
@@ -112,7 +112,7 @@ def heard(path: Path) -> np.ndarray:
 
 
 def crop(samples: np.ndarray, rate: int, dice: np.random.Generator) -> np.ndarray:
-    """5 s from a random place in which there is sound."""
+    """5 s from a random position with sound."""
     length = int(CROP * rate)
     for _ in range(20):
         at = int(dice.integers(0, max(1, len(samples) - length)))
@@ -123,7 +123,7 @@ def crop(samples: np.ndarray, rate: int, dice: np.random.Generator) -> np.ndarra
 
 
 def below(samples: np.ndarray, marked: np.ndarray) -> float:
-    """dB that the mark lies below the sound."""
+    """The level of the mark below the sound in dB."""
     return float(10 * np.log10(np.square(samples).sum() / np.square(marked - samples).sum()))
 
 

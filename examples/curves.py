@@ -1,4 +1,4 @@
-"""Emotion curves from Python: the same eight bars with the turn at three places, as MIDI and a piano roll each.
+"""Emotion curves from Python: eight bars with the change at three positions, each as MIDI and piano roll.
 
 python examples/curves.py [FOLDER]
 """

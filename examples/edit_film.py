@@ -1,4 +1,4 @@
-"""A title, then one line said in two emotions side by side: films as clips of moviepy (`pip install -e ".[moviepy]"`).
+"""A title, then one line in two emotions side by side, edited with moviepy (`pip install -e ".[moviepy]"`).
 
 python examples/edit_film.py [OUT.mp4]
 """

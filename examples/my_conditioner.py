@@ -1,4 +1,4 @@
-"""A conditioner of one's own: intensity as distance from neutral, the kind of emotion as a direction in VAD.
+"""A custom conditioner: intensity as distance from neutral, the kind of emotion as a direction in VAD.
 
 Train a generator with it:  python examples/my_conditioner.py train music --set conditioner=sphere --data DIR --out DIR
 """

@@ -1,4 +1,4 @@
-"""A generator of one's own: a heart that beats as fast and as hard as the emotion is aroused, in 40 lines.
+"""A custom generator in 40 lines: a heartbeat whose rate and force follow the arousal of the emotion.
 
 Render with it:  python examples/my_generator.py heartbeat --emotion "0: calm, 10: fear @ 1.3" --out out
 """
@@ -27,7 +27,8 @@ class Heartbeat(Task):
 
 @register("generator", "heartbeat")
 class HeartbeatGenerator:
-    """Two thuds a beat. It has no weights; others name theirs in ``checkpoints``, and the runner verifies them."""
+    """Two thuds per beat. It has no weights; other generators list theirs in ``checkpoints``, which the runner
+    verifies."""
 
     @staticmethod
     def checkpoints(task: Heartbeat) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""An evaluator of one's own: how velocity follows the arousal that is asked of the piano.
+"""A custom evaluator: how the velocity of the piano follows the requested arousal.
 
 Run it with:  python examples/my_metric.py evaluate loudness --out report --set steps=5 bars=2
 """
@@ -17,17 +17,17 @@ from music.pipeline import MusicGenerator
 
 
 class Settings(BaseModel):
-    """What ``--set`` may change."""
+    """The ``--set`` options."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     model: str = Field("muser-compact", description="checkpoint")
     steps: int = Field(9, ge=3, description="arousals from -0.8 to 0.8")
-    bars: int = Field(4, ge=1, description="of each piece")
+    bars: int = Field(4, ge=1, description="bars of each piece")
 
 
 @register("evaluator", "loudness")
 class LoudnessEvaluator:
-    """Mean velocity of pieces against the arousal that was asked for."""
+    """Mean velocity of pieces against the requested arousal."""
 
     def __init__(self, settings: Settings, out: Path):
         self.settings = settings

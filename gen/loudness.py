@@ -1,16 +1,16 @@
-"""How loud something is (ITU-R BS.1770-4), and a limiter. Samples are (c, n), or (n,) for one channel."""
+"""Loudness (ITU-R BS.1770-4) and a limiter. Samples are (c, n), or (n,) for one channel."""
 
 import numpy as np
 
-BLOCK, STEP = 0.4, 0.1  # seconds: BS.1770's gating block, and how far the next one is (75 % overlap)
+BLOCK, STEP = 0.4, 0.1  # seconds: BS.1770's gating block and its hop (75 % overlap)
 SILENT = -70.0  # LUFS: the absolute gate
-RELATIVE = -10.0  # LU below the loudness of what passed the absolute gate: the relative gate
-CEILING = -1.5  # dBFS that no sample passes; half a decibel is left for peaks between samples
+RELATIVE = -10.0  # LU below the loudness after the absolute gate: the relative gate
+CEILING = -1.5  # dBFS, maximum of all samples; leaves half a decibel for inter-sample peaks
 LOOKAHEAD = 0.005  # s, the limiter's
 
 
 def weighted(samples: np.ndarray, rate: int) -> np.ndarray:
-    """K-weighting: BS.1770's two filters, a shelf for the head and a high-pass, designed for this rate."""
+    """K-weighting: BS.1770's two filters, a high shelf (head) and a high-pass, designed for this rate."""
     from scipy.signal import lfilter
 
     for shelf, hertz, quality in ((3.999843853973347, 1681.974450955533, 0.7071752369554196),
@@ -28,7 +28,7 @@ def weighted(samples: np.ndarray, rate: int) -> np.ndarray:
 
 
 def momentary(samples: np.ndarray, rate: int) -> np.ndarray:
-    """(blocks,) LUFS of each 0.4 s, a block every 0.1 s; of samples (c, n)."""
+    """(blocks,) loudness in LUFS of 0.4 s blocks, one every 0.1 s; samples (c, n)."""
     power = np.square(weighted(samples.astype(float), rate)).sum(0)
     size, step = round(BLOCK * rate), round(STEP * rate)
     sums = np.concatenate(([0.0], np.cumsum(power)))
@@ -38,7 +38,7 @@ def momentary(samples: np.ndarray, rate: int) -> np.ndarray:
 
 
 def gated(blocks: np.ndarray) -> float:
-    """Integrated loudness in LUFS of momentary ones: BS.1770's mean over the blocks that pass both gates."""
+    """Integrated loudness in LUFS from momentary values: BS.1770's mean over the blocks that pass both gates."""
     mean = lambda kept: 10 * np.log10(np.mean(10 ** (kept / 10)))
     blocks = blocks[blocks > SILENT]
     if not len(blocks):
@@ -52,7 +52,8 @@ def loudness(samples: np.ndarray, rate: int = 44_100) -> float:
 
 
 def limit(samples: np.ndarray, rate: int, ceiling: float = CEILING) -> np.ndarray:
-    """Samples (c, n) under a ceiling in dB: the gain that the loudest sample nearby needs, smoothed over LOOKAHEAD."""
+    """Limits samples (c, n) to a ceiling in dB: the gain required by the loudest sample nearby, smoothed over
+    LOOKAHEAD."""
     from scipy.ndimage import minimum_filter1d, uniform_filter1d
 
     need = np.minimum(1, 10 ** (ceiling / 20) / np.maximum(np.abs(samples).max(0), 1e-9))

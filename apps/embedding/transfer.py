@@ -47,17 +47,17 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     data: DirectoryPath  # the folder that holds speech/, face/ and music/
-    files: str = ""  # a folder for all that is given and made
-    judged: str = ""  # what recognisers from outside said of it, with commas between
-    clips: int = 20  # of each art
-    portrait: str = "examples/grace_hopper.jpg"  # whose face is shown
+    files: str = ""  # folder for all source and result files
+    judged: str = ""  # comma-separated CSV files of the outside recognisers' predictions
+    clips: int = 20  # per modality
+    portrait: str = "examples/grace_hopper.jpg"
     size: int = 256  # pixels of a film's side
-    bars: int = 8  # of a piece
+    bars: int = 8  # bars of a piece
     seed: int = 0
 
 
 class Clip(NamedTuple):
-    """A file that an emotion is taken from, and what its makers call it."""
+    """A source file and its label."""
 
     art: str
     path: Path

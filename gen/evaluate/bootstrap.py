@@ -13,8 +13,8 @@ def interval(measure: Callable[..., float], *arrays: np.ndarray, groups: np.ndar
              draws: int = DRAWS, seed: int = 0) -> Estimate:  # fmt: skip
     """``measure(*arrays)`` and its interval.
 
-    The rows (n, ...) of the arrays are resampled together; with ``groups`` (n,), such as people or songs, all rows of a
-    group at once.
+    The rows (n, ...) of the arrays are resampled together; with ``groups`` (n,), such as people or songs, whole groups
+    are resampled.
     """
     arrays = tuple(np.asarray(array) for array in arrays)
     names, group = np.unique(np.arange(len(arrays[0])) if groups is None else groups, return_inverse=True)

@@ -1,9 +1,9 @@
-"""One evaluation as two files: ``report.json`` for programs, ``report.html`` for people, self-contained.
+"""The report of an evaluation: ``report.json`` for programs and a self-contained ``report.html``.
 
-Both begin with the bars: what was aimed at, what was measured, and whether it is met.
+Both start with the bars: target, measured value, and whether the target is met.
 
-A cell of a table is text, a number, an :class:`Estimate` with its interval, a :class:`Spread`, or a bool, which
-reads as met or missed.
+A table cell is text, a number, an :class:`Estimate` with its interval, a :class:`Spread`, or a bool, shown as met or
+missed.
 """
 
 import base64
@@ -59,7 +59,7 @@ td small { color: #777; padding-left: .35em; }
 
 
 class Estimate(NamedTuple):
-    """A number and the 95 % interval around it."""
+    """A number and its 95 % confidence interval."""
 
     value: float
     low: float
@@ -67,7 +67,7 @@ class Estimate(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """A mean and the standard deviation around it."""
+    """A mean and its standard deviation."""
 
     mean: float
     std: float
@@ -77,7 +77,7 @@ Cell = str | int | float | bool | Estimate | Spread
 
 
 class Report:
-    """Collects bars, and sections in reading order; :meth:`write` makes the two files."""
+    """Collects bars, and sections in reading order; :meth:`write` writes the two files."""
 
     def __init__(self, title: str, lead: str):
         self.title, self.lead = title, lead
@@ -87,7 +87,7 @@ class Report:
 
     def bar(self, what: str, measured: float | Estimate, at_least: float | None = None, at_most: float | None = None,
             ) -> None:  # fmt: skip
-        """Add a measure to the bars; one without a limit is only stated."""
+        """Adds a measure to the bars; without a limit it has no target."""
         value, *interval = measured if isinstance(measured, Estimate) else (measured,)
         met = None if at_least is None and at_most is None else bool(
             (at_least is None or value >= at_least) and (at_most is None or value <= at_most))  # fmt: skip
@@ -95,7 +95,7 @@ class Report:
         self.bars.append(Bar(what, float(value), tuple(map(float, interval)) or None, " and ".join(limits), met))
 
     def section(self, title: str, text: str = "") -> None:
-        """Begin a section; what follows belongs to it. Backticks in ``text`` mark code."""
+        """Starts a section. Backticks in ``text`` mark code."""
         self.sections.append({"title": title, "text": text, "tables": [], "figures": []})
         self._body.append(f"<h2>{_prose(title)}</h2>" + (f"<p>{_prose(text)}</p>" if text else ""))
 
@@ -107,25 +107,25 @@ class Report:
         return _table("Bars", ["what", "measured", "bar", ""], rows) if rows else ""
 
     def table(self, name: str, columns: list[str], rows: list[list[Cell]], note: str = "") -> None:
-        """Rows of cells under ``columns``; the first column names the row."""
+        """Adds rows of cells under ``columns``; the first column names the row."""
         kept = [dict(zip(columns, map(_plain, row), strict=True)) for row in rows]
         self.sections[-1]["tables"].append({"name": name, "note": note, "rows": kept})
         self._body.append(_table(name, columns, rows, note))
 
     def figure(self, figure, caption: str) -> None:
-        """A matplotlib figure (better not of pyplot, which keeps it alive)."""
+        """Adds a matplotlib figure (preferably not from pyplot, which keeps a reference)."""
         image = io.BytesIO()
         figure.savefig(image, format="png", metadata={"Software": None})
         self.picture(image.getvalue(), caption)
 
     def picture(self, png: bytes, caption: str) -> None:
-        """A picture that is drawn already."""
+        """Adds a PNG picture."""
         self.sections[-1]["figures"].append(caption)
         source, text = _embed(png, "image/png"), _prose(caption)
         self._body.append(f'<figure><img alt="{text}" src="{source}"><figcaption>{text}</figcaption></figure>')
 
     def players(self, sounds: list[tuple[str, np.ndarray, int]]) -> None:
-        """Audio players side by side: (caption, samples (n,) or (n, channels), rate); kept as Ogg Vorbis."""
+        """Adds audio players: (caption, samples (n,) or (n, channels), rate), stored as Ogg Vorbis."""
         import soundfile
 
         cells = []
@@ -139,7 +139,7 @@ class Report:
         self._body.append(f'<div class="players">{"".join(cells)}</div>')
 
     def write(self, out: Path) -> None:
-        """Write ``report.json`` and ``report.html`` into the folder ``out``."""
+        """Writes ``report.json`` and ``report.html`` to the folder ``out``."""
         out.mkdir(parents=True, exist_ok=True)
         bars = [bar._asdict() for bar in self.bars]
         facts = {"title": self.title, "lead": self.lead, "bars": bars, "sections": self.sections}
@@ -176,7 +176,7 @@ def show(cell: Cell) -> str:
 
 
 def _number(value: float) -> str:
-    """Enough digits to read: 0.684, 23.1, 1083."""
+    """About three significant digits: 0.684, 23.1, 1083."""
     if isinstance(value, (int, np.integer)) or abs(value) >= 100:
         return f"{value:.0f}"
     return f"{value:.{3 if abs(value) < 1 else 2 if abs(value) < 10 else 1}f}"

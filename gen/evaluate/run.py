@@ -1,4 +1,4 @@
-"""One evaluation from text settings: measured, and written as ``report.json`` and ``report.html``."""
+"""Runs an evaluation from text settings and writes ``report.json`` and ``report.html``."""
 
 import json
 from collections.abc import Mapping
@@ -14,18 +14,18 @@ REPORT = "report.json"
 
 
 def evaluate(kind: str, out: Path, given: Mapping[str, str]) -> list[Bar]:
-    """Run the evaluator called ``kind``, write its report into ``out`` and return its summary.
+    """Runs the evaluator ``kind``, writes its report to ``out`` and returns its summary.
 
-    Raises InputError for settings that it does not have, before anything is measured.
+    Raises InputError for unknown settings before the evaluation.
     """
     evaluator = registry.get("evaluator", kind)
     return measured(evaluator, settings_for(evaluator, f"evaluate {kind}", given), out)
 
 
 def measured(evaluator: type[Evaluator], settings: Any, out: Path) -> list[Bar]:
-    """Run an evaluator, write its report with its summary on top into ``out``, and return the summary."""
+    """Runs an evaluator, writes its report with the summary on top to ``out``, and returns the summary."""
     measuring = evaluator(settings, out)
-    with collect():  # nothing need be said of the clips that are measured
+    with collect():  # no notes about the evaluated clips
         report = measuring.run()
     report.bars = measuring.summary()
     report.write(out)
@@ -33,6 +33,6 @@ def measured(evaluator: type[Evaluator], settings: Any, out: Path) -> list[Bar]:
 
 
 def summary_of(out: Path) -> list[Bar]:
-    """The summary of an evaluation that was written into ``out``."""
+    """Reads the summary of the evaluation in ``out``."""
     bars = json.loads((out / REPORT).read_text(encoding="utf-8"))["bars"]
     return [Bar(**bar | {"interval": tuple(bar["interval"]) if bar["interval"] else None}) for bar in bars]

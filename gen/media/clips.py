@@ -1,6 +1,6 @@
-"""Films as clips of moviepy, for titles, cuts and films side by side; one writer writes what comes out of it.
+"""Films as moviepy clips, for titles, cuts and layouts; written by this package's writer.
 
-A clip remembers the manifests of what it is made of (``made_from``), so that an edited film carries them on.
+A clip keeps the manifests of its sources (``made_from``), so that an edited film includes them.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from gen.media.sound import length, read_audio
 if TYPE_CHECKING:
     from moviepy import AudioClip, VideoClip
 
-RATE = 48_000  # Hz of a sound that does not say its rate
+RATE = 48_000  # Hz, assumed if a sound has no rate
 
 
 class Frames:
-    """Frames of a film by their number, drawn in order from an iterator, which begins anew for one that has passed."""
+    """Frames of a film by index, drawn in order from an iterator that restarts for an earlier frame."""
 
     def __init__(self, draw: Callable[[], Iterator[np.ndarray]], count: int):
         self._draw, self._count, self._at, self._frame = draw, count, count, np.zeros(0)
@@ -43,10 +43,10 @@ class Frames:
 
 def as_clip(draw: Callable[[], Iterator[np.ndarray]], count: int, fps: float, samples: np.ndarray | None = None,
             rate: int = RATE, made_from: tuple[dict, ...] = ()) -> VideoClip:  # fmt: skip
-    """``count`` frames (h, w, 3 or 4) uint8, which ``draw`` gives from the first one on, and samples (n,) or (c, n)
-    as a clip. A frame is drawn when it is asked for; a fourth channel becomes the clip's mask.
+    """A clip of ``count`` frames (h, w, 3 or 4) uint8 from the iterator ``draw()`` and samples (n,) or (c, n). Frames
+    are drawn on demand; a fourth channel becomes the clip's mask.
 
-    Raises InputError where moviepy is not installed.
+    Raises InputError if moviepy is not installed.
     """
     try:
         from moviepy import VideoClip
@@ -66,7 +66,7 @@ def as_clip(draw: Callable[[], Iterator[np.ndarray]], count: int, fps: float, sa
 
 
 def clip(path: Path | str) -> VideoClip:
-    """A film as a clip, with its sound. Its frames are read when they are asked for. Raises InputError."""
+    """Opens a film as a clip with sound; frames are read on demand. Raises InputError."""
     from gen.marks.verify import embedded
 
     path = Path(path)
@@ -74,15 +74,15 @@ def clip(path: Path | str) -> VideoClip:
     try:
         samples, rate = read_audio(path, mono=False)
         count = round(samples.shape[1] / rate * fps)
-    except InputError:  # a film without sound
+    except InputError:  # a film without an audio track
         samples, rate, count = None, RATE, round(length(path) * fps)
     facts = embedded(path)
     return as_clip(lambda: read_video(path)[0], count, fps, samples, rate, (facts,) if facts else ())
 
 
 def write_clip(path: Path | str, clip: VideoClip, **options) -> list[Path]:
-    """Write a clip as a film, with sound and the marks of what it is made of; ``options`` as of
-    :func:`gen.media.write_video`. Its mask becomes transparency where the kind of file holds it."""
+    """Writes a clip as a film, with sound and the manifests of its sources; ``options`` are those of
+    :func:`gen.media.write_video`. A mask becomes transparency if the format supports it."""
     fps = clip.fps or 25
     samples, rate = None, None
     if clip.audio is not None:
@@ -102,6 +102,6 @@ def write_clip(path: Path | str, clip: VideoClip, **options) -> list[Path]:
 
 
 def _sources(clip: VideoClip | AudioClip) -> tuple[dict, ...]:
-    """The manifests of all that a clip is put together from."""
+    """The manifests of all parts of a clip."""
     parts = [*getattr(clip, "clips", ()), *([clip.audio] if getattr(clip, "audio", None) is not None else [])]
     return (*getattr(clip, "made_from", ()), *chain.from_iterable(map(_sources, parts)))

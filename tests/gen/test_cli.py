@@ -216,7 +216,7 @@ def test_checkpoints_list_and_verify(affekt):
     assert code == 0 and out.split()[:5] == ["name", "MB", "licence", "state", "origin"]
     rows = [row for row in json.loads(affekt("checkpoints", "list", "--json")[1]) if row["state"] != "not here"]
     assert affekt("checkpoints", "verify") == (
-        0, "".join(f"{row['name']}: every file is as the index says\n" for row in rows), "",
+        0, "".join(f"{row['name']}: all files match the index\n" for row in rows), "",
     )  # fmt: skip
 
 
