@@ -1,4 +1,4 @@
-"""No test is timed; none reads or writes the user's caches, or goes online."""
+"""Disables time limits, isolates the user's caches, and blocks network access."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from tone_site import know_tone
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-# The same examples on every machine and no clock: a test that is red on a busy machine says nothing about the code.
+# Fixed examples and no deadline: results must not depend on the load of the machine.
 hypothesis.settings.register_profile(
     "affekt", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
@@ -18,7 +18,7 @@ hypothesis.settings.load_profile("affekt")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """What runs whole programs comes first, so that no worker is left alone with it at the end."""
+    """Runs tests of whole programs first, so that no worker is left with one at the end."""
     items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
 
 

@@ -1,6 +1,6 @@
-"""Which tensors code makes without saying where: on a GPU they would be left on the CPU.
+"""Finds tensors created without a device, which would stay on the CPU on a GPU machine.
 
-Loops that read what they draw cannot run on ``meta``; this watches them on the CPU instead.
+Loops that read sampled values cannot run on ``meta``; they are traced on the CPU instead.
 """
 
 import sys
@@ -16,13 +16,13 @@ FACTORIES = {torch.zeros, torch.ones, torch.full, torch.empty, torch.arange, tor
 
 
 def _watched(path: str) -> bool:
-    """Emotions are prepared on the CPU, wherever a network is: their tests look at that."""
+    """True for the project's files except gen/emotion, which prepares emotions on the CPU by design."""
     return path.startswith(ROOMS) and not path.startswith(str(ROOT / "gen" / "emotion"))
 
 
 class Homeless(TorchFunctionMode):
-    """Within it, every call of a factory in the project's code that names no device is kept in ``places``. A
-    draw with a generator is left out: it is made on the CPU, so that seeds mean the same everywhere."""
+    """Records in ``places`` every tensor factory call in the project's code without a device, except draws with a
+    generator, which are made on the CPU so that seeds give equal results everywhere."""
 
     def __init__(self):
         super().__init__()

@@ -1,6 +1,6 @@
-"""A device that is not the CPU, on any machine: its tensors have shapes and no content, as torch.compile traces them.
+"""A device that is not the CPU, on any machine: its tensors have shapes but no data, like torch.compile's fake tensors.
 
-CPU tensors stay real. What an operation mixes of both raises, except for numbers (0-d), which kernels take.
+CPU tensors are real. Operations on both raise, except for 0-d tensors, which kernels accept.
 """
 
 import torch
@@ -16,14 +16,14 @@ READ = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.item.default,
 
 
 def ready() -> None:
-    """Make the device known to this process."""
+    """Registers the device in this process."""
     if torch._C._get_privateuse1_backend_name() != NAME:
         _setup_privateuseone_for_python_backend(NAME)
 
 
 class Elsewhere(TorchDispatchMode):
-    """While it is entered, the device exists. ``made`` collects what operations make on the CPU and how large it is;
-    ``read`` answers, in turn, when a program reads a value off the device: the last one for good."""
+    """Makes the device available. ``made`` collects the operations that create CPU tensors, and their sizes; ``read``
+    gives the answers, in order, to reads of device values; the last is repeated."""
 
     def __init__(self, read=(0,)):
         super().__init__()
@@ -47,14 +47,14 @@ class Elsewhere(TorchDispatchMode):
         return found
 
     def large(self, least: int) -> list[tuple[str, int]]:
-        """What was made on the CPU of at least so many numbers, but for diffusers' noise levels of training."""
+        """CPU tensors of at least this many numbers, except diffusers' noise levels of training."""
         return [one for one in self.made if one[1] >= least and one[1] not in (TRAINED, TRAINED + 1)]
 
     def tensor(self, *shape: int, dtype=torch.float32) -> Tensor:
         return torch.empty(shape, dtype=dtype, device=NAME)
 
     def place(self, module: nn.Module) -> nn.Module:
-        """Put a network there."""
+        """Moves a network to the device."""
         for part in module.modules():
             for name, value in part._parameters.items():
                 if value is not None:

@@ -1,4 +1,4 @@
-"""Programs of others that run in Node.js: ``npm install --prefix tests/foreign`` fetches them."""
+"""Runs external programs in Node.js: ``npm install --prefix tests/foreign`` installs them."""
 
 import json
 import shutil
@@ -11,13 +11,13 @@ FOREIGN = Path(__file__).parent / "foreign"
 
 
 def needs(package: str):
-    """Skips a test where Node.js or one of its packages is not there."""
+    """Skips a test if Node.js or one of its packages is missing."""
     there = shutil.which("node") and (FOREIGN / "node_modules" / package / "package.json").is_file()
     return pytest.mark.skipif(not there, reason=f"{package} is not installed: npm install --prefix tests/foreign")
 
 
 def run(script: str, *arguments: str, given: str = "", seconds: float = 300):
-    """What a script beside the packages prints as JSON on its last line; ``given`` is its standard input."""
+    """The JSON on the last output line of a script beside the packages; ``given`` is its standard input."""
     done = subprocess.run(["node", FOREIGN / script, *map(str, arguments)], capture_output=True, text=True,
                           timeout=seconds, input=given)  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]

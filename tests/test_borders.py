@@ -1,5 +1,5 @@
-"""Who may know whom: apps -> talking_head, voice_conversion, music -> gen; training and evaluation are known by nobody
-else; no import circles; and what may load PyTorch."""
+"""Import rules: apps -> talking_head, voice_conversion, music -> gen; only training and evaluation import training and
+evaluation; no import cycles; light imports do not load PyTorch."""
 
 import ast
 import re
@@ -16,13 +16,13 @@ ARTS = {"talking_head", "voice_conversion", "music"}
 MAY_IMPORT = {"gen": set(), "apps": ARTS | {"gen"}} | {art: {"gen"} for art in ARTS}
 FILES = [path for package in sorted(MAY_IMPORT) for path in sorted((ROOT / package).rglob("*.py"))]
 
-ROOMS = ("training", "evaluation")  # of each art
+ROOMS = ("training", "evaluation")  # in each domain package
 RESEARCH = ("gen.training", "gen.evaluate", "gen.ablate", "apps.embedding", "apps.scene.evaluate",
             "apps.scene.measures")  # fmt: skip
 MAY_RESEARCH = {("gen.cli", "gen.ablate"), ("gen.cli", "gen.evaluate.run")}  # the commands train, evaluate and ablate
 CHECKS = {("gen.generator", "gen.evaluate.run"), ("gen.generator", "gen.evaluate.report")}  # check_evaluator, types
 
-# What is still to be moved into a room, or away from one. These lists only get shorter.
+# Known exceptions. These lists may only get shorter.
 NOT_YET_IN_A_ROOM: set[str] = set()
 STILL_IMPORTED: set[tuple[str, str]] = set()
 
@@ -35,7 +35,7 @@ MODULES = {module_of(path): ast.parse(path.read_text(encoding="utf-8")) for path
 
 
 def at_import(tree: ast.Module) -> Iterator[ast.AST]:
-    """The nodes that run when a module is imported: no bodies of functions, nothing for the type checker alone."""
+    """The nodes executed on import: no function bodies, no blocks for type checking."""
     waiting: list[ast.AST] = [*tree.body]
     while waiting:
         node = waiting.pop()
@@ -49,7 +49,7 @@ def at_import(tree: ast.Module) -> Iterator[ast.AST]:
 
 
 def imports(nodes: Iterator[ast.AST]) -> set[str]:
-    """The modules that nodes import, of this project or not, by their full names."""
+    """The full names of the modules that nodes import."""
     found = set()
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -64,7 +64,7 @@ def imports(nodes: Iterator[ast.AST]) -> set[str]:
 
 
 def in_research(module: str) -> bool:
-    """Whether a module trains or evaluates."""
+    """True if a module trains or evaluates."""
     parts = module.split(".")
     of_art = parts[0] in ARTS and parts[1:2] and parts[1] in ROOMS
     return of_art or any(f"{module}.".startswith(f"{name}.") for name in (*RESEARCH, *NOT_YET_IN_A_ROOM))
@@ -72,7 +72,7 @@ def in_research(module: str) -> bool:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_go_one_way(module):
-    """Those inside functions count too."""
+    """Imports inside functions count too."""
     package = module.split(".")[0]
     known = {name.split(".")[0] for name in imports(ast.walk(MODULES[module]))}
     strangers = (known & MAY_IMPORT.keys()) - MAY_IMPORT[package] - {package}
@@ -80,7 +80,7 @@ def test_imports_go_one_way(module):
 
 
 def test_only_training_and_evaluation_import_training_and_evaluation():
-    """Those inside functions count too; the registry reaches them by name."""
+    """Imports inside functions count too; the registry reaches parts by name."""
     found = {
         (module, name)
         for module in MODULES
@@ -92,7 +92,7 @@ def test_only_training_and_evaluation_import_training_and_evaluation():
     assert not wrong, f"inference may not import what trains or evaluates: {sorted(wrong)}"
 
 
-def test_the_lists_of_what_is_still_to_do_get_shorter():
+def test_the_lists_of_exceptions_get_shorter():
     assert not NOT_YET_IN_A_ROOM - MODULES.keys(), "moved: take it off NOT_YET_IN_A_ROOM"
     assert all(name in imports(ast.walk(MODULES[module])) for module, name in STILL_IMPORTED), "take it off the list"
 
@@ -106,12 +106,12 @@ def test_there_are_no_import_circles():
 
 
 @pytest.mark.parametrize("module", ["gen.cli", "gen.jobs.progress", "gen.media", "gen.convert"])
-def test_import_leaves_torch_alone(module):
+def test_import_does_not_load_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
-def test_registered_tasks_and_generators_leave_torch_alone():
+def test_registered_tasks_and_generators_do_not_load_torch():
     code = (
         "import sys; from gen import registry\n"
         "for kind in ('task', 'generator'): [registry.get(kind, name) for name in registry.names(kind)]\n"
@@ -122,8 +122,9 @@ def test_registered_tasks_and_generators_leave_torch_alone():
 
 @pytest.mark.parametrize("module", ["gen.nn", "gen.diffusion", "music.muser.generate", "talking_head.motion.dice.model",
                                     "voice_conversion.speaker"])  # fmt: skip
-def test_networks_leave_the_compiler_alone(module):
-    """``torch._dynamo`` takes a second to import, and only ``torch.compile`` needs it; afterwards it can be had."""
+def test_networks_do_not_load_the_compiler(module):
+    """``torch._dynamo`` takes a second to import and is only needed by ``torch.compile``; it can still be imported
+    later."""
     code = (
         f"import sys, {module}; from gen import checkpoints; from talking_head.face.graph import Graph\n"
         "model = checkpoints.load('face-tracker', Graph, 'coefficients').to('cpu'); assert model.device.type == 'cpu'\n"

@@ -1,4 +1,4 @@
-"""What `make demo` renders: the showcase in short, each file to be opened, played and traced."""
+"""The results of `make demo`: a short showcase whose files open, play and have manifests."""
 
 import json
 import re

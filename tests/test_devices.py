@@ -1,5 +1,5 @@
-"""On another device nothing stays on the CPU: all networks on ``meta``, all sampling loops on a device without content
-(:mod:`elsewhere`). The conditioners and the embedding have tests of their own (tests/gen/test_emotion_device.py).
+"""Devices other than the CPU: no network (on ``meta``) and no sampling loop (on a device without data,
+:mod:`elsewhere`) leaves tensors on the CPU. Conditioners and embedding: tests/gen/test_emotion_device.py.
 """
 
 import pytest
@@ -59,7 +59,7 @@ NETWORKS = {
 
 @pytest.mark.parametrize("name", NETWORKS)
 @torch.no_grad()
-def test_a_network_runs_where_it_is(name):
+def test_a_network_runs_on_its_device(name):
     make, run = NETWORKS[name]
     with torch.device("meta"):
         model = make()
@@ -73,7 +73,7 @@ def there():
 
 
 @pytest.mark.parametrize("batched", [True, False])
-def test_dice_talk_draws_where_it_is(batched):
+def test_dice_talk_runs_on_its_device(batched):
     model = DiceVideo.build("tiny")
     with Elsewhere() as there, torch.no_grad():
         unet, vae = (there.place(model.parts[name]) for name in ("unet", "vae"))
@@ -86,7 +86,7 @@ def test_dice_talk_draws_where_it_is(batched):
         assert not there.large(64)
 
 
-def test_dice_moves_where_it_is():
+def test_dice_motion_runs_on_its_device():
     model = MotionDenoiser(layers=1)
     with Elsewhere() as there, torch.no_grad():
         there.place(model)
@@ -97,7 +97,7 @@ def test_dice_moves_where_it_is():
         assert made.device.type == NAME and not there.large(64)
 
 
-def test_emote_moves_where_it_is():
+def test_emote_runs_on_its_device():
     speech, emote = SpeechEncoder(), Emote()
     with Elsewhere() as there, torch.no_grad():
         there.place(speech), there.place(emote)
@@ -107,7 +107,7 @@ def test_emote_moves_where_it_is():
 
 
 @pytest.mark.parametrize("solver", ["ml", "em", "pf"])
-def test_diffvc_converts_where_it_is(solver):
+def test_diffvc_runs_on_its_device(solver):
     encoder, score = PublishedEncoder(16, 32, 2, 2, 3, 4, 8), PublishedScore(16, 16, 8)
     with Elsewhere() as there, torch.no_grad():
         there.place(encoder), there.place(score)
@@ -126,7 +126,7 @@ def muser():
     return model, Prior(size=model.codebook.size, slots=model.codebook.slots, **prior).eval()
 
 
-def test_muser_plays_where_it_is():
+def test_muser_runs_on_its_device():
     model, prior = muser()
     with Elsewhere(read=[1, 0]) as there, torch.no_grad():
         there.place(model), there.place(prior)
@@ -140,7 +140,7 @@ def test_muser_plays_where_it_is():
         assert not there.large(8)
 
 
-def test_published_muser_plays_where_it_is():
+def test_upstream_muser_runs_on_its_device():
     model, prior = muser()
     with Elsewhere(read=[1]) as there, torch.no_grad():
         there.place(model), there.place(prior)
@@ -150,7 +150,7 @@ def test_published_muser_plays_where_it_is():
         assert codes.device.type == NAME and not there.large(8)
 
 
-def test_what_stays_behind_is_noticed(there):
+def test_cpu_tensors_are_detected(there):
     layer = there.place(torch.nn.Linear(3, 3))
     with pytest.raises(Exception, match="device"):
         layer(there.tensor(2, 3)) + torch.ones(2, 3)

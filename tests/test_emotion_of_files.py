@@ -1,4 +1,4 @@
-"""What a voice or a piece of music feels like drives another piece: the whole way, with the shipped weights."""
+"""A voice or a piece of music drives another generator's emotion, end to end with the shipped weights."""
 
 import json
 import textwrap
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture
 def heard(tmp_path):
-    """A buzz that swells and fades, and a tune, in a folder."""
+    """A modulated buzz and a tune in a folder."""
     t = np.arange(2 * RATE) / RATE
     wave = 0.2 * np.sign(np.sin(2 * np.pi * (170 * t + 3 * np.sin(5 * t)))) * np.sin(2 * np.pi * t) ** 2
     write_audio(tmp_path / "voice.wav", wave.astype(np.float32)[None], RATE)
@@ -71,7 +71,7 @@ def own_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("own_folder")
-def test_an_own_emotion_can_be_asked_of_every_art(heard):
+def test_a_user_defined_emotion_works_in_every_domain(heard):
     assert main(["emotion", "make", "tidewise", str(heard / "tune.mid")]) == 0
     line, face = str(ROOT / "examples" / "line.opus"), str(ROOT / "examples" / "grace_hopper.jpg")
     given = {"music": {}, "voice": {"source": line}, "talk": {"portrait": face, "audio": line}}

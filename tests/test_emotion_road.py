@@ -1,4 +1,4 @@
-"""One road for every generator: a conditioner from outside works in all of them, and so do clips and own emotions."""
+"""All generators use one path for emotions: a third-party conditioner, clips and user-defined emotions work in each."""
 
 import json
 import sys
@@ -28,7 +28,7 @@ SECONDS = 0.6
 
 
 class Outside(EmotionConditioner):
-    """Nothing of the built-in ones: its own preparation, its own way forward, the embedding alone."""
+    """Shares nothing with the built-in conditioners: own ``prepare`` and ``forward``, uses only the embedding."""
 
     @register_to_config
     def __init__(self, dim: int):
@@ -99,7 +99,7 @@ GENERATORS = {"music": music, "emote": emote, "dice": dice}
 
 
 def placed(push: float) -> EmotionCurve:
-    """Sad as clips have it, to one side or to the other of where the word lies."""
+    """Sad from clips, offset from the word's prior to one side or the other."""
     way = np.cos(np.arange(256)) * float(shared().mean.std())
     mean = track(EmotionCurve.parse("sad"), [0.0]).embedding[0] + push * way
     embedding = Embedding(mean=mean.tolist(), variance=(0.1,) * 256)
@@ -107,7 +107,7 @@ def placed(push: float) -> EmotionCurve:
 
 
 @pytest.mark.parametrize("name", sorted(GENERATORS))
-def test_a_conditioner_from_outside_works_in_every_generator(name, outside):
+def test_a_third_party_conditioner_works_in_every_generator(name, outside):
     torch.manual_seed(0)
     make = GENERATORS[name]({"name": "outside"} if name != "music" else "outside")
     sad, happy, changing, clips = (make(c) for c in (*map(EmotionCurve.parse, ("sad", "happy", "0: sad, 1: fear")),
@@ -118,13 +118,13 @@ def test_a_conditioner_from_outside_works_in_every_generator(name, outside):
 
 
 @pytest.mark.usefixtures("outside")
-def test_one_from_outside_keeps_the_contract():
+def test_the_third_party_conditioner_keeps_the_contract():
     check_conditioner(Outside, embeds=True)
 
 
 @pytest.mark.parametrize("conditioner", ["bank", "direction", "gaussian"])
 @pytest.mark.parametrize("name", sorted(GENERATORS))
-def test_clips_of_equal_numbers_make_different_things(name, conditioner):
+def test_clips_of_equal_numbers_give_different_results(name, conditioner):
     torch.manual_seed(0)
     make = GENERATORS[name]({"name": conditioner} if name != "music" else conditioner)
     one, other = make(placed(2.0)), make(placed(-2.0))
@@ -134,7 +134,7 @@ def test_clips_of_equal_numbers_make_different_things(name, conditioner):
 # ---------------------------------------------------------------- tracks
 
 
-def test_words_mixes_and_points_have_their_priors_and_nothing_known():
+def test_words_mixes_and_points_have_their_priors():
     for text in ("happy", "sad 0.6 + fear 0.4 @ 1.4", "v=-0.4 a=0.7", "0: sad, 2 smooth: happy @ 1.3, 4: neutral"):
         found = track(EmotionCurve.parse(text), np.linspace(0, 4, 9))
         prior = shared()(*(torch.from_numpy(np.array(x)) for x in found[:3])).numpy()
@@ -142,7 +142,7 @@ def test_words_mixes_and_points_have_their_priors_and_nothing_known():
         assert not found.known.any() and not found.beyond().any()
 
 
-def test_a_track_goes_through_where_clips_lie_and_back_to_words():
+def test_a_track_passes_through_clip_embeddings_and_back_to_words():
     keys = (*placed(1.0).keyframes, Keyframe(at=2.0, emotion=Emotion.parse("happy")))
     found = track(EmotionCurve(keyframes=keys), [0.0, 1.0, 2.0])
     np.testing.assert_allclose(found.embedding[0], keys[0].embedding.mean, atol=1e-4)
@@ -183,8 +183,8 @@ def test_plain_tracks_have_the_points_of_their_weights():
 # ---------------------------------------------------------------- files
 
 
-def test_a_file_is_read_once_and_guidance_leads_away_from_it(tmp_path):
-    """Issue: the mirrored curve of a file was the curve, and the file was read again at every sample."""
+def test_a_file_is_read_once_and_negative_guidance_uses_its_opposite(tmp_path):
+    """Regression: the mirrored curve of a file was the curve itself, and the file was read again at every sample."""
     path = tmp_path / "letter.txt"
     path.write_text("How happy we are!")
     made = music("vad")
@@ -200,7 +200,7 @@ def test_a_file_is_read_once_and_guidance_leads_away_from_it(tmp_path):
         track(curve, [0.0])
 
 
-def test_what_is_made_from_clips_is_what_resolve_reads(tmp_path, monkeypatch):
+def test_emotions_made_from_clips_are_resolved(tmp_path, monkeypatch):
     from gen.emotion.embedding.perceive import perceive
 
     monkeypatch.setenv("AFFEKT_EMOTIONS", str(tmp_path / "emotions"))
@@ -231,7 +231,7 @@ def test_what_is_made_from_clips_is_what_resolve_reads(tmp_path, monkeypatch):
 
 @pytest.fixture
 def two_of_equal_numbers(tmp_path, monkeypatch):
-    """Two own emotions with one mix and one point; their clips lay where fear and where happiness do."""
+    """Two user-defined emotions with one mix and one point; their clips are at fear and at happiness."""
     monkeypatch.setenv("AFFEKT_EMOTIONS", str(tmp_path))
     sad = Emotion.parse("sad")
     facts = {"vad": sad.point().tolist(), "sd": [0.2] * 3, "weights": sad.weights().tolist(),
@@ -273,7 +273,7 @@ SHIPPED = {"emote": lambda: shipped_face("emote-compact"), "dice": lambda: shipp
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(SHIPPED))
-def test_own_emotions_of_equal_numbers_are_made_differently(name, two_of_equal_numbers):
+def test_user_defined_emotions_of_equal_numbers_give_different_results(name, two_of_equal_numbers):
     one, other = two_of_equal_numbers
     for read in (lambda key: key.emotion.weights(), lambda key: key.emotion.point()):
         assert np.array_equal(read(one.keyframes[0]), read(other.keyframes[0]))

@@ -1,4 +1,4 @@
-"""What a result is written as: by its field, or by the ending of its name; they never differ."""
+"""The format of a result: from its field, or from the extension of its name; they never differ."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 PORTRAIT, LINE = EXAMPLES / "grace_hopper.jpg", EXAMPLES / "line.opus"
 
 
-def test_the_ending_of_a_name_is_the_format(tmp_path):
+def test_the_extension_of_a_name_is_the_format(tmp_path):
     (tmp_path / "jobs.yaml").write_text(f"""
 jobs:
   - {{id: a, kind: music, emotion: sad, out: "{{id}}.mp3"}}

@@ -1,4 +1,4 @@
-"""Every weight, card and package says under which licence it is, in words that other programs read."""
+"""Every checkpoint, card and package states its licence in machine-readable form."""
 
 import json
 import re
@@ -46,7 +46,7 @@ def test_licences_are_spdx(name):
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "checkpoints").rglob("*.json")), ids=lambda path: path.parent.name)
-def test_no_file_of_weights_holds_a_path_of_a_machine(path):
+def test_no_weights_contain_a_local_path(path):
     text = path.read_text(encoding="utf-8")
     assert "_name_or_path" not in text and not re.search(r"\"(/|~|runs/)", text)
 
@@ -75,7 +75,7 @@ def test_the_page_names_every_package():
         assert f"`{extra}`" in PAGE
 
 
-def test_the_program_says_its_licence():
+def test_the_program_prints_its_licence():
     assert PROJECT["license"] == "Apache-2.0" and (ROOT / PROJECT["license-files"][0]).is_file()
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert "license: Apache-2.0" in citation

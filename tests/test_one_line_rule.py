@@ -1,4 +1,4 @@
-"""Whatever is dropped, reduced, resampled, mixed down or not understood is said in one line and recorded."""
+"""Anything dropped, reduced, resampled, mixed down or not understood is noted in one line and recorded."""
 
 import json
 import sys
@@ -24,7 +24,7 @@ def tone(rate: int = RATE, seconds: float = 0.3, hertz: float = 440.0) -> np.nda
 
 
 def noise(*channels: float) -> np.ndarray:
-    """(c, n): a noise of its own in each channel, as loud as said."""
+    """(c, n): independent noise in each channel, at the given levels."""
     random = np.random.default_rng(0)
     return np.stack([level * random.standard_normal(RATE) for level in channels]).astype(np.float32)
 
@@ -38,7 +38,7 @@ def png(name: str, image: Image.Image, **how):
 
 
 def deep_colours(path: Path) -> None:
-    """A PNG of 16 bits a colour, which Pillow does not write."""
+    """A PNG with 16 bits per channel, which Pillow cannot write."""
     import av
 
     with av.open(str(path), "w", format="image2") as out:
@@ -69,7 +69,7 @@ def profile(name: str) -> dict:
 
 
 def swapped() -> dict:
-    """A profile of another name in which red and green change places."""
+    """A profile with another name in which red and green are swapped."""
     data = profile("sRGB")["icc_profile"].replace("sRGB".encode("utf-16-be"), "wide".encode("utf-16-be"))
     return {"icc_profile": data.replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ").replace(b"????", b"gXYZ")}
 
@@ -120,7 +120,7 @@ def facts(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("case", READ)
-def test_what_is_lost_in_reading_is_said_and_recorded(case, tmp_path):
+def test_losses_in_reading_are_noted_and_recorded(case, tmp_path):
     (name, make), sentence = READ[case]
     make(tmp_path / name)
     with collect() as notes:
@@ -141,7 +141,7 @@ PLAIN = {
 
 
 @pytest.mark.parametrize("case", PLAIN)
-def test_where_nothing_is_lost_nothing_is_said(case, tmp_path):
+def test_lossless_reading_has_no_notes(case, tmp_path):
     name, make = PLAIN[case]
     make(tmp_path / name)
     with collect() as notes:
@@ -149,7 +149,7 @@ def test_where_nothing_is_lost_nothing_is_said(case, tmp_path):
     assert notes == []
 
 
-def test_colours_are_those_of_their_profile(tmp_path):
+def test_colours_follow_their_profile(tmp_path):
     Image.new("RGB", (9, 9), (255, 0, 0)).save(tmp_path / "a.png", **swapped())
     with collect():
         red, green, _ = media.read_image(tmp_path / "a.png")[4, 4]
@@ -163,7 +163,7 @@ def test_gray_of_16_bits_keeps_its_tones(tmp_path):
         np.testing.assert_array_equal(media.read_image(tmp_path / "a.png")[..., 0].ravel(), np.arange(256))
 
 
-def test_a_phones_picture_is_read_or_the_extra_is_named(tmp_path, monkeypatch):
+def test_heic_is_read_or_the_extra_is_named(tmp_path, monkeypatch):
     pytest.importorskip("pillow_heif").register_heif_opener()
     picture().resize((64, 64)).save(tmp_path / "a.heic", quality=95)
     found = media.read_image(tmp_path / "a.heic").astype(int)
@@ -178,7 +178,7 @@ def power(samples: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("levels", [
-    (0.01, 0.01, 0.1, 0.2, 0.01, 0.01),  # a film's: speech in the middle, thunder below
+    (0.01, 0.01, 0.1, 0.2, 0.01, 0.01),  # a film: speech in the centre, effects in the LFE channel
     (0.05,) * 6, (0.1, 0.05, 0.0, 0.0, 0.02, 0.02), (0.05,) * 8, (0.05,) * 4,
 ])  # fmt: skip
 def test_surround_sound_stays_as_loud(tmp_path, levels):
@@ -230,14 +230,14 @@ def test_a_film_has_sound_of_any_rate(rate, tmp_path):
     ("a.mp4", lambda path, samples, facts: media.write_video(path, [np.zeros((16, 16, 3), np.uint8)] * 8, 25, samples,
                                                              RATE, facts)),
 ])  # fmt: skip
-def test_what_is_clipped_in_writing_is_said(name, write, tmp_path):
+def test_clipping_in_writing_is_noted(name, write, tmp_path):
     with collect() as notes:
         write(tmp_path / name, 4 * tone(), {"notes": notes})
     assert notes[0].startswith(f"{name}: ") and notes[0].endswith(" exceeded full scale and were clipped.")
     assert facts(tmp_path / name) == notes
 
 
-def test_notes_of_a_film_are_those_until_its_last_frame(tmp_path):
+def test_notes_of_a_film_end_with_its_last_frame(tmp_path):
     from gen.notes import note
 
     def frames():
@@ -255,8 +255,8 @@ def test_notes_of_a_film_are_those_until_its_last_frame(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_film_records_what_became_of_its_picture_and_its_sound(tmp_path, monkeypatch, capsys):
-    """A gray picture of 16 bits, and surround sound at 192 kHz, as a user gives them."""
+def test_a_film_records_the_notes_of_its_inputs(tmp_path, monkeypatch, capsys):
+    """A grey picture of 16 bits, and surround sound at 192 kHz."""
     monkeypatch.chdir(tmp_path)
     gray = np.asarray(Image.open(EXAMPLES / "grace_hopper.jpg").convert("L"), np.uint16) * 257
     Image.fromarray(gray).save("gray.png")

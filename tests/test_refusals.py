@@ -1,4 +1,4 @@
-"""Published weights of another layout are refused in one sentence that names the first keys that do not fit."""
+"""Upstream weights of another architecture are refused in one sentence that names the first wrong keys."""
 
 import json
 import pickle
@@ -28,7 +28,7 @@ def broken(path, state: dict) -> None:
 
 
 LAYOUTS = [
-    # converter, file, how it is written, state, what the sentence must name
+    # converter, file, writer, state, expected words of the message
     ("flint", "last.ckpt", lightning, {"a": torch.ones(2)}, "decoder.smooth.weight"),
     ("flint", "last.ckpt", broken, {}, "not a training checkpoint"),
     ("emote", "last.ckpt", lightning, {"a": torch.ones(2)}, "sequence_decoder.obj_vector.map.weight"),
@@ -48,7 +48,7 @@ LAYOUTS = [
 
 
 @pytest.mark.parametrize(("name", "file", "write", "state", "named"), LAYOUTS, ids=range(len(LAYOUTS)))
-def test_another_layout_is_refused_in_one_sentence(tmp_path, name, file, write, state, named):
+def test_another_architecture_is_refused_in_one_sentence(tmp_path, name, file, write, state, named):
     source = tmp_path / "release"
     source.mkdir()
     write(source / file, state)
@@ -59,7 +59,7 @@ def test_another_layout_is_refused_in_one_sentence(tmp_path, name, file, write, 
     assert not (tmp_path / "out").exists()
 
 
-def test_a_unet_of_another_release(tmp_path):
+def test_a_unet_of_another_version(tmp_path):
     (tmp_path / "unet").mkdir()
     (tmp_path / "unet" / "config.json").write_text(json.dumps({"num_attention_heads": [1, 2]}))
     torch.save({"a": torch.ones(2)}, tmp_path / "unet.pth")
@@ -76,7 +76,7 @@ def test_tensors_of_another_shape_are_named(tmp_path):
         convert("speaker", tmp_path / "pretrained.pt", tmp_path / "out")
 
 
-def test_safetensors_that_end_early(tmp_path):
+def test_truncated_safetensors(tmp_path):
     save_file({"a": torch.ones(1000)}, tmp_path / "vc.safetensors")
     (tmp_path / "vc.safetensors").write_bytes((tmp_path / "vc.safetensors").read_bytes()[:500])
     with pytest.raises(AffektError, match="has no plain weights"):

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 
-def test_ruff_is_content():
+def test_ruff_passes():
     done = subprocess.run(
         [sys.executable, "-m", "ruff", "check", "--quiet", "."], cwd=Path(__file__).parent.parent,
         capture_output=True, text=True,

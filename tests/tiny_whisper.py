@@ -1,4 +1,4 @@
-"""A tiny file of Whisper's encoder."""
+"""A tiny Whisper encoder file."""
 
 import struct
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def whisper(path):
-    """Write a tiny encoder of Whisper's layout, with random weights, as CTranslate2 packs it."""
+    """Writes a tiny encoder with Whisper's layout and random weights in CTranslate2's format."""
     random, width = np.random.default_rng(0), 16
     shapes = {
         "conv1/weight": (width, 80, 3),

@@ -1,6 +1,6 @@
 """A real, tiny generator for the tests of the job runner: a sine whose loudness follows the emotion's intensity.
 
-It can also misbehave on request, as generators do: raise, fail once, or have its process killed.
+On request it fails: raises, fails once, or kills its process.
 """
 
 import os
@@ -75,7 +75,7 @@ class ToneGenerator:
 
 
 def misbehave(task: Tone, drafts: Path) -> None:
-    """``drafts`` outlives the attempts, so that a fault can happen once."""
+    """``drafts`` is shared by the attempts, so that a fault happens only once."""
     mark = drafts / f"fault-{task.seed}"
     first = not mark.exists()
     if task.fault.endswith("once"):

@@ -1,4 +1,4 @@
-"""How the tests install the kind ``tone``, and what the studio's API takes for it."""
+"""Installs the kind ``tone`` for tests, and its arguments in the studio's API."""
 
 import os
 
@@ -8,7 +8,7 @@ TONE = {"emotion": "happy", "seed": 0, "frequency": 440, "seconds": 0.05, "count
 
 
 def know_tone(folder, monkeypatch):
-    """Make the kind ``tone`` known here, in worker processes and in subprocesses, as an installed package would."""
+    """Registers the kind ``tone`` here, in worker processes and in subprocesses, like an installed package."""
     site = folder / "site"
     info = site / "tone-1.0.dist-info"
     info.mkdir(parents=True)

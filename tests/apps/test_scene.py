@@ -42,7 +42,7 @@ def render(tmp_path, **fields) -> dict[str, Path]:
         ({"audio": "a.wav", "under": 3}, "greater than or equal to 10"),
     ],
 )
-def test_what_cannot_be_is_said(fields, says):
+def test_impossible_tasks_are_refused(fields, says):
     with pytest.raises(InputError, match=says):
         parse_task({"kind": "scene", "portrait": "p.png", **fields})
 

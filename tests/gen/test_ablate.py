@@ -1,4 +1,4 @@
-"""Ablations: every conditioner trained and measured alike, mistakes found before anything is trained."""
+"""Ablations: equal training and evaluation of all conditioners; mistakes are found before any training."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def train(data: Path, out: Path, minutes: float | None, settings: Training) -> N
 
 @register("evaluator", "echo")
 class Letters:
-    """Counts the letters of what was trained."""
+    """Counts the letters of the trained conditioner's name."""
 
     def __init__(self, settings: Measuring, out: Path):
         self.settings, self.report = settings, Report("echo", "letters")
@@ -55,7 +55,7 @@ class Letters:
 
 
 class Others(Letters):
-    """Another kind's."""
+    """An evaluator of another kind."""
 
     def run(self) -> Report:
         size = len((Path(self.settings.model) / "name").read_text())
@@ -72,7 +72,7 @@ def run(out: Path, *names: str, kind: str = "echo", copies: str = "2", bars: str
     return ablate([kind], names, Path("data"), out, 2.0, {"copies": copies}, {"bars": bars}).read_text()
 
 
-def test_every_conditioner_is_trained_alike_and_stands_in_one_table(tmp_path):
+def test_every_conditioner_is_trained_equally_and_listed(tmp_path):
     trained.clear()
     table = run(tmp_path, "label", "vad")
     assert trained == [("label", 2.0), ("vad", 2.0)]
@@ -82,7 +82,7 @@ def test_every_conditioner_is_trained_alike_and_stands_in_one_table(tmp_path):
     assert [bar["met"] for name in ("label", "vad") for bar in kept[name]] == [True, None, False, None]
 
 
-def test_what_is_finished_is_not_done_again(tmp_path):
+def test_complete_trainings_are_not_repeated(tmp_path):
     run(tmp_path, "label")
     trained.clear()
     table = run(tmp_path, "label", "none")
@@ -90,14 +90,14 @@ def test_what_is_finished_is_not_done_again(tmp_path):
     assert "| letters | 10 (0 to 99) | 8 (0 to 99) | >= 8 |" in table
 
 
-def test_what_is_measured_otherwise_is_measured_again(tmp_path):
+def test_other_settings_are_evaluated_again(tmp_path):
     run(tmp_path, "label")
     trained.clear()
     assert "| bars | 3 |  |" in run(tmp_path, "label", bars="3")
     assert not trained
 
 
-def test_several_kinds_stand_in_one_table(tmp_path):
+def test_several_kinds_are_listed_in_one_table(tmp_path):
     register("trainer", "other")(train)
     register("evaluator", "other")(Others)
     given = {"echo.copies": "1", "other.copies": "3"}
@@ -106,7 +106,7 @@ def test_several_kinds_stand_in_one_table(tmp_path):
     assert "| other letters | 15 |  |" in table
 
 
-def test_an_unknown_conditioner_stops_it_before_any_training(tmp_path):
+def test_an_unknown_conditioner_is_refused_before_training(tmp_path):
     trained.clear()
     with pytest.raises(UnknownName, match="label"):
         run(tmp_path, "none", "lable")
@@ -121,7 +121,7 @@ def test_an_unknown_conditioner_stops_it_before_any_training(tmp_path):
         ({"kind": "alone"}, "no evaluator 'alone'"),
     ],
 )
-def test_mistakes_stop_it_before_any_training(tmp_path, mistake, told):
+def test_mistakes_are_refused_before_training(tmp_path, mistake, told):
     trained.clear()
     with pytest.raises(InputError, match=told):
         run(tmp_path, "none", "vad", **mistake)

@@ -6,7 +6,7 @@ import pytest
 from gen.evaluate.bootstrap import interval, mean_of
 
 
-def test_an_interval_holds_the_value_and_narrows_with_the_number_of_rows():
+def test_interval_contains_the_value_and_narrows_with_rows():
     rng = np.random.default_rng(0)
     few, many = (mean_of(rng.standard_normal(n)) for n in (20, 2000))
     assert few.low < few.value < few.high and many.high - many.low < 0.2 * (few.high - few.low)
@@ -24,6 +24,6 @@ def test_one_row_has_no_width():
     assert mean_of([3]) == (3, 3, 3)
 
 
-def test_rows_of_several_arrays_stay_together():
+def test_rows_of_several_arrays_are_resampled_together():
     x = np.arange(30.0)
     assert interval(lambda a, b: float(np.abs(a - b).max()), x, x) == (0, 0, 0)

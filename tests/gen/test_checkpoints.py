@@ -1,4 +1,4 @@
-"""Checkpoints: found in order, verified before use, fetched and converted as a whole."""
+"""Checkpoints: search order, verification before use, atomic download and conversion."""
 
 import functools
 import hashlib
@@ -58,7 +58,7 @@ def test_parts_of_one_checkpoint(root):
     assert sorted(index()["pair"]["files"])[0] == "a/config.json"
 
 
-def test_order_of_places(root, tmp_path, monkeypatch):
+def test_search_order(root, tmp_path, monkeypatch):
     assert folder("line") == root / "line"
     cached = tmp_path / "user" / "affekt" / "checkpoints" / "line"
     cached.mkdir(parents=True)
@@ -70,7 +70,7 @@ def test_order_of_places(root, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", ["altered", "truncated"])
-def test_damage_is_named_with_both_digests_and_the_cure(root, damage):
+def test_damage_is_reported_with_both_hashes_and_the_remedy(root, damage):
     path = root / "line" / "config.json"
     good = path.read_bytes()
     path.write_bytes(good.replace(b"3", b"4") if damage == "altered" else good[:-3])
@@ -93,7 +93,7 @@ def test_missing_and_unknown_files(root):
         verify("line")
 
 
-def test_digest_follows_content_and_not_place(root, tmp_path):
+def test_hash_depends_on_content_not_location(root, tmp_path):
     first = digest("line")
     shutil.copytree(folder("line"), tmp_path / "copy")
     assert digest(str(tmp_path / "copy")) == first
@@ -101,7 +101,7 @@ def test_digest_follows_content_and_not_place(root, tmp_path):
     assert digest(str(tmp_path / "other")) != first
 
 
-def test_non_commercial_licence_is_said_once(root, caplog):
+def test_non_commercial_licence_is_logged_once(root, caplog):
     add("line", licence="CC-BY-NC-4.0", origin='a "test"', non_commercial=True)
     checkpoints._log_once.cache_clear()
     with caplog.at_level(logging.WARNING):
@@ -117,7 +117,7 @@ def test_broken_index(root):
         index()
 
 
-def test_published_weights_that_no_hub_has_are_converted(root):
+def test_upstream_weights_without_a_hub_are_converted(root):
     facts = 'licence = "CC BY-NC-SA 4.0"\norigin = "its paper"\nnon_commercial = true\nconverter = "other"\n'
     with open(root / "index.toml", "a") as file:
         file.write(f"\n[other]\n{facts}")
@@ -133,7 +133,7 @@ def test_status(root):
     assert "is missing" in row["state"]
 
 
-def test_conversion_appears_as_a_whole(tmp_path, monkeypatch):
+def test_conversion_is_atomic(tmp_path, monkeypatch):
     def fails(source: Path, out: Path) -> None:
         (out / "config.json").write_text("{}")
         raise CheckpointError("two keys are missing")
@@ -159,7 +159,7 @@ def test_conversion_appears_as_a_whole(tmp_path, monkeypatch):
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
-    """As much of a model hub as the real client asks for."""
+    """The part of a model hub's API that the real client uses."""
 
     files: dict[str, bytes]
     revision = "0123456789012345678901234567890123456789"
@@ -204,7 +204,7 @@ def pull(name: str, **environment: str) -> subprocess.CompletedProcess:
 
 
 def publish(root: Path, files: dict[str, bytes]) -> None:
-    """An index entry for a model on the hub, with the files' digests."""
+    """An index entry for a model on the hub, with the hashes of its files."""
     rows = [f'"{n}" = {{ sha256 = "{hashlib.sha256(d).hexdigest()}", bytes = {len(d)} }}' for n, d in files.items()]
     text = '["far"]\nlicence = "MIT"\norigin = "a hub"\nnon_commercial = false\nrepo = "some/model"\n'
     text += f'revision = "{Hub.revision}"\n["far".downloads]\n' + "\n".join(rows) + "\n"

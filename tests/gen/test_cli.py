@@ -54,7 +54,7 @@ def test_every_form_of_emotion_is_an_argument(affekt, tone_kind, emotion):
     assert affekt("tone", "--emotion", emotion, "--device", "cpu")[0] == 0
 
 
-def test_alone_it_shows_its_help(capsys):
+def test_without_arguments_it_prints_help(capsys):
     with pytest.raises(SystemExit) as caught:
         main([])
     assert caught.value.code == 0 and "render a job file" in capsys.readouterr().out
@@ -148,12 +148,12 @@ def test_reports_as_csv_and_json(affekt, tone_kind, tmp_path):
     assert code == 4 and "state" in (tmp_path / "r.csv").read_text() and "skipped" in (tmp_path / "r.csv").read_text()
 
 
-def test_libraries_that_do_not_fit_say_nothing(affekt):
+def test_incompatible_libraries_log_nothing(affekt):
     affekt("version")
     assert not logging.getLogger("xformers").isEnabledFor(logging.WARNING)
 
 
-def test_training_and_evaluation_reach_the_registered_functions(affekt, monkeypatch, tmp_path):
+def test_training_and_evaluation_call_the_registered_functions(affekt, monkeypatch, tmp_path):
     calls = []
 
     class Measuring:
@@ -197,7 +197,7 @@ def test_training_and_evaluation_reach_the_registered_functions(affekt, monkeypa
     ("ablate music --data . --minutes 1 --conditioners quadrant --set batch=x", "train music cannot use batch=x"),
     ("ablate emotion --data . --minutes 1 --conditioners vad", "`affekt train emotion` has no setting conditioner"),
 ])  # fmt: skip
-def test_mistakes_in_research_are_one_line_before_anything_is_done(affekt, tmp_path, asked, told):
+def test_mistakes_in_research_commands_are_one_line(affekt, tmp_path, asked, told):
     code, _, err = affekt(*asked.split(), "--out", "o")
     assert code == 2 and err.count("\n") == 1 and told in err, err
     assert not (tmp_path / "o").exists()
@@ -233,7 +233,7 @@ def test_a_folder_in_the_working_directory_is_no_checkpoint(affekt, tmp_path):
     assert "the folder of that name in the working directory is ./mine" in err
 
 
-def test_help_is_quick_and_leaves_torch_alone():
+def test_help_is_fast_and_does_not_import_torch():
     code = "import sys; from gen.cli import main\ntry: main(['--help'])\nfinally: sys.exit('torch' in sys.modules)"
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -243,7 +243,7 @@ def test_help_is_quick_and_leaves_torch_alone():
 
 
 @pytest.mark.slow
-def test_device_that_is_not_there(affekt, tone_kind):
+def test_a_missing_device_is_refused(affekt, tone_kind):
     import torch
 
     if torch.cuda.is_available():

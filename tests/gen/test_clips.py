@@ -1,4 +1,4 @@
-"""Films as clips of moviepy, and clips as films with marks."""
+"""Films as moviepy clips, and clips written as films with marks."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ RATE, FPS = 16_000, 25
 
 
 def frames(count: int, depth: int = 3):
-    """Frames (32, 48, depth), each of one grey that counts them."""
+    """Frames (32, 48, depth), each in a grey that encodes its number."""
     return (np.full((32, 48, depth), 2 * i, np.uint8) for i in range(count))
 
 
@@ -21,7 +21,7 @@ def sound(seconds: float) -> np.ndarray:
     return (0.3 * np.sin(2 * np.pi * 440 * np.arange(round(seconds * RATE)) / RATE)).astype(np.float32)
 
 
-def test_frames_are_drawn_when_they_are_asked_for():
+def test_frames_are_drawn_on_demand():
     drawn = []
 
     def draw():
@@ -32,11 +32,11 @@ def test_frames_are_drawn_when_they_are_asked_for():
     clip = media.as_clip(draw, 50, FPS, sound(2), RATE)
     assert drawn[-1] == 0 and clip.duration == 2 and clip.size == (48, 32)
     assert clip.get_frame(0.4).mean() == 20 and drawn[-1] == 10
-    assert clip.get_frame(0.2).mean() == 10  # back: from the beginning again
+    assert clip.get_frame(0.2).mean() == 10  # a seek backwards restarts the iterator
     assert drawn.count(0) == 2
 
 
-def test_a_film_goes_through_moviepy(tmp_path):
+def test_a_film_survives_moviepy(tmp_path):
     facts = {"ai_generated": True, "affekt": "1", "task": {"kind": "talk"}, "digest": NONE}
     media.write_video(tmp_path / "a.mp4", frames(25), FPS, sound(1), RATE, facts)
     clip = media.clip(tmp_path / "a.mp4")
@@ -60,7 +60,7 @@ def test_transparency_becomes_a_mask_and_back(tmp_path):
     assert clip.mask.get_frame(0).max() == 0 and clip.mask.get_frame(1 / FPS).min() == 1
     paths = media.write_clip(tmp_path / "x.png", clip)
     assert len(paths) == 4
-    assert embedded(paths[0]) is None  # nothing of it was made here
+    assert embedded(paths[0]) is None  # no source was generated
 
 
 def test_a_file_that_is_no_film_is_refused(tmp_path):

@@ -1,6 +1,6 @@
-"""Films have the colours that were drawn, in FFmpeg and in a browser, whatever their size.
+"""Films keep the drawn colours at every size, in PyAV, FFmpeg and a browser.
 
-FFmpeg's programs and Chromium (Debian's packages) are asked where they are there; PyAV always is.
+FFmpeg and Chromium (Debian's packages) are tested if installed; PyAV always.
 """
 
 import base64
@@ -17,7 +17,7 @@ from gen import media
 
 PATCHES = np.array([(200, 40, 40), (40, 180, 60), (50, 70, 200), (220, 190, 160)])
 NEAR = 3  # of 255
-# as with a graphics card: without one, Chromium on x86 converts with coefficients of 7 bits, and blues lose 6 of 255
+# as with a GPU: in software, Chromium on x86 uses 7-bit coefficients, and blues lose 6 of 255
 GPU = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
 FILMS = [("a.mp4", "auto"), ("a.mp4", "hevc"), ("a.mp4", "av1"), ("a.mov", "auto"), ("a.webm", "auto")]
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
@@ -44,14 +44,14 @@ def middles(frame: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("side", [512, 720, 1080])
-def test_four_patches_come_back(tmp_path, side):
+def test_four_patches_are_read_back(tmp_path, side):
     media.write_video(tmp_path / "a.mp4", patches(side), 25)
     frames = list(media.read_video(tmp_path / "a.mp4")[0])
     assert np.abs(middles(frames[3]) - PATCHES).max() <= NEAR
 
 
 @pytest.mark.parametrize(("name", "codec"), FILMS)
-def test_every_film_says_its_colours(tmp_path, name, codec):
+def test_every_film_is_tagged_with_its_colours(tmp_path, name, codec):
     import av
     from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
@@ -68,7 +68,7 @@ def test_every_film_says_its_colours(tmp_path, name, codec):
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("ffmpeg") or not shutil.which("ffprobe"), reason="no FFmpeg is installed")
 @pytest.mark.parametrize("side", [512, 720, 1080])
-def test_ffmpeg_sees_the_colours(tmp_path, side):
+def test_ffmpeg_reads_the_colours(tmp_path, side):
     media.write_video(tmp_path / "a.mp4", patches(side), 25)
     told = subprocess.run(["ffprobe", "-v", "error", "-show_streams", "-of", "json", tmp_path / "a.mp4"],
                           capture_output=True, check=True)  # fmt: skip
@@ -94,7 +94,7 @@ def test_a_browser_shows_the_colours(tmp_path, side):
             media.write_video(tmp_path / name, patches(side), 25, codec=codec)
             address = f"data:video/{kind};base64,{base64.b64encode((tmp_path / name).read_bytes()).decode()}"
             page.evaluate(SEEK, address)
-            page.screenshot(path=tmp_path / "seen.png")  # as composed: a canvas converts in another, coarser way
+            page.screenshot(path=tmp_path / "seen.png")  # the composited page: a canvas converts less precisely
             seen = middles(media.read_image(tmp_path / "seen.png"))
             assert np.abs(seen - PATCHES).max() <= NEAR, (name, codec, seen)
         browser.close()

@@ -66,7 +66,7 @@ def check_moments(x, tolerance):
     assert x.std().item() == pytest.approx(SPREAD, abs=tolerance)
 
 
-def test_edm_scalings_are_those_of_diffusers():
+def test_edm_scalings_equal_those_of_diffusers():
     edm, scheduler, x, out = EDM(sigma_data=0.5), EDMEulerScheduler(sigma_data=0.5), noise(1, (8, 3)), noise(2, (8, 3))
     for sigma in (0.002, 0.1, 1.0, 80.0):
         s = torch.tensor(sigma)
@@ -100,7 +100,7 @@ def test_mean_reverting_solvers_recover_the_gaussian(solver, steps, variance):
     check_moments(x, 0.02 if variance else 0.03)
 
 
-def test_ml_solver_lands_on_a_point_in_one_step():
+def test_ml_solver_reaches_a_point_mass_in_one_step():
     sde, mean, point = MeanReverting(), torch.tensor([2.0, -1.0]), torch.tensor([0.3, 0.4])
 
     def score(x, t):
@@ -112,7 +112,7 @@ def test_ml_solver_lands_on_a_point_in_one_step():
         torch.testing.assert_close(x, point.expand_as(x), atol=2e-3, rtol=0)
 
 
-def test_ml_step_is_the_rule_written_with_kappa_and_omega():
+def test_ml_step_equals_the_rule_with_kappa_and_omega():
     sde, mean, h, t = MeanReverting(), noise(1, (4, 3)), 0.1, torch.tensor(0.6)
     x, score = noise(2, (4, 3)), noise(3, (4, 3))
     scheduler = MeanRevertingScheduler(sde, mean, "ml")
@@ -163,7 +163,7 @@ def test_the_exact_network_minimises_the_loss(name):
 
 
 @pytest.mark.parametrize("name", ["score", "edm", "flow"])
-def test_masked_values_do_not_count(name):
+def test_masked_values_are_ignored(name):
     loss, exact = losses()[name]
     mask = torch.tensor([True, False]).expand(64, 2)
     x0, other = noise(1, (64, 2)), noise(1, (64, 2))
@@ -182,7 +182,7 @@ def test_training_times_are_uniform_and_cover_the_batch():
     assert times[:, 0].std().item() == pytest.approx(12**-0.5, abs=0.02)
 
 
-def test_the_same_seed_samples_the_same_and_items_do_not_depend_on_their_batch():
+def test_sampling_is_deterministic_and_independent_of_the_batch():
     sde, mean = MeanReverting(), torch.zeros(2)
     score, start = reverting_score(sde, mean), noise(0, (3, 2))
 
@@ -244,7 +244,7 @@ def test_unknown_solver_is_refused():
         MeanRevertingScheduler(MeanReverting(), torch.zeros(1), "heun")
 
 
-def test_our_solver_runs_where_it_is():
+def test_mean_reverting_solver_runs_on_its_device():
     """On ``meta`` a tensor that stayed on the CPU raises."""
     sde, x = MeanReverting(), torch.empty(2, 3, device="meta")
     for solver in ("pf", "em", "ml"):
@@ -254,7 +254,7 @@ def test_our_solver_runs_where_it_is():
 
 
 @pytest.mark.parametrize("kind", ["edm", "flow", "reverting"])
-def test_losses_run_where_they_are(kind):
+def test_losses_run_on_their_device(kind):
     x, network = torch.empty(4, 3, device="meta"), lambda x, t: x * wide(t, x)
     lost = {
         "edm": lambda: EDM().loss(network, x),
@@ -264,7 +264,7 @@ def test_losses_run_where_they_are(kind):
     assert lost.device.type == "meta"
 
 
-def test_the_sampling_loop_leaves_no_tensor_behind():
+def test_the_sampling_loop_creates_no_cpu_tensor():
     with Homeless() as watch:
         sample(flow_network, FlowMatchEulerDiscreteScheduler(), noise(0, (4, 2)), 3,
                {"null": {}, "full": {}}, {"full": torch.ones(3, 1)})  # fmt: skip

@@ -1,4 +1,4 @@
-"""Whisper's ear of the embedding: the space stays; without its weights a command is named."""
+"""The Whisper voice encoder of the embedding: the space is unchanged; missing weights name the command to run."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def numbers(vector: int = 8) -> dict[str, torch.Tensor]:
 
 
 @torch.no_grad()
-def test_faces_and_music_stay_where_they_are():
+def test_faces_and_music_are_unchanged():
     plain = ear.embedder()
     other = ear.fitted(plain, numbers())
     for name in ("face", "music"):
@@ -49,7 +49,7 @@ def test_pooled_blocks_are_means_and_deviations():
     assert not found.reshape(5, 2, 512)[:, 1].any()
 
 
-def test_without_its_weights_the_command_is_named(tmp_path, monkeypatch):
+def test_missing_weights_name_the_command(tmp_path, monkeypatch):
     write_audio(tmp_path / "a.wav", 0.1 * np.sin(np.arange(32_000) * 0.1).astype(np.float32)[None], 16_000)
     ours = checkpoints.roots()[0]
     monkeypatch.setattr(checkpoints, "roots", lambda: [ours])
@@ -60,7 +60,7 @@ def test_without_its_weights_the_command_is_named(tmp_path, monkeypatch):
         perceive(tmp_path / "a.wav", ear="cat")
 
 
-def test_a_curve_says_which_ear_hears():
+def test_a_curve_selects_the_voice_encoder():
     assert EmotionCurve.parse({"from": "a.wav"}).ear == "compact"
     assert EmotionCurve.parse({"from": "a.wav", "ear": "whisper"}).ear == "whisper"
     with pytest.raises(InputError, match="ear"):

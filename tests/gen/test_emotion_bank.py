@@ -1,4 +1,4 @@
-"""The bank of prototypes: attention, quantisation, and what becomes of entries that nobody asks for."""
+"""The bank of prototypes: attention, quantisation, and unused entries."""
 
 import torch
 
@@ -47,7 +47,7 @@ def test_the_loss_pulls_entries_to_the_queries():
     assert losses[-1] < 0.7 * losses[0]
 
 
-def test_dead_entries_are_put_on_queries():
+def test_dead_entries_are_replaced_by_queries():
     torch.manual_seed(0)
     bank = EmotionBank(entries=32, dim=16, mode="hard", decay=0.5)
     with torch.no_grad():
@@ -60,7 +60,7 @@ def test_dead_entries_are_put_on_queries():
     assert bank.entries.norm(dim=1).max() < 50
 
 
-def test_evaluation_counts_nothing_and_moves_nothing():
+def test_evaluation_changes_no_state():
     bank = EmotionBank(entries=8, dim=16, mode="hard").eval()
     before = {name: tensor.clone() for name, tensor in bank.state_dict().items()}
     bank(queries())

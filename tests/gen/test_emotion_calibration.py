@@ -1,4 +1,4 @@
-"""A calibration: rising, saved and read, even in what is felt, each emotion by itself."""
+"""Intensity calibration: monotone, saved and loaded, linear in the response, per emotion."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def asked(text: str, times=(0.0,)):
     return track(EmotionCurve.parse(text), times)
 
 
-def test_what_is_felt_rises_evenly_up_to_one_and_then_to_the_most():
+def test_response_is_linear_up_to_one_then_rises_to_the_maximum():
     felt = lambda strength: np.interp(strength, TRIED, [0.1, 0.12, 0.3, 0.5, 0.6, 0.4])
     strengths = Calibration.fit(TRIED, {"happy": felt(TRIED)}).strengths[CANONICAL.index("happy")]
     np.testing.assert_allclose(felt(strengths)[:5], 0.1 + 0.425 * np.arange(5) / 4, atol=3e-3)
@@ -26,12 +26,12 @@ def test_what_is_felt_rises_evenly_up_to_one_and_then_to_the_most():
 
 
 @given(st.lists(st.floats(0, 1), min_size=len(TRIED), max_size=len(TRIED)))
-def test_it_rises_whatever_was_measured(shares):
+def test_calibration_is_monotone_for_any_measurement(shares):
     strengths = Calibration.fit(TRIED, {"sad": shares}).strengths
     assert (np.diff(strengths) >= -1e-9).all() and (strengths[:, 0] == 0).all() and (strengths[:, -1] <= 2).all()
 
 
-def test_emotions_have_their_own_and_a_mix_lies_between():
+def test_emotions_have_own_strengths_and_a_mix_is_between():
     early, late = [0.0, 0.5, 0.8, 0.9, 1.0, 1.0], [0.0, 0.0, 0.1, 0.2, 0.5, 1.0]
     calibration = Calibration.fit(TRIED, {"happy": early, "sad": late})
     happy, mix, sad, fear = (
@@ -41,7 +41,7 @@ def test_emotions_have_their_own_and_a_mix_lies_between():
     assert mix == pytest.approx((happy + sad) / 2)
 
 
-def test_it_is_kept_and_moves_intensity_and_embedding_alone(tmp_path):
+def test_calibration_is_saved_and_changes_only_intensity_and_embedding(tmp_path):
     Calibration(np.tile(1.2 * INTENSITIES, (8, 1))).save(tmp_path)
     before = asked("0: happy, 2: sad @ 2", np.linspace(0, 2, 5))
     found = Calibration.load(tmp_path)(before)

@@ -1,4 +1,4 @@
-"""Every conditioner keeps the contract; what each promises besides; the contract catches what breaks it."""
+"""Every conditioner keeps the contract; further properties of each; the contract detects violations."""
 
 import importlib.util
 from pathlib import Path
@@ -32,7 +32,7 @@ def test_built_in_conditioners_keep_the_contract(name):
 
 
 @pytest.mark.parametrize("name", ["label", "vad"])
-def test_those_who_read_numbers_hear_of_clips(name):
+def test_conditioners_of_numbers_respond_to_clips(name):
     check_conditioner(registry.get("conditioner", name), embeds=True)
     sad, space = EmotionCurve.parse("sad").keyframes[0], shared()
     towards = lambda emotion: (space.mean[2] + 0.5 * (space.mean[CANONICAL.index(emotion)] - space.mean[2])).tolist()
@@ -47,8 +47,9 @@ def test_those_who_read_numbers_hear_of_clips(name):
             assert found.vad[0, 0] > before.vad[0, 0] + 0.2
 
 
-def test_an_earlier_embedding_is_carried_over():
-    """A checkpoint's own priors, turned and stretched against today's: what clips have beyond turns along."""
+def test_an_earlier_embedding_is_mapped():
+    """A checkpoint's own priors are a rotated and scaled version of the current ones: differences are transformed
+    too."""
     turn, _ = torch.linalg.qr(torch.randn(256, 256, generator=torch.Generator().manual_seed(0)))
     old = Priors(1.5 * shared().mean @ turn, shared().var)
     way = shared().mean[1] - shared().mean[2]
@@ -56,7 +57,7 @@ def test_an_earlier_embedding_is_carried_over():
     assert torch.equal(bridge(Priors(shared().mean.half().float(), shared().var)), torch.eye(256))
 
 
-def test_a_hard_bank_keeps_the_contract_but_for_jumps():
+def test_a_hard_bank_keeps_the_contract_except_continuity():
     check_conditioner(registry.get("conditioner", "bank"), mode="hard", continuous=False, blind=True)
 
 
@@ -72,14 +73,14 @@ def test_the_example_keeps_the_contract(monkeypatch):
 
 
 class Loud(LabelConditioner):
-    """Intensity as an offset: nothing makes it neutral at 0."""
+    """Intensity as an offset: not neutral at 0."""
 
     def embed(self, weights, vad, intensity, **track):
         return weights @ self.table + intensity[..., None], 0.0
 
 
 class Leaky(LabelConditioner):
-    """Looks at the size of the batch."""
+    """Depends on the batch size."""
 
     def embed(self, weights, vad, intensity, **track):
         found, loss = super().embed(weights, vad, intensity)
@@ -87,7 +88,7 @@ class Leaky(LabelConditioner):
 
 
 class Idle(EmotionConditioner):
-    """Has a layer that it never uses."""
+    """Has an unused layer."""
 
     @register_to_config
     def __init__(self, dim: int):
@@ -106,7 +107,7 @@ class Sudden(LabelConditioner):
 
 
 class Forgetful(EmotionConditioner):
-    """Draws its table anew each time it is built."""
+    """Samples its table again on every construction."""
 
     @register_to_config
     def __init__(self, dim: int):
@@ -128,7 +129,7 @@ class Forgetful(EmotionConditioner):
         (Forgetful, "saved and loaded"),
     ],
 )
-def test_the_contract_catches(cls, complaint):
+def test_the_contract_detects(cls, complaint):
     with pytest.raises(AssertionError, match=complaint):
         check_conditioner(cls)
 
@@ -143,7 +144,7 @@ def test_curves_give_a_token_per_frame(name):
 
 
 @pytest.mark.parametrize("name", BUILT_IN[1:])
-def test_seeds_decide(name):
+def test_seeds_determine_the_weights(name):
     made = []
     for _ in range(2):
         torch.manual_seed(3)
@@ -158,8 +159,8 @@ def test_vad_reads_the_scaled_point_within_its_range():
     torch.testing.assert_close(tokens(conditioner, "v=1 a=0 d=0 @ 2"), tokens(conditioner, "v=1 a=0 d=0"))
 
 
-def test_vad_goes_on_beyond_what_it_was_trained_on():
-    """Fitted to the four quadrants alone, a linear reading of its tokens still rises between and beyond them."""
+def test_vad_extrapolates():
+    """Fitted to the four quadrants only, a linear map of its tokens still increases between and beyond them."""
     torch.manual_seed(0)
     conditioner = registry.build("conditioner", "vad", dim=32)
     reader = nn.Linear(32, 1)
@@ -186,7 +187,7 @@ def test_seeded_priors_follow_the_distances_of_the_states():
     torch.testing.assert_close(prior.mean, Priors.seeded(256).mean)
 
 
-def test_what_a_point_has_beyond_its_mix_moves_the_embedding():
+def test_difference_of_a_point_from_its_mix_moves_the_embedding():
     conditioner = registry.build("conditioner", "gaussian", dim=8).eval()
     excited, happy = (
         conditioner.prior(*(torch.from_numpy(x)[None] for x in EmotionCurve.parse(text).sample([0.0])))

@@ -1,4 +1,4 @@
-"""What the toolkit says about an emotion, in words and as a picture."""
+"""The description of an emotion, in words and as a plot."""
 
 import json
 
@@ -12,7 +12,7 @@ from gen.errors import InputError
 
 @pytest.fixture(autouse=True)
 def parts(monkeypatch):
-    """Only the shipped conditioners and two generators from elsewhere."""
+    """Only the shipped conditioners and two third-party generators."""
     monkeypatch.setattr(registry, "_registered", {kind: {} for kind in registry.KINDS})
     monkeypatch.setattr(registry, "_entry_points", lambda kind: {})
 
@@ -43,13 +43,13 @@ def test_an_emotion():
     )
 
 
-def test_label_and_vad_readings_are_what_those_conditioners_get():
+def test_label_and_vad_readings_equal_the_conditioners_inputs():
     readings = describe("happy @ 0.5")["readings"]
     assert readings["conditioner label"] == "neutral 0.50, happy 0.50"
     assert readings["conditioner vad"] == "v +0.41  a +0.26  d +0.23"
 
 
-def test_a_curve_has_an_account_for_each_keyframe():
+def test_a_curve_is_described_per_keyframe():
     found = describe("bar 0: sad, bar 8 smooth: happy @ 1.3")
     assert [key["at"] for key in found["keyframes"]] == [0, 8]
     assert found["keyframes"][1]["intensity"] == 1.3

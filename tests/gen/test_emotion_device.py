@@ -1,4 +1,4 @@
-"""On another device than the CPU: no tensor is left behind. The device is ``meta``, where one that is raises."""
+"""Devices other than the CPU: all tensors are on the device (``meta``, which raises for CPU tensors)."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ CONFIGS = [("none", {}), ("label", {}), ("vad", {}), ("gaussian", {}), ("bank", 
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize(("name", "config"), CONFIGS)
-def test_a_conditioner_runs_where_it_is(name, config, training):
+def test_a_conditioner_runs_on_its_device(name, config, training):
     made = registry.build("conditioner", name, dim=16, **config).train(training)
     tracks = [track(EmotionCurve.parse(text), [0.0, 1.0, 2.0]) for text in ("sad", "0: fear, 2: v=0.4 a=-0.2 @ 1.4")]
     prepared = made.prepare(tracks)
@@ -26,7 +26,7 @@ def test_a_conditioner_runs_where_it_is(name, config, training):
     drop = torch.zeros(2, dtype=torch.bool, device="meta")
     if name == "bank" and training:
         with torch.no_grad():
-            made.bank.eval()  # it looks at its counts, which meta tensors do not have
+            made.bank.eval()  # training reads its counts, which meta tensors lack
     found = made(drop=drop, mask=torch.ones(2, 3, dtype=torch.bool, device="meta"), **moved)
     assert {part.device.type for part in found} == {"meta"}
     assert made(**moved).mask.device.type == "meta"
@@ -35,14 +35,14 @@ def test_a_conditioner_runs_where_it_is(name, config, training):
 
 
 @pytest.mark.parametrize("mode", ["soft", "hard"])
-def test_a_bank_runs_where_it_is(mode):
+def test_a_bank_runs_on_its_device(mode):
     with torch.device("meta"):
         bank, query = EmotionBank(8, 16, mode=mode).eval(), torch.empty(2, 3, 16)
     assert {part.device.type for part in bank(query)} == {"meta"}
 
 
 @pytest.mark.parametrize("given", [("voice",), ("face",), ("music",), ("voice", "face")])
-def test_the_embedding_runs_where_it_is(given):
+def test_the_embedding_runs_on_its_device(given):
     with torch.device("meta"):
         model = EmotionEmbedder().eval()
         steps = {name: (torch.empty(2, 9, SIZES[name]), torch.ones(2, 9, dtype=torch.bool)) for name in given}

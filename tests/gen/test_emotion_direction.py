@@ -12,7 +12,7 @@ DIM = 12
 
 
 def cloud(seed=0, size=80):
-    """Embeddings (4 * size, DIM) around one centre a label (the sad ones around two), and their labels."""
+    """Embeddings (4 * size, DIM) around one centre per label (two for sad), and their labels."""
     rng = torch.Generator().manual_seed(seed)
     centres = 3 * torch.randn(5, DIM, generator=torch.Generator().manual_seed(7))
     rows = [centres[i].expand(size, -1) + 0.4 * torch.randn(size, DIM, generator=rng) for i in range(4)]
@@ -50,7 +50,7 @@ def test_distance_is_mahalanobis():
     torch.testing.assert_close(mixture.log_prob(x)[:, 0], reference.log_prob(x).sum(-1))
 
 
-def test_fit_finds_the_labels_and_their_parts(space):
+def test_fit_finds_the_labels_and_their_components(space):
     counts = {label: len(region.mixture.weights) for label, region in space.regions.items()}
     assert counts == {"neutral": 1, "happy": 1, "sad": 2, "anger": 1}
     assert space.basis.shape[1] <= 4
@@ -100,7 +100,7 @@ def test_the_filter_keeps_differences_between_emotions_only(space):
     assert kept > 0.9
 
 
-def test_the_guard_holds_back_only_what_goes_too_far(space):
+def test_the_guard_limits_only_large_steps(space):
     e = cloud(1)[0][:20]
     region = space.regions["anger"]
     for intensity in (0.3, 1.0):

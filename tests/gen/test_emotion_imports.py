@@ -1,4 +1,4 @@
-"""The shared module only infers, opens files in one place, and no import in it goes in a circle."""
+"""The emotion package only infers, reads user files in one place, and has no import cycles."""
 
 import ast
 import subprocess
@@ -13,7 +13,7 @@ FILES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path i
 
 
 def imports(path: Path) -> set[str]:
-    """Modules of gen.emotion that a file imports, wherever in it but for types alone."""
+    """Modules of gen.emotion that a file imports, at any level except for type checking."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     typed = {id(n) for i in ast.walk(tree) if isinstance(i, ast.If) and "TYPE_CHECKING" in ast.dump(i.test)
              for n in ast.walk(i)}  # fmt: skip
@@ -24,7 +24,7 @@ def imports(path: Path) -> set[str]:
     return found & FILES.keys()
 
 
-def test_no_import_goes_in_a_circle():
+def test_there_are_no_import_cycles():
     try:
         list(TopologicalSorter({name: imports(path) for name, path in FILES.items()}).static_order())
     except CycleError as error:
@@ -34,12 +34,12 @@ def test_no_import_goes_in_a_circle():
 def test_nothing_trains_or_evaluates():
     words = ("optimizer", "optimiser", ".backward(", "gen.training", "gen.evaluate", "tensorboard")
     found = {name: word for name, path in FILES.items() for word in words if word in path.read_text(encoding="utf-8")}
-    found.pop("gen.emotion.contract", None)  # it checks that gradients reach what others train
+    found.pop("gen.emotion.contract", None)  # it checks gradients
     assert not found
 
 
-def test_what_an_emotion_is_opens_no_file_of_the_user_and_needs_no_torch(tmp_path):
-    """Parsing, printing, hashing and sampling touch nothing but the package's own tables."""
+def test_emotion_values_open_no_user_files_and_need_no_torch(tmp_path):
+    """Parsing, printing, hashing and sampling read only the package's own tables."""
     code = f"""
 import sys
 from pathlib import Path

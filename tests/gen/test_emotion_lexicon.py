@@ -1,4 +1,4 @@
-"""Words in valence-arousal-dominance: where they lie, and what they are read as."""
+"""Words in valence-arousal-dominance, and their conversion to mixes and quadrants."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def test_every_word_is_a_proper_term():
         assert term.quadrants.sum() == pytest.approx(1), name
 
 
-def test_states_lie_where_they_were_measured():
+def test_states_have_their_measured_points():
     states = {
         "anger": (-0.51, 0.59, 0.25),
         "happy": (0.81, 0.51, 0.46),
@@ -32,8 +32,8 @@ def test_states_lie_where_they_were_measured():
         np.testing.assert_allclose(lexicon.terms()[name].mean, point)
 
 
-def test_words_are_moved_onto_the_scale_of_the_states():
-    """Arousal runs low in word ratings; on the scale of the states, excitement and calm are far apart."""
+def test_words_are_mapped_to_the_scale_of_the_states():
+    """Arousal is low in word ratings; on the scale of the states, excitement and calm are far apart."""
     rows = lexicon._rows("vad_terms.csv")
     words = {row["term"]: lexicon._numbers(row) for row in rows if row["source"] == "warriner2013"}
     moved = lexicon.measured()

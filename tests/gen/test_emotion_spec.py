@@ -1,4 +1,4 @@
-"""The written forms of emotions and curves, their conversions, and what a mistake says."""
+"""The text forms of emotions and curves, their conversions, and error messages."""
 
 import subprocess
 import sys
@@ -44,7 +44,7 @@ curves = st.builds(
 
 @quick
 @given(emotions)
-def test_an_emotion_is_what_it_says(emotion):
+def test_an_emotion_parses_its_own_text(emotion):
     assert Emotion.parse(str(emotion)) == emotion
     assert Emotion.model_validate_json(emotion.model_dump_json()) == emotion
     assert hash(Emotion.parse(str(emotion))) == hash(emotion)
@@ -52,7 +52,7 @@ def test_an_emotion_is_what_it_says(emotion):
 
 @quick
 @given(curves)
-def test_a_curve_is_what_it_says(curve):
+def test_a_curve_parses_its_own_text(curve):
     assert EmotionCurve.parse(str(curve)) == curve
     assert EmotionCurve.model_validate_json(curve.model_dump_json()) == curve
 
@@ -113,7 +113,7 @@ def test_points():
     assert Emotion.parse("v=0.6 a=-.3 d=0.1 @ 1.5") == Emotion(vad=(0.6, -0.3, 0.1), intensity=1.5)
     assert Emotion.parse("a=-0.3, v=0.6").vad[:2] == (0.6, -0.3)
     assert Emotion.parse("v=0 a=0").vad == (0, 0, 0)
-    assert Emotion.parse("v=0.8 a=0.5").vad[2] > 0.2  # the dominance of a glad state, where none is given
+    assert Emotion.parse("v=0.8 a=0.5").vad[2] > 0.2  # default dominance of a glad state
     assert Emotion.parse({"vad": [0.6, -0.3]}) == Emotion.parse("v=0.6 a=-0.3")
     np.testing.assert_allclose(Emotion.parse("v=0.6 a=-0.3 d=0 @ 2").scaled(), [1, -0.6, 0])
 
@@ -135,12 +135,12 @@ def test_points():
         (3, "as text or as a mapping"),
     ],
 )
-def test_mistakes_say_what_to_write(value, message):
+def test_mistakes_give_the_correct_form(value, message):
     with pytest.raises(InputError, match=message):
         Emotion.parse(value)
 
 
-def test_mistakes_inside_a_task_keep_their_place():
+def test_mistakes_inside_a_task_keep_their_location():
     class Task(BaseModel):
         emotion: EmotionCurve
 
@@ -215,7 +215,7 @@ def test_samples():
 
 @quick
 @given(curves, st.floats(0, 1e6))
-def test_curves_are_continuous_but_for_holds(curve, time):
+def test_curves_are_continuous_except_for_holds(curve, time):
     keys = curve.keyframes
     soft = curve.model_copy(update={"keyframes": tuple(key.model_copy(update={"ease": "smooth"}) for key in keys)})
     gaps = [later.at - earlier.at for earlier, later in pairwise(keys)] or [1.0]

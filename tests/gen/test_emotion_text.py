@@ -1,4 +1,4 @@
-"""Emotions in sentences: what is said, what is denied, how strongly, and what is not understood."""
+"""Emotions in sentences: terms, negation, degree, and ignored words."""
 
 import pytest
 
@@ -112,26 +112,26 @@ def test_a_sentence_says(text):
         ("Je suis content", "(only English is supported): 'Je suis'"),
     ],
 )
-def test_what_is_not_understood_is_named(text, named):
+def test_ignored_words_are_named(text, named):
     _, notes = parsed(text)
     assert len(notes) == 1 and named in notes[0]
 
 
 @pytest.mark.parametrize("text", ["not very happy", "happy 0.7 + surprise 0.3 @ 1.2", "v=0.5 a=-0.2", "I feel so sad"])
-def test_what_is_understood_is_not_noted(text):
+def test_understood_words_are_not_noted(text):
     assert parsed(text)[1] == []
 
 
 @pytest.mark.parametrize("text", ["Ich bin sehr glücklich", "Я счастлив", "estoy muy feliz", "嬉しい"])
-def test_other_languages_are_told_that_english_is_read(text):
+def test_other_languages_name_english(text):
     with pytest.raises(InputError, match="only English is supported"):
         Emotion.parse(text)
 
 
-def test_a_word_that_is_none_is_no_matter_of_language():
+def test_a_misspelt_word_is_not_another_language():
     with pytest.raises(InputError, match=r"unknown emotion 'hapy'; the nearest terms are happy"):
         Emotion.parse("hapy")
 
 
-def test_numbers_of_words_are_not_feelings():
+def test_number_words_are_not_emotions():
     assert read("the number of chairs").terms == ()

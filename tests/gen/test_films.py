@@ -1,4 +1,4 @@
-"""Every kind of film and of coded sound: read back, repeatable, refused when it is cut off, with its manifest."""
+"""Every film format and sound codec: read back, reproducible, truncation detected, manifest kept."""
 
 import av
 import numpy as np
@@ -19,7 +19,7 @@ FILMS = [("a.mp4", "auto", "h264", "aac"), ("a.mp4", "hevc", "hevc", "aac"), ("a
 
 
 def ball(clear: bool, count: int = COUNT):
-    """A disc that moves over a gradient; what is around it is transparent if ``clear``."""
+    """A disc that moves over a gradient; transparent around it if ``clear``."""
     y, x = np.mgrid[:96, :128]
     for i in range(count):
         frame = np.stack([x * 2, y * 2, np.full_like(x, 5 * i)], -1).astype(np.uint8)
@@ -28,7 +28,7 @@ def ball(clear: bool, count: int = COUNT):
 
 
 @pytest.mark.parametrize(("name", "codec", "picture", "sound"), FILMS)
-def test_a_film_is_what_it_says(tmp_path, name, codec, picture, sound):
+def test_a_film_has_its_format(tmp_path, name, codec, picture, sound):
     for place in ("one", "two"):
         with collect() as notes:
             media.write_video(tmp_path / place / name, ball(False), FPS, TONE, RATE, MANIFEST, codec=codec)
@@ -39,7 +39,7 @@ def test_a_film_is_what_it_says(tmp_path, name, codec, picture, sound):
         assert [one.codec_context.codec.canonical_name for one in film.streams.audio] == ([sound] if sound else [])
         assert sum(1 for _ in film.decode(video=0)) == COUNT
     assert embedded(path)["note"] == "é"
-    assert bool(notes) == (name in ("a.gif", "a.webm"))  # no sound; sound of another rate
+    assert bool(notes) == (name in ("a.gif", "a.webm"))  # dropped sound; resampled sound
     if sound:
         assert len(media.read_audio(path, RATE)[0]) == pytest.approx(RATE, abs=1200)
     data = path.read_bytes()
@@ -50,7 +50,7 @@ def test_a_film_is_what_it_says(tmp_path, name, codec, picture, sound):
 
 
 @pytest.mark.parametrize(("name", "decoder"), [("a.webm", "libvpx-vp9"), ("a.mov", "prores"), ("a.gif", "gif")])
-def test_transparency_comes_back(tmp_path, name, decoder):
+def test_transparency_is_read_back(tmp_path, name, decoder):
     media.write_video(tmp_path / name, ball(True), FPS, manifest={"ai_generated": True})
     if name == "a.gif":
         with av.open(str(tmp_path / name)) as film:
@@ -82,13 +82,13 @@ def test_the_label_is_never_transparent(tmp_path):
      ("a.webm", "hevc", False, "cannot hold hevc"), ("a.webm", "av1", True, "cannot hold transparency"),
      ("a.avi", "auto", False, "use the extension")],
 )  # fmt: skip
-def test_what_does_not_go_together_is_refused(tmp_path, name, codec, clear, said):
+def test_unsupported_combinations_are_refused(tmp_path, name, codec, clear, said):
     with pytest.raises(InputError, match=said):
         media.write_video(tmp_path / name, ball(clear), FPS, codec=codec)
     assert not [*tmp_path.iterdir()]
 
 
-def test_a_gif_is_played_at_its_rate(tmp_path):
+def test_a_gif_has_its_rate(tmp_path):
     with collect() as notes:
         media.write_video(tmp_path / "a.gif", ball(False, 60), 60)
     assert "25 frames" in notes[0]
@@ -132,8 +132,8 @@ def test_coded_sound(tmp_path, name, rate, count):
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3", "a.opus", "a.mp4", "a.mov", "a.webm", "a.gif", "a.jpg",
                                   "a.png", "a.mid"])  # fmt: skip
-def test_a_changed_byte_is_found_without_a_signature(tmp_path, name):
-    """By the digest; in PNG and Ogg by their checksums, as damage."""
+def test_a_changed_byte_is_detected_without_a_signature(tmp_path, name):
+    """Detected by the hash; in PNG and Ogg by their checksums."""
     import symusic
 
     facts, path = MANIFEST | {"digest": NONE}, tmp_path / name
@@ -158,7 +158,7 @@ def test_a_changed_byte_is_found_without_a_signature(tmp_path, name):
         path.write_bytes(data)
         try:
             assert verify(path)["altered"]
-        except InputError:  # damage that its reader finds
+        except InputError:  # damage found by the reader
             continue
 
 

@@ -1,4 +1,4 @@
-"""The contracts of generators and evaluators, kept by the example and by music, and broken one by one."""
+"""The contracts of generators and evaluators: kept by the example and by music, each violation detected."""
 
 import importlib.util
 import json
@@ -56,7 +56,7 @@ def broken(example, **parts):
 
 
 def writing(folder_of=lambda folder: folder, samples=None, facts=lambda manifest: manifest, shares=(1.0,)):
-    """A render that breaks a promise."""
+    """A render that violates one property."""
 
     def render(self, task, folder, manifest, progress):
         for share in shares:
@@ -86,7 +86,7 @@ NOISE = np.random.default_rng()
         ({"render": writing()}, "two emotions"),
     ],
 )
-def test_broken_promises_of_generators_are_named(example, beats, parts, told):
+def test_violations_of_generators_are_named(example, beats, parts, told):
     with pytest.raises(AssertionError, match=told):
         check_generator(broken(example, **parts), beats)
 
@@ -129,18 +129,18 @@ def test_an_evaluator_that_keeps_the_contract():
         ((Bar("x", 1.0, (2.0, 3.0)),), "outside its interval"),
     ],
 )
-def test_broken_promises_of_evaluators_are_named(monkeypatch, bars, told):
+def test_violations_of_evaluators_are_named(monkeypatch, bars, told):
     monkeypatch.setattr(Ruler, "bars", bars)
     with pytest.raises(AssertionError, match=told):
         check_evaluator(Ruler, {})
 
 
-def test_an_evaluator_refuses_what_it_does_not_know():
+def test_an_evaluator_refuses_unknown_settings():
     with pytest.raises(AssertionError, match="not refused"):
         check_evaluator(Careless, {})
 
 
-def test_bars_of_a_report_stand_first_and_are_read_back(tmp_path):
+def test_bars_of_a_report_come_first_and_are_read_back(tmp_path):
     report = Report("A title", "a lead")
     report.bar("reached", Estimate(0.7, 0.6, 0.8), at_least=0.65)
     report.bar("missed", 2, at_most=1)

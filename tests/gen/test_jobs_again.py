@@ -1,4 +1,4 @@
-"""A rendered file is rendered again from its own manifest: the same bytes, or what changed."""
+"""Rendering a file again from its manifest: equal bytes, or the reasons for a difference."""
 
 import json
 import shutil

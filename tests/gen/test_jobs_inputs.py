@@ -1,4 +1,4 @@
-"""Many inputs at once: folders, patterns, tables and matrices over them, and what the results are called."""
+"""Many inputs: folders, patterns, tables and matrices over them, and the names of the results."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ from gen.notes import collect
 
 
 class Clip(Tone):
-    """A tone after a recording."""
+    """A tone that follows a recording."""
 
     kind: str = "clip"
     source: Path

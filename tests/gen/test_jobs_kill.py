@@ -1,4 +1,4 @@
-"""``affekt render`` killed at random moments: nothing half-written shows, and the end result has the same bytes."""
+"""``affekt render`` killed at random moments: no partial files, and the final results have equal bytes."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def start(folder: Path, *options: str) -> subprocess.Popen:
 
 
 def visible(folder: Path) -> dict[str, bytes]:
-    """Files by name, without hidden ones."""
+    """Visible files by name."""
     paths = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
@@ -89,7 +89,7 @@ def test_killed_at_random_moments(tmp_path, reference, workers):
     assert visible(tmp_path / "out") == whole and finished(tmp_path / "cache") == kept
 
 
-def test_workers_end_with_a_killed_parent(tmp_path):
+def test_workers_exit_with_a_killed_parent(tmp_path):
     (tmp_path / "show.yaml").write_text(SHOW.replace("0.1", "1"))
     process = start(tmp_path, "--workers", "2")
     wait(process, (tmp_path / "cache" / "drafts").exists)

@@ -73,7 +73,7 @@ def test_references_match_shared_axes(write):
     assert items["more.1"].needs == ("line.4",) and items["more.2"].needs == ("line.2",)
 
 
-def test_order_puts_needs_first_and_groups_together(write, tmp_path):
+def test_order_puts_dependencies_first_and_groups_together(write, tmp_path):
     jobs = "\n".join(f"  - {{id: j{n}, kind: tone, seed: {n}, voice: {tmp_path / 'ab'[n % 2]}}}" for n in range(6))
     for name in "ab":
         (tmp_path / name).mkdir()
@@ -84,7 +84,7 @@ def test_order_puts_needs_first_and_groups_together(write, tmp_path):
     assert len(set(groups)) == 1 + sum(a != b for a, b in pairwise(groups))
 
 
-def test_equal_emotions_have_one_key_and_names_no_part_in_it(write):
+def test_equal_emotions_have_one_key_independent_of_names(write):
     plan = plan_file(write("jobs: [{id: a, kind: tone, emotion: happy 1.0}, {id: b, kind: tone, emotion: happy}]"))
     assert len({item.key for item in plan.items}) == 1
 
@@ -113,14 +113,14 @@ def test_key_follows_checkpoint(write, tmp_path, monkeypatch):
     task = parse_task({"kind": "tone", "voice": str(voice)})
     first = plan_tasks({"x": task}).items[0].key
     (voice / "config.json").write_text("22")
-    checkpoints.digest.cache_clear()  # it holds for the life of a process
+    checkpoints.digest.cache_clear()  # it is cached per process
     assert plan_tasks({"x": task}).items[0].key != first
 
 
 def test_key_follows_the_code(write, monkeypatch, tmp_path, request):
     from gen import provenance, registry
 
-    request.addfinalizer(provenance.code.cache_clear)  # tests after this one have the true code again
+    request.addfinalizer(provenance.code.cache_clear)  # later tests need the real hash
 
     def keys() -> list[str]:
         provenance.code.cache_clear()
@@ -147,7 +147,7 @@ def test_key_follows_the_code(write, monkeypatch, tmp_path, request):
     (tmp_path / "duets" / "pipeline.py").write_text("RATE = 2")
     second = keys()
     assert second[0] == first[0] and second[1] != first[1]
-    copy.write_text(copy.read_text() + "\nRATE = 4000\n")  # a duet is made of tones
+    copy.write_text(copy.read_text() + "\nRATE = 4000\n")  # a duet's parts are tones
     third = keys()
     assert third[0] != second[0] and third[1] != second[1]
     (tmp_path / "duets" / "training").mkdir()
@@ -155,7 +155,7 @@ def test_key_follows_the_code(write, monkeypatch, tmp_path, request):
     assert keys() == third
 
 
-def test_shards_want_each_item_once(write):
+def test_shards_cover_each_item_once(write):
     text = "jobs: [{id: a, kind: tone, matrix: {seed: [" + ",".join(map(str, range(50))) + "]}}]"
     plan = plan_file(write(text))
     shares = [plan.shard(part, 3).wanted for part in (1, 2, 3)]
@@ -163,7 +163,7 @@ def test_shards_want_each_item_once(write):
     assert all(len(share) > 5 for share in shares)
 
 
-def test_with_paths_keeps_what_has_none(tone_kind):
+def test_with_paths_keeps_values_without_paths(tone_kind):
     task = parse_task({"kind": "tone", "emotion": "0: sad, 2: happy"})
     assert with_paths(task, Path.absolute) is task
     moved = with_paths(parse_task({"kind": "tone", "continue": "x.wav"}), Path.absolute)
@@ -252,7 +252,7 @@ SIGNS = "abz019:-{}[]&*!|>'\"#,. \n\t\0é\ud800"
 
 
 def mutated(draw, data):
-    """The same structure with one node, at any depth, replaced, removed or renamed."""
+    """The same structure with one node at any depth replaced, removed or renamed."""
     if isinstance(data, dict) and data and draw(st.booleans()):
         key = draw(st.sampled_from(sorted(data)))
         rest = {name: value for name, value in data.items() if name != key}
@@ -312,5 +312,5 @@ def test_unknown_kind_in_python(tone_kind):
         parse_task({"kind": "tone", "seconds": "x"})
 
 
-def test_cache_knows_nothing_at_first(tmp_path):
+def test_cache_is_empty_at_first(tmp_path):
     assert "0" * 64 not in Cache(tmp_path)

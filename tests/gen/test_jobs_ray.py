@@ -1,4 +1,4 @@
-"""A job file on a local Ray cluster: the same files, and nothing lost when a worker is killed."""
+"""A job file on a local Ray cluster: equal files, and no losses when a worker is killed."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def workers(process: subprocess.Popen) -> list[psutil.Process]:
-    """The processes of the cluster in which items are rendered."""
+    """The rendering processes of the cluster."""
     try:
         below = psutil.Process(process.pid).children(recursive=True)
         return [one for one in below if any("_Actor" in word for word in one.cmdline())]
@@ -58,12 +58,12 @@ def test_a_killed_worker_loses_nothing(tmp_path, monkeypatch):
     os.kill(victims[0].pid, signal.SIGKILL)
     rest, told = process.communicate(timeout=600)
     assert process.returncode == 0, told
-    events = [json.loads(line) for line in [*lines, *rest.splitlines()]]  # nothing else is on stdout
+    events = [json.loads(line) for line in [*lines, *rest.splitlines()]]  # stdout has only JSON lines
     assert sum(event["event"] == "rendered" for event in events) == 12  # each once
     assert content(Path("out")) == content(Path("plain"))
 
 
-def test_an_item_that_kills_its_worker_costs_no_other(tmp_path, monkeypatch):
+def test_an_item_that_kills_its_worker_affects_no_other(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     show = Path("show.yaml")
     show.write_text("jobs: [{id: a, kind: tone}, {id: b, kind: tone, fault: die}, {id: c, kind: tone, seed: 3}]")

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("tone_kind")
 
 
 class Show:
-    """A job file, its output folder and what was reported."""
+    """A job file, its output folder and its events."""
 
     def __init__(self, folder: Path):
         self.folder, self.out, self.cache, self.events = folder, folder / "out", Cache(folder / "cache"), []
@@ -48,7 +48,7 @@ def show(tmp_path):
     return Show(tmp_path)
 
 
-def test_renders_and_then_finds_everything_cached(show):
+def test_a_second_run_uses_the_cache(show):
     text = "jobs: [{id: a, kind: tone, count: 2}, {id: b, kind: tone, emotion: happy @ 1.5}]"
     assert show.render(text) == {"a": "rendered", "b": "rendered"}
     assert show.files() == ["a/1.wav", "a/1.wav.json", "a/2.wav", "a/2.wav.json", "b.wav", "b.wav.json"]
@@ -58,14 +58,14 @@ def test_renders_and_then_finds_everything_cached(show):
     assert not list((show.cache.root / "drafts").iterdir())
 
 
-def test_manifest_lies_beside_and_inside(show):
+def test_manifest_is_embedded_and_beside(show):
     show.render("jobs: [{id: a, kind: tone, seed: 7}]")
     manifest = json.loads(sidecar(show.out / "a.wav").read_text())
     assert manifest["ai_generated"] is True and manifest["seed"] == 7 and manifest["device"] == "cpu"
     assert json.loads(soundfile.SoundFile(show.out / "a.wav").comment) == manifest
 
 
-def test_progress_is_told(show):
+def test_progress_is_reported(show):
     show.render("jobs: [{id: a, kind: tone, count: 2}]")
     assert [(event.state, event.fraction, event.message) for event in show.events] == [
         ("progress", 0.5, "piece 1"), ("progress", 1.0, "piece 2"), ("rendered", 1.0, ""),
@@ -81,13 +81,13 @@ def test_output_of_one_job_is_input_of_another(show):
     assert len(read_audio(show.out / "b.wav")[0]) == 3 * len(read_audio(show.out / "a.wav")[0])
 
 
-def test_a_changed_job_and_what_needs_it_render_again(show):
+def test_a_changed_job_and_its_dependents_render_again(show):
     text = "jobs:\n- {id: a, kind: tone, seed: 1}\n- {id: b, kind: tone, continue: {job: a}}\n- {id: c, kind: tone}\n"
     show.render(text)
     assert show.render(text.replace("seed: 1", "seed: 2")) == {"a": "rendered", "b": "rendered", "c": "cached"}
 
 
-def test_one_bad_item_does_not_cost_the_others(show):
+def test_one_failing_item_does_not_affect_others(show):
     text = "\n".join(
         [
             "jobs:",
@@ -114,7 +114,7 @@ def test_one_bad_item_does_not_cost_the_others(show):
 
 
 @pytest.mark.parametrize("fault", ["once", "memory"])
-def test_what_may_pass_is_tried_once_more(show, fault):
+def test_transient_failures_are_retried_once(show, fault):
     assert show.render(f"jobs: [{{id: a, kind: tone, fault: {fault}}}]") == {"a": "rendered"}
 
 
@@ -144,7 +144,7 @@ def test_items_of_one_model_load_it_once(show, tmp_path):
     assert ToneGenerator.loaded == 2
 
 
-def test_shards_render_all_between_them_and_what_they_need(show):
+def test_shards_render_everything_and_their_dependencies(show):
     text = (
         "jobs:\n- {id: a, kind: tone, matrix: {seed: [1, 2, 3, 4]}}\n"
         "- {id: b, kind: tone, matrix: {seed: [1, 2, 3, 4]}, continue: {job: a}}\n"
@@ -157,7 +157,7 @@ def test_shards_render_all_between_them_and_what_they_need(show):
     assert len(found) == 8 and len(show.files()) == 16
 
 
-def test_altered_output_is_put_back(show):
+def test_altered_output_is_restored(show):
     text = "jobs: [{id: a, kind: tone}]"
     show.render(text)
     good = (show.out / "a.wav").read_bytes()
@@ -166,7 +166,7 @@ def test_altered_output_is_put_back(show):
     assert (show.out / "a.wav").read_bytes() == good
 
 
-def test_old_drafts_are_swept(show):
+def test_old_drafts_are_deleted(show):
     old = show.cache.root / "drafts" / "old"
     old.mkdir(parents=True)
     os.utime(old, (1, 1))
@@ -175,18 +175,18 @@ def test_old_drafts_are_swept(show):
     assert [path.name for path in (show.cache.root / "drafts").iterdir() if path.is_dir()] == ["new"]
 
 
-def test_tasks_at_hand(show):
+def test_tasks_from_python(show):
     plan = plan_tasks({"one": parse_task({"kind": "tone"}), "two": parse_task({"kind": "tone", "seed": 1})})
     assert run(plan, show.out, show.cache, show.events.append, device="cpu") == {"one": "rendered", "two": "rendered"}
 
 
-def test_a_generator_without_files_is_told(show, monkeypatch):
+def test_a_generator_without_files_is_an_error(show, monkeypatch):
     monkeypatch.setattr(ToneGenerator, "render", lambda *args: [])
     assert show.render("jobs: [{id: a, kind: tone}]") == {"a": "failed"}
     assert "wrote no file" in show.events[-1].message
 
 
-def test_an_earlier_result_is_replaced_and_that_is_said(show):
+def test_an_earlier_result_is_replaced_with_a_note(show):
     text = "jobs: [{id: a, kind: tone, seed: 1}]"
     show.render(text)
     old = (show.out / "a.wav").read_bytes()
@@ -196,7 +196,7 @@ def test_an_earlier_result_is_replaced_and_that_is_said(show):
     assert not [event for event in show.events if event.state == "note"]
 
 
-def test_what_was_not_made_here_is_left_alone(show):
+def test_foreign_files_are_kept(show):
     show.out.mkdir()
     (show.out / "a.wav").write_bytes(b"a recording of my grandmother")
     text = "jobs: [{id: a, kind: tone}, {id: b, kind: tone, continue: {job: a}}]"
@@ -208,7 +208,7 @@ def test_what_was_not_made_here_is_left_alone(show):
 
 
 @pytest.mark.parametrize("option", ["out", "cache"])
-def test_a_folder_that_cannot_be_written_to_is_told_before_anything_is_rendered(show, option):
+def test_an_unwritable_folder_is_refused_before_rendering(show, option):
     (show.folder / "file").write_text("no folder")
     if option == "out":
         show.out = show.folder / "file" / "x"
@@ -219,7 +219,7 @@ def test_a_folder_that_cannot_be_written_to_is_told_before_anything_is_rendered(
     assert show.events == []
 
 
-def test_a_key_that_cannot_be_kept_is_told_before_anything_is_rendered(show, monkeypatch):
+def test_an_unwritable_key_is_refused_before_rendering(show, monkeypatch):
     pytest.importorskip("c2pa")
     monkeypatch.delenv("AFFEKT_SIGNING")
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
@@ -229,7 +229,7 @@ def test_a_key_that_cannot_be_kept_is_told_before_anything_is_rendered(show, mon
     assert show.events == []
 
 
-def test_a_number_keeps_both(show):
+def test_on_clash_number_keeps_both(show):
     text = "jobs: [{id: a, kind: tone, seed: 1, count: 1}]"
     for seed in (1, 2, 2, 1, 3):
         show.render(text.replace("seed: 1", f"seed: {seed}"), clash="number")
@@ -240,7 +240,7 @@ def test_a_number_keeps_both(show):
     assert {"a/1.wav", "a/2.wav", "a-2/1.wav", "a-2/2.wav"} < {*show.files()}
 
 
-def test_what_exists_is_skipped(show):
+def test_existing_results_are_skipped(show):
     show.out.mkdir()
     (show.out / "a.wav").write_bytes(b"something")
     text = "jobs: [{id: a, kind: tone}, {id: b, kind: tone, continue: {job: a}}, {id: c, kind: tone, seed: 2}]"
@@ -251,7 +251,7 @@ def test_what_exists_is_skipped(show):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system, which only root may")
 @pytest.mark.parametrize("full", ["out", "cache"])
-def test_a_full_disk_leaves_nothing_and_is_named(show, full, monkeypatch):
+def test_a_full_disk_leaves_no_partial_files_and_is_named(show, full, monkeypatch):
     small = show.folder / full
     small.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(small)], capture_output=True).returncode:
@@ -301,7 +301,7 @@ def test_killed_workers_are_replaced(show):
     assert "worker died twice" in json.loads((show.out / "dies.error.json").read_text())["error"]
 
 
-def test_ray_must_be_there_to_be_used(show, monkeypatch):
+def test_missing_ray_is_an_error(show, monkeypatch):
     monkeypatch.setattr(executors, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"affekt\[ray\]"):
         show.render("jobs: [{id: a, kind: tone}]", on="ray")

@@ -1,4 +1,4 @@
-"""The JSON Schema of job files and ``affekt plan`` take and refuse the same; what YAML makes of words and anchors."""
+"""The JSON Schema of job files and ``affekt plan`` accept the same files; YAML booleans and anchors."""
 
 import json
 from pathlib import Path
@@ -68,7 +68,7 @@ def folder(tmp_path):
 
 
 def verdicts(folder: Path, data) -> tuple[bool, bool, str]:
-    """Whether the schema takes a file, whether the plan does, and what the plan says."""
+    """Whether the schema accepts a file, whether the plan does, and the plan's error."""
     (folder / "show.yaml").write_text(yaml.safe_dump(data, sort_keys=False))
     valid = jsonschema.Draft202012Validator(schema()).is_valid(data)
     try:
@@ -89,7 +89,7 @@ def changed(data, where, value):
     return copy
 
 
-def test_the_schema_is_one():
+def test_the_schema_is_valid():
     jsonschema.Draft202012Validator.check_schema(schema())
 
 
@@ -106,7 +106,7 @@ def test_schema_and_plan_agree(folder, where, value):
 
 
 @pytest.mark.parametrize("job", ["{id: a}", "{id: a, matrix: {source: [a.wav]}}", "{id: a, emotion: sad}"])
-def test_what_is_needed_may_stand_in_the_defaults(folder, job):
+def test_required_fields_may_be_in_the_defaults(folder, job):
     for defaults in ("{kind: voice, emotion: sad}", "{kind: voice, source: a.wav, emotion: sad}", "{emotion: sad}"):
         data = yaml.safe_load(f"defaults: {defaults}\njobs: [{job}]")
         valid, planned, told = verdicts(folder, data)
@@ -124,7 +124,7 @@ def test_the_command_prints_it(capsys):
     assert json.loads(capsys.readouterr().out) == schema()
 
 
-def test_a_word_that_yaml_takes_for_a_truth(folder):
+def test_words_that_yaml_reads_as_booleans(folder):
     (folder / "show.yaml").write_text("jobs:\n- id: a\n  kind: tone\n  emotion: no\n")
     with pytest.raises(InputError, match=r"show.yaml:4: a.emotion: YAML reads yes, no, on and off .* in quotes"):
         plan_file(folder / "show.yaml")

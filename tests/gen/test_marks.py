@@ -1,4 +1,4 @@
-"""The marks: what is put in is found again after what happens to files, and nothing is found where nothing is."""
+"""The marks: detected after processing, and not detected in unmarked files."""
 
 import json
 
@@ -20,7 +20,7 @@ MANIFEST = {"ai_generated": True, "affekt": "0.1.0", "seed": 3, "checkpoints": {
 
 
 def melody(seconds: float = 6.0, seed: int = 0) -> np.ndarray:
-    """Plucked notes with overtones over a little noise: neither silent nor steady."""
+    """Plucked notes with overtones over a little noise: neither silent nor stationary."""
     dice, times = np.random.default_rng(seed), np.arange(int(seconds * RATE)) / RATE
     sound = 0.002 * dice.standard_normal(len(times))
     for start in np.arange(0, seconds, 0.23):
@@ -34,14 +34,14 @@ def melody(seconds: float = 6.0, seed: int = 0) -> np.ndarray:
 # ---------------------------------------------------------------- watermark
 
 
-def test_found_in_a_crop_at_another_rate():
+def test_watermark_is_detected_in_a_crop_at_another_rate():
     marked_sound = watermark.embed(melody(), RATE)
     assert watermark.detect(marked_sound, RATE).found
     crop = soxr.resample(marked_sound[17_771 : 17_771 + 5 * RATE], RATE, 16000)
     assert watermark.detect(0.3 * crop, 16000).score > watermark.FOUND + 1
 
 
-def test_not_found_where_it_is_not():
+def test_watermark_is_not_detected_in_unmarked_sound():
     plain = melody()
     assert max(watermark.detect(plain, RATE, key).score for key in range(25)) < watermark.FOUND
     assert not watermark.detect(plain, RATE).found
@@ -50,7 +50,7 @@ def test_not_found_where_it_is_not():
         assert not watermark.detect(silence, RATE).found
 
 
-def test_lies_far_below_the_sound_and_repeats():
+def test_watermark_is_far_below_the_sound_and_reproducible():
     plain = melody()
     sound = watermark.embed(plain, RATE)
     assert 10 * np.log10(np.square(plain).sum() / np.square(sound - plain).sum()) > 17
@@ -58,14 +58,14 @@ def test_lies_far_below_the_sound_and_repeats():
     assert sound.shape == plain.shape and sound.dtype == np.float32
 
 
-def test_channels_are_marked_alike():
+def test_channels_get_equal_gains():
     stereo = np.stack([melody(), 0.5 * melody()])
     sound = watermark.embed(stereo, RATE)
     np.testing.assert_allclose(sound[1], 0.5 * sound[0], atol=1e-5)
     assert watermark.detect(sound, RATE).found
 
 
-def test_long_sounds_are_marked_in_parts_that_fit(monkeypatch):
+def test_long_sounds_are_marked_in_blocks_without_seams(monkeypatch):
     plain = melody(6.0)
     whole = watermark._with_gains(plain, RATE, np.ones((watermark.BANDS, 100)))
     twice = watermark._with_gains(np.tile(plain, 8), RATE, np.ones((watermark.BANDS, 800)))
@@ -78,7 +78,7 @@ def test_long_sounds_are_marked_in_parts_that_fit(monkeypatch):
 
 
 @pytest.mark.parametrize("size", [(512, 512), (64, 48), (8, 8), (1080, 1920)])
-def test_label_is_in_its_corner_alone(size):
+def test_label_changes_only_its_corner(size):
     picture = np.full((*size, 3), 90, np.uint8)
     done = label.labelled(picture)
     changed = np.argwhere((done != picture).any(-1))
@@ -88,7 +88,7 @@ def test_label_is_in_its_corner_alone(size):
         assert done.max() > 240
 
 
-def test_video_has_the_label_only_when_asked_for(tmp_path):
+def test_video_has_the_label_only_on_request(tmp_path):
     frames = lambda: iter([np.full((128, 128, 3), 60, np.uint8)] * 4)
     for name, facts in (("plain", MANIFEST), ("marked", MANIFEST | {"label": True})):
         media.write_video(tmp_path / f"{name}.mp4", frames(), 10, manifest=facts)
@@ -100,7 +100,7 @@ def test_video_has_the_label_only_when_asked_for(tmp_path):
 
 
 def write(path):
-    """A file of the kind its ending says, with a manifest."""
+    """A file of the format of its extension, with a manifest."""
     black = np.zeros((64, 64, 3), np.uint8)
     if path.suffix in media.SOUND:
         media.write_audio(path, melody(5.0), RATE, MANIFEST)
@@ -117,7 +117,7 @@ def write(path):
 
 
 @pytest.mark.parametrize("end", ["wav", "flac", "png", "jpg", "mp4", "mid"])
-def test_every_kind_gives_its_marks_back(tmp_path, end):
+def test_marks_of_every_format_are_read_back(tmp_path, end):
     path = write(tmp_path / f"a.{end}")
     found = verify(path)
     assert embedded(path).items() >= MANIFEST.items() and found["sidecar"] == "same" and marked(found)
@@ -132,7 +132,7 @@ def test_every_kind_gives_its_marks_back(tmp_path, end):
     assert main(["verify", str(path)]) == 5
 
 
-def test_unmarked_files_say_so(tmp_path, capsys):
+def test_unmarked_files_are_reported(tmp_path, capsys):
     media.write_audio(tmp_path / "b.wav", melody(), RATE)
     found = verify(tmp_path / "b.wav")
     assert not marked(found) and found["manifest"] is None
@@ -144,7 +144,7 @@ def test_unmarked_files_say_so(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", ["gone.wav", "x.exe", "bad.wav", "bad.mp4"])
-def test_what_cannot_be_verified(tmp_path, name, capsys):
+def test_unreadable_files_are_refused(tmp_path, name, capsys):
     if name.startswith("bad"):
         (tmp_path / name).write_bytes(b"nothing of the kind")
     with pytest.raises(InputError):
@@ -152,7 +152,7 @@ def test_what_cannot_be_verified(tmp_path, name, capsys):
     assert main(["verify", str(tmp_path / name)]) == 2
 
 
-def test_every_file_of_a_folder_is_judged(tmp_path, capsys):
+def test_every_file_of_a_folder_is_verified(tmp_path, capsys):
     for name in ("a.wav", "b/c.mid"):
         write(tmp_path / name)
     gltf = json.dumps({"asset": {"version": "2.0", "extras": MANIFEST}}).encode()
@@ -203,7 +203,7 @@ def test_credentials_are_valid_until_a_byte_changes(signing, tmp_path, end):
     assert main(["verify", str(path)]) == 5 and verify(path)["altered"] == ["its signature is invalid"]
 
 
-def test_signed_sound_is_the_unsigned_one(signing, tmp_path, monkeypatch):
+def test_signing_does_not_change_the_sound(signing, tmp_path, monkeypatch):
     media.write_audio(tmp_path / "signed.wav", melody(), RATE, MANIFEST)
     monkeypatch.setenv("AFFEKT_SIGNING", "off")
     media.write_audio(tmp_path / "plain.wav", melody(), RATE, MANIFEST)

@@ -1,4 +1,4 @@
-"""Files as others see them: WAV through the standard library, MIDI through pretty_midi and mido, MP4 by its boxes."""
+"""Files read by other software: WAV by the standard library, MIDI by pretty_midi and mido, MP4 by its boxes."""
 
 import json
 import struct
@@ -47,7 +47,7 @@ def only(folder):
 # ---------------------------------------------------------------- sound
 
 
-def test_wav_is_what_the_standard_library_reads(tmp_path):
+def test_wav_is_read_by_the_standard_library(tmp_path):
     stereo = np.stack([tone(), tone(hertz=220.0)])
     media.write_audio(tmp_path / "a.wav", stereo, RATE)
     with wave.open(str(tmp_path / "a.wav")) as file:
@@ -84,7 +84,7 @@ def test_wav_carries_the_manifest_in_its_info_chunk(tmp_path):
     assert json.loads(sidecar(tmp_path / "a.wav").read_text()) == MANIFEST
 
 
-def test_silence_is_sound(tmp_path):
+def test_silence_is_valid(tmp_path):
     media.write_audio(tmp_path / "a.wav", np.zeros(100, np.float32), RATE)
     assert not media.read_audio(tmp_path / "a.wav")[0].any()
 
@@ -177,7 +177,7 @@ def test_video_tracks_have_the_right_sizes_and_lengths(tmp_path):
     assert seconds == pytest.approx([30 / 29.97, 1.0], abs=2e-3)
 
 
-def test_sound_and_picture_of_a_video_stay_together(tmp_path):
+def test_sound_and_picture_of_a_video_stay_in_sync(tmp_path):
     """A click and a flash at 0.6 s come back within one frame of each other."""
     samples, flash = np.zeros(RATE, np.float32), round(0.6 * 25)
     samples[round(0.6 * RATE) : round(0.6 * RATE) + 40] = 0.9
@@ -220,7 +220,7 @@ def test_a_turned_phone_video_is_upright(tmp_path):
 # ---------------------------------------------------------------- MIDI
 
 
-def test_midi_is_what_other_libraries_read(tmp_path):
+def test_midi_is_read_by_other_libraries(tmp_path):
     media.write_midi(tmp_path / "a.mid", song(), MANIFEST)
     theirs = pretty_midi.PrettyMIDI(str(tmp_path / "a.mid"))
     notes = [(n.start, n.end, n.pitch, n.velocity) for n in theirs.instruments[0].notes]
@@ -300,7 +300,7 @@ def test_missing_and_empty_files_are_named(tmp_path, read):
 
 
 @pytest.mark.parametrize("read", [media.read_audio, media.read_image, media.read_video, media.read_midi])
-def test_a_letter_is_no_medium(tmp_path, read):
+def test_a_text_file_is_refused(tmp_path, read):
     (tmp_path / "letter.wav").write_text("Dear friend, " * 100)
     with pytest.raises(InputError, match=r"letter\.wav is not"):
         read(tmp_path / "letter.wav")
@@ -315,7 +315,7 @@ def test_midi_without_notes_and_sound_without_length_are_refused(tmp_path):
         media.read_audio(tmp_path / "a.wav")
 
 
-def test_wrong_endings_are_refused_before_anything_is_written(tmp_path):
+def test_wrong_extensions_are_refused_before_writing(tmp_path):
     with pytest.raises(InputError, match=r"use the extension \.wav or \.flac"):
         media.write_audio(tmp_path / "a.xyz", tone(0.1), RATE)
     assert only(tmp_path) == []

@@ -1,4 +1,4 @@
-"""Causality by zero gradients, masks that hide, decoding step by step, and attention backends."""
+"""Causality by zero gradients, masks, step-by-step decoding, and attention backends."""
 
 import math
 from itertools import pairwise
@@ -50,7 +50,7 @@ def test_a_causal_step_gets_no_gradient_from_later_ones(kind):
 
 
 @kinds
-def test_without_causality_every_step_sees_every_other(kind):
+def test_without_causality_every_step_attends_to_every_other(kind):
     net, x = block(kind), data().requires_grad_()
     (grad,) = torch.autograd.grad(net(x)[:, 3].square().sum(), x)
     assert (grad.abs().sum(-1) > 0).all()
@@ -58,7 +58,7 @@ def test_without_causality_every_step_sees_every_other(kind):
 
 @kinds
 @pytest.mark.parametrize("norm_first", [True, False])
-def test_decoding_step_by_step_is_the_full_pass(kind, norm_first):
+def test_step_by_step_decoding_equals_the_full_pass(kind, norm_first):
     net, x, context = block(kind, cross=True, norm_first=norm_first), data(), data(5, seed=1)
     memory = net.cross.remember(context)
     full = net.causal(x, memory=memory)
@@ -70,7 +70,7 @@ def test_decoding_step_by_step_is_the_full_pass(kind, norm_first):
 
 @kinds
 @pytest.mark.parametrize("cuts", [(6,), (1, 2, 9), (3, 4)])
-def test_decoding_in_pieces_is_the_full_pass(kind, cuts):
+def test_chunked_decoding_equals_the_full_pass(kind, cuts):
     net, x = block(kind), data()
     state = net.attention.state(2, N)
     pieces = [net.causal(x[:, a:b], state) for a, b in pairwise([0, *cuts, N])]
@@ -78,7 +78,7 @@ def test_decoding_in_pieces_is_the_full_pass(kind, cuts):
 
 
 @kinds
-def test_masked_items_are_as_good_as_absent(kind):
+def test_masked_items_equal_absent_items(kind):
     net, mask = block(kind), lengths_to_mask(torch.tensor([7, N]), N)
     x, other = data(), data()
     other[0, 7:] = 100.0
@@ -87,7 +87,7 @@ def test_masked_items_are_as_good_as_absent(kind):
 
 
 @kinds
-def test_masked_memory_is_as_good_as_absent(kind):
+def test_masked_memory_equals_absent_memory(kind):
     net, mask = block(kind, cross=True), lengths_to_mask(torch.tensor([3, 5]), 5)
     x, context, other = data(), data(5, seed=1), data(5, seed=1)
     other[0, 3:] = 100.0
@@ -97,13 +97,13 @@ def test_masked_memory_is_as_good_as_absent(kind):
 
 
 @kinds
-def test_items_of_a_batch_do_not_meet(kind):
+def test_items_of_a_batch_are_independent(kind):
     net, x = block(kind), data()
     torch.testing.assert_close(net(x)[1:], net(x[1:]), atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(net.causal(x)[1:], net.causal(x[1:]), atol=1e-5, rtol=1e-4)
 
 
-def test_linear_attention_is_the_weighted_mean_that_its_feature_map_gives():
+def test_linear_attention_equals_the_weighted_mean_of_its_feature_map():
     torch.manual_seed(0)
     net, x = Attention(DIM, 1, "linear"), data()
     feature = lambda y: torch.nn.functional.elu(y) + 1
@@ -131,7 +131,7 @@ def test_the_state_of_linear_attention_does_not_grow():
     assert sum(v.numel() for v in state.values() if isinstance(v, torch.Tensor)) == 2 * HEADS * (4 + 1) * (4 + 1)
 
 
-def test_weights_by_column_give_the_same_numbers():
+def test_column_major_weights_give_equal_results():
     net = Block(8, 2, 16, "linear").eval()
     x = torch.randn(2, 5, 8)
     before = net.causal(x)
@@ -140,7 +140,7 @@ def test_weights_by_column_give_the_same_numbers():
     torch.testing.assert_close(net.causal(x), before)
 
 
-def test_rotary_products_depend_on_the_distance_alone():
+def test_rotary_products_depend_only_on_distance():
     query, key = data(1, 1).view(1, 1, 4, 4), data(1, 1, seed=1).view(1, 1, 4, 4)
     product = lambda i, j: (rotate(query, i) * rotate(key, j)).sum(-1)
     torch.testing.assert_close(product(9, 4), product(105, 100), atol=1e-4, rtol=1e-4)
@@ -168,7 +168,7 @@ def test_adaln_starts_as_layer_norm_and_takes_one_condition_or_one_per_step():
     assert not torch.allclose(norm(x, one), norm(x, one + 1))
 
 
-def test_fourier_features_tell_near_values_apart():
+def test_fourier_features_separate_near_values():
     torch.manual_seed(0)
     net = FourierFeatures(2, 32)
     x = torch.tensor([[0.3, -0.2], [0.35, -0.2], [0.9, -0.2]])
@@ -204,7 +204,7 @@ def test_half_precision_stays_half(kind):
     assert out.isfinite().all()
 
 
-def test_tables_made_while_sampling_serve_training():
+def test_tables_cached_in_sampling_work_in_training():
     net, x = Attention(24, 2), torch.randn(2, 7, 24)
     with torch.inference_mode():
         net.causal(x)

@@ -1,4 +1,4 @@
-"""What is dropped, reduced or not understood is said once, and stands in the manifest beside and inside each file."""
+"""Anything dropped, reduced or not understood is noted once, and recorded in the manifest of each file."""
 
 import json
 import warnings
@@ -30,14 +30,14 @@ LEFT, READ = "the high notes were left out", "read: the word 'grue' is not under
 
 
 def recorded(sound: Path) -> list[str]:
-    """The notes of the manifest in the file, which is the one beside it."""
+    """The notes of the embedded manifest, which equals the sidecar."""
     inside = json.loads(soundfile.SoundFile(sound).comment)
     assert inside == json.loads(sidecar(sound).read_text())
     return inside["notes"]
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_notes_are_told_and_recorded(tmp_path, tone_kind, workers):
+def test_notes_are_shown_and_recorded(tmp_path, tone_kind, workers):
     (tmp_path / "show.yaml").write_text(SHOW)
     plan, cache, out = plan_file(tmp_path / "show.yaml"), Cache(tmp_path / "cache"), tmp_path / "out"
     for _ in range(2):  # rendered, then from the cache
@@ -73,12 +73,12 @@ def test_no_name_of_an_input_is_recorded(tmp_path, tone_kind):
     assert made[0] == made[1]
 
 
-def test_nothing_to_note_is_recorded_as_that(tmp_path, tone_kind):
+def test_no_notes_are_recorded_as_an_empty_list(tmp_path, tone_kind):
     run(plan_tasks({"x": parse_task({"kind": "tone"})}), tmp_path, Cache(tmp_path / "c"), print, device="cpu")
     assert recorded(tmp_path / "x.wav") == []
 
 
-def test_the_command_line_says_each_once(tmp_path, tone_kind, monkeypatch, capsys):
+def test_the_command_line_shows_each_note_once(tmp_path, tone_kind, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("show.yaml").write_text(SHOW)
     main(["plan", "show.yaml"])
@@ -100,7 +100,7 @@ def test_outside_a_collection_a_note_is_a_warning():
         note("alone")
 
 
-def test_a_collection_tells_what_is_new():
+def test_a_collection_reports_new_notes():
     told = []
     with collect(told.append) as notes:
         for sentence in ("one", "two", "one"):
@@ -120,7 +120,7 @@ def test_a_task_keeps_what_was_noted_while_it_was_read(tone_kind):
     assert task.notes == (READ,) and task.model_copy(update={"seed": 3}).notes == (READ,)
 
 
-def test_what_is_noted_of_a_part_is_noted_of_the_whole(tmp_path, tone_kind, monkeypatch):
+def test_notes_of_a_part_are_notes_of_the_whole(tmp_path, tone_kind, monkeypatch):
     class Echo(registry.get("task", "tone")):
         kind: str = "echo"
 
@@ -135,7 +135,7 @@ def test_what_is_noted_of_a_part_is_noted_of_the_whole(tmp_path, tone_kind, monk
     monkeypatch.setitem(registry._registered["task"], "echo", Echo)
     monkeypatch.setitem(registry._registered["generator"], "echo", EchoGenerator)
     cache = Cache(tmp_path / "cache")
-    for name, seconds in (("x", 0.1), ("y", 0.2)):  # the part is rendered, then found
+    for name, seconds in (("x", 0.1), ("y", 0.2)):  # the part is rendered, then cached
         task = parse_task({"kind": "echo", "seconds": seconds, "remark": "and the low ones"})
         events = []
         run(plan_tasks({name: task}), tmp_path / "out", cache, events.append, device="cpu")

@@ -1,4 +1,4 @@
-"""Emotions read off files, used as emotions in jobs, and kept under the user's own names; with the shipped weights."""
+"""Emotions perceived in files, used in jobs, and stored as user-defined emotions; with the shipped weights."""
 
 import json
 import textwrap
@@ -25,7 +25,7 @@ PORTRAIT = Path(__file__).parents[2] / "examples" / "grace_hopper.jpg"
 
 @pytest.fixture
 def voice(tmp_path):
-    """Makes a sound file: a buzz that swells and fades twice a second."""
+    """A sound file: a buzz with an amplitude modulation of 2 Hz."""
 
     def make(name: str = "voice.wav", seconds: float = 2.0, hz: float = 170.0):
         t = np.arange(int(seconds * RATE)) / RATE
@@ -64,13 +64,13 @@ def check(found):
     json.dumps(found.facts(curve=True))
 
 
-def test_a_voice_is_read(voice):
+def test_a_voice_is_perceived(voice):
     found = perceive(voice())
     check(found)
     assert found.kind == "voice" and 0 < found.confidence <= 1 and len(found.moments) == 1
 
 
-def test_a_long_voice_is_read_in_windows_and_its_pauses_are_not(voice):
+def test_a_long_voice_is_read_in_windows_without_pauses(voice):
     path = voice(seconds=9)
     found = perceive(path)
     assert len(found.moments) == 4
@@ -78,20 +78,20 @@ def test_a_long_voice_is_read_in_windows_and_its_pauses_are_not(voice):
     check(found)
 
 
-def test_music_is_read(tune):
+def test_music_is_perceived(tune):
     found = perceive(tune)
     check(found)
     assert found.kind == "music" and {name for name, _ in found.emotion.mix} <= set(lexicon.QUADRANTS)
 
 
-def test_a_face_is_read_without_a_confidence(tmp_path):
+def test_a_face_is_perceived_without_confidence(tmp_path):
     np.savez(tmp_path / "face.npz", coefs=np.random.default_rng(0).uniform(0, 0.4, (60, 52)), fps=25.0)
     found = perceive(tmp_path / "face.npz")
     check(found)
     assert found.kind == "face" and found.confidence is None
 
 
-def test_a_text_is_read_sentence_by_sentence(tmp_path):
+def test_a_text_is_perceived_by_sentence(tmp_path):
     path = tmp_path / "letter.txt"
     path.write_text("I was so sad. The table is brown. Then, joy!")
     found = perceive(path)
@@ -99,7 +99,7 @@ def test_a_text_is_read_sentence_by_sentence(tmp_path):
     assert [m.at for m in found.moments] == [0, 2]
 
 
-def test_nothing_to_read_is_said(tmp_path):
+def test_files_without_content_are_refused(tmp_path):
     write_audio(tmp_path / "silence.wav", np.zeros((1, RATE), np.float32), RATE)
     noise = np.random.default_rng(0).normal(0, 0.1, (1, RATE)).astype(np.float32)
     write_audio(tmp_path / "noise.wav", noise, RATE)
@@ -110,7 +110,7 @@ def test_nothing_to_read_is_said(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "why"), [("face.mp4", "not found"), ("gone.wav", "not found"), ("x.npz", "npz")])
-def test_what_cannot_be_read_says_why(tmp_path, name, why):
+def test_unreadable_files_name_the_reason(tmp_path, name, why):
     if name == "x.npz":
         (tmp_path / name).write_bytes(b"junk")
     with pytest.raises(InputError, match=why):
@@ -118,7 +118,7 @@ def test_what_cannot_be_read_says_why(tmp_path, name, why):
 
 
 @pytest.mark.slow
-def test_a_face_in_a_picture_and_in_a_video_is_read_and_no_face_is_said(tmp_path):
+def test_faces_in_pictures_and_videos_are_perceived(tmp_path):
     pixels = read_image(PORTRAIT)
     still = perceive(PORTRAIT)
     check(still)
@@ -131,7 +131,7 @@ def test_a_face_in_a_picture_and_in_a_video_is_read_and_no_face_is_said(tmp_path
         perceive(tmp_path / "wall.png")
 
 
-def test_a_voice_is_heard_against_others_of_its_speaker(voice, tune):
+def test_a_reference_of_the_speaker_is_used(voice, tune):
     path, others = voice(), [voice("low.wav", hz=110), voice("high.wav", hz=240)]
     alone, referred = perceive(path), perceive(path, others)
     check(referred)
@@ -150,7 +150,7 @@ def test_perceive_on_the_command_line(tune, capsys):
     assert main(["perceive", str(tune), "--reference", str(tune)]) == 2
 
 
-def test_an_emotion_of_a_file_parses_back_and_is_heard(tmp_path):
+def test_an_emotion_of_a_file_is_parsed_and_perceived(tmp_path):
     (tmp_path / "a.txt").write_text("How sad. How happy.")
     for given in ({"from": str(tmp_path / "a.txt")}, f"from: {tmp_path / 'a.txt'}"):
         curve = EmotionCurve.parse(given)
@@ -163,7 +163,7 @@ def test_an_emotion_of_a_file_parses_back_and_is_heard(tmp_path):
     assert [str(key.emotion) for key in resolve(going).keyframes] == ["sad", "happy"]
 
 
-def test_a_curve_of_a_voice_may_name_others_of_its_speaker(voice):
+def test_a_curve_of_a_voice_may_have_a_reference(voice):
     path, others = voice(), [voice("low.wav", hz=110), voice("high.wav", hz=240)]
     curve = EmotionCurve.parse({"from": path, "reference": others})
     assert EmotionCurve.parse(str(curve)) == curve
@@ -193,14 +193,14 @@ def test_a_job_takes_its_emotion_from_a_file(tmp_path):
 
 
 @pytest.mark.usefixtures("tone_kind")
-def test_a_file_that_is_gone_is_a_mistake_of_the_plan(tmp_path):
+def test_a_missing_file_is_an_error_of_the_plan(tmp_path):
     (tmp_path / "jobs.yaml").write_text("jobs:\n  - {id: a, kind: tone, emotion: {from: gone.wav}}\n")
     with pytest.raises(InputError, match="gone"):
         plan_file(tmp_path / "jobs.yaml")
 
 
 @pytest.mark.usefixtures("tone_kind")
-def test_an_own_emotion_is_known_by_name(own_folder, voice, tune, capsys):
+def test_a_user_defined_emotion_is_used_by_name(own_folder, voice, tune, capsys):
     assert main(["emotion", "make", "tidewise", str(voice()), str(tune)]) == 0
     emotion = Emotion.parse("tidewise 0.6 + sad 0.4")
     assert dict(emotion.mix)["tidewise"] == 0.6
@@ -235,8 +235,8 @@ def test_the_map_from_emotions_to_the_space_is_continuous():
         assert torch.allclose(place(one)[1], place(other)[1], atol=0.05)
 
 
-def test_the_typical_clip_of_a_quadrant_says_nothing_beyond_it():
-    """Calm music lies far from what the priors make of the word: that is the word's, not the clip's."""
+def test_the_typical_clip_of_a_quadrant_has_no_offset():
+    """Calm music is far from the word's prior: this offset belongs to the word, not to the clip."""
     from safetensors.torch import load_file
 
     from gen.checkpoints import folder
@@ -252,7 +252,7 @@ def test_the_typical_clip_of_a_quadrant_says_nothing_beyond_it():
     assert np.linalg.norm(_gaps()["calm"]) > 5
 
 
-def test_what_is_no_speech_is_read_with_no_confidence(tmp_path):
+def test_sounds_without_speech_have_low_confidence(tmp_path):
     rng, t = np.random.default_rng(0), np.arange(3 * RATE) / RATE
     chords = sum(np.sin(2 * np.pi * 220 * 2 ** (np.floor(2 * t) % 5 * 2 / 12 + k / 12) * t) for k in (0, 4, 7))
     for name, sound in {"chords": chords, "hiss": rng.standard_normal(len(t))}.items():

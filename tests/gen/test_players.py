@@ -1,4 +1,4 @@
-"""Each format opens in programs of others: FFmpeg decodes it without a word, Chromium plays what it can play."""
+"""Every format opens in other software: FFmpeg decodes it without warnings, Chromium plays supported formats."""
 
 import base64
 import os
@@ -19,7 +19,7 @@ FILMS = [("a.mp4", "auto"), ("b.mp4", "hevc"), ("c.mp4", "av1"), ("d.mov", "auto
          ("f.webm", "av1"), ("g.gif", "auto")]  # fmt: skip
 CLEAR = ["h.webm", "i.mov", "j.gif"]
 SOUNDS = ["k.wav", "l.flac", "m.mp3", "n.opus"]
-NOT_HERE = {"b.mp4", "d.mov", "i.mov"}  # HEVC needs hardware; QuickTime is played by its content, where that is known
+NOT_HERE = {"b.mp4", "d.mov", "i.mov"}  # HEVC needs hardware; QuickTime support depends on its codec
 KINDS = {".mp4": "video/mp4", ".webm": "video/webm", ".gif": "image/gif", ".wav": "audio/wav", ".flac": "audio/flac",
          ".mp3": "audio/mpeg", ".opus": "audio/ogg"}  # fmt: skip
 PLAY = """async ([kind, address]) => {

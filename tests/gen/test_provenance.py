@@ -1,4 +1,4 @@
-"""The manifest: complete, without anything that changes from run to run or tells where files lie."""
+"""The manifest: complete, without volatile values or paths."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_manifest(tmp_path):
 
 
 @pytest.mark.usefixtures("tone_kind")
-def test_two_models_in_folders_of_one_name_keep_their_digests(tmp_path):
+def test_models_in_folders_of_equal_names_have_different_hashes(tmp_path):
     for run in "ab":
         (tmp_path / run / "checkpoint").mkdir(parents=True)
         (tmp_path / run / "checkpoint" / "config.json").write_text(f'"{run}"')

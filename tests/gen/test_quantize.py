@@ -1,4 +1,4 @@
-"""One contract for all quantizers, then what each of them promises."""
+"""A contract for all quantizers, then the properties of each."""
 
 import math
 
@@ -56,7 +56,7 @@ def test_shapes_and_ranges(case):
 
 
 @cases
-def test_encode_and_decode_are_what_evaluation_gives(case):
+def test_encode_and_decode_equal_evaluation(case):
     quantizer = train(build(case))
     z = data(99)
     out = quantizer(z)
@@ -94,7 +94,7 @@ def test_masked_positions_change_nothing(case):
 
 
 @cases
-def test_training_goes_on_after_saving_as_if_nothing_had_happened(case):
+def test_training_continues_unchanged_after_saving(case):
     one, two = build(case), build(case)
     train(one, 5)
     two.load_state_dict(one.state_dict())
@@ -107,7 +107,7 @@ def test_training_goes_on_after_saving_as_if_nothing_had_happened(case):
 
 
 @cases
-def test_evaluation_is_deterministic_and_leaves_the_codes_alone(case):
+def test_evaluation_is_deterministic_and_does_not_change_the_codes(case):
     quantizer = train(build(case))
     first = quantizer(data())
     before = {k: v.clone() for k, v in quantizer.state_dict().items()}
@@ -160,7 +160,7 @@ def test_ema_codes_find_the_clusters():
     assert quantizer.usage()["used"] == 8
 
 
-def test_ema_update_is_the_bias_corrected_average_of_the_chosen_vectors():
+def test_ema_update_is_the_bias_corrected_average_of_assigned_vectors():
     quantizer = EMAVectorQuantizer(1, size=2, decay=0.5, restart=False).train()
     quantizer.codes.copy_(torch.tensor([[0.0], [10.0]]))
     quantizer(torch.tensor([[[1.0], [3.0]]]))
@@ -176,7 +176,7 @@ def test_ema_commitment_loss_is_its_share_of_the_squared_error():
 
 
 @pytest.mark.parametrize("restart", [True, False])
-def test_dead_codes_come_back_only_with_restart(restart):
+def test_dead_codes_are_revived_only_with_restart(restart):
     quantizer = EMAVectorQuantizer(DIM, size=32, restart=restart).train()
     quantizer.codes[1:] += 1000.0
     train(quantizer, 20)
@@ -210,7 +210,7 @@ def test_every_code_has_its_own_value_in_the_order_of_its_digits(kind):
 
 
 @pytest.mark.parametrize("kind", [FSQ, FSP])
-def test_slots_do_not_see_each_other(kind):
+def test_slots_are_independent(kind):
     quantizer = kind(DIM, LEVELS, slots=3).eval()
     z = data()
     other = z.clone()
@@ -238,7 +238,7 @@ SAMPLERS = {
 
 
 @pytest.mark.parametrize("cdf", CDF)
-def test_fsp_uses_all_levels_alike_and_has_no_moment_loss_where_its_assumption_holds(cdf):
+def test_fsp_uses_all_levels_equally_and_has_no_moment_loss_on_its_distribution(cdf):
     torch.manual_seed(0)
     quantizer = FSP(2, [5, 4], project=False, cdf=cdf).eval()
     z = SAMPLERS[cdf](torch.rand(1, 40_000, 2).clamp(1e-6, 1 - 1e-6))

@@ -1,4 +1,4 @@
-"""The recogniser of voices: what it says of a recording depends on nothing but the recording and its reference."""
+"""The voice recogniser: its output depends only on the recording and its reference."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def spoken(hz: float, seconds: float = 1.5) -> np.ndarray:
     return (0.2 * np.sign(np.sin(2 * np.pi * hz * t)) * np.sin(np.pi * t / seconds)).astype(np.float32)
 
 
-def test_candidates_together_are_heard_as_each_alone():
+def test_a_batch_equals_single_recordings():
     recogniser, sounds = Recogniser.load(), [spoken(120), spoken(220, 2.2), spoken(330, 1.0)]
     known = recogniser.reference([spoken(150)])
     for reference in (None, known):
@@ -26,7 +26,7 @@ def test_candidates_together_are_heard_as_each_alone():
     assert not np.allclose(recogniser(sounds).mu, recogniser(sounds, known).mu, atol=1e-2)
 
 
-def test_level_and_rate_do_not_matter():
+def test_level_and_rate_have_no_effect():
     recogniser, sound = Recogniser.load(), spoken(180)
     loud = recogniser([sound]).probabilities
     assert np.allclose(recogniser([0.05 * sound]).probabilities, loud, atol=0.03)

@@ -1,4 +1,4 @@
-"""What is found under a name: registered here, shipped with gen, or installed by somebody else."""
+"""Lookup of parts: registered here, shipped with gen, or installed by other packages."""
 
 import subprocess
 import sys
@@ -39,7 +39,7 @@ def test_register_and_build(fresh):
     assert registry.get("evaluator", "mine") is Mine
     assert registry.build("evaluator", "mine", size=3).size == 3
     assert "mine" in registry.names("evaluator")
-    assert registry.register("evaluator", "mine")(Mine) is Mine  # the same object again is no mistake
+    assert registry.register("evaluator", "mine")(Mine) is Mine  # registering the same object twice is allowed
 
 
 def test_another_object_under_a_name_in_use(fresh):
@@ -58,7 +58,7 @@ def test_unknown_names_get_the_three_nearest():
         registry.names("conditoner")
 
 
-def test_entry_points_import_only_what_is_asked_for(installed):
+def test_entry_points_import_only_the_requested_part(installed):
     installed("[affekt.trainer]\noutside = outside_good:train\nbroken = outside_bad:train\n")
     assert {"outside", "broken"} <= set(registry.names("trainer"))
     assert registry.build("trainer", "outside") == "trained"
@@ -72,7 +72,7 @@ def test_entry_points_cannot_take_a_shipped_name(installed):
 
 
 @pytest.mark.parametrize("kind", registry.SHIPPED)
-def test_the_table_of_shipped_parts_is_true(kind):
+def test_shipped_parts_exist(kind):
     _, shipped = registry.SHIPPED[kind]
     for name in shipped:
         assert callable(registry.get(kind, name))

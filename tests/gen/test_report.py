@@ -9,7 +9,7 @@ from gen.evaluate.report import STYLE, Estimate, Report, Spread, show
 
 
 class Reader(HTMLParser):
-    """Tags that are open, texts, and the sources of media."""
+    """Open tags, texts, and the sources of media."""
 
     def __init__(self, page):
         super().__init__()

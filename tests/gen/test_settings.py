@@ -1,4 +1,4 @@
-"""Text settings become values of their types, or one sentence about the mistake."""
+"""Text settings are parsed to their types, or give one sentence about the mistake."""
 
 from typing import Literal, NamedTuple
 
@@ -27,7 +27,7 @@ class Model(BaseModel):
 @pytest.mark.parametrize("cls", [Tuple, Model])
 @pytest.mark.parametrize(("text", "value"), [("False", False), ("false", False), ("0", False), ("no", False),
                                              ("True", True), ("1", True)])  # fmt: skip
-def test_a_bool_means_what_it_says(cls, text, value):
+def test_booleans_are_parsed(cls, text, value):
     given = {"flag": text} | ({"stage": "first"} if cls is Model else {})
     assert settings_of(cls, "train it", given).flag is value
 
@@ -67,7 +67,7 @@ def test_the_annotation_names_the_class():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["trainer", "evaluator"])
-def test_every_registered_part_says_what_may_be_set(kind):
+def test_every_registered_part_declares_its_settings(kind):
     for name in registry.names(kind):
         cls = settings_class(registry.get(kind, name))
         if names_of(cls):

@@ -1,4 +1,4 @@
-"""What shells, pipes and manual readers get."""
+"""Shell completion, pipes and the manual page."""
 
 import io
 import os
@@ -70,11 +70,11 @@ class Pipe:
         return self.buffer.write(text.encode())
 
     def flush(self) -> None:
-        """Nothing waits."""
+        """An empty input."""
 
 
 def test_a_pipe_through_a_task(tone_kind, tmp_path, monkeypatch):
-    """The sound that comes in is continued, and goes out; nothing else does."""
+    """Sound from standard input is continued and written to standard output, without anything else."""
     monkeypatch.chdir(tmp_path)
     media.write_audio(tmp_path / "a.wav", media.read_audio(LINE, 8000)[0][:800], 8000)
     out = Pipe()

@@ -1,4 +1,4 @@
-"""A training under a clock: it goes on where it stopped, keeps what it trains, and can end with its average."""
+"""The training loop: resumes, saves only trained weights, and can end with the average of the weights."""
 
 import json
 
@@ -21,7 +21,7 @@ def loss(run):
     return value, {"loss": value}
 
 
-def test_it_learns_and_goes_on_where_it_stopped(tmp_path):
+def test_training_learns_and_resumes(tmp_path):
     first = start(tmp_path, average=0.9)
     before = float(loss(first)[0])
     first.train(lambda: loss(first))
@@ -51,7 +51,7 @@ def test_without_an_average_the_last_weights_stay(tmp_path):
     assert torch.equal(run.model.weight, torch.load(run.path, weights_only=True)["model"]["weight"])
 
 
-def test_what_is_frozen_stays_and_is_not_kept(tmp_path):
+def test_frozen_weights_are_neither_trained_nor_saved(tmp_path):
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
     model[0].requires_grad_(False)
     before = model[0].weight.clone()
@@ -69,7 +69,7 @@ def test_the_state_of_another_model_is_refused(tmp_path):
         Run("line", nn.Sequential(nn.Linear(2, 1)), tmp_path, 1, 1e-2)
 
 
-def test_a_training_of_steps_draws_the_same_after_a_stop(tmp_path):
+def test_training_by_steps_is_reproducible_after_a_stop(tmp_path):
     def trained(folder, stop: int | None = None) -> torch.Tensor:
         draw = np.random.default_rng(0)
         run = start(folder, None, steps=6, random=draw, settings={"steps": 6})
@@ -92,7 +92,7 @@ def test_a_training_of_steps_draws_the_same_after_a_stop(tmp_path):
         start(tmp_path / "parts", None, steps=7, random=np.random.default_rng(0), settings={"steps": 7})
 
 
-def test_the_rate_rises_then_falls(tmp_path):
+def test_the_learning_rate_warms_up_then_decays(tmp_path):
     run, rates = start(tmp_path, 1.0), []
     for run.elapsed in (0.0, 0.0, 30.0, 60.0):
         run.step = 0 if not rates else WARM

@@ -98,7 +98,7 @@ def test_saved_and_loaded_is_the_same(tmp_path):
     torch.testing.assert_close(again(music=rows).mu, model(music=rows).mu, atol=1e-4, rtol=1e-4)
 
 
-def test_contrast_rewards_what_belongs_together():
+def test_contrast_rewards_equal_labels():
     near = torch.tensor([[1.0, 0], [1, 0.1], [0, 1], [0.1, 1]])
     alike = torch.block_diag(torch.ones(2, 2), torch.ones(2, 2))
     none = torch.zeros(4, 4, dtype=torch.bool)
