@@ -98,7 +98,7 @@ def every_piece(generator: MusicGenerator, count: int, bars: int, tokens: Path) 
     """Properties of unconditional pieces, with the judge's figures and those of real clips."""
     asked = np.arange(count) % 4
     pieces = generator.compose([EmotionCurve.parse(EMOTIONS[q]) for q in asked], bars, list(range(count)))
-    told = Judge.load()([piece.notes for piece in pieces])
+    verdict = Judge.load()([piece.notes for piece in pieces])
     kept = corpus.load(tokens)
     real = [from_rows(p.rows) for p in kept if p.group == "emopia" and p.part == "test"]
     book = metrics.Songbook([metrics.transitions(*from_rows(p.rows), False) for p in kept if p.part == "train"])
@@ -114,9 +114,9 @@ def every_piece(generator: MusicGenerator, count: int, bars: int, tokens: Path) 
     value = lambda name, x, measure, also="": {"row": name, "n": len(x) if hasattr(x, "__len__") else count,
                                               "measure": measure, "value": float(np.mean(x)), "also": also}  # fmt: skip
     return [
-        value("quadrant", told.quadrant.argmax(1) == asked, "judge right (held-out clips .66 to .68)"),
-        value("arousal", (told.arousal > 0.5) == (asked < 2), "judge right"),
-        value("valence", (told.valence > 0.5) == np.isin(asked, (0, 3)), "judge right"),
+        value("quadrant", verdict.quadrant.argmax(1) == asked, "judge right (held-out clips .66 to .68)"),
+        value("arousal", (verdict.arousal > 0.5) == (asked < 2), "judge right"),
+        value("valence", (verdict.valence > 0.5) == np.isin(asked, (0, 3)), "judge right"),
         value("valid", [piece.valid() for piece in pieces], "share"),
         value("likeness", off.max(), "most sd off of PR NPC POLY BPR BNPC BPOLY"),
         value("memorisation", float(np.quantile(runs, 0.95)), "notes shared in a row, 95th percentile, any key",

@@ -53,9 +53,9 @@ def repeated():
     looks = attention.AdapterAttention.__call__
 
     def naive(self, attn, hidden_states, encoder_hidden_states, attention_mask=None):
-        told, rows = encoder_hidden_states, len(hidden_states)
+        contexts, rows = encoder_hidden_states, len(hidden_states)
         copies = lambda x: x.repeat_interleave(rows // len(x), 0)
-        wide = told._replace(portrait=copies(told.portrait), adapters=tuple(map(copies, told.adapters)))
+        wide = contexts._replace(portrait=copies(contexts.portrait), adapters=tuple(map(copies, contexts.adapters)))
         return looks(self, attn, hidden_states, wide)
 
     with patch.object(attention.AdapterAttention, "__call__", naive):

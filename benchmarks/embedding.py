@@ -17,7 +17,7 @@ import tyro
 
 from apps.embedding import corpus, train
 from apps.embedding.batches import middles
-from apps.embedding.evaluate import Sound, found_across, hear, scores
+from apps.embedding.evaluate import Sound, found_across, predict, scores
 from apps.embedding.export import learnt_from, references, whiten
 from apps.embedding.measures import probe
 from apps.embedding.speech import ACTED, Speech, prepare
@@ -39,9 +39,9 @@ RESULTS = Path("benchmarks/results/embedding.csv")
 
 def measured(model: EmotionEmbedder, clips: dict[str, list[corpus.Clip]]) -> dict[str, str]:
     own = {kind: [clip for clip in some if clip.part == "test"] for kind, some in clips.items()}
-    held = {kind: hear(model, kind, some) for kind, some in own.items()}
-    held["referred"] = hear(model, "voice", own["voice"], references(own["voice"]))
-    held["plainly"] = hear(model, "voice", own["voice"], references(own["voice"], 1, neutral=True))
+    held = {kind: predict(model, kind, some) for kind, some in own.items()}
+    held["referred"] = predict(model, "voice", own["voice"], references(own["voice"]))
+    held["plainly"] = predict(model, "voice", own["voice"], references(own["voice"], 1, neutral=True))
     found = scores(held)
     german = held["voice"].only(held["voice"].of("group") == "emodb")
     named = probe(german.mu, german.of("person"), german.of("key")).mean()

@@ -74,11 +74,11 @@ def sampled(model: MusER, prior: Prior, batch: int, repeats: int) -> tuple[float
     """CPU seconds per event of the decoder and of the prior."""
     rows = typical().expand(batch, -1, -1)
     codes, length = model.codes(rows[:1]).expand(batch, -1, -1), torch.full((batch,), rows.shape[1])
-    told = [torch.randn(batch, BARS, len(network.emotion.null)) for network in (model, prior)]
+    conditions = [torch.randn(batch, BARS, len(network.emotion.null)) for network in (model, prior)]
     uniforms = [randoms(list(range(batch)), rows.shape[1] + 1, width) for width in (7, codes.shape[2])]
-    play = lambda: sample_rows(model, list(codes), told[0], Overruled(rows, length), uniforms[0])
-    tell = lambda: sample_codes(prior, told[1], BARS, 1, Overruled(codes, length), uniforms[1])
-    return tuple(seconds(run, repeats) / batch / rows.shape[1] for run in (play, tell))
+    play = lambda: sample_rows(model, list(codes), conditions[0], Overruled(rows, length), uniforms[0])
+    step_prior = lambda: sample_codes(prior, conditions[1], BARS, 1, Overruled(codes, length), uniforms[1])
+    return tuple(seconds(run, repeats) / batch / rows.shape[1] for run in (play, step_prior))
 
 
 @torch.inference_mode()
@@ -86,23 +86,23 @@ def recomputed(model: MusER, prior: Prior, few: int) -> tuple[float, float]:
     """CPU seconds per event of the decoder and of the prior if each event recomputes all steps."""
     rows = typical().repeat(1, -(-WHOLE // typical().shape[1]), 1)[:, :WHOLE]
     codes = model.codes(rows)
-    told = [torch.randn(1, WHOLE, len(network.emotion.null)) for network in (model, prior)]
+    conditions = [torch.randn(1, WHOLE, len(network.emotion.null)) for network in (model, prior)]
     previous = torch.cat((rows[:, :1] * 0, rows[:, :-1]), 1)
     previous[:, 0, TYPE] = START
 
     def play():
         z = model.latents(codes)
-        hidden = model.hidden(previous, told[0], model.remember(z))
+        hidden = model.hidden(previous, conditions[0], model.remember(z))
         for element in range(7):
             x = model.element(element, model.element_input(element, hidden, z))
             model.logits(element, x[:, -1:], rows[:, -1:, TYPE])
 
-    def tell():
-        hidden = prior.hidden(codes, told[1], torch.zeros_like(codes[..., 0]))
+    def step_prior():
+        hidden = prior.hidden(codes, conditions[1], torch.zeros_like(codes[..., 0]))
         for slot in range(prior.config.slots):
             prior.logits(hidden[:, -1:], codes[:, -1:], slot)
 
-    return seconds(play, few), seconds(tell, few)
+    return seconds(play, few), seconds(step_prior, few)
 
 
 def piece(checkpoint: str | None) -> tuple[float, float, int]:
@@ -133,11 +133,11 @@ def report(checkpoint: str | None, repeats: int, few: int = 3) -> str:
         for one in (model, prior):
             by_column(one)
         for batch in (1, 16):
-            play, tell = sampled(model, prior, batch, repeats)
-            row = f"| {size} | {batch} | {1 / play:.0f} | {1 / tell:.0f} | {1 / (play + tell):.0f} |"
+            play, step_prior = sampled(model, prior, batch, repeats)
+            row = f"| {size} | {batch} | {1 / play:.0f} | {1 / step_prior:.0f} | {1 / (play + step_prior):.0f} |"
             if batch == 1:
-                replay, retell = recomputed(model, prior, few)
-                row += f" {1 / replay:.2f} | {replay / play:.0f} | {1 / (replay + retell):.2f} |"
+                replay, replay_prior = recomputed(model, prior, few)
+                row += f" {1 / replay:.2f} | {replay / play:.0f} | {1 / (replay + replay_prior):.2f} |"
             else:
                 row += " | | |"
             lines.append(row)

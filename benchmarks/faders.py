@@ -36,7 +36,7 @@ def trained(learner, train, settings: Settings, steps: int):
 
 
 @torch.inference_mode()
-def told(net, data) -> float:
+def accuracy(net, data) -> float:
     """Share of labelled held-out bars whose component in both spaces matches their arousal; 0 without labels."""
     if not net.config.mixture:
         return float("nan")
@@ -62,7 +62,7 @@ def main(data: Path, out: Path, steps: int = 300, size: str = "small", batch: in
                 row[f"{measure} {name}"] = f"{values[:, i].mean():.3f}"
                 row[f"{measure} {name} sd"] = f"{values[:, i].std():.3f}"
         row["nats a note"] = f"{reconstruction(net, kept['test'], kept['train'].attributes):.2f}"
-        row["arousal by component"] = f"{told(net, kept['test']):.3f}"
+        row["arousal by component"] = f"{accuracy(net, kept['test']):.3f}"
         rows.append(row)
         print(row, flush=True)
         with path.open("w", newline="") as file:

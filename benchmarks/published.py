@@ -46,8 +46,8 @@ def dice_unet() -> Callable:
     from talking_head.video.unet import Contexts, VideoUNet
 
     unet, (f, h) = filled(VideoUNet), (25, 64)
-    told = Contexts(made(1, 1, 1024), (made(1, f, 32, 1024), made(1, 1, 32, 1024)), mask=made(1, 512, 512))
-    return lambda: unet(made(1, f, 8, h, h), torch.zeros(1, device=DEVICE), told, made(1, 1, 320, h, h))
+    conditions = Contexts(made(1, 1, 1024), (made(1, f, 32, 1024), made(1, 1, 32, 1024)), mask=made(1, 512, 512))
+    return lambda: unet(made(1, f, 8, h, h), torch.zeros(1, device=DEVICE), conditions, made(1, 1, 320, h, h))
 
 
 def dice_decoder() -> Callable:
@@ -121,9 +121,9 @@ def diffvc() -> Callable:
     def run():
         mel = made(1, 260, 80)
         mean = encoder(mel)
-        told = {"mean": mean, "vector": made(1, 256), "reference": mel, "reference_mean": mean}
+        conditions = {"mean": mean, "vector": made(1, 256), "reference": mel, "reference_mean": mean}
         start = score.sde.start(draw(mean, None), mean, mel)
-        return sample(score, MeanRevertingScheduler(score.sde, mean), start, 6, {"null": told})
+        return sample(score, MeanRevertingScheduler(score.sde, mean), start, 6, {"null": conditions})
 
     return run
 
@@ -148,12 +148,12 @@ def muser() -> Callable:
         HELD.append(sum(value.nbytes for value in (*one.parameters(), *one.buffers())) / 1e9)
     rows = typical().to(DEVICE)
     codes, length = model.codes(rows), torch.tensor([rows.shape[1]], device=DEVICE)
-    told = [torch.randn(1, BARS, len(network.emotion.null), device=DEVICE) for network in (model, prior)]
+    conditions = [torch.randn(1, BARS, len(network.emotion.null), device=DEVICE) for network in (model, prior)]
     uniforms = [randoms([0], rows.shape[1] + 1, width).to(DEVICE) for width in (7, 1)]
 
     def run():
-        sample_codes(prior, told[1], BARS, 1, Overruled(codes, length), uniforms[1])
-        return sample_rows(model, list(codes), told[0], Overruled(rows, length), uniforms[0])
+        sample_codes(prior, conditions[1], BARS, 1, Overruled(codes, length), uniforms[1])
+        return sample_rows(model, list(codes), conditions[0], Overruled(rows, length), uniforms[0])
 
     return run
 

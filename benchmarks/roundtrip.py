@@ -75,7 +75,7 @@ def report(found: list[dict[str, np.ndarray]]) -> str:
     lines += [
         "",
         f"A second round changes nothing but chords in {pooled['same'].mean():.2%} of the clips; "
-        f"{pooled['same chords'].mean():.2%} of their chords, estimated anew, stay too.",
+        f"{pooled['same chords'].mean():.2%} of their chords, estimated again, are unchanged too.",
     ]
     return "\n".join(lines)
 

@@ -43,8 +43,8 @@ def main() -> None:
         seconds, busy = cold(folder, options.size)
         rows.append(f"| cold: `affekt scene`, nothing loaded | {seconds:.1f} | {busy:.1f} | |")
         seconds, busy, parts = warm(folder, options.size)
-        told = ", ".join(f"{name} {spent:.1f}" for name, spent in parts.items())
-        rows.append(f"| warm: the next one in the same process | {seconds:.1f} | {busy:.1f} | {told} |")
+        parts_text = ", ".join(f"{name} {spent:.1f}" for name, spent in parts.items())
+        rows.append(f"| warm: the next one in the same process | {seconds:.1f} | {busy:.1f} | {parts_text} |")
     load = f"{psutil.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f} in the last minute"
     text = "\n".join(
         [*rows, "", f"{options.seconds:g} s of film at {options.size} pixels, all three parts made; {load}."]

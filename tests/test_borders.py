@@ -75,8 +75,8 @@ def test_imports_go_one_way(module):
     """Imports inside functions count too."""
     package = module.split(".")[0]
     known = {name.split(".")[0] for name in imports(ast.walk(MODULES[module]))}
-    strangers = (known & MAY_IMPORT.keys()) - MAY_IMPORT[package] - {package}
-    assert not strangers, f"{package} may not import {strangers}"
+    forbidden = (known & MAY_IMPORT.keys()) - MAY_IMPORT[package] - {package}
+    assert not forbidden, f"{package} may not import {forbidden}"
 
 
 def test_only_training_and_evaluation_import_training_and_evaluation():

@@ -92,8 +92,8 @@ def test_dice_motion_runs_on_its_device():
         there.place(model)
         t, n = there.tensor, 9
         heard, face = model.condition(t(1, n, model.config.speech), t(1, 55))
-        told = {"heard": heard, "face": face, "known": t(1, n, 55), "given": t(1, n, dtype=torch.bool)}
-        made = sample(model, scheduler(), t(1, n, 55), 4, {"null": told, "audio": told}, {"audio": 2.0})
+        condition = {"heard": heard, "face": face, "known": t(1, n, 55), "given": t(1, n, dtype=torch.bool)}
+        made = sample(model, scheduler(), t(1, n, 55), 4, {"null": condition, "audio": condition}, {"audio": 2.0})
         assert made.device.type == NAME and not there.large(64)
 
 
@@ -113,10 +113,10 @@ def test_diffvc_runs_on_its_device(solver):
         there.place(encoder), there.place(score)
         mel = there.tensor(1, 12, 80)
         mean = encoder(mel)
-        told = {"mean": mean, "vector": there.tensor(1, 8), "mask": there.tensor(1, 12), "reference": mel,
+        condition = {"mean": mean, "vector": there.tensor(1, 8), "mask": there.tensor(1, 12), "reference": mel,
                 "reference_mean": mean}  # fmt: skip
         start = score.sde.start(torch.randn_like(mean), mean, mel)
-        made = sample(score, MeanRevertingScheduler(score.sde, mean, solver), start, 3, {"null": told})
+        made = sample(score, MeanRevertingScheduler(score.sde, mean, solver), start, 3, {"null": condition})
         assert made.device.type == NAME and not there.large(8)
 
 

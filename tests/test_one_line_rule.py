@@ -268,5 +268,5 @@ def test_a_film_records_the_notes_of_its_inputs(tmp_path, monkeypatch, capsys):
         "talk.mp4: sound resampled to 48,000 Hz, since the format cannot hold 192,000 Hz.",
     ]
     assert set(notes) <= set(facts(Path("a.mp4")))
-    told = capsys.readouterr().err
-    assert all(sentence in told for sentence in notes)
+    output = capsys.readouterr().err
+    assert all(sentence in output for sentence in notes)

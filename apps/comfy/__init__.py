@@ -24,11 +24,11 @@ def rendered(task: dict) -> Path:
     from gen.jobs.schema import parse_task
 
     failed, made = [], []
-    told = progress()
+    report_progress = progress()
 
     def report(event: Event) -> None:
         if event.state == "progress":
-            told(event.fraction)
+            report_progress(event.fraction)
         elif event.state in ("failed", "blocked"):
             failed.append(event.message)
         elif event.files:

@@ -55,7 +55,7 @@ def attach(name: str, student: Student, voices: list[Clip], seed: int = 0) -> Em
     torch.manual_seed(seed)
     model = onto(name)
     model.voice.load_state_dict(student.encoder.state_dict())
-    return learn(model, name, voices, lambda part: told(student, part), STEPS, seed)
+    return learn(model, name, voices, lambda part: predictions(student, part), STEPS, seed)
 
 
 def learn(model: EmotionEmbedder, name: str, voices: list[Clip], said: Callable[[Part], Tensor], steps: int,
@@ -97,7 +97,7 @@ def loss(model: EmotionEmbedder, said: Callable[[Part], Tensor], batches: Batche
 
 
 @torch.no_grad()
-def told(student: Student, part: Part) -> Tensor:
+def predictions(student: Student, part: Part) -> Tensor:
     """The student's predictions (b, 10): of each vector alone, or combined with its reference if it has one."""
     heard, reference = part.given["heard"], part.reference
     alone = student.alone(heard)

@@ -66,7 +66,7 @@ class Measuring(NamedTuple):
     judged: str = ""  # CSV of the outside recognisers' predictions
 
 
-def told(name: str) -> dict:
+def configuration(name: str) -> dict:
     """The configuration of a conditioner; those that read the embedding get its priors."""
     return {"name": name} | ({"priors": EMBEDDING} if name in PLACED else {})
 
@@ -84,7 +84,7 @@ def music(data: Path, out: Path, minutes: float | None, settings: Training) -> N
     prior = shipped.prior
     torch.manual_seed(settings.seed)
     dim = prior.config.conditioner["dim"]
-    prior.emotion = registry.build("conditioner", dim=dim, **told(settings.conditioner))
+    prior.emotion = registry.build("conditioner", dim=dim, **configuration(settings.conditioner))
     prior.requires_grad_(False)
     learnt = nn.ModuleList((prior.emotion, prior.cond_in)).requires_grad_(True)
     how = MusicSettings(device="cpu", batch=4, length=256, seed=settings.seed)
@@ -151,7 +151,7 @@ class MusicConditioner:
 
 def _layer(begin: str, out: Path, settings: Training) -> None:
     torch.manual_seed(settings.seed)
-    layer = Expression(conditioner=told(settings.conditioner))
+    layer = Expression(conditioner=configuration(settings.conditioner))
     left = expression.fit(layer, settings.layer, settings.seed)
     layer.register_to_config(conditioner={"name": settings.conditioner})
     checkpoints.save(layer.half(), out / "checkpoint" / "expression")
@@ -173,7 +173,7 @@ class FaceConditioner:
 
     def __init__(self, settings: Measuring, out: Path):
         self.chosen, self.out = settings, out
-        self.report = Report("A conditioner of the face", "Still pictures, seen by recognisers from outside.")
+        self.report = Report("A conditioner of the face", "Still pictures, read by outside recognisers.")
 
     def run(self) -> Report:
         chosen, report, model = self.chosen, self.report, Path(self.chosen.model)
@@ -186,7 +186,7 @@ class FaceConditioner:
         if chosen.judged:
             seen = _judged(chosen.judged)
             hit = np.array([max(SEEN, key=seen[str(path.resolve())].get) == name for path, name in stills])
-            report.bar(f"{kind}: expressions recognised from outside", mean_of(hit))
+            report.bar(f"{kind}: expressions recognised by outside recognisers", mean_of(hit))
         report.bar(f"{kind}: clips against words", reach(layer.emotion))
         report.bar(f"{kind}: parameters", float(sum(p.numel() for p in layer.emotion.parameters())))
         return report

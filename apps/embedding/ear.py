@@ -206,11 +206,11 @@ def _fold(name: str, speech: Speech, blocks: Blocks, rows: np.ndarray, tested: n
 
 def _scores(logits: np.ndarray, every: HeldOutPredictions) -> dict:
     """Mean recall and accuracy of the eight classes, and mean recall without calm; intervals over actors."""
-    told, seven = likeliest(logits, EIGHT), every.term != TERMS.index("calm")
+    predicted, seven = likeliest(logits, EIGHT), every.term != TERMS.index("calm")
     fewer = likeliest(logits, [k for k in EIGHT if TERMS[k] != "calm"])
     accuracy = lambda a, b: float((a == b).mean())
     return {
-        "recall of eight": interval(recall, told, every.term, groups=every.person),
-        "accuracy of eight": interval(accuracy, told, every.term, groups=every.person),
+        "recall of eight": interval(recall, predicted, every.term, groups=every.person),
+        "accuracy of eight": interval(accuracy, predicted, every.term, groups=every.person),
         "recall of seven": interval(recall, fewer[seven], every.term[seven], groups=every.person[seven]),
     }

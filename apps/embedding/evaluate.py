@@ -102,7 +102,7 @@ class EmbeddingEvaluator:
 
 LEAD = (
     "Voices: RAVDESS actors 17 to 20, EmoDB speakers 12 and 13, nEMO speakers MK0 and WR0. Face: MEAD's W011. Music: "
-    "the EMOPIA songs whose name falls into the test part. None was trained or tuned on. Intervals: 95 %, by bootstrap "
+    "the EMOPIA songs of the test part. None was used for training or tuning. Intervals: 95 %, by bootstrap "
     "over speakers or songs; with two to four speakers a set they are rough."
 )
 
@@ -118,14 +118,14 @@ def measure(name: str, clips: dict[str, list[Clip]], speech: Speech, sound: "Sou
     chosen = {kind: [clip for clip in clips[kind] if clip.part == "test"] for kind in ("face", "music")}
     acted = sound.of(ACTED)
     chosen["voice"] = speech.clips(acted, sound.heard(model, acted))
-    held = {kind: hear(model, kind, own) for kind, own in chosen.items()}
-    held["referred"] = hear(model, "voice", chosen["voice"], references(chosen["voice"]))
-    held["plainly"] = hear(model, "voice", chosen["voice"], references(chosen["voice"], 1, neutral=True))
+    held = {kind: predict(model, kind, own) for kind, own in chosen.items()}
+    held["referred"] = predict(model, "voice", chosen["voice"], references(chosen["voice"]))
+    held["plainly"] = predict(model, "voice", chosen["voice"], references(chosen["voice"], 1, neutral=True))
     return model, held
 
 
 @torch.no_grad()
-def hear(model: EmotionEmbedder, kind: str, clips: list[Clip], reference: torch.Tensor | None = None) -> Held:
+def predict(model: EmotionEmbedder, kind: str, clips: list[Clip], reference: torch.Tensor | None = None) -> Held:
     mu = embed(model, kind, clips, reference=reference)
     reading = model.read(mu)
     raw = (reading.quadrants if kind == "music" else reading.terms).softmax(-1)
@@ -144,10 +144,10 @@ def seven(voice: Held) -> tuple[np.ndarray, np.ndarray, Held]:
 
 def tune(music: Held) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Predicted and true quadrant, arousal and valence of pieces."""
-    told, true = music.quadrants.argmax(1), music.of("quadrant")
+    predicted, true = music.quadrants.argmax(1), music.of("quadrant")
     q = music.quadrants
     return {
-        "quadrant": (told, true),
+        "quadrant": (predicted, true),
         "arousal": (q[:, 0] + q[:, 1] > 0.5, true < 2),
         "valence": (q[:, 0] + q[:, 3] > 0.5, np.isin(true, (0, 3))),
     }
@@ -161,17 +161,17 @@ def scores(held: dict[str, Held]) -> dict[str, Estimate]:
     """Every accuracy by name."""
     found = {}
     for kind, what in WAYS.items():
-        told, true, voice = seven(held[kind])
+        predicted, true, voice = seven(held[kind])
         people, group = voice.of("person"), voice.of("group")
-        found[f"{what}, all sets"] = interval(recall, told, true, groups=people)
+        found[f"{what}, all sets"] = interval(recall, predicted, true, groups=people)
         for name in np.unique(group):
             own = group == name
-            found[f"{what}, {name}"] = interval(recall, told[own], true[own], groups=people[own])
+            found[f"{what}, {name}"] = interval(recall, predicted[own], true[own], groups=people[own])
     accuracy = lambda a, b: float((a == b).mean())
     for name, pair in tune(held["music"]).items():
         found[f"music, {name}"] = interval(accuracy, *pair, groups=held["music"].of("person"))
-    told, true = expression(held["face"])
-    return found | {"face, 8 classes, clips": interval(accuracy, told, true)}
+    predicted, true = expression(held["face"])
+    return found | {"face, 8 classes, clips": interval(accuracy, predicted, true)}
 
 
 WAYS = {
@@ -198,8 +198,8 @@ def classes(report: Report, held: dict[str, Held], seeds: list[dict[str, Held]])
         if bar:
             report.bar(name, value, at_least=bar)
     report.table("Accuracy", ["what", "shipped", f"{len(runs)} seeds", "aim", "reached"], rows)
-    told, true, voice = seven(held["voice"])
-    tables = {"voices": (_counts(told, true, SEVEN), [TERMS[i] for i in SEVEN])}
+    predicted, true, voice = seven(held["voice"])
+    tables = {"voices": (_counts(predicted, true, SEVEN), [TERMS[i] for i in SEVEN])}
     tables["voices, with a reference"] = _counts(*seven(held["referred"])[:2], SEVEN), tables["voices"][1]
     tables["music"] = _counts(*tune(held["music"])["quadrant"], range(4)), list(QUADRANTS)
     tables["face (W011)"] = _counts(*expression(held["face"]), EIGHT), list(CANONICAL)
@@ -207,13 +207,14 @@ def classes(report: Report, held: dict[str, Held], seeds: list[dict[str, Held]])
     rows = []
     for name in np.unique(voice.of("group")):
         own = voice.of("group") == name
-        rows += [[f"{name}, {TERMS[k]}", float((told[own & (true == k)] == k).mean()), int((own & (true == k)).sum())]
-                 for k in SEVEN if (own & (true == k)).any()]  # fmt: skip
+        for k in SEVEN:
+            if (of_class := own & (true == k)).any():
+                rows.append([f"{name}, {TERMS[k]}", float((predicted[of_class] == k).mean()), int(of_class.sum())])
     report.table("Recall by set and class", ["class", "recall", "clips"], rows)
 
 
-def _counts(told: np.ndarray, true: np.ndarray, classes) -> np.ndarray:
-    return np.array([[((true == a) & (told == b)).sum() for b in classes] for a in classes])
+def _counts(predicted: np.ndarray, true: np.ndarray, classes) -> np.ndarray:
+    return np.array([[((true == a) & (predicted == b)).sum() for b in classes] for a in classes])
 
 
 # ---------------------------------------------------------------- lines, rooms and noises
@@ -261,15 +262,15 @@ def conditions(report: Report, model: EmotionEmbedder, sound: Sound) -> None:
         heard = sound.heard(model, index, change)
         known = model.known(heard)
         shares = model.probabilities(model.read(model(heard=heard).mu), known=known)[0].numpy()
-        told = likeliest(shares, SEVEN)
-        score = interval(recall, told[seven], term[seven], groups=person[seven])
-        parts = [recall(told[own], term[own]) for g in ACTED for own in [seven & (group == g)]]
+        predicted = likeliest(shares, SEVEN)
+        score = interval(recall, predicted[seven], term[seven], groups=person[seven])
+        parts = [recall(predicted[own], term[own]) for g in ACTED for own in [seven & (group == g)]]
         error = interval(calibration_error, shares, term, groups=person)
         rows.append([name, score, *parts, error, float(shares.max(1).mean()), float(known.mean())])
         if "telephone" in name:
             report.bar("voice through the telephone band", score, at_least=0.55)
             report.bar("its calibration error there", error, at_most=0.1)
-    report.section("Lines, rooms and noise", "The held-out voices, changed before they are heard; each clip alone.")
+    report.section("Lines, rooms and noise", "The held-out voices, modified before encoding; each clip alone.")
     columns = ["what", "mean recall of seven classes", *ACTED, "calibration error", "confidence", "known as speech"]
     report.table("Voices under other conditions", columns, rows)
 
@@ -295,9 +296,9 @@ def out_of_distribution(report: Report, model: EmotionEmbedder, sound: Sound, da
         first = TERMS[int(shares.mean(0).argmax())]
         rows.append([name, len(heard), float(known.mean()), apart, float(sure.values.mean()),
                      float((sure.values > 0.7).float().mean()), first])  # fmt: skip
-    report.section("What it was not made for", "Confidence is the largest share; what is little known has even ones.")
+    report.section("Out of distribution", "Confidence is the largest share; unfamiliar sounds have even shares.")
     columns = ["what", "count", "known as speech", "area under the curve against acted voices", "mean confidence",
-               "surer than .7", "most of all"]  # fmt: skip
+               "confidence > .7", "most frequent term"]  # fmt: skip
     report.table("Confidence", columns, rows)
 
 
@@ -328,10 +329,10 @@ def found_across(held: dict[str, Held]) -> dict[str, tuple[Estimate, float]]:
 
 
 def retrieval(report: Report, held: dict[str, Held]) -> None:
-    report.section("Across modalities", "Clips of one modality look for those of another by cosine of their means.")
+    report.section("Across modalities", "Retrieval of clips of another modality by the cosine of their means.")
     rows = [[name, value, base, value.low > base] for name, (value, base) in found_across(held).items()]
     report.table("Mean average precision", ["what", "found", "chance", "above chance"], rows,
-                 "Queries are drawn anew by person or song, the clips of the one actor by clip.")  # fmt: skip
+                 "Queries are resampled by person or song, the clips of the single actor by clip.")  # fmt: skip
 
 
 # ---------------------------------------------------------------- the space
@@ -346,13 +347,13 @@ def shape(report: Report, out: Path, place: Path, held: dict[str, Held]) -> None
     further, people, strong = order(place, held["voice"])
     rows = [["all", mean_of(further, people), len(further)]]
     rows += [[TERMS[k], float(further[strong == k].mean()), int((strong == k).sum())] for k in np.unique(strong)]
-    report.table("RAVDESS: strong lies further along its direction than normal", ["emotion", "pairs", "count"], rows)
+    report.table("RAVDESS: strong is further along its direction than normal", ["emotion", "pairs", "count"], rows)
     held = {kind: held[kind] for kind in MODALITIES}
     labels = {k: _named(own) for k, own in held.items()}
     points = {k: _points(own) for k, own in held.items()}
     figure = projection.plane({k: own.mu for k, own in held.items()}, labels, points)
     figure.savefig(out / "space.png", metadata={"Software": None})
-    report.figure(figure, "The plane in which the emotions' means differ most; arrows: where valence and arousal rise.")
+    report.figure(figure, "The plane in which the emotions' means differ most; arrows: valence and arousal.")
 
 
 def cosines(place: Path) -> np.ndarray:
@@ -367,7 +368,7 @@ def highest(cosine: np.ndarray) -> float:
 
 
 def order(place: Path, voice: Held) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each pair (same actor, sentence, repetition and emotion): whether the strong one lies further along; the
+    """For each pair (same actor, sentence, repetition and emotion): whether the strong one is further along; the
     actor; the term.
     """
     space, at = DirectionSpace.load(place), {}
@@ -391,7 +392,7 @@ def _points(held: Held) -> np.ndarray:
     return np.array([POINTS[c.term] if c.term >= 0 else [*CORNERS[c.quadrant], np.nan] for c in held.clips])
 
 
-FORETOLD = {"voice": "alone", "referred": "referred"}
+ESTIMATED = {"voice": "alone", "referred": "referred"}
 CALIBRATED = ("voice", "terms", "term"), ("referred", "terms", "term"), ("music", "quadrants", "quadrant")
 
 
@@ -399,7 +400,7 @@ def calibration(report: Report, held: dict[str, Held], place: Path) -> None:
     """Calibration error, beside the cross-validated estimate from the folds (each speaker with the temperature fitted
     on the others).
     """
-    foretold = json.loads((place / "training.json").read_text(encoding="utf-8"))["foretold"]
+    fold_estimates = json.loads((place / "training.json").read_text(encoding="utf-8"))["foretold"]
     report.section("Confidence", "Temperatures of voices, of voices with a reference and of music.")
     rows = []
     for kind, after, field in CALIBRATED:
@@ -407,23 +408,23 @@ def calibration(report: Report, held: dict[str, Held], place: Path) -> None:
         true = own.of(field)
         before = interval(calibration_error, own.raw, true, groups=own.of("person"))
         value = interval(calibration_error, getattr(own, after), true, groups=own.of("person"))
-        told = foretold[FORETOLD[kind]]["calibration error"] if foretold and kind in FORETOLD else "-"
-        rows.append([WAYS.get(kind, kind), before, value, value.value <= 0.05, told])
-    columns = ["what", "before", "after", "<= 0.05", "foretold by the folds"]
+        predicted = fold_estimates[ESTIMATED[kind]]["calibration error"] if fold_estimates and kind in ESTIMATED else "-"
+        rows.append([WAYS.get(kind, kind), before, value, value.value <= 0.05, predicted])
+    columns = ["what", "before", "after", "<= 0.05", "estimated by the folds"]
     report.table("Expected calibration error", columns, rows,
-                 "Faces have no held-out clips to calibrate on: perceive gives them no confidence.")  # fmt: skip
-    if not foretold:
+                 "Faces have no held-out clips for calibration: perceive reports no confidence.")  # fmt: skip
+    if not fold_estimates:
         return
-    rows = [[f"{WAYS[kind]}, {name}", Estimate(*value)] for kind, own in FORETOLD.items()
-            for name, value in foretold[own]["recall"].items()]  # fmt: skip
+    rows = [[f"{WAYS[kind]}, {name}", Estimate(*value)] for kind, own in ESTIMATED.items()
+            for name, value in fold_estimates[own]["recall"].items()]  # fmt: skip
     report.table("Recall of the folds", ["what", "mean recall of seven classes"], rows,
-                 f"{foretold['alone']['speakers']} speakers, heard by networks that had never heard them.")  # fmt: skip
+                 f"{fold_estimates['alone']['speakers']} speakers, out of fold.")  # fmt: skip
 
 
 def seeds(report: Report, runs: dict[str, dict[str, Held]]) -> None:
     """Differences between trainings with other seeds; the first is the shipped one."""
     found = {"highest cosine of two priors": [highest(cosines(checkpoints.folder(name))) for name in runs]}
-    found["strong lies further along than normal"] = [
+    found["strong is further along than normal"] = [
         float(order(checkpoints.folder(name), held["voice"])[0].mean()) for name, held in runs.items()
     ]
     for kind, after, field in CALIBRATED:

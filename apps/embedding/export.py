@@ -64,7 +64,7 @@ class HeldOutPredictions(NamedTuple):
     person: np.ndarray  # (n,) speakers
 
     @classmethod
-    def hear(cls, model: EmotionEmbedder, clips: list[Clip]) -> "HeldOutPredictions":
+    def predict(cls, model: EmotionEmbedder, clips: list[Clip]) -> "HeldOutPredictions":
         alone, referred = (model.read(embed(model, "voice", clips, reference=own)).terms.detach().numpy()
                            for own in (None, references(clips)))  # fmt: skip
         return cls(alone, referred, np.array([c.term for c in clips]), np.array([c.person for c in clips]))

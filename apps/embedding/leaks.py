@@ -14,7 +14,7 @@ from gen.evaluate.report import Report
 
 def identity(report: Report, models: dict[str, tuple[EmotionEmbedder, list[Clip]]]) -> None:
     """``models``: each with the held-out voices encoded by its own encoder."""
-    report.section("Identity", "A linear probe learns who speaks from other takes of the same held-out speakers.")
+    report.section("Identity", "A linear probe identifies held-out speakers, trained on their other takes.")
     rows = []
     for how, (model, chosen) in models.items():
         group, people, texts = (np.array([getattr(c, f) for c in chosen]) for f in ("group", "person", "key"))
@@ -30,7 +30,7 @@ def identity(report: Report, models: dict[str, tuple[EmotionEmbedder, list[Clip]
                 right = probe(x.numpy()[own], people[own], texts[own])
                 value = mean_of(right, texts[own])
                 rows.append([f"{what}, {how}, {name}", value, 1 / len(np.unique(people[own]))])
-    report.table("Speaker named", ["what", "share", "chance"], rows)
+    report.table("Speaker identified", ["what", "share", "chance"], rows)
 
 
 def modality(report: Report, model: EmotionEmbedder, held: dict) -> None:
@@ -53,5 +53,5 @@ def modality(report: Report, model: EmotionEmbedder, held: dict) -> None:
     for what, x in seen.items():
         right = probe(np.concatenate(x), kinds, people)
         rows.append([what, mean_of(right, people), 0.5])
-    report.section("Modality", "The same probe tells a voice from a piece of music, with the quadrants balanced.")
-    report.table("Modality named", ["what", "share", "chance"], rows)
+    report.section("Modality", "The same probe separates voices from pieces of music, with balanced quadrants.")
+    report.table("Modality identified", ["what", "share", "chance"], rows)

@@ -8,9 +8,9 @@ def likeliest(scores: np.ndarray, classes: list[int]) -> np.ndarray:
     return np.array(classes)[scores[:, classes].argmax(1)]
 
 
-def recall(told: np.ndarray, true: np.ndarray) -> float:
+def recall(predicted: np.ndarray, true: np.ndarray) -> float:
     """Unweighted average recall over the classes that occur."""
-    return float(np.mean([(told[true == k] == k).mean() for k in np.unique(true)]))
+    return float(np.mean([(predicted[true == k] == k).mean() for k in np.unique(true)]))
 
 
 def precision(queries: np.ndarray, found: np.ndarray, wanted: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -94,7 +94,7 @@ def confusion(tables: dict[str, tuple[np.ndarray, list[str]]]):
             for i, j in np.ndindex(*share.shape):
                 plot.text(j, i, f"{100 * share[i, j]:.0f}", ha="center", va="center", fontsize=7.5)
             ticks = range(len(names))
-            plot.set(title=title, xlabel="told", xticks=ticks, yticks=ticks)
+            plot.set(title=title, xlabel="predicted", xticks=ticks, yticks=ticks)
             plot.set_xticklabels(names, rotation=60)
             plot.set_yticklabels(names)
             plot.grid(False)

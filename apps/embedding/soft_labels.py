@@ -63,8 +63,8 @@ def _crossed(x: Tensor, facts: Facts) -> np.ndarray:
     nets = [fit(x, facts, facts.open & (fold != k)) for k in range(FOLDS)]
     found = np.zeros((len(x), len(TERMS) + 1), np.float32)
     with torch.no_grad():
-        told = torch.stack([net(x).softmax(1) for net in nets]).numpy()
-    found[:, : len(TERMS)] = np.where((fold < 0)[:, None], told.mean(0), told[fold, np.arange(len(x))])
+        predicted = torch.stack([net(x).softmax(1) for net in nets]).numpy()
+    found[:, : len(TERMS)] = np.where((fold < 0)[:, None], predicted.mean(0), predicted[fold, np.arange(len(x))])
     found *= SURE
     found[:, -1] = 1 - SURE
     return found
@@ -85,9 +85,9 @@ def fit(x: Tensor, facts: Facts, rows: np.ndarray) -> nn.Module:
     for _ in range(STEPS):
         drawn, other = torch.multinomial(weight, TOGETHER, replacement=True), torch.randperm(TOGETHER)
         share = float(torch.distributions.Beta(0.4, 0.4).sample())
-        told = net(share * x[drawn] + (1 - share) * x[drawn][other])
-        loss = share * F.cross_entropy(told, term[drawn], label_smoothing=0.05)
-        loss = loss + (1 - share) * F.cross_entropy(told, term[drawn][other], label_smoothing=0.05)
+        predicted = net(share * x[drawn] + (1 - share) * x[drawn][other])
+        loss = share * F.cross_entropy(predicted, term[drawn], label_smoothing=0.05)
+        loss = loss + (1 - share) * F.cross_entropy(predicted, term[drawn][other], label_smoothing=0.05)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

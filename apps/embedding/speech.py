@@ -197,11 +197,11 @@ def _ask(whisper: Whisper, cache: Path) -> None:
     pooled, count = np.zeros((len(speech.takes), DIRECTIONS), np.float32), np.zeros(len(speech.takes), int)
     pooled[own] = directions(flat, DIRECTIONS)
     count[own] = [len(row) for row in frames]
-    told = np.zeros((2, len(speech.takes), len(TERMS) + 1), np.float32)
-    told[:, own] = soft_labels(flat, speech.facts(own, ASIDE))
+    predicted = np.zeros((2, len(speech.takes), len(TERMS) + 1), np.float32)
+    predicted[:, own] = soft_labels(flat, speech.facts(own, ASIDE))
     slim = directions(np.concatenate(frames).astype(np.float32), SLIM)
     np.savez(cache / "taught.npz", pooled=pooled, taught=count > 0, count=count, frames=slim.astype(np.float16),
-             alone=told[0], pair=told[1])  # fmt: skip
+             alone=predicted[0], pair=predicted[1])  # fmt: skip
 
 
 def directions(x: np.ndarray, count: int, seed: int = 0) -> np.ndarray:

@@ -116,7 +116,7 @@ def asked(student: hearing.Student, speech: Speech, clips: dict[str, list[corpus
     if not path.is_file():
         voices = heard_clips(student.encoder, speech, "valid")
         model = shared(clips | {"voice": voices}, student, settings, out / "apart", minutes)[0]
-        HeldOutPredictions.hear(model, [c for c in voices if c.part == "valid"]).save(path)
+        HeldOutPredictions.predict(model, [c for c in voices if c.part == "valid"]).save(path)
     return HeldOutPredictions.load(path)
 
 
@@ -157,10 +157,10 @@ def outliers(encoder: VoiceEncoder, speech: Speech) -> Tensor:
 def heard(logits: np.ndarray, held_out: HeldOutPredictions) -> dict:
     """Calibration error of the folds, and mean recall of seven classes with its interval, overall and by corpus."""
     seven = np.isin(held_out.term, SEVEN)
-    told, true, person = likeliest(logits[seven], SEVEN), held_out.term[seven], held_out.person[seven]
+    predicted, true, person = likeliest(logits[seven], SEVEN), held_out.term[seven], held_out.person[seven]
     group = np.array([name.split(":")[0] for name in person])
     sets = {"all sets": np.ones(len(group), bool)} | {name: group == name for name in np.unique(group)}
-    rows = {name: interval(recall, told[own], true[own], groups=person[own]) for name, own in sets.items()}
+    rows = {name: interval(recall, predicted[own], true[own], groups=person[own]) for name, own in sets.items()}
     return {"calibration error": crossed(logits, held_out.term, held_out.person), "speakers": len(np.unique(person)),
             "recall": {name: list(value) for name, value in rows.items()}}  # fmt: skip
 

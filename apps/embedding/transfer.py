@@ -181,9 +181,9 @@ def render(chosen: Settings, folder: Path) -> list[Row]:
                     make(to, curve if how == "given" else withheld(curve), number, path)
     with open(folder / "transfer.csv", "w", newline="", encoding="utf-8") as file:
         columns = ["source", "label", "from", "to", "how", "made"]
-        told = ([row.source.path.resolve(), row.source.label, row.source.art, row.to, row.how, row.made.name]
+        judged = ([row.source.path.resolve(), row.source.label, row.source.art, row.to, row.how, row.made.name]
                 for row in rows)  # fmt: skip
-        csv.writer(file).writerows([columns, *told])
+        csv.writer(file).writerows([columns, *judged])
     return rows
 
 
@@ -199,7 +199,7 @@ def outside(names: str) -> dict[str, np.ndarray]:
     return found
 
 
-def reader(told: dict[str, np.ndarray]) -> Callable[[str, Path], np.ndarray]:
+def reader(judged: dict[str, np.ndarray]) -> Callable[[str, Path], np.ndarray]:
     """Maps (modality, file) to a point (2,): from outside recognisers where available, otherwise from the embedding."""
     judge, known = Judge.load(), {}
 
@@ -209,7 +209,7 @@ def reader(told: dict[str, np.ndarray]) -> Callable[[str, Path], np.ndarray]:
                 verdict = judge([read_notes(path)])
                 known[path.name] = 2 * np.array([verdict.valence[0], verdict.arousal[0]]) - 1
             else:
-                known[path.name] = told[path.name] if told else np.array(perceive(path).vad[:2])
+                known[path.name] = judged[path.name] if judged else np.array(perceive(path).vad[:2])
         return known[path.name]
 
     return read
@@ -227,15 +227,15 @@ class TransferEvaluator:
 
     def __init__(self, settings: Settings, out: Path):
         self.chosen, self.out = settings, out
-        self.report = Report("An emotion from one art to another", "Held-out clips, each given as `from:`.")
+        self.report = Report("Transfer of an emotion between modalities", "Held-out clips, each given as `from:`.")
 
     def run(self) -> Report:
         chosen, report = self.chosen, self.report
         rows = render(chosen, Path(chosen.files or self.out / "files"))
         read = reader(outside(chosen.judged))
-        by = "recognisers from outside" if chosen.judged else "the embedding itself, which is no judge from outside"
+        by = "outside recognisers" if chosen.judged else "the embedding itself, which is not independent"
         report.section("Spearman of source and result", f"Voices and faces are read by {by}; pieces by the music "
-                       f"judge. {chosen.clips} clips of each art; 95 % intervals by bootstrap over clips.")  # fmt: skip
+                       f"judge. {chosen.clips} clips per modality; 95 % bootstrap intervals over clips.")  # fmt: skip
         table = []
         for one, to in WAYS:
             points = {}
@@ -248,7 +248,7 @@ class TransferEvaluator:
                 made = points["given"][1][:, axis]
                 table.append([f"{one} to {to}", name, given, kept, round(float(made.std()), 2), len(made)])
                 report.bar(f"{one} to {to}, {name}", given, at_least=LEAST)
-        report.table("By direction", ["from, to", "of", "clip", "its place withheld", "spread of results", "n"], table)
+        report.table("By direction", ["from, to", "of", "clip", "without its embedding", "sd of results", "n"], table)
         return report
 
     def summary(self) -> list[Bar]:

@@ -87,8 +87,8 @@ class NumbersConditioner(EmotionConditioner):
     """
 
     def prepare(self, tracks: Sequence[EmotionTrack]) -> dict[str, Tensor]:
-        told = [track.in_numbers() for track in tracks]
-        return {name: stacked([getattr(track, name) for track in told]) for name in ("weights", "vad", "intensity")}
+        numbers = [track.in_numbers() for track in tracks]
+        return {name: stacked([getattr(track, name) for track in numbers]) for name in ("weights", "vad", "intensity")}
 
 
 def head(width: int, dim: int) -> nn.Sequential:
@@ -153,8 +153,8 @@ class PriorConditioner(EmotionConditioner):
         self.register_to_config(priors=None, width=self.prior.mean.shape[1])
 
     def prepare(self, tracks: Sequence[EmotionTrack]) -> dict[str, Tensor]:
-        told = {name: stacked([getattr(track, name) for track in tracks]) for name in ("weights", "vad", "intensity")}
-        return told | {"beyond": carried(tracks, self.prior)}
+        inputs = {name: stacked([getattr(track, name) for track in tracks]) for name in ("weights", "vad", "intensity")}
+        return inputs | {"beyond": carried(tracks, self.prior)}
 
 
 @register("conditioner", "gaussian")

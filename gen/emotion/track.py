@@ -118,5 +118,5 @@ def _prior(weights: np.ndarray, vad: np.ndarray, intensity: np.ndarray) -> np.nd
 
     if not len(weights):
         return np.zeros((0, shared().mean.shape[1]), np.float32)
-    told = (torch.from_numpy(np.array(x, np.float32)) for x in (weights, vad, intensity))
-    return shared()(*told).numpy()
+    inputs = (torch.from_numpy(np.array(x, np.float32)) for x in (weights, vad, intensity))
+    return shared()(*inputs).numpy()

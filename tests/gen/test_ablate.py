@@ -114,16 +114,16 @@ def test_an_unknown_conditioner_is_refused_before_training(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("mistake", "told"),
+    ("mistake", "message"),
     [
         ({"copies": "many"}, "train echo cannot use copies=many"),
         ({"bars": "few"}, "evaluate echo cannot use bars=few"),
         ({"kind": "alone"}, "no evaluator 'alone'"),
     ],
 )
-def test_mistakes_are_refused_before_training(tmp_path, mistake, told):
+def test_mistakes_are_refused_before_training(tmp_path, mistake, message):
     trained.clear()
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         run(tmp_path, "none", "vad", **mistake)
     assert not trained
 

@@ -24,8 +24,8 @@ def affekt(tmp_path, monkeypatch, capsys):
 
     def call(*arguments: str) -> tuple[int, str, str]:
         code = main(arguments)
-        told = capsys.readouterr()
-        return code, told.out, told.err
+        output = capsys.readouterr()
+        return code, output.out, output.err
 
     return call
 
@@ -63,11 +63,11 @@ def test_without_arguments_it_prints_help(capsys):
 def test_help_of_a_kind_shows_its_fields(tone_kind, capsys):
     with pytest.raises(SystemExit) as caught:
         main(["tone", "--help"])
-    told = capsys.readouterr().out
-    assert caught.value.code == 0 and "--frequency X" in told and "in Hz (default: 440.0)" in told
+    output = capsys.readouterr().out
+    assert caught.value.code == 0 and "--frequency X" in output and "in Hz (default: 440.0)" in output
     faults = "--fault {none,raise,mistake,once,memory,die,die once}"
     for part in ("--soft, --no-soft", "--continue FILE", "--count N", "(default: neutral)", faults):
-        assert part in told
+        assert part in output
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_training_and_evaluation_call_the_registered_functions(affekt, monkeypat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("asked", "told"), [
+@pytest.mark.parametrize(("asked", "output"), [
     ("train voice --data . --stage decoder", "train voice has no setting stage: use seed, speaker, whisper,"),
     ("evaluate voice", "evaluate voice needs data: give it with --set data=VALUE"),
     ("evaluate talk --set data=nowhere", "evaluate talk cannot use data=nowhere: path does not point to a directory"),
@@ -197,9 +197,9 @@ def test_training_and_evaluation_call_the_registered_functions(affekt, monkeypat
     ("ablate music --data . --minutes 1 --conditioners quadrant --set batch=x", "train music cannot use batch=x"),
     ("ablate emotion --data . --minutes 1 --conditioners vad", "`affekt train emotion` has no setting conditioner"),
 ])  # fmt: skip
-def test_mistakes_in_research_commands_are_one_line(affekt, tmp_path, asked, told):
+def test_mistakes_in_research_commands_are_one_line(affekt, tmp_path, asked, output):
     code, _, err = affekt(*asked.split(), "--out", "o")
-    assert code == 2 and err.count("\n") == 1 and told in err, err
+    assert code == 2 and err.count("\n") == 1 and output in err, err
     assert not (tmp_path / "o").exists()
 
 

@@ -73,7 +73,7 @@ NOISE = np.random.default_rng()
 
 
 @pytest.mark.parametrize(
-    ("parts", "told"),
+    ("parts", "message"),
     [
         ({"reading": staticmethod(lambda emotion: "")}, "reading"),
         ({"checkpoints": staticmethod(lambda task: (Path("x"),))}, "not names"),
@@ -86,8 +86,8 @@ NOISE = np.random.default_rng()
         ({"render": writing()}, "two emotions"),
     ],
 )
-def test_violations_of_generators_are_named(example, beats, parts, told):
-    with pytest.raises(AssertionError, match=told):
+def test_violations_of_generators_are_named(example, beats, parts, message):
+    with pytest.raises(AssertionError, match=message):
         check_generator(broken(example, **parts), beats)
 
 
@@ -120,7 +120,7 @@ def test_an_evaluator_that_keeps_the_contract():
 
 
 @pytest.mark.parametrize(
-    ("bars", "told"),
+    ("bars", "message"),
     [
         ((), "empty"),
         ((Bar("x", 1.0), Bar("x", 2.0)), "duplicate"),
@@ -129,9 +129,9 @@ def test_an_evaluator_that_keeps_the_contract():
         ((Bar("x", 1.0, (2.0, 3.0)),), "outside its interval"),
     ],
 )
-def test_violations_of_evaluators_are_named(monkeypatch, bars, told):
+def test_violations_of_evaluators_are_named(monkeypatch, bars, message):
     monkeypatch.setattr(Ruler, "bars", bars)
-    with pytest.raises(AssertionError, match=told):
+    with pytest.raises(AssertionError, match=message):
         check_evaluator(Ruler, {})
 
 

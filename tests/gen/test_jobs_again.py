@@ -31,8 +31,8 @@ def affekt(tmp_path, tone_kind, monkeypatch, capsys):
     def call(*arguments: str) -> tuple[int, str, str]:
         capsys.readouterr()
         code = main(arguments)
-        told = capsys.readouterr()
-        return code, told.out.strip(), told.err
+        output = capsys.readouterr()
+        return code, output.out.strip(), output.err
 
     return call
 

@@ -105,8 +105,8 @@ def test_files_of_equal_names_get_distinct_names(tmp_path):
 
 
 def test_a_folder_on_the_command_line_keeps_names_and_subfolders(affekt, clip_kind, recordings, tmp_path):
-    code, told = affekt("clip", "in", "--emotion", "sad", "--out", "sad")
-    assert code == 0 and "note.txt" in told
+    code, output = affekt("clip", "in", "--emotion", "sad", "--out", "sad")
+    assert code == 0 and "note.txt" in output
     assert sounds(tmp_path / "sad") == ["My song (1).wav", "b.wav", "deep/er/c.wav", "Ärger.wav"]
     assert len(read_audio(tmp_path / "sad" / "b.wav")[0]) == len("b.wav") * 10 + 400
     assert affekt("clip", "in", "--out", "in")[0] == 4  # recordings are not replaced
@@ -119,20 +119,20 @@ def test_a_pattern_for_names(affekt, clip_kind, recordings, tmp_path):
     assert sounds(tmp_path / "made") == [
         "sad-0.5/1-My song (1)-3.wav", "sad-0.5/2-b-3.wav", "sad-0.5/4-Ärger-3.wav", "sad-0.5/deep/er/3-c-3.wav",
     ]  # fmt: skip
-    code, told = affekt("clip", "in", "--out", "{emotion}")
-    assert code == 2 and "put {stem} or {index} into --out" in told
+    code, output = affekt("clip", "in", "--out", "{emotion}")
+    assert code == 2 and "put {stem} or {index} into --out" in output
     assert affekt("clip", "in/b.wav", "--emotion", "sad")[0] == 0 and sounds(tmp_path / "out") == ["clip-b-sad.wav"]
 
 
 def test_an_unsupported_extension_is_refused(affekt, clip_kind, recordings, tmp_path):
     for name in ("x.mp3", "x.webm", "{stem}.flac"):
-        code, told = affekt("clip", "in/b.wav", "--out", name)
-        assert code == 2 and "clip cannot be written as" in told
+        code, output = affekt("clip", "in/b.wav", "--out", name)
+        assert code == 2 and "clip cannot be written as" in output
     assert affekt("clip", "in/b.wav", "--out", "x.WAV")[0] == 0
     assert affekt("clip", "in/b.wav", "--out", "take.2")[0] == 0
     (tmp_path / "show.yaml").write_text("jobs: [{id: a, kind: clip, source: in/b.wav, out: y.mp3}]")
-    code, told = affekt("render", "show.yaml")
-    assert code == 2 and "show.yaml:1: a.out: clip cannot be written as .mp3: use y.wav" in told
+    code, output = affekt("render", "show.yaml")
+    assert code == 2 and "show.yaml:1: a.out: clip cannot be written as .mp3: use y.wav" in output
     (tmp_path / "show.yaml").write_text("jobs: [{id: a, kind: clip, source: in/b.wav, out: y.wav}]")
     assert affekt("render", "show.yaml", "--out", "film.mp4")[0] == 2
     assert affekt("render", "show.yaml")[0] == 0 and (tmp_path / "out" / "y.wav").is_file()

@@ -49,8 +49,8 @@ def finished(cache: Path) -> dict[str, bytes]:
 
 
 def end(process: subprocess.Popen) -> None:
-    _, told = process.communicate(timeout=600)
-    assert process.returncode == 0, told.decode()
+    _, output = process.communicate(timeout=600)
+    assert process.returncode == 0, output.decode()
 
 
 def wait(process: subprocess.Popen, until: Callable[[], bool]) -> None:

@@ -56,8 +56,8 @@ def test_a_killed_worker_loses_nothing(tmp_path, monkeypatch):
     victims = workers(process)
     assert victims, lines
     os.kill(victims[0].pid, signal.SIGKILL)
-    rest, told = process.communicate(timeout=600)
-    assert process.returncode == 0, told
+    rest, output = process.communicate(timeout=600)
+    assert process.returncode == 0, output
     events = [json.loads(line) for line in [*lines, *rest.splitlines()]]  # stdout has only JSON lines
     assert sum(event["event"] == "rendered" for event in events) == 12  # each once
     assert content(Path("out")) == content(Path("plain"))

@@ -100,8 +100,8 @@ ids = lambda part: "unset" if part is UNSET else str(part)[:50]
 def test_schema_and_plan_agree(folder, where, value):
     data = yaml.safe_load(BASE)
     data = changed(data, where, value) if where else data
-    valid, planned, told = verdicts(folder, data)
-    assert valid == planned, told
+    valid, planned, output = verdicts(folder, data)
+    assert valid == planned, output
     assert where or planned
 
 
@@ -109,8 +109,8 @@ def test_schema_and_plan_agree(folder, where, value):
 def test_required_fields_may_be_in_the_defaults(folder, job):
     for defaults in ("{kind: voice, emotion: sad}", "{kind: voice, source: a.wav, emotion: sad}", "{emotion: sad}"):
         data = yaml.safe_load(f"defaults: {defaults}\njobs: [{job}]")
-        valid, planned, told = verdicts(folder, data)
-        assert valid == planned, (data, told)
+        valid, planned, output = verdicts(folder, data)
+        assert valid == planned, (data, output)
 
 
 def test_every_example_is_planned_and_valid():

@@ -125,8 +125,8 @@ def test_marks_of_every_format_are_read_back(tmp_path, end):
     assert (found["watermark"] is not None) == sounds
     if sounds:
         assert found["watermark"]["found"] and found["manifest"]["watermark"] == watermark.NAME
-    told = report(found)
-    assert "seed 3" in told and "the speaker, in writing" in told
+    output = report(found)
+    assert "seed 3" in output and "the speaker, in writing" in output
     sidecar(path).write_text(json.dumps(MANIFEST | {"seed": 4}))
     assert "DIFFERS" in report(verify(path)) and verify(path)["altered"] == ["the manifest beside it differs"]
     assert main(["verify", str(path)]) == 5
@@ -137,8 +137,8 @@ def test_unmarked_files_are_reported(tmp_path, capsys):
     found = verify(tmp_path / "b.wav")
     assert not marked(found) and found["manifest"] is None
     assert main(["verify", str(tmp_path / "b.wav")]) == 0
-    told = capsys.readouterr().out
-    assert "not found" in told and "none" in told
+    output = capsys.readouterr().out
+    assert "not found" in output and "none" in output
     assert main(["verify", str(tmp_path / "b.wav"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["watermark"]["found"] is False
 
@@ -171,9 +171,9 @@ def test_every_file_of_a_folder_is_verified(tmp_path, capsys):
     sidecar(tmp_path / "a.wav").write_text(json.dumps(MANIFEST | {"seed": 4}))
     (tmp_path / "aa.wav").write_bytes(b"nothing of the kind")
     assert main(["verify", *map(str, sorted(tmp_path.iterdir()))]) == 5
-    told = capsys.readouterr()
-    assert told.out.count("file  ") == 7 and "g.txt" in told.out
-    assert told.err == f"affekt: altered: {tmp_path / 'a.wav'}\n"
+    output = capsys.readouterr()
+    assert output.out.count("file  ") == 7 and "g.txt" in output.out
+    assert output.err == f"affekt: altered: {tmp_path / 'a.wav'}\n"
 
 
 # ---------------------------------------------------------------- credentials

@@ -84,8 +84,9 @@ def test_the_command_line_shows_each_note_once(tmp_path, tone_kind, monkeypatch,
     main(["plan", "show.yaml"])
     assert capsys.readouterr().err == f"affekt: {READ}\n"
     main(["render", "show.yaml", "--device", "cpu"])
-    told = capsys.readouterr().err.splitlines()
-    assert [line for line in told if "note" in line or "read:" in line] == [f"affekt: a: {LEFT}", f"affekt: b: {READ}"]
+    output = capsys.readouterr().err.splitlines()
+    noted = [line for line in output if "note" in line or "read:" in line]
+    assert noted == [f"affekt: a: {LEFT}", f"affekt: b: {READ}"]
     main(["render", "show.yaml", "--device", "cpu", "--json"])
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(e["id"], e["message"]) for e in events if e["event"] == "note"] == [
@@ -101,8 +102,8 @@ def test_outside_a_collection_a_note_is_a_warning():
 
 
 def test_a_collection_reports_new_notes():
-    told = []
-    with collect(told.append) as notes:
+    output = []
+    with collect(output.append) as notes:
         for sentence in ("one", "two", "one"):
             note(sentence)
         with collect() as inner:
@@ -110,7 +111,7 @@ def test_a_collection_reports_new_notes():
         thread = Thread(target=copy_context().run, args=(note, "four"))
         thread.start()
         thread.join()
-    assert told == notes == ["one", "two", "four"] and inner == ["three"]
+    assert output == notes == ["one", "two", "four"] and inner == ["three"]
 
 
 def test_a_task_keeps_what_was_noted_while_it_was_read(tone_kind):

@@ -37,7 +37,7 @@ def test_values_get_their_types():
 
 
 @pytest.mark.parametrize(
-    ("cls", "given", "told"),
+    ("cls", "given", "message"),
     [
         (Tuple, {"steps": "abc"}, "train it cannot use steps=abc: it should be a valid integer"),
         (Tuple, {"flag": "maybe"}, "train it cannot use flag=maybe: it should be a valid boolean"),
@@ -48,10 +48,10 @@ def test_values_get_their_types():
         (Model, {"stage": "first", "data": "/nowhere"}, "cannot use data=/nowhere: path does not point to a directory"),
     ],
 )
-def test_mistakes_are_one_sentence(cls, given, told):
+def test_mistakes_are_one_sentence(cls, given, message):
     with pytest.raises(InputError, match=r"^[^\n]*$") as caught:
         settings_of(cls, "train it", given)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_the_annotation_names_the_class():

@@ -246,8 +246,8 @@ def _judge(kind: str, shares: np.ndarray, vad: np.ndarray, along: np.ndarray) ->
         vad[2] = lexicon.expected_dominance(*vad[:2])
         intensity = np.hypot(*vad[:2]) / np.hypot(0.6, 0.6)
     else:
-        felt = shares[1:].sum()
-        intensity = shares[1:] @ along[1:] / felt if felt > 0.3 else 1.0
+        emotional = shares[1:].sum()
+        intensity = shares[1:] @ along[1:] / emotional if emotional > 0.3 else 1.0
     mix = {name: float(share) for name, share in zip(names, shares) if share >= min(SHOWN, shares.max())}
     intensity = round(float(np.clip(intensity, 0, 2)), 2)
     point = tuple(round(float(x), 3) for x in np.clip(vad, -1, 1))

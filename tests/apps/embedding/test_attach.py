@@ -41,7 +41,7 @@ def test_only_the_way_in_of_voices_changes(tmp_path, monkeypatch):
     term = torch.tensor([clip.term for clip in clips])
     away = torch.cdist(embed(model, "voice", clips), prior[:7])
     assert (away.argmin(1) == term).float().mean() > 0.5
-    attach.export_attached(model, SPACE, HeldOutPredictions.hear(model, clips), tmp_path)
+    attach.export_attached(model, SPACE, HeldOutPredictions.predict(model, clips), tmp_path)
     for file in attach.FILES:
         assert (tmp_path / file).read_bytes() == (checkpoints.folder(SPACE) / file).read_bytes()
     again = EmotionEmbedder.from_pretrained(tmp_path, low_cpu_mem_usage=False)

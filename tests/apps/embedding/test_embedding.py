@@ -179,7 +179,7 @@ def test_training_learns_and_its_files_serve_the_conditioners(tmp_path):
     model = train.space(clips, train.Settings(steps=30), tmp_path, None)[0]
     whiten(model, clips)
     export_space(
-        model, clips, HeldOutPredictions.hear(model, [c for c in clips["voice"] if c.part == "valid"]), tmp_path
+        model, clips, HeldOutPredictions.predict(model, [c for c in clips["voice"] if c.part == "valid"]), tmp_path
     )
     assert (model.temperature != 1).all()
     held = [c for c in clips["voice"] if c.part == "test"]

@@ -66,7 +66,7 @@ def test_every_art_is_given_to_the_others(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("name", "least"), [("none", 0), ("vad", 0.01), ("gaussian", 0.05), ("direction", 0.05)])
 def test_the_place_of_clips_reaches_those_that_read_it(name, least):
-    found = conditioners.reach(registry.build("conditioner", dim=16, **conditioners.told(name)).eval())
+    found = conditioners.reach(registry.build("conditioner", dim=16, **conditioners.configuration(name)).eval())
     assert found == 0 if least == 0 else found > least
 
 
