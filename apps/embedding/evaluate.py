@@ -400,7 +400,7 @@ def calibration(report: Report, held: dict[str, Held], place: Path) -> None:
     """Calibration error, beside the cross-validated estimate from the folds (each speaker with the temperature fitted
     on the others).
     """
-    fold_estimates = json.loads((place / "training.json").read_text(encoding="utf-8"))["foretold"]
+    folds = json.loads((place / "training.json").read_text(encoding="utf-8"))["foretold"]
     report.section("Confidence", "Temperatures of voices, of voices with a reference and of music.")
     rows = []
     for kind, after, field in CALIBRATED:
@@ -408,17 +408,17 @@ def calibration(report: Report, held: dict[str, Held], place: Path) -> None:
         true = own.of(field)
         before = interval(calibration_error, own.raw, true, groups=own.of("person"))
         value = interval(calibration_error, getattr(own, after), true, groups=own.of("person"))
-        predicted = fold_estimates[ESTIMATED[kind]]["calibration error"] if fold_estimates and kind in ESTIMATED else "-"
+        predicted = folds[ESTIMATED[kind]]["calibration error"] if folds and kind in ESTIMATED else "-"
         rows.append([WAYS.get(kind, kind), before, value, value.value <= 0.05, predicted])
     columns = ["what", "before", "after", "<= 0.05", "estimated by the folds"]
     report.table("Expected calibration error", columns, rows,
                  "Faces have no held-out clips for calibration: perceive reports no confidence.")  # fmt: skip
-    if not fold_estimates:
+    if not folds:
         return
     rows = [[f"{WAYS[kind]}, {name}", Estimate(*value)] for kind, own in ESTIMATED.items()
-            for name, value in fold_estimates[own]["recall"].items()]  # fmt: skip
+            for name, value in folds[own]["recall"].items()]  # fmt: skip
     report.table("Recall of the folds", ["what", "mean recall of seven classes"], rows,
-                 f"{fold_estimates['alone']['speakers']} speakers, out of fold.")  # fmt: skip
+                 f"{folds['alone']['speakers']} speakers, out of fold.")  # fmt: skip
 
 
 def seeds(report: Report, runs: dict[str, dict[str, Held]]) -> None:
