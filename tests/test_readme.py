@@ -1,4 +1,4 @@
-"""What README.md and docs/ show is true: their commands, code and job files run, page by page and in order."""
+"""Runs the commands, code and job files of README.md and docs/, page by page and in order."""
 
 import os
 import re
@@ -39,7 +39,7 @@ class Block(NamedTuple):
 
     @property
     def runs(self) -> bool:
-        """Whether the block is a command, code or a job file that is to run; examples that are shown have a test."""
+        """True if the block is a command, code or a job file to run; quoted examples have their own test."""
         return self.kind in RUN and self.excuse is None and not self.code.startswith("--8<--")
 
 
@@ -54,7 +54,7 @@ def named(page: Path) -> str:
 
 
 def run(block: Block, folder: Path) -> str:
-    """What the block prints; a job file goes into the folder under the name in its first line."""
+    """Runs a block and returns its output; a job file is written to the folder under the name in its first line."""
     if block.kind == "yaml":
         path = folder / block.code.splitlines()[0].removeprefix("# ")
         path.write_text(block.code)

@@ -45,7 +45,7 @@ SEEN = ("neutral", "happy", "sad", "anger", "fear", "disgust", "surprise")  # no
 
 
 class Training(NamedTuple):
-    """What ``--set`` may change."""
+    """The ``--set`` options."""
 
     conditioner: str = "vad"
     steps: int = 120  # training steps of the music prior's conditioner
@@ -56,7 +56,7 @@ class Training(NamedTuple):
 
 
 class Measuring(NamedTuple):
-    """What ``--measure`` may change."""
+    """The ``--measure`` options."""
 
     data: str
     model: str

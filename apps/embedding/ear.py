@@ -138,7 +138,7 @@ def into_space(name: str, speech: Speech, blocks: Blocks, rows: np.ndarray, ear:
 
 
 class Settings(NamedTuple):
-    """What ``--set`` may change."""
+    """The ``--set`` options."""
 
     space: str = EMBEDDING
     cache: str = ""  # cache of `affekt train emotion`; default OUT/cache

@@ -36,7 +36,7 @@ Change = Callable[[np.ndarray], np.ndarray]
 
 
 class Settings(NamedTuple):
-    """What ``--set`` may change: data, cache, and further trainings to compare with."""
+    """The ``--set`` options: data, cache, and further trainings for comparison."""
 
     data: str = "data"
     cache: str = ""

@@ -35,7 +35,7 @@ SPREAD = 0.45  # width of a label's neighbourhood in valence-arousal-dominance
 
 
 class Settings(NamedTuple):
-    """What may change; the last ones are loss weights."""
+    """Hyperparameters; the last ones are loss weights."""
 
     steps: int = 1800
     rate: float = 2e-3

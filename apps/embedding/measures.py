@@ -37,7 +37,7 @@ def calibration_error(shares: np.ndarray, true: np.ndarray, bins: int = 10) -> f
 
 
 def probe(x: np.ndarray, people: np.ndarray, texts: np.ndarray, penalty: float = 1.0) -> np.ndarray:
-    """Whether a linear probe (ridge regression on one-hot people) identifies each clip's person (n,).
+    """True where a linear probe (ridge regression on one-hot people) identifies the clip's person (n,).
 
     Cross-validated over four folds by text (n,).
     """

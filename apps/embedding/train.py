@@ -44,7 +44,7 @@ AGAIN = 0.6  # factor on the learning rate in stage 3
 
 
 class Settings(NamedTuple):
-    """What ``--set`` may change; the fields after ``cache`` are loss weights."""
+    """The ``--set`` options; the fields after ``cache`` are loss weights."""
 
     steps: int = 1500
     rate: float = 2e-3

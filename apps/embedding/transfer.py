@@ -43,7 +43,7 @@ LEAST = 0.6
 
 
 class Settings(BaseModel):
-    """What ``--set`` may change."""
+    """The ``--set`` options."""
 
     model_config = ConfigDict(extra="forbid")
     data: DirectoryPath  # the folder that holds speech/, face/ and music/

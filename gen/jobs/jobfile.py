@@ -274,7 +274,7 @@ class JobFile:
         return found
 
     def _where(self, draft: Draft, where: Location) -> Location:
-        """Where a field of a draft is written: in the matrix, in the job or in the defaults."""
+        """The location of a draft's field in the file: in the matrix, the job or the defaults."""
         if where and where[0] in draft.chosen:
             return ("jobs", draft.place, "matrix", where[0], draft.chosen[where[0]], *where[1:])
         if where and where[0] not in draft.data and where[0] in self.defaults:

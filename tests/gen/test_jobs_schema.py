@@ -68,7 +68,7 @@ def folder(tmp_path):
 
 
 def verdicts(folder: Path, data) -> tuple[bool, bool, str]:
-    """Whether the schema accepts a file, whether the plan does, and the plan's error."""
+    """(accepted by the schema, accepted by the plan, error of the plan) for a file."""
     (folder / "show.yaml").write_text(yaml.safe_dump(data, sort_keys=False))
     valid = jsonschema.Draft202012Validator(schema()).is_valid(data)
     try:
