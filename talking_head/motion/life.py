@@ -44,7 +44,7 @@ def blinks(count: int, level: np.ndarray, random: np.random.Generator) -> np.nda
 
 
 def glances(count: int, random: np.random.Generator) -> np.ndarray:
-    """(count, 2) where the eyes look, right and up as looks in [-1, 1]: at the viewer, with short glances aside."""
+    """(count, 2) gaze to the right and up in [-1, 1]: at the viewer, with short glances aside."""
     looks, at, place = np.zeros((count, 2)), 0, np.zeros(2)
     while at < count:
         stay = int(FPS * random.exponential(GLANCE)) + 6
@@ -80,7 +80,7 @@ def _apart(values: np.ndarray, peaks: np.ndarray, least: int) -> list[int]:
 
 
 def _prominence(values: np.ndarray, peak: int) -> float:
-    """How far it goes down from a peak on both sides before it goes higher, at least."""
+    """Prominence of a peak: its height above the higher one of the two lowest points beside it."""
     lows = []
     for step in (-1, 1):
         at = low = peak
@@ -94,7 +94,7 @@ def head(count: int, level: np.ndarray, amount: np.ndarray, turns: np.ndarray | 
          random: np.random.Generator) -> np.ndarray:  # fmt: skip
     """(count, 3) rotation vectors of the head at motion 1; ``amount`` (count, 8) of the canonical emotions.
 
-    ``turns`` (count, 3) are those that a model has drawn; where it has not, the head drifts, sways and nods.
+    ``turns`` (count, 3) come from the model; without them the head drifts, sways and nods.
     """
     from scipy.ndimage import gaussian_filter1d
 
@@ -112,7 +112,7 @@ def head(count: int, level: np.ndarray, amount: np.ndarray, turns: np.ndarray | 
 
 
 def enliven(coefs: np.ndarray, level: np.ndarray, seed: int, blink: bool) -> np.ndarray:
-    """Coefficients (t, 52) with blinks and glances, and brows that rise on stress."""
+    """Add blinks, glances and raised brows on stress to coefficients (t, 52)."""
     random, count = np.random.default_rng((seed, 1)), len(coefs)
     coefs = coefs.copy()
     beat = stresses(level) * 0.14

@@ -1,7 +1,7 @@
-"""From a recording and an emotion curve to motion: what every model of motion shares.
+"""Motion from a recording and an emotion curve: the steps that all models of motion share.
 
-A model says how lips speak a recording without emotion; the expression is laid over it; lips meet on p, b and m
-whatever the expression is; the face lives. t frames.
+A model predicts neutral lips, the expression is added, lips close at p, b and m, and blinks, glances and nods are
+added. t frames.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from talking_head.motion.layer import Expression
 from talking_head.motion.speech import FRAME, ROWS, log_mel
 
 FPS = 25
-BLOCK = 60 * 16_000  # samples turned into rows at once
-LEAD = 7  # rows of 10 ms that lips are ahead of what was learnt: people are, beside GRID, by 4; trackers are late by 3
-LIKELY = (0.05, 0.10)  # of p, b, m of voices never heard 95 of 100 pass the second
+BLOCK = 60 * 16_000  # samples per log-mel computation
+LEAD = 7  # rows of 10 ms that lips lead the network: other people lead GRID by 4, and trackers are late by 3
+LIKELY = (0.05, 0.10)  # probabilities of p, b, m; 95 % of them in held-out voices exceed the second
 GIVES_WAY = {"mouthUpperUp": 1.0, "mouthLowerDown": 1.0, "mouthFunnel": 0.7, "mouthShrugUpper": 0.7, "jawOpen": 0.45}
-EVEN = (0.35, 0.7)  # nepers from a recording's quiet frames to its loud ones: noise, and surely a voice
-PAUSE = 50  # frames of silence after which a mouth no longer counts as speaking
+EVEN = (0.35, 0.7)  # nepers between quiet and loud frames: noise has less than the first, a voice more than the second
+PAUSE = 50  # frames of silence after which the mouth is no longer speaking
 
 
 class Motion(NamedTuple):
@@ -38,19 +38,19 @@ class Motion(NamedTuple):
 
     coefs: np.ndarray  # (t, 52) ARKit coefficients
     turns: np.ndarray  # (t, 3) rotation vectors of the head from its resting pose, radians
-    closed: np.ndarray  # (t,) in [0, 1]: whether lips must meet
+    closed: np.ndarray  # (t,) in [0, 1]: how far the lips must close
 
 
 class Said(NamedTuple):
-    """What a model makes of a recording."""
+    """The output of a model for a recording."""
 
     coefs: np.ndarray  # (t, 52) without emotion
     closed: np.ndarray  # (t,) probability of closed lips
-    turns: np.ndarray | None = None  # (t, 3) of the head, where the model moves it
+    turns: np.ndarray | None = None  # (t, 3) of the head, if the model predicts them
 
 
 class Speaker:
-    """Base of the models of motion. A subclass writes ``_say``; ``expression`` is None where that shows emotion too."""
+    """Base class of the motion models. A subclass implements ``_say``; ``expression`` is None if the model shows it."""
 
     def __init__(self, expression: Expression | None, basis: FaceBasis, calibration: Calibration):
         self.expression = None if expression is None else expression.float().eval().requires_grad_(False)
@@ -66,7 +66,7 @@ class Speaker:
                   progress: Callable[[float], None] = lambda done: None, **how) -> Motion:  # fmt: skip
         """:meth:`speak` for log-mel rows (4 t, 80) of a whole recording.
 
-        ``mouth`` scales what speech moves, ``emotion_scale`` how far the expression goes; ``how`` is the model's own.
+        ``mouth`` scales the motion of the mouth in speech, ``emotion_scale`` the expression; ``how`` goes to the model.
         """
         rows = torch.as_tensor(rows, dtype=torch.float32)
         count = len(rows) // ROWS
@@ -89,7 +89,7 @@ class Speaker:
 
     def _say(self, rows: Tensor, told: EmotionTrack, samples: np.ndarray | None, seed: int,
              progress: Callable[[float], None]) -> Said:  # fmt: skip
-        """How the recording is said; ``rows`` (4 t, 80) are :func:`ahead` of the frames."""
+        """Predict neutral speech; ``rows`` (4 t, 80) are shifted by :func:`ahead`."""
         raise NotImplementedError
 
 
@@ -100,53 +100,52 @@ def recorded(samples: np.ndarray) -> Tensor:
 
 
 def ahead(rows: Tensor) -> Tensor:
-    """The rows (n, 80) as they are :data:`LEAD` later."""
+    """The rows (n, 80) shifted by :data:`LEAD` into the future."""
     return torch.cat((rows[LEAD:], rows[-1:].expand(min(LEAD, len(rows)), -1)))
 
 
 def lively(count: int, seed: int) -> np.ndarray:
-    """(t,) factors about 1: a felt expression is never quite steady."""
+    """(t,) slow random factors around 1 for the intensity."""
     return 1 + 0.08 * life.slow(count, 2.5, np.random.default_rng((seed, 2))).clip(-1.5, 1.5)
 
 
 def nearby(loud: np.ndarray, frames: int = 8) -> np.ndarray:
-    """(t,) whether it is loud within so many frames: lips that meet make silence."""
+    """(t,) True if a frame within ``frames`` is loud: closed lips cause short silences."""
     from scipy.ndimage import maximum_filter1d
 
     return maximum_filter1d(loud.astype(np.uint8), 2 * frames + 1, mode="nearest") > 0
 
 
 def audible(level: np.ndarray) -> np.ndarray:
-    """(t,) in [0, 1]: 0 in silence, where lips are still."""
+    """(t,) in [0, 1], 0 in silence, in which the lips do not move."""
     from scipy.ndimage import gaussian_filter1d
 
     return gaussian_filter1d(nearby(level > 0.02, 4).astype(float), 2.0, mode="nearest")
 
 
 def speaking(level: np.ndarray) -> np.ndarray:
-    """(t,) in [0, 1]: whether something is being said, short pauses included."""
+    """(t,) in [0, 1], 1 during speech and short pauses."""
     from scipy.ndimage import gaussian_filter1d
 
     return gaussian_filter1d(nearby(level > 0.05, PAUSE).astype(float), 6.0, mode="nearest")
 
 
 def effort(level: np.ndarray) -> np.ndarray:
-    """(t,) in [0, 1]: how loud the voice is, over a third of a second."""
+    """(t,) in [0, 1]: loudness, smoothed over a third of a second."""
     from scipy.ndimage import gaussian_filter1d
 
     return gaussian_filter1d(level.astype(float), 4.0, mode="nearest").clip(0, 1)
 
 
 def contact(probability: np.ndarray) -> np.ndarray:
-    """(t,) probability of p, b, m -> how far lips must meet: all the way where it is likely enough, on the way there in
-    the frames around."""
+    """(t,) probability of p, b, m -> how far the lips must close: 1 above :data:`LIKELY`, .4 in the frames beside."""
     sure = ((probability - LIKELY[0]) / (LIKELY[1] - LIKELY[0])).clip(0, 1)
     near = np.pad(sure, 1)
     return np.maximum(sure, 0.4 * np.maximum(near[:-2], near[2:])).astype(np.float32)
 
 
 def loudness(rows: Tensor) -> np.ndarray:
-    """(t,) in [0, 1], of rows (4 t, 80): 0 throughout where nothing but even noise is heard."""
+    """Loudness (t,) in [0, 1] from rows (4 t, 80); 0 everywhere if the recording is steady noise."""
     level = rows.mean(-1).view(-1, ROWS).amax(-1).numpy()
     low, top = np.percentile(level, (20, 97))
     if top < -8.5:
@@ -156,7 +155,7 @@ def loudness(rows: Tensor) -> np.ndarray:
 
 
 def steadied(coefs: np.ndarray) -> np.ndarray:
-    """Brows, lids, cheeks and nose without frame-to-frame trembling; the mouth as it is."""
+    """Smooth brows, lids, cheeks and nose over time; the mouth is unchanged."""
     from scipy.ndimage import gaussian_filter1d
 
     calm = [i for name, i in INDEX.items() if not name.startswith(("jaw", "mouth"))]
@@ -166,8 +165,8 @@ def steadied(coefs: np.ndarray) -> np.ndarray:
 
 
 def sealed(coefs: np.ndarray, closed: np.ndarray, basis: FaceBasis) -> np.ndarray:
-    """Lips that meet where ``closed`` (t,) says so, whatever the expression: what parts them gives way, and
-    mouthClose takes up the gap that is left."""
+    """Close the lips by ``closed`` (t,) under any expression: coefficients that part them are reduced, and mouthClose
+    removes the remaining gap."""
     coefs = coefs.copy()
     for name, share in GIVES_WAY.items():
         coefs[:, side(name)] *= 1 - share * closed[:, None]

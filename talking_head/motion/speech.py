@@ -1,4 +1,4 @@
-"""What the network hears: log-mel rows, four a motion frame, and the encoder that is trained on them.
+"""Log-mel rows, four per motion frame, and the speech encoder.
 
 b batch, t motion frames (25 a second), n = 4 t rows, d width.
 """
@@ -20,9 +20,9 @@ ROWS = FRAME // HOP
 BANDS = 80
 LIMITS = (60.0, 7600.0)  # Hz
 FLOOR = 1e-5  # of full scale's magnitude
-PRIOR_ROWS = 200.0  # rows that a recording's own spectrum is weighed against
+PRIOR_ROWS = 200.0  # weight of the usual spectrum, in rows of the recording
 
-# Kinds of sound that look alike, as symbols of the aligned speech; silence first, closed lips second
+# Visemes as symbols of the aligned speech; silence first, closed lips second
 VISEMES = (
     " ^,.;:!?“”()", "pbm", "fv", "θð", "tdnlT", "sz", "ʃʒʧʤ", "kɡŋh", "ɹɜ", "wuʊ", "OɔYW", "ɑʌI", "æɛA", "ɪiᵻj", "əᵊɐ",
 )  # fmt: skip
@@ -31,7 +31,7 @@ SILENT, CLOSED = 0, 1
 
 @functools.cache
 def _filters() -> Tensor:
-    """(FFT / 2 + 1, BANDS) triangles even on the mel scale."""
+    """(FFT / 2 + 1, BANDS) triangular mel filters."""
     return torch.from_numpy(mel.filters(RATE, FFT, BANDS, *LIMITS, "htk", "sum"))
 
 
@@ -49,14 +49,14 @@ def log_mel(samples: np.ndarray) -> Tensor:
 
 
 def spectrum(rows: Tensor) -> tuple[Tensor, int]:
-    """Mean row (80,) of the loud rows of a recording, and how many those are."""
+    """Mean (80,) of the loud rows of a recording, and their number."""
     level = rows.mean(1)
     loud = rows[level > level.max() - 4.0]
     return loud.mean(0), len(loud)
 
 
 class SpeechEncoder(ModelMixin, ConfigMixin):
-    """Log-mel rows -> features (b, t, d) and viseme logits (b, t, 15): convolutions, 0.9 s in all."""
+    """Convolutions from log-mel rows to features (b, t, d) and viseme logits (b, t, 15); receptive field 0.9 s."""
 
     @register_to_config
     def __init__(self, dim: int = 160, layers: int = 4, kernel: int = 5, visemes: int = len(VISEMES)):
@@ -74,7 +74,7 @@ class SpeechEncoder(ModelMixin, ConfigMixin):
         self.says = nn.Linear(dim, visemes)
 
     def mean_shift(self, own: Tensor, count: int) -> Tensor:
-        """What to add to a recording's rows so that its mean spectrum ``own`` over ``count`` rows is the usual one."""
+        """Offset (80,) that moves the mean spectrum ``own`` of ``count`` loud rows to the usual one."""
         return (self.mean - own) * (count / (count + PRIOR_ROWS))
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Training material as rows, made once: motion with its sound, motion alone, and speech with its phonemes."""
+"""Training data as log-mel rows: motion with sound, motion alone, and speech with phonemes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ HELD_TAKE = "1114_3_15"  # FACEGOOD
 HELD_VOICES = ("af_nova", "bm_lewis", "am_echo")  # aligned speech
 HELD_PEOPLE = ("ravdess/Actor_17", "ravdess/Actor_18", "ravdess/Actor_19", "ravdess/Actor_20", "emodb/12", "emodb/13",
                "nemo/MK0", "nemo/WR0")  # acted speech  # fmt: skip
-TEMPOS = (0.85, 1.2, 1.45)  # of GRID played slower and faster, so that its one voice becomes several
-LIFE = np.array([name.startswith(("eyeBlink", "eyeLook", "tongue")) for name in ARKIT])  # not to be heard in speech
+TEMPOS = (0.85, 1.2, 1.45)  # of GRID resampled, as an augmentation of its one voice
+LIFE = np.array([name.startswith(("eyeBlink", "eyeLook", "tongue")) for name in ARKIT])  # not predictable from speech
 MOUTH = np.array([name.startswith(("jaw", "mouth")) for name in ARKIT])
 MOTION = Path("face") / "motion"
 SOUNDS = {"grid": ("grid_s1", "grid_s1_audio"), "facegood": ("facegood", "facegood_audio"),
@@ -41,7 +41,7 @@ class Clip(NamedTuple):
 
 
 def share(name: str) -> float:
-    """A number in [0, 1) that belongs to a name."""
+    """A number in [0, 1) from the hash of a name."""
     return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32
 
 
@@ -57,23 +57,23 @@ def clips_of(path: Path) -> Iterator[tuple[str, np.ndarray, dict]]:
 
 
 def rest(motion: np.ndarray, loud: np.ndarray) -> np.ndarray:
-    """(52,) the face of a person who says nothing: the median over quiet frames."""
+    """(52,) the face at rest: the median over quiet frames."""
     return np.median(motion[~loud], 0) if (~loud).sum() >= 5 else np.percentile(motion, 20, axis=0)
 
 
 def fitted(rows: np.ndarray, frames: int) -> np.ndarray:
-    """Rows cut or silently continued to 4 a frame."""
+    """Rows cut or padded with the last one to 4 per frame."""
     return np.concatenate((rows, np.repeat(rows[-1:], max(0, 4 * frames - len(rows)), 0)))[: 4 * frames]
 
 
 def is_loud(rows: np.ndarray) -> np.ndarray:
-    """(t,) whether a frame of rows (4 t, 80) is less than 4 nepers below the loudest."""
+    """(t,) True if a frame of rows (4 t, 80) is less than 2.5 nepers below the loudest."""
     level = rows.mean(1).reshape(-1, 4).max(1)
     return level > np.percentile(level, 98) - 2.5
 
 
 def spoken(data: Path, file: str, folder: str, source: str) -> list[Clip]:
-    """Clips with motion and sound; motion counts from the speaker's face at rest."""
+    """Clips with motion and sound; motion is relative to the face at rest."""
     found = []
     for name, motion, _ in clips_of(data / MOTION / f"{file}.npz"):
         samples, _ = media.read_audio(data / MOTION / folder / f"{name}.opus", RATE)
@@ -91,7 +91,7 @@ def spoken(data: Path, file: str, folder: str, source: str) -> list[Clip]:
 
 
 def paced(data: Path, clips: list[Clip]) -> list[Clip]:
-    """GRID's training clips as on a tape that runs at another speed: pitch, throat and pace change together."""
+    """GRID's training clips resampled: pitch, formants and tempo change together."""
     import soxr
 
     found = []
@@ -114,7 +114,7 @@ def still(samples: np.ndarray, count: int) -> np.ndarray:
 
 
 def voices(data: Path, teach: Teach) -> Iterator[Clip]:
-    """Acted sentences of many people, with the motion that ``teach`` gives them."""
+    """Acted sentences of many people, with motion from ``teach``."""
     folder = data / "speech" / "emotional"
     for path in sorted(folder.rglob("*.opus")):
         name = path.relative_to(folder).as_posix()
@@ -124,9 +124,9 @@ def voices(data: Path, teach: Teach) -> Iterator[Clip]:
 
 
 def viseme_rows(phones: list[str], frames: list[int], seconds: float, count: int) -> np.ndarray:
-    """(count, 15) share of each motion frame that each kind of sound takes.
+    """(count, 15) share of each viseme in each motion frame.
 
-    A short gap between words belongs half to each neighbour; a stress mark to the vowel after it.
+    A short gap between words is split between its neighbours; a stress mark counts as the vowel after it.
     """
     kind = {symbol: i for i, symbols in enumerate(VISEMES) for symbol in symbols}
     steps: list[int] = []
@@ -147,7 +147,7 @@ def viseme_rows(phones: list[str], frames: list[int], seconds: float, count: int
 
 
 def aligned(data: Path, teach: Teach = still) -> Iterator[Clip]:
-    """Synthetic speech with exact phoneme times, with the motion that ``teach`` gives it."""
+    """Synthetic speech with exact phoneme times and motion from ``teach``."""
     folder = data / "speech" / "aligned"
     for line in (folder / "rows.jsonl").read_text().splitlines():
         row = json.loads(line)
@@ -171,7 +171,7 @@ def sound(data: Path, clip: Clip) -> np.ndarray:
 
 
 def mandarin(data: Path, clips: list[Clip], teach: Teach) -> Iterator[Clip]:
-    """FACEGOOD's training takes as one more voice: its own motion would cost other people's lips."""
+    """The sound of FACEGOOD's training takes with motion from ``teach``: its own makes other people's lips worse."""
     for clip in clips:
         if clip.part == "train":
             motion = teach(sound(data, clip), len(clip.motion))
@@ -179,8 +179,8 @@ def mandarin(data: Path, clips: list[Clip], teach: Teach) -> Iterator[Clip]:
 
 
 def build(data: Path, ears: str | Path = "whisper-base") -> list[Clip]:
-    """All of it: GRID to learn lips from; voices, whose lips :class:`Teacher` tells after it has learnt from GRID;
-    aligned speech for phonemes; ``other`` and FACEGOOD only to evaluate."""
+    """All clips. GRID trains lips and the :class:`Teacher`, which labels the voices; aligned speech trains visemes;
+    ``other`` and FACEGOOD's motion are for evaluation alone."""
     grid, facegood, other = (spoken(data, *SOUNDS[source], source) for source in SOUNDS)
     filmed = [c for c in grid if c.part == "train"]
     teach = Teacher(Ears(ears), ((sound(data, c), c.motion) for c in filmed))
@@ -198,13 +198,13 @@ def build(data: Path, ears: str | Path = "whisper-base") -> list[Clip]:
 
 
 def held_out(data: Path) -> list[Clip]:
-    """What nothing is trained on, of motion with sound and of aligned speech; FACEGOOD is a speaker of its own."""
+    """Held-out clips with motion and sound, held-out aligned speech, and FACEGOOD."""
     clips = [clip for source, files in SOUNDS.items() for clip in spoken(data, *files, source)] + list(aligned(data))
     return [clip for clip in clips if clip.part == "test" or clip.source == "facegood"]
 
 
 def save(clips: list[Clip], path: Path) -> None:
-    """One npz of all rows, each clip made :func:`spectrum`-free later by the encoder's mean."""
+    """Save all clips in one npz file."""
     facts = json.dumps([[c.name, c.source, c.part, len(c.rows), len(c.motion), len(c.visemes)] for c in clips])
     stacks = {key: np.concatenate([getattr(c, key) for c in clips]).astype(np.float16) for key in FIELDS}
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Training windows: speech with motion, filmed or taught, some of it with visemes; and motion alone."""
+"""Training windows: speech with motion and visemes, and motion alone."""
 
 from typing import NamedTuple
 
@@ -56,7 +56,7 @@ class Windows:
         return Batch(as_tensor(rows), as_tensor(motion), as_tensor(visemes), torch.tensor(style))
 
     def motion(self, count: int) -> Tensor:
-        """(count, t, 52) windows of motion alone, of any source by its share."""
+        """(count, t, 52) windows of motion, sources drawn by their shares."""
         names = [n for n in self.shares if len(self.clips[n][0].motion)]
         odds = np.array([self.shares[n] for n in names], float)
         picked = []
@@ -72,7 +72,7 @@ def length(clip: Clip) -> int:
 
 
 def window(values: np.ndarray, size: int) -> np.ndarray:
-    """The values, their last row repeated where there are fewer than ``size``."""
+    """The values, padded with their last row to ``size``."""
     return np.concatenate((values, np.repeat(values[-1:], size - len(values), 0))).astype(np.float32)
 
 

@@ -7,7 +7,7 @@ from gen.settings import settings_of
 
 
 def train(data: Path, out: Path, minutes: float | None, settings: dict[str, str]) -> None:
-    """Train for ``minutes`` (30 by default); the setting ``size`` says which model, the others are that model's."""
+    """Train for ``minutes`` (default 30); the setting ``size`` selects the model, the others go to it."""
     given = dict(settings)
     size = given.setdefault("size", "compact")
     if size in ("tiny", "compact"):

@@ -1,7 +1,7 @@
-"""Clips of face motion with what is heard, made once from ``DATA``, and windows of them.
+"""Clips of face motion with speech features from ``DATA``, and windows of them.
 
 n frames; f = 55 features: ARKit-52 counted from the face at rest, the head's rotation vector from its mean.
-Lines that were only spoken have the lips that training EMOTE gives them.
+Lines without video have the lips of :class:`talking_head.training.teacher.Teacher`.
 """
 
 import json
@@ -23,14 +23,14 @@ from talking_head.training.emote import prepared as corpus_of
 
 SHARES = {"grid": 12, "aligned": 4}  # of a batch of 16
 FILES = {"grid": "grid_s1", "other": "other_clips"}
-SPARED = 4  # every so manieth spoken line is taken
+SPARED = 4  # every fourth line without video is used
 FRAMES = WINDOW + AHEAD  # of a training window
-NEAR = 100  # frames within which another one of the clip stands for the photograph
+NEAR = 100  # frames, largest distance of the frame that serves as the photo
 STACKS = ("motion", "features")
 
 
 class Clip(NamedTuple):
-    """n frames, v versions of the sound."""
+    """n frames, v augmented versions of the sound."""
 
     name: str
     source: str
@@ -40,7 +40,7 @@ class Clip(NamedTuple):
 
 
 def listened(clips: list[corpus.Clip], data: Path, speech: SpeechEncoder) -> list[Clip]:
-    """Clips with the head's turns and what ``speech`` hears."""
+    """Clips with head turns and features of ``speech``."""
     random, turns = np.random.default_rng(0), {}
     for source in sorted({c.source for c in clips} & FILES.keys()):
         for name, _, facts in clips_of(data / MOTION / f"{FILES[source]}.npz"):
@@ -59,8 +59,8 @@ def _heard(clip: corpus.Clip, turns: np.ndarray | None, speech: SpeechEncoder, r
 
 
 def prepared(data: Path, out: Path, teacher: str, ears: str) -> list[Clip]:
-    """The clips, read once and kept in ``OUT/motion.npz``, heard by the encoder of ``teacher``; ``ears`` as
-    :func:`talking_head.training.corpus.build` has them."""
+    """The clips with features of the encoder of ``teacher``, cached in ``OUT/motion.npz``; ``ears`` as in
+    :func:`talking_head.training.corpus.build`."""
     path = out / "motion.npz"
     if not path.exists():
         speech = checkpoints.load(teacher, SpeechEncoder, "speech").float().eval()
@@ -83,7 +83,7 @@ def prepared(data: Path, out: Path, teacher: str, ears: str) -> list[Clip]:
 
 
 def measured() -> dict[str, np.ndarray]:
-    """For each source, which features (55,) it tells: spoken lines only lips."""
+    """For each source, a mask (55,) of its measured features: lines without video have lips alone."""
     lips_alone = np.zeros(FEATURES, bool)
     lips_alone[:52] = MOUTH
     return {"grid": np.ones(FEATURES, bool), "aligned": lips_alone}
@@ -95,7 +95,7 @@ class Batch(NamedTuple):
     motion: Tensor  # (b, n, 55)
     measured: Tensor  # (b, 1, 55) bool
     features: Tensor  # (b, n, s)
-    rest: Tensor  # (b, 55) another frame of the clip, as a photograph would be
+    rest: Tensor  # (b, 55) another frame of the clip, as the photo
 
 
 class Windows:

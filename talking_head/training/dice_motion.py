@@ -1,5 +1,4 @@
-"""``affekt train dice``: the motion denoiser learns speech without emotion; speech is dropped now and then, so that it
-can be guided."""
+"""``affekt train dice``: trains the motion denoiser on neutral speech, with dropout of speech for guidance."""
 
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from talking_head.training import expression, lips
 from talking_head.training.dice_data import Batch, Clip, Windows, measured, prepared
 
 NOISE = EDM(sigma_data=SPREAD, log_mean=-0.6, log_std=1.4)
-WEIGHT = torch.cat((1 + 2 * torch.from_numpy(SPEECH).float(), torch.ones(3)))  # lips in speech count thrice
+WEIGHT = torch.cat((1 + 2 * torch.from_numpy(SPEECH).float(), torch.ones(3)))  # weight 3 for lips
 
 
 class Settings(BaseModel):
@@ -31,8 +30,8 @@ class Settings(BaseModel):
     size: str = "compact"
     conditioner: str = "gaussian"  # of the expression layer
     expression_steps: int = 1500
-    teacher: str = "emote-compact"  # whose speech encoder it gets
-    ears: str = "whisper-base"  # the checkpoint through which lines without video are taught
+    teacher: str = "emote-compact"  # the checkpoint with the speech encoder
+    ears: str = "whisper-base"  # the Whisper checkpoint of the teacher
     seed: int = 0
     rate: float = 2e-3
     drop_audio: float = 0.08
@@ -50,7 +49,7 @@ class Training(nn.Module):
         self.model, self.settings = model, settings
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """EDM loss of the frames that are to be made, and the error of what is expected."""
+        """EDM loss of the unknown frames, and the error of the expected motion."""
         model, s, b = self.model, self.settings, len(batch.motion)
         x0 = model.normalise(batch.motion)
         drop = lambda chance: torch.rand(b, device=x0.device) < chance
@@ -72,7 +71,7 @@ class Training(nn.Module):
 
 
 def set_scale(model: MotionDenoiser, windows: Windows, count: int = 40) -> None:
-    """Take mean and scale of the features from windows."""
+    """Set mean and scale of the features from windows."""
     batches = [windows() for _ in range(count)]
     motion, known = (torch.cat([getattr(b, name) for b in batches]) for name in ("motion", "measured"))
     for i in range(len(model.mean)):
@@ -81,7 +80,7 @@ def set_scale(model: MotionDenoiser, windows: Windows, count: int = 40) -> None:
 
 
 def agreement(motion: DiceMotion, clips: list[Clip], seeds: int = 2, most: int = 8) -> dict[str, float]:
-    """How well lips go with those of held-out clips of GRID: correlation, a mean over clips and seeds."""
+    """Mean correlation of lips with held-out clips of GRID, over clips and seeds."""
     found = {"jaw": [], "pucker": []}
     for clip in [c for c in clips if c.source == "grid" and c.part == "test"][:most]:
         for seed in range(seeds):

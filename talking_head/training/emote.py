@@ -1,9 +1,8 @@
 """``affekt train talk``: the motion prior, the speech encoder by itself, then encoder and EMOTE together.
 
-EMOTE learns speech without emotion: expressions are laid over it by the layer of
-:mod:`talking_head.training.expression`. Speech without video teaches what is said (visemes), that lips meet on p, b and
-m, and, through :mod:`talking_head.training.teacher`, how lips move for many voices. Time is the budget; state goes to
-``OUT/*.pt`` every two minutes.
+EMOTE is trained on neutral speech; the layer of :mod:`talking_head.training.expression` adds expressions. Speech
+without video trains visemes, closed lips at p, b and m, and lips of many voices by labels of
+:mod:`talking_head.training.teacher`. The budget is a time; the state is saved to ``OUT/*.pt`` every two minutes.
 """
 
 from pathlib import Path
@@ -48,34 +47,34 @@ class Settings(BaseModel):
     expression_steps: int = 1500
     seed: int = 0
     rate: float = 8e-4
-    begin: str = ""  # a checkpoint whose networks learn on, in place of new ones
-    ears: str = "whisper-base"  # the checkpoint through which voices without video are taught
-    prior: str = ""  # a converted FLINT to start the motion prior from
+    begin: str = ""  # a checkpoint to continue from
+    ears: str = "whisper-base"  # the Whisper checkpoint of the teacher
+    prior: str = ""  # a converted FLINT to initialise the motion prior
     prior_share: float = 0.1  # of the minutes
     speech_share: float = 0.18
     kl: float = 1e-4
-    frozen: bool = False  # keep the prior's decoder as it is, as published; otherwise it learns on
-    last_layer: int = 300  # batches that it is fitted on at the end, by least squares
+    frozen: bool = False  # freeze the prior's decoder, as upstream
+    last_layer: int = 300  # batches of its final least-squares fit
     compile: bool = False
 
 
 class Measures:
-    """The face basis as matrices: distances of points from differences of coefficients."""
+    """Distances of points on the face from differences of coefficients, as matrices of the face basis."""
 
     def __init__(self, basis: FaceBasis):
         root = lambda points: torch.from_numpy(
             np.linalg.cholesky(_gram(basis.deltas[:, points])).astype(np.float32)
         )  # (52, 52): |d @ root|^2 is the squared distance of the points
         self.lips, self.face = root(LIPS), root(np.arange(468))
-        self.scale = torch.where(torch.from_numpy(SPEECH), 1 / 0.05, 0.0)  # so that small movements of the lips count
+        self.scale = torch.where(torch.from_numpy(SPEECH), 1 / 0.05, 0.0)  # small movements of the lips count
         self.rise = torch.from_numpy(basis.lip_gap(np.eye(52)).astype(np.float32))
 
     def gap(self, motion: Tensor) -> Tensor:
-        """(..., 52) -> (...,) cm that the lips are further apart than at rest."""
+        """(..., 52) -> (...,) opening of the lips beyond rest in cm."""
         return motion @ self.rise
 
     def loss(self, made: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-        """Per-frame lips and velocities; the face over the sequence. In squared cm, coefficients included a little."""
+        """Losses of lips and velocities per frame, and of the face over the sequence, in squared cm."""
         off = made.float() - wanted
         lips, face = off @ self.lips, off @ self.face
         frame = lips.square().sum(-1).mean() + 0.3 * face.square().sum(-1).mean() + 2.0 * off.square().sum(-1).mean()
@@ -108,7 +107,7 @@ def encoder_loss(speech: SpeechEncoder, data: Windows) -> tuple[Tensor, dict]:
 
 
 def said(models: nn.ModuleDict, batch: Batch) -> tuple[Tensor, Tensor]:
-    """What EMOTE makes of windows (b, t, 52), told no emotion, and the viseme logits."""
+    """EMOTE's neutral motion of windows (b, t, 52), and the viseme logits."""
     features, logits = models["speech"](batch.rows)
     emote, (b, t) = models["emote"], features.shape[:2]
     neutral = plain(np.tile(np.eye(len(CANONICAL))[0], (t, 1)), np.zeros(t))
@@ -117,7 +116,7 @@ def said(models: nn.ModuleDict, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def shut(batch: Batch) -> Tensor:
-    """(v, t): how surely lips must meet where visemes are known."""
+    """(v, t) weight of closed lips, from known visemes."""
     return (batch.visemes[..., CLOSED] - 0.3).clamp_min(0)
 
 
@@ -135,9 +134,9 @@ def speech_loss(models: nn.ModuleDict, data: Windows, measures: Measures, settin
 
 @torch.inference_mode()
 def fit_last_layer(models: nn.ModuleDict, data: Windows, batches: int, pull: float = 1e-3) -> None:
-    """The last layer in closed form: least squares over what is to be learnt, pulled towards what it was.
+    """Fit the last layer in closed form: least squares, regularised towards its weights.
 
-    It is linear in what the decoder has found, so a change of teachers needs no other training.
+    The motion is linear in it, so that a change of labels needs no other training.
     """
     emote, last, found = models["emote"], models["emote"].decoder.smooth, []
     watch = last.register_forward_pre_hook(lambda module, given: found.append(given[0]))
@@ -158,7 +157,7 @@ def fit_last_layer(models: nn.ModuleDict, data: Windows, batches: int, pull: flo
 
 
 def prepared(data: Path, out: Path, ears: str) -> list[corpus.Clip]:
-    """The material as rows, made once and kept in ``OUT/features.npz``."""
+    """The clips, cached in ``OUT/features.npz``."""
     path = out / "features.npz"
     if not path.exists():
         corpus.save(corpus.build(data, ears), path)
@@ -174,7 +173,7 @@ def set_spectrum(encoder: SpeechEncoder, clips: list[corpus.Clip]) -> None:
 
 
 def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> None:
-    """Train for ``minutes`` (40 by default) and write the checkpoint to ``OUT/checkpoint``."""
+    """Train for ``minutes`` (default 40) and write the checkpoint to ``OUT/checkpoint``."""
     out.mkdir(parents=True, exist_ok=True)
     minutes = 40.0 if minutes is None else minutes
     torch.manual_seed(settings.seed)
@@ -194,7 +193,7 @@ def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> N
     fast = {"speech": torch.compile(speech), "emote": emote} if settings.compile else models
 
     def loss() -> tuple[Tensor, dict]:
-        emote.decoder.eval()  # its batch norms stay as they are
+        emote.decoder.eval()  # batch norms are frozen
         return speech_loss(fast, windows, measures, settings)
 
     watched = [c for c in clips if c.part == "test"][::6]
@@ -208,7 +207,7 @@ def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> N
 
 def apart(flint: Flint, speech: SpeechEncoder, emote: Emote, clips: list[corpus.Clip], out: Path, minutes: float,
           settings: Settings, measures: Measures) -> None:  # fmt: skip
-    """The motion prior and the encoder by themselves; the prior's decoder goes into ``emote``."""
+    """Train the motion prior and the encoder separately; copy the prior's decoder into ``emote``."""
     learnt = [c for c in clips if c.part == "train"]
     if settings.prior:
         start(flint, settings.prior)
@@ -224,7 +223,7 @@ def apart(flint: Flint, speech: SpeechEncoder, emote: Emote, clips: list[corpus.
 
 
 def learn_on(name: str, speech: SpeechEncoder, emote: Emote) -> None:
-    """Give the networks the weights of a checkpoint of this size; its gain goes into the last layer."""
+    """Load the weights of a checkpoint of this size; its gain is multiplied into the last layer."""
     for model, part in ((speech, "speech"), (emote, "emote")):
         known = checkpoints.load(name, type(model), part).float().state_dict()
         if any(known[key].shape != value.shape for key, value in model.state_dict().items()):
@@ -237,8 +236,8 @@ def learn_on(name: str, speech: SpeechEncoder, emote: Emote) -> None:
 
 
 def start(flint: Flint, name: str) -> None:
-    """Give a motion prior the weights of a converted FLINT. What describes FLAME's features in place of ARKit's cannot
-    be used: the first and the last layer stay as they are, and a note says so.
+    """Load the weights of a converted FLINT into a motion prior. Layers of FLAME's features in place of ARKit's, the
+    first and the last, are skipped with a note.
     """
     theirs = checkpoints.load(name, Flint, "flint").float().state_dict()
     ours = flint.state_dict()
@@ -249,11 +248,11 @@ def start(flint: Flint, name: str) -> None:
         )
     flint.load_state_dict(theirs | {key: ours[key] for key in lacking})
     if lacking:
-        note(f"{name} moves other features: its first and last layer are learnt anew")
+        note(f"{name} has other features: its first and last layer were skipped")
 
 
 def export(speech: SpeechEncoder, emote: Emote, folder: Path) -> None:
-    """The checkpoint: both parts in fp16."""
+    """Write the checkpoint: both parts in fp16."""
     for name, model in (("speech", speech), ("emote", emote)):
         model.half().save_pretrained(folder / name)
     write_class(folder, "EmoteSpeaker")

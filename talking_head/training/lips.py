@@ -1,4 +1,4 @@
-"""How well predicted lips agree with tracked ones: what training watches, calibrates by and evaluation reports."""
+"""Agreement of predicted and tracked lips, for training and evaluation."""
 
 import numpy as np
 import torch
@@ -35,13 +35,13 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _shifted(made: np.ndarray, real: np.ndarray, most: int) -> dict[int, float]:
-    """Correlation by frames that the prediction is late."""
+    """Correlation for each delay of the prediction in frames."""
     inner = real[most : len(real) - most]
     return {k: correlation(made[most + k : len(made) - most + k], inner) for k in range(-most, most + 1)}
 
 
 def lag(made: np.ndarray, real: np.ndarray, most: int = 8) -> int:
-    """Frames that the prediction is late, where it agrees best."""
+    """Delay of the prediction in frames with the best correlation."""
     found = _shifted(made, real, most)
     return max(found, key=found.get)
 
@@ -56,12 +56,12 @@ def part_of(motion: np.ndarray, name: str) -> np.ndarray:
 
 
 def pairs(speech: SpeechEncoder, emote: Emote, clips: list[Clip]) -> list[tuple[Clip, np.ndarray]]:
-    """Each clip with its predicted motion, in the style that any voice gets."""
+    """Each clip with its predicted motion, in the style of many voices."""
     return [(c, predict(speech, emote, c.rows)) for c in clips]
 
 
 def agreement(speech: SpeechEncoder, emote: Emote, clips: list[Clip]) -> dict[str, float]:
-    """Correlation of jaw, pucker and lower lip over the held-out clips of GRID and of a speaker never trained on."""
+    """Correlation of jaw, pucker and lower lip on held-out clips of GRID and of FACEGOOD."""
     found = {}
     for source in ("grid", "facegood"):
         held = pairs(speech, emote, [c for c in clips if c.part == "test" and c.source == source])
@@ -74,7 +74,7 @@ def agreement(speech: SpeechEncoder, emote: Emote, clips: list[Clip]) -> dict[st
 
 
 def calibrate(speech: SpeechEncoder, emote: Emote, clips: list[Clip], most: float = 1.6) -> None:
-    """Set the model's gain so that predictions of GRID training clips move as far as the truth: means are too tame."""
+    """Set the model's gain: predictions of GRID training clips get the deviations of the truth."""
     held = pairs(speech, emote, [c for c in clips if c.source == "grid"][::8])
     real = np.concatenate([c.motion.astype(np.float32) for c, _ in held]).std(0)
     made = np.concatenate([m for _, m in held]).std(0)

@@ -1,9 +1,8 @@
-"""What lips would do for voices without video: a ridge regression on what Whisper hears.
+"""Labels of lip motion for voices without video: a ridge regression on features of Whisper.
 
-The lower blocks of Whisper base (MIT, ``affekt checkpoints pull whisper-base``) hear all voices alike, so that the
-regression carries over from the one speaker who was filmed to other people better than a network that learnt from the
-same speaker alone. It teaches the network what to do for many voices; nothing of Whisper's weights is kept.
-t frames, f = 1025 features.
+The lower blocks of Whisper base (MIT, ``affekt checkpoints pull whisper-base``) depend little on the voice, so that the
+regression generalises from one filmed speaker to other people better than a network trained on the same speaker. Its
+labels train the network; none of Whisper's weights are kept. t frames, f = 1025 features.
 """
 
 from collections.abc import Iterable
@@ -16,22 +15,22 @@ from gen.whisper import Whisper
 from talking_head.motion.expression import SPEECH
 from talking_head.motion.speech import FRAME, RATE
 
-BLOCKS = (1, 2)  # of Whisper's encoder, counted from 0: higher ones know words better, and lips of other people worse
+BLOCKS = (1, 2)  # of Whisper's encoder, from 0; higher ones generalise worse to other people
 AROUND = (-2, 0, 2)  # frames
-PIECE = 20 * RATE  # samples that Whisper hears at once
+PIECE = 20 * RATE  # samples per call of Whisper
 LOUD = 0.06  # root mean square of a recording's loud parts
 RIDGE = 3e4
-MOST = 1.6  # times that what it teaches is widened, since a regression is too tame
+MOST = 1.6  # largest factor of the amplitude, which a regression makes too small
 
 
 class Ears:
-    """Whisper's lower blocks and the level, a row for each motion frame."""
+    """Features per motion frame: Whisper's lower blocks and the level."""
 
     def __init__(self, name: str | Path = "whisper-base"):
         self.whisper = Whisper(checkpoints.folder(name) / "model.bin", max(BLOCKS) + 1)
 
     def __call__(self, samples: np.ndarray, count: int) -> np.ndarray:
-        """Mono samples at 16 kHz -> (count, f): a frame is heard in its own 40 ms."""
+        """Mono samples at 16 kHz -> (count, f), each row from the 40 ms of its frame."""
         samples = np.pad(samples, (0, max(0, count * FRAME - len(samples))))[: count * FRAME]
         size = np.abs(samples)
         samples = samples * np.float32(LOUD / np.sqrt(np.square(samples[size >= 0.02 * size.max()]).mean() + 1e-9))
@@ -53,7 +52,7 @@ def spread(values: np.ndarray) -> np.ndarray:
 
 
 class Teacher:
-    """Fitted on recordings with motion; teaches the coefficients that speech moves, and leaves the others at rest."""
+    """Fitted on recordings with motion; predicts the coefficients that speech moves, the others are at rest."""
 
     def __init__(self, ears: Ears, lessons: Iterable[tuple[np.ndarray, np.ndarray]]):
         """``lessons``: samples at 16 kHz and motion (t, 52)."""

@@ -1,4 +1,4 @@
-"""Clips for training the video network: MP4 files, each with ``NAME.json``: where the face is, what it feels.
+"""Clips for training the video network: MP4 files, each with a ``NAME.json`` of the face box and the emotion.
 
 ``{"box": [x, y, width, height], "lips": [x, y, width, height], "emotion": "happy", "level": 2}``, boxes in pixels;
 lips, emotion and level may be missing (no extra weight there; no emotion told).
@@ -41,7 +41,7 @@ class Example(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Windows of examples; the fields as there, with a batch in front, one reference each."""
+    """Windows of examples: the fields of :class:`Example` with a batch dimension, one reference each."""
 
     latents: Tensor
     reference: Tensor
@@ -88,7 +88,7 @@ def small(mask: Tensor, latents: Tensor) -> Tensor:
 
 
 def examples(model: DiceVideo, data: Path, out: Path, side: int) -> list[Example]:
-    """All clips of a folder, encoded once and kept in ``OUT/clips``."""
+    """All clips of a folder, encoded and cached in ``OUT/clips``."""
     found = sorted(data.rglob("*.mp4"))
     if not found:
         raise InputError(f"{data} holds no .mp4 files to train on")
@@ -103,7 +103,7 @@ def examples(model: DiceVideo, data: Path, out: Path, side: int) -> list[Example
 
 
 class Windows:
-    """Endless batches of random windows, clips with and without an emotion as often (A batch's sizes must agree)."""
+    """Infinite batches of random windows, half of them of clips with an emotion; all clips have one size."""
 
     def __init__(self, clips: list[Example], size: int, seed: int, frames: int = WINDOW):
         self.size, self.random = size, np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Cross-attention of the video network: the portrait's token, and adapters for speech and emotion beside it."""
+"""Cross-attention of the video network to the portrait's token, with adapters for speech and emotion."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from gen.nn import probed
 
 
 class Looks(NamedTuple):
-    """Contexts of one kind of block. A row of a context serves as many successive rows of queries as it has to."""
+    """Contexts of one kind of block. Each row of a context is shared by successive rows of queries."""
 
     portrait: Tensor  # (b, 1, c)
     adapters: tuple[Tensor, ...]  # speech and emotion, (b or b f, 32, c) each
@@ -21,9 +21,9 @@ class Looks(NamedTuple):
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, heads: int, backend=None) -> Tensor:
-    """query (q, n, d), key and value (r, m, d), r a divisor of q -> (q, n, d), or (q, 1, d) where that is all it is.
+    """query (q, n, d), key and value (r, m, d), r a divisor of q -> (q, n, d), or (q, 1, d) if all rows are equal.
 
-    Rows of queries that share their keys are one long row: no key is projected or copied twice.
+    Rows of queries with the same keys are joined, so that no key is projected or copied twice.
     """
     if key.shape[1] == 1:  # a softmax over one key is 1
         return value.repeat_interleave(len(query) // len(value), 0)
@@ -59,7 +59,7 @@ class AdapterAttention(nn.Module):
             self.grow(attn)
 
     def grow(self, attn: Attention) -> None:
-        """One adapter more."""
+        """Add an adapter."""
         for own, source in ((self.to_k_ip, attn.to_k), (self.to_v_ip, attn.to_v)):
             own.append(nn.Linear(source.in_features, source.out_features, bias=False).to(source.weight))
             own[-1].weight.data.copy_(source.weight.data)
@@ -103,7 +103,7 @@ class Transformer(TransformerSpatioTemporalModel):
         return (self.proj_out(x).mT.unflatten(2, (height, width)).contiguous() + hidden_states,)
 
     def _in_frames(self, block: nn.Module, x: Tensor, looks: Looks, f: int) -> Tensor:
-        """A spatial block, to which frames (b f, h w, d) are strangers."""
+        """A spatial block: attention within each frame (b f, h w, d)."""
         if self.slices == 1:
             return self._run(block, x, None, looks)
         made, size = torch.empty_like(x), -(-f // self.slices)
@@ -118,7 +118,7 @@ class Transformer(TransformerSpatioTemporalModel):
         return made
 
     def _in_places(self, block: nn.Module, x: Tensor, looks: Looks, f: int) -> Tensor:
-        """A temporal block, to which places of (b f, h w, d) are strangers."""
+        """A temporal block: attention over frames at each position of (b f, h w, d)."""
         if self.slices == 1:
             return self._run(block, x, f, looks)
         made = torch.empty_like(x)
@@ -128,7 +128,7 @@ class Transformer(TransformerSpatioTemporalModel):
 
     @staticmethod
     def _needed(x: Tensor, pieces: list) -> list:
-        """All pieces; without content, as in a rehearsal of memory, one stands for them."""
+        """All pieces, or one of them on ``meta``, where memory is planned."""
         return pieces[:1] if x.is_meta else pieces
 
     def _run(self, block: nn.Module, *inputs) -> Tensor:
@@ -138,7 +138,7 @@ class Transformer(TransformerSpatioTemporalModel):
 
 
 def set_attention_backend(model: nn.Module, name: str) -> None:
-    """Let every attention of ``model`` run on a backend of diffusers' dispatcher, after trying it once.
+    """Set the attention backend of ``model`` to one of diffusers' dispatcher, after a test call.
 
     Raises DeviceError when the backend is unknown or cannot attend on the model's device.
     """

@@ -1,9 +1,9 @@
-"""The releases of DICE-Talk and of Sonic into a checkpoint of ours, sizes read from the tensors.
+"""Convert upstream DICE-Talk and Sonic weights to our checkpoints; sizes are read from the tensors.
 
-Wanted in the source folder, at any depth: the ``.pth`` files of the release, the folder of Stable Video Diffusion (its
+Required in the source folder, at any depth: the ``.pth`` files, the folder of Stable Video Diffusion (its
 ``unet/config.json``, ``vae`` and ``image_encoder``), ``whisper-tiny``, and for DICE-Talk the eight emotion files.
-``RIFE/flownet.pkl`` is taken along where it is. Every tensor must find its place; what a release needs for itself alone
-(Whisper's decoder, RIFE's teacher, Sonic's motion buckets) is left out by name.
+``RIFE/flownet.pkl`` is optional. Every tensor must match; tensors that are not used here (Whisper's decoder, RIFE's
+teacher, Sonic's motion buckets) are skipped by name.
 """
 
 import json
@@ -65,7 +65,7 @@ def convert_sonic(source: Path, out: Path) -> None:
 
 
 def _video(source: Path, out: Path, audio: str, adapters: int) -> None:
-    """What both releases have."""
+    """The parts that both have."""
     config = json.loads(find(source, "unet/config.json").read_text())
     state = plain(find(source, "unet.pth"))
     heads = config["num_attention_heads"]
@@ -102,7 +102,7 @@ def find(source: Path, pattern: str) -> Path:
 
 
 def weights(place: Path) -> Path:
-    """The file of weights in a folder: safetensors, of half precision where there is a choice."""
+    """The weights file in a folder: safetensors, preferably of half precision."""
     found = sorted(place.glob("*.safetensors"), key=lambda path: (".fp16." not in path.name, path.name))
     if not found:
         raise CheckpointError(f"{place} holds no .safetensors file: fetch it again.")
@@ -110,7 +110,7 @@ def weights(place: Path) -> Path:
 
 
 def plain(path: Path) -> State:
-    """A file of tensors and nothing else."""
+    """Load a file that holds tensors alone."""
     return read(path, "the file of the release")
 
 
@@ -173,7 +173,7 @@ ATTENTION = {"@q.": "query.", "@k.": "key.", "@v.": "value.", "@out.": "out."}
 
 
 def fill(build: Callable[[State], nn.Module], state: State, place: Path) -> None:
-    """Build a network for a state, load it without a key too many or too few, and save it."""
+    """Build a network for a state, load the state strictly, and save it."""
     for theirs, ours in ATTENTION.items():
         state = {key.replace(theirs, ours): value for key, value in state.items()}
     what = f"The weights of '{place.name}'"

@@ -1,4 +1,4 @@
-"""Latents to pictures: the temporal decoder in chunks of frames, in tiles where memory is short."""
+"""Decode latents to pictures with the temporal decoder, in chunks of frames and optionally in tiles."""
 
 from collections.abc import Iterator
 

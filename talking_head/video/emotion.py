@@ -1,4 +1,4 @@
-"""Emotion for the video network: a vector asks a bank of prototypes and gets tokens (DICE-Talk, ACM MM 2025)."""
+"""Emotion tokens of the video network: a vector attends to a bank of prototypes (DICE-Talk, ACM MM 2025)."""
 
 import itertools
 from collections.abc import Sequence
@@ -79,14 +79,14 @@ class Classifier(nn.Module):
 
 
 class Felt(NamedTuple):
-    """Tokens of emotions (b, n, count, width), and what the bank adds to the training loss."""
+    """Tokens of emotions (b, n, count, width), and the bank's training loss."""
 
     tokens: Tensor
     loss: Tensor
 
 
 class EmotionModel(ModelMixin, ConfigMixin):
-    """Emotion means (b, n, size) -> tokens. The zero vector is "no emotion said".
+    """Emotion means (b, n, size) -> tokens. The zero vector means "no emotion given".
 
     Soft mode: the tokens of the mean attend to those of all prototypes. With ``retrieval``: of the nearest one.
     """
@@ -102,7 +102,7 @@ class EmotionModel(ModelMixin, ConfigMixin):
         self.classifier = Classifier(probe)
 
     def forward(self, mu: Tensor, retrieval: bool = False, unsaid: Tensor | None = None) -> Felt:
-        """With ``retrieval``, where ``unsaid`` (b,) is true the prototype found is the zero vector too, as in the
+        """With ``retrieval``, where ``unsaid`` (b,) is true the prototype is the zero vector too, as in the
         authors' training (``emo_masked_hard``)."""
         flat = mu.flatten(0, 1)
         if retrieval:
@@ -125,7 +125,7 @@ def class_of(emotion: str, level: int) -> int:
 def means(priors: Priors, curves: Sequence[EmotionCurve], times: np.ndarray, sharpen: float = 0.0) -> Tensor:
     """Curves at ``times`` (n,) seconds -> means (b, n, e): neutral moved along emotion directions by intensity.
 
-    ``sharpen`` takes that share of what all priors have in common out of them: published ones lie close together.
+    ``sharpen`` subtracts that share of the mean of all priors: upstream priors are close together.
     A mean never gets much longer than the longest prior.
     """
     tracks = [track(resolve(curve), times) for curve in curves]

@@ -1,4 +1,4 @@
-"""A frame between two: IFNet as RIFE HD v3 has it (Huang et al., ECCV 2022, sec. 3.2)."""
+"""Frame interpolation: IFNet of RIFE HD v3 (Huang et al., ECCV 2022, sec. 3.2)."""
 
 from collections.abc import Iterable, Iterator
 
@@ -22,7 +22,7 @@ def head(width: int, out: int) -> nn.Sequential:
 
 
 class FlowBlock(nn.Module):
-    """Pictures and what is known so far (b, k, H, W), flow (b, 4, H, W) -> how flow and mask change."""
+    """Pictures and features so far (b, k, H, W), flow (b, 4, H, W) -> changes of flow and mask."""
 
     def __init__(self, inputs: int, width: int):
         super().__init__()
@@ -72,7 +72,7 @@ class Interpolator(ModelMixin, ConfigMixin):
 
 @torch.no_grad()
 def between(network: Interpolator | None, frames: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Frames (3, H, W) -> themselves with the network's frame between each two; without one, each frame twice."""
+    """Frames (3, H, W) -> twice as many, with interpolated frames between, or without a network each frame twice."""
     last = None
     for frame in frames:
         if last is not None:

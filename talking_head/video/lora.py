@@ -1,4 +1,4 @@
-"""Low-rank changes to a network's attention, for users who train on little (Hu et al., ICLR 2022, sec. 4.1)."""
+"""LoRA for a network's attention (Hu et al., ICLR 2022, sec. 4.1)."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ PLACES = re.compile(r"attn2\.(to_q|to_k|to_v|to_out\.0|processor\.to_[kv]_ip\.1)
 
 
 class LowRank(nn.Module):
-    """A weight (n, m) -> the weight plus ``up @ down``, which begins as nothing."""
+    """A weight (n, m) -> the weight plus ``up @ down``, which is 0 at first."""
 
     def __init__(self, weight: Tensor, rank: int):
         super().__init__()
@@ -26,7 +26,7 @@ class LowRank(nn.Module):
 
 
 def add(model: nn.Module, rank: int) -> None:
-    """Freeze a model and put low-rank changes on its cross-attentions; only they are trained."""
+    """Freeze a model and add low-rank changes to its cross-attentions, the trained parameters."""
     model.requires_grad_(False)
     for name, layer in list(model.named_modules()):
         if isinstance(layer, nn.Linear) and PLACES.search(name):
@@ -34,19 +34,19 @@ def add(model: nn.Module, rank: int) -> None:
 
 
 def save(model: nn.Module, path: Path) -> None:
-    """The changes alone."""
+    """Save the changes."""
     save_file({k: v.contiguous().cpu() for k, v in model.state_dict().items() if k.endswith((".up", ".down"))}, path)
 
 
 def merge(model: nn.Module) -> None:
-    """Make the changes part of the weights."""
+    """Merge the changes into the weights."""
     for layer in list(model.modules()):
         if parametrize.is_parametrized(layer, "weight"):
             parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
 
 
 def load(model: nn.Module, path: Path) -> None:
-    """Apply saved changes to a model of the same layout, for good."""
+    """Load changes and merge them into a model of the same layout."""
     changes = load_file(path)
     add(model, rank=len(next(v for k, v in changes.items() if k.endswith(".down"))))
     mine = {key for key in model.state_dict() if key.endswith((".up", ".down"))}

@@ -1,4 +1,4 @@
-"""What the video network needs of a GPU: worked out by a rehearsal on ``meta`` tensors, and the settings that fit.
+"""Memory of the video network on a GPU, computed by a rehearsal on ``meta`` tensors, and the settings that fit.
 
 A rehearsal runs every stage of the pipeline once with tensors that have shapes and no content, and counts the bytes of
 those that live at the same time, weights among them as far as they are on the device. Of what libraries allocate inside
@@ -36,7 +36,7 @@ SPARE = 0.1  # share left to what a rehearsal does not see, such as fragments
 
 @dataclass(frozen=True)
 class Memory:
-    """How to fit into a GPU."""
+    """Settings that reduce the memory."""
 
     offload: Literal["none", "parts", "layers"]  # what is on it: all, the part at work, the layer at work
     batched: bool  # guidance's branches side by side
@@ -153,7 +153,7 @@ def weight(module: nn.Module) -> int:
 @contextmanager
 def by_layer(unet: VideoUNet, before: Callable[[nn.Module], object], after: Callable[[nn.Module], object]
              ) -> Iterator[None]:  # fmt: skip
-    """Call ``before`` and ``after`` around each layer that runs: a residual block, a transformer, a convolution."""
+    """Call ``before`` and ``after`` around each layer: a residual block, a transformer, a convolution."""
     net = unet.net
     blocks = (*net.down_blocks, net.mid_block, *net.up_blocks)
     layers = [layer for block in blocks for group in block.children() for layer in _members(group)]
@@ -173,7 +173,7 @@ def _members(group: nn.Module) -> list[nn.Module]:
 
 @contextmanager
 def sliced(unet: VideoUNet, slices: int) -> Iterator[None]:
-    """Let the transformer blocks of a network run in so many pieces."""
+    """Run the transformer blocks of a network in slices."""
     layers = [module for module in unet.modules() if isinstance(module, Transformer)]
     for layer in layers:
         layer.slices = slices
@@ -228,7 +228,7 @@ class Live(TorchDispatchMode):
 
 
 class Attended(TorchFunctionMode):
-    """Attention as fused kernels have it: nothing is made but what it gives."""
+    """Attention as in fused kernels: only the result is allocated."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if func is torch.nn.functional.scaled_dot_product_attention:

@@ -45,7 +45,7 @@ MISSING = (
 
 
 class DiceVideo:
-    """The networks of one checkpoint, and what to do with them."""
+    """The networks of a checkpoint and their pipeline."""
 
     def __init__(self, parts: dict[str, nn.Module], priors: Priors | None, device: str = "cpu",
                  memory: Memory = CHOICES[0]):  # fmt: skip
@@ -90,7 +90,7 @@ class DiceVideo:
         return model
 
     def feel(self) -> None:
-        """Give a network that knows speech alone an untrained sense of emotion, in our shared embedding."""
+        """Add untrained emotion parts, in the shared embedding, to a network of speech alone."""
         unet, audio = self.parts["unet"], self.parts["audio"].config
         unet.grow()
         self.priors = shared_priors()
@@ -99,7 +99,7 @@ class DiceVideo:
                                              probe=probe).to(unet.device)  # fmt: skip
 
     def save(self, place: Path) -> None:
-        """Write a checkpoint's parts, and of which class it is."""
+        """Write a checkpoint's parts and its class."""
         from safetensors.torch import save_file
 
         write_class(place, "DiceVideo")
@@ -126,7 +126,7 @@ class DiceVideo:
     @torch.no_grad()
     def condition(self, portrait: Portrait, samples: np.ndarray, curve: EmotionCurve, plan: Plan = PLAN,
                   retrieval: bool = False, sharpen: float = 0.0) -> Inputs:  # fmt: skip
-        """Mono sound at 16 kHz and an emotion over its seconds -> what the denoiser is told."""
+        """Mono sound at 16 kHz and an emotion curve -> the denoiser's conditions."""
         dtype = self.parts["unet"].dtype
         move = lambda x: x.to(self.device, dtype)
         with self.at("vae") as vae:
@@ -153,7 +153,7 @@ class DiceVideo:
 
     def _feel(self, curve: EmotionCurve, frames: int, plan: Plan, retrieval: bool,
               sharpen: float) -> tuple[Tensor, Tensor] | None:  # fmt: skip
-        """Emotion tokens; each different mean is worked out once, and a constant emotion stays one row."""
+        """Emotion tokens; each different mean is computed once, and a constant emotion is one row."""
         if "emotion" not in self.parts:
             return None
         mu = means(self.priors, [curve], np.arange(frames) / FPS, sharpen)[0]
@@ -223,5 +223,5 @@ class DiceVideo:
 
 
 def shared_priors() -> Priors:
-    """Those of this project's own embedding (``affekt train emotion``)."""
+    """The priors of the shared embedding (``affekt train emotion``)."""
     return Priors(*prior_files.read("emotion-embedding"))

@@ -1,4 +1,4 @@
-"""The picture that is to speak: prepared, looked at by CLIP's image encoder, and its face box as a mask."""
+"""The portrait: resized, encoded by CLIP's image encoder, and its face box as a mask."""
 
 from typing import NamedTuple
 
@@ -89,7 +89,7 @@ def around(box: tuple[float, float, float, float], size: tuple[int, int], expand
 
 
 def paste(picture: np.ndarray, frame: np.ndarray, square: Square, edge: float = 0.08) -> np.ndarray:
-    """The picture (h, w, 3) with a made frame back in its square; they fade over ``edge`` of the side."""
+    """Paste a generated frame into its square of the picture (h, w, 3), faded over ``edge`` of the side."""
     small = np.array(Image.fromarray(frame).resize((square.side, square.side), Image.Resampling.LANCZOS), float)
     away = np.minimum(np.arange(square.side) + 0.5, square.side - np.arange(square.side) - 0.5)
     ramp = np.clip(away / (edge * square.side), 0, 1)

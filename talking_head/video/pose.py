@@ -1,4 +1,4 @@
-"""Where the face is: its box as a picture becomes features that are added to the denoiser's first ones."""
+"""Pose guider: features of the face box, added to the denoiser's first features."""
 
 import itertools
 

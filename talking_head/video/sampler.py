@@ -1,4 +1,4 @@
-"""From noise to latents: guided denoising of moving windows. b branches, n frames of the clip, f of a window."""
+"""Guided denoising of latents in moving windows. b branches, n frames of the clip, f of a window."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ def scheduler() -> EulerDiscreteScheduler:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a clip is sampled. ``parity`` does what the published program does, throw-away frames included."""
+    """Sampling options. ``parity`` reproduces upstream, with its frames that are discarded."""
 
     steps: int = 25
     parity: bool = False
@@ -42,7 +42,7 @@ class Plan:
 
 @dataclass
 class Inputs:
-    """A clip's conditions; the first of a pair is without them. c context width."""
+    """A clip's conditions; the first of a pair is the unconditional one. c context width."""
 
     latent: Tensor  # (1, 4, h, w) of the reference, not scaled
     start: Tensor  # (1, 4, h, w) scaled: what the noise lies on
@@ -110,7 +110,7 @@ class Sampler:
         return total / count
 
     def _weights(self, inputs: Inputs, step: int) -> dict[str, float | Tensor]:
-        """The weight of each branch that counts at this step; tensors are (n, 1, 1, 1)."""
+        """The weight of each branch at this step, if not 0; tensors are (n, 1, 1, 1)."""
         names = list(BRANCHES if inputs.emotion is not None else BRANCHES[:3])
         scales = {name: scale for name, scale in self.plan.scales.items() if name in names}
         found = branch_weights(names, scales, step / max(self.plan.steps - 1, 1))

@@ -1,6 +1,6 @@
-"""Which frames are denoised together at which step (DICE-Talk, after Sonic, CVPR 2025, sec. 3.3). No torch.
+"""Windows of frames at each denoising step (DICE-Talk, after Sonic, CVPR 2025, sec. 3.3). No torch.
 
-A clip of n frames is cut into windows; between steps the cuts move, so that every frame meets other neighbours. The
+A clip of n frames is cut into windows; the cuts move at each step, so that every frame gets other neighbours. The
 time axis is a circle, or (``continued``) a line at whose ends windows stop.
 """
 
@@ -18,7 +18,7 @@ def frame_count(samples: int) -> int:
 
 
 def shifts(steps: int, size: int = WINDOW, by: int = SHIFT) -> list[int]:
-    """How far the cuts have moved at each step."""
+    """Offset of the cuts at each step."""
     return [by * step % size for step in range(steps)]
 
 
@@ -32,5 +32,5 @@ def windows(frames: int, shift: int, size: int = WINDOW, continued: bool = False
 
 
 def calls(frames: int, steps: int, size: int = WINDOW) -> int:
-    """Windows that a whole clip takes on the circle."""
+    """Number of windows of a clip on the circle."""
     return steps * math.ceil(frames / min(size, frames))

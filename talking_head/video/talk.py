@@ -1,4 +1,4 @@
-"""``affekt talk --model dice-video``: DICE-Talk draws every frame."""
+"""``affekt talk --model dice-video``: DICE-Talk generates every frame."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class VideoTalk:
-    """Tracker and video network, ready to draw."""
+    """Face tracker and video network."""
 
     def __init__(self, tracker: FaceTracker, model: DiceVideo):
         self.tracker, self.model = tracker, model
 
     @classmethod
     def load(cls, names: Sequence[str], device: str = "cpu") -> Self:
-        """The networks of the checkpoint ``names[0]``, changed by a ``lora.safetensors`` that was put there."""
+        """Load the checkpoint ``names[0]``, with the ``lora.safetensors`` in it if there is one."""
         from talking_head.face.tracker import FaceTracker
         from talking_head.video.memory import PARTS
         from talking_head.video.pipeline import DiceVideo

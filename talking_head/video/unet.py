@@ -17,7 +17,7 @@ TIME_IDS = (12.5, 8.0, 16.0)  # frames per second, and two motion buckets
 
 @dataclass
 class Contexts:
-    """What the network is conditioned on besides the reference latent; a second axis of 1 stands for all frames."""
+    """Conditions besides the reference latent; a second axis of 1 is the same for all frames."""
 
     portrait: Tensor  # (b, 1, c) the image encoder's token
     tokens: tuple[Tensor, ...]  # speech and emotion, (b, f or 1, 32, c) each
@@ -25,7 +25,7 @@ class Contexts:
     mask: Tensor | None = None  # (b, H, W) of the picture: where the adapters act
 
     def looks(self, height: int, width: int, levels: int) -> tuple[Looks, Looks]:
-        """For the spatial blocks, each frame its tokens; for the temporal ones the mean over frames."""
+        """Tokens of each frame for the spatial blocks, their mean over frames for the temporal ones."""
         masks = None
         if self.mask is not None:
             sizes = [(height, width)]
@@ -41,7 +41,7 @@ class Contexts:
 
 
 class Denoised(NamedTuple):
-    """What the network gives."""
+    """The network's output."""
 
     velocity: Tensor  # (b, f, 4, h, w)
     middle: Tensor | None  # (b, f, d) mean features of the mid block, None where it was not run
@@ -80,7 +80,7 @@ class VideoUNet(ModelMixin, ConfigMixin):
                 deep: Tensor | None = None) -> Denoised:  # fmt: skip
         """sample (b, f, 8, h, w), time (b,) log(sigma) / 4, pose (b or 1, f or 1, d, h, w) -> :class:`Denoised`.
 
-        With ``deep``, what an earlier call gave under that name, only the outermost blocks run.
+        With ``deep``, the field of that name from an earlier call, only the outermost blocks run.
         """
         net, (b, f) = self.net, sample.shape[:2]
         looks = contexts.looks(*sample.shape[-2:], len(self.config.channels))
@@ -102,7 +102,7 @@ class VideoUNet(ModelMixin, ConfigMixin):
         return Denoised(x.unflatten(0, (b, f)), middle, deep)
 
     def grow(self) -> None:
-        """One adapter more in every cross-attention, such as emotion beside the speech of Sonic."""
+        """Add an adapter to every cross-attention, such as emotion to Sonic."""
         for module in self.net.modules():
             if isinstance(getattr(module, "processor", None), AdapterAttention):
                 module.processor.grow(module)

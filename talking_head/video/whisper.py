@@ -1,4 +1,4 @@
-"""What is heard: log-mel rows, Whisper's encoder over them, and a window of its layers for each frame of video.
+"""Speech features of the video network: log-mel rows, Whisper's encoder, and a window of its layers per frame.
 
 Whisper: Radford et al., ICML 2023, sec. 2.2. n rows of mel, s = n / 2 steps of 20 ms, k layers, d width.
 """
@@ -29,7 +29,7 @@ def _filters(bands: int) -> Tensor:
 
 
 def log_mel(samples: Tensor, bands: int = BANDS) -> Tensor:
-    """(..., t) sound at 16 kHz -> (..., t / 160, bands) as Whisper wants it, about -1..1 under the loudest band."""
+    """(..., t) sound at 16 kHz -> (..., t / 160, bands) in Whisper's range, about -1..1."""
     window = torch.hann_window(FFT, device=samples.device)
     spectrum = torch.stft(samples, FFT, HOP, window=window, return_complex=True)[..., :-1].abs().square()
     bands_ = (spectrum.mT @ _filters(bands).to(samples.device)).clamp(min=1e-10).log10()
@@ -81,10 +81,10 @@ class WhisperEncoder(ModelMixin, ConfigMixin):
 
 @torch.no_grad()
 def heard(encoder: WhisperEncoder, samples: np.ndarray, overlap: float = 0.0) -> Tensor:
-    """Samples at 16 kHz -> layers of every 20 ms (s, k, d) of all of them.
+    """Samples at 16 kHz -> layers (s, k, d) for every 20 ms.
 
-    Read in blocks of 30 s (shorter where the encoder is), padded with silence. With ``overlap`` seconds, neighbouring
-    blocks share as much and fade into each other; 0 cuts hard, as published.
+    Blocks have 30 s (less if the encoder is shorter) and are padded with silence. They overlap by ``overlap`` seconds
+    and are cross-faded; 0 is a hard cut, as upstream.
     """
     weight = encoder.places
     size = len(weight) * STEP

@@ -1,4 +1,4 @@
-"""From sound to face motion of any length, without emotion; a window at a time, each told the end of the last."""
+"""Neutral face motion of any length from speech features: windows, each conditioned on the end of the one before."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from gen.errors import CheckpointError
 from talking_head.motion.dice.model import SPREAD, MotionDenoiser
 from talking_head.motion.speech import SpeechEncoder
 
-WINDOW, PREFIX, AHEAD = 54, 16, 10  # frames: of a window, of those the one before gave, heard past its end
+WINDOW, PREFIX, AHEAD = 54, 16, 10  # frames: of a window, known from the one before, of speech after its end
 GUIDANCE = 1.3  # of speech
 STEPS = 8
 FEATURES = 55
 
 
 class DiceMotion:
-    """A trained denoiser and the speech encoder that it listens through."""
+    """A trained denoiser and its speech encoder."""
 
     def __init__(self, model: MotionDenoiser, speech: SpeechEncoder, device: str = "cpu"):
         self.model = model.float().to(device).eval().requires_grad_(False)
@@ -30,7 +30,7 @@ class DiceMotion:
 
     @classmethod
     def load(cls, name: str = "dice-compact", device: str = "cpu") -> DiceMotion:
-        """A checkpoint; CheckpointError says how to come by one."""
+        """Load a checkpoint; a missing one raises CheckpointError with the command that trains it."""
         try:
             checkpoints.folder(name)
         except CheckpointError as error:
@@ -52,9 +52,9 @@ class DiceMotion:
 
     @torch.inference_mode()
     def stream(self, features: Iterable[Tensor], seed: int = 0, steps: int = STEPS) -> Iterator[np.ndarray]:
-        """Pieces (m, s) of speech features as they come -> pieces of motion (k, 55) as soon as they can be made.
+        """Pieces (m, s) of speech features -> pieces of motion (k, 55), each as early as possible.
 
-        A frame is made from what was heard up to 0.4 s after its window, however the sound came.
+        A window uses features up to 0.4 s after its end, so that the pieces' lengths do not change the result.
         """
         waiting, start, past = None, 0, None
         for piece in features:
@@ -76,7 +76,7 @@ class DiceMotion:
         known, given = torch.zeros(1, n, FEATURES, device=device), torch.zeros(1, n, dtype=torch.bool, device=device)
         if past is not None:
             known[:, :behind], given[:, :behind] = past, True
-        face = model.normalise(torch.zeros(1, FEATURES, device=device))  # the photograph shows the face at rest
+        face = model.normalise(torch.zeros(1, FEATURES, device=device))  # the photo shows the face at rest
         branches = {name: dict(zip(("heard", "face"), model.condition(speech, face)), known=known, given=given)
                     for name, speech in (("null", None), ("audio", heard.to(device)[None]))}  # fmt: skip
         draw = torch.Generator().manual_seed(seed * 1_000_003 + start)
@@ -86,5 +86,5 @@ class DiceMotion:
 
 
 def scheduler() -> EDMDPMSolverMultistepScheduler:
-    """A second-order solver on Karras' noise levels, for few steps."""
+    """Second-order solver on Karras' noise levels."""
     return EDMDPMSolverMultistepScheduler(sigma_min=0.002, sigma_max=10.0, sigma_data=SPREAD)

@@ -1,6 +1,6 @@
-"""What the motion model hears: features of EMOTE's speech encoder, worked out block by block, whole or as sound comes.
+"""Speech features of the motion model, computed block by block, for a whole recording or a stream.
 
-n frames at 25 per second, s features. A block of frames sees 3 s before it and 0.48 s after it, however the sound came.
+n frames at 25 per second, s features. A block uses 3 s of sound before it and 0.48 s after it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,14 +18,14 @@ class Heard(NamedTuple):
     """n frames."""
 
     features: Tensor  # (n, s)
-    closed: Tensor  # (n,) probability that lips meet
+    closed: Tensor  # (n,) probability of closed lips
     rows: Tensor  # (4 n, 80) log-mel
 
 
 @torch.inference_mode()
 def hear(encoder: SpeechEncoder, rows: Iterable[Tensor], own: tuple[Tensor, int] | None = None) -> Iterator[Heard]:
-    """Rows (4 m, 80) as they come -> blocks of features. ``own`` is the recording's :func:`spectrum`; without it, that
-    of what was heard so far."""
+    """Stream of rows (4 m, 80) -> blocks of features. ``own`` is the :func:`spectrum` of the recording; the default is
+    that of the rows so far."""
     known, done = None, 0
     block = lambda stop: _block(encoder, known, done, stop, own or spectrum(known))
     for piece in rows:
@@ -48,5 +48,5 @@ def _block(encoder: SpeechEncoder, rows: Tensor, start: int, stop: int, own: tup
 
 
 def whole(encoder: SpeechEncoder, rows: Tensor) -> Heard:
-    """A recording's rows (4 n, 80) -> everything at once."""
+    """Features of all rows (4 n, 80) of a recording."""
     return Heard(*(torch.cat(parts) for parts in zip(*hear(encoder, [rows], spectrum(rows)), strict=True)))

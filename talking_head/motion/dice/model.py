@@ -1,8 +1,7 @@
-"""The denoiser of face motion: a transformer whose every frame is told the noise level, speech and the face at rest.
+"""Denoiser of face motion: a transformer conditioned on the noise level, speech and the face at rest.
 
-DICE-Talk's diffusion (ACM MM 2025) on motion in place of video. Speech that is dropped becomes a learned null, so that
-it can be guided. It learns speech without emotion: an expression layer lies over it. Positions are relative: a window
-may stand anywhere on the time axis.
+DICE-Talk's diffusion (ACM MM 2025) on motion in place of video, for neutral speech. A learned embedding of silence
+replaces speech, for guidance. Positions are relative, so that a window may start at any time.
 """
 
 import torch
@@ -12,11 +11,11 @@ from torch import Tensor, nn
 from gen.network import ConfigMixin, ModelMixin, register_to_config
 from gen.nn import AdaLN, Attention, FourierFeatures
 
-SPREAD = 0.4  # sigma_data of the differences from what is expected
+SPREAD = 0.4  # sigma_data of the residual
 
 
 class Layer(nn.Module):
-    """Attention over the frames, and a feed-forward net that is told a condition per frame."""
+    """Attention over the frames and a feed-forward network modulated by a condition per frame."""
 
     def __init__(self, dim: int, heads: int, ffn: int):
         super().__init__()
@@ -44,7 +43,7 @@ class Listen(nn.Module):
 
 
 class Expected(nn.Module):
-    """What is heard (b, n, d), on whose face (b, 1, d) -> the motion to be expected (b, n, f); two frames around it."""
+    """Encoded speech (b, n, d) and face at rest (b, 1, d) -> expected motion (b, n, f)."""
 
     def __init__(self, dim: int, features: int):
         super().__init__()
@@ -59,7 +58,7 @@ class Expected(nn.Module):
 class MotionDenoiser(ModelMixin, ConfigMixin):
     """Motion is in units of ``scale`` around ``mean``.
 
-    What to expect is learnt apart, and what is diffused is how motion differs from it, by about SPREAD: of D(x) =
+    The expected motion m is trained by regression, and the residual, of deviation SPREAD, is diffused: of D(x) =
     m + D'(x - m) the network's part in EDM's preconditioning is F'(c_in (x - m)) + m (1 - c_skip) / c_out.
     """
 
@@ -87,8 +86,8 @@ class MotionDenoiser(ModelMixin, ConfigMixin):
         return x * self.scale + self.mean
 
     def condition(self, speech: Tensor | None, rest: Tensor) -> tuple[Tensor, Tensor]:
-        """Speech (b, n, s), or None for silence, and a normalised face at rest (b, f) -> what is heard, (b, n, d) or
-        (d,), and whose face it is (b, 1, d)."""
+        """Speech (b, n, s), or None for silence, and a normalised face at rest (b, f) -> encoded speech, (b, n, d) or
+        (d,), and encoded face (b, 1, d)."""
         return self.silence if speech is None else self.listen(speech), self.rest(rest)[:, None]
 
     def forward(self, x: Tensor, time: Tensor, heard: Tensor, face: Tensor, known: Tensor, given: Tensor) -> Tensor:
@@ -99,11 +98,11 @@ class MotionDenoiser(ModelMixin, ConfigMixin):
 
     def through(self, x: Tensor, time: Tensor, heard: Tensor, face: Tensor, known: Tensor,
                 given: Tensor) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """As :meth:`forward`, and the motion (b, n, f) that was expected."""
+        """The result of :meth:`forward` and the expected motion (b, n, f)."""
         sigma = (4 * time.float()).exp()[:, None, None]
         heard = heard.expand(*x.shape[:2], -1)
         root, expected = (sigma**2 + SPREAD**2).sqrt(), self.expected(heard, face)
-        mean = expected.detach()  # it learns from its own error alone
+        mean = expected.detach()  # trained by its own error alone
         told = self.told(face + heard + self.time(time[:, None].float()).to(x.dtype)[:, None])
         here = given[..., None].to(x.dtype)
         y = self.enter(torch.cat(((x - mean / root) * (1 - here), (known - mean) * here, here), -1)) + heard

@@ -1,4 +1,4 @@
-"""Sizes of the motion model by name: ``tiny`` for tests, ``compact`` to ship (with its ears at most 4 MB in fp16)."""
+"""Sizes of the motion model by name: ``tiny`` for tests, ``compact`` as shipped."""
 
 from gen.errors import InputError
 

@@ -1,4 +1,4 @@
-"""Speech by the motion model of DICE-Talk, in the place of EMOTE: lips, brows and head differ with the seed."""
+"""Speech by diffused motion: lips, brows and head depend on the seed."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from talking_head.motion.dice.hearing import whole
 from talking_head.motion.layer import Expression
 from talking_head.motion.speaker import Said, Speaker
 
-USUAL = 0.25  # head_motion at which heads move as drawn, which is little: who was filmed sat still for three seconds
-TREMBLE = 0.7  # frames that lips are smoothed over
+USUAL = 0.25  # head_motion at which the head moves as in the training clips, in which it moves little
+TREMBLE = 0.7  # frames, deviation of the smoothing of the lips
 
 
 class DiceSpeaker(Speaker):
-    """A trained motion model, which says the line without emotion."""
+    """A trained :class:`DiceMotion` with an expression layer."""
 
     def __init__(self, motion: DiceMotion, expression: Expression | None, basis: FaceBasis,
                  calibration: Calibration | None = None):  # fmt: skip
@@ -29,7 +29,7 @@ class DiceSpeaker(Speaker):
 
     @classmethod
     def load(cls, names: Sequence[str], basis: FaceBasis, device: str = "cpu") -> Self:
-        """The speaker of the checkpoint ``names[0]``."""
+        """Load the checkpoint ``names[0]``."""
         expression = checkpoints.load(names[0], Expression, "expression").to(device)
         calibration = Calibration.load(checkpoints.folder(names[0]))
         return cls(DiceMotion.load(names[0], device), expression, basis, calibration)

@@ -1,6 +1,6 @@
 """Published FLINT and EMOTE checkpoints -> our folders, key for key; sizes come from the tensors' shapes.
 
-What belongs to the head model, the renderer and the losses is left out: it comes with the user's own FLAME.
+Weights of the head model, the renderer and the losses are skipped: the user's FLAME has the head model.
 """
 
 import re

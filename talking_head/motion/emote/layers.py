@@ -1,7 +1,7 @@
-"""The transformer layer of EMOTE and FLINT, and the biases that tell it what is near.
+"""The transformer layer of EMOTE and FLINT, with its attention biases.
 
-Attention is worked out here, not by ``nn.TransformerEncoder``: that takes a fused path in eval mode which reads any
-bias as "forbidden" (pytorch#118628), so that published checkpoints shake on current releases.
+Attention is computed here, not by ``nn.TransformerEncoder``: its fused path in eval mode reads any bias as a mask
+(pytorch#118628), which makes the motion of upstream weights shake.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""EMOTE: speech features, an emotion a frame and a speaking style -> latents of the motion prior -> motion.
+"""EMOTE: speech features, an emotion per frame and a speaking style -> latents of the motion prior -> motion.
 
 EMOTE (Danecek et al., SIGGRAPH Asia 2023), sec. 3.3. b batch, t frames, d width.
 """
@@ -12,7 +12,7 @@ from gen.registry import build
 from talking_head.motion.emote.flint import SQUEEZE, MotionDecoder
 from talking_head.motion.emote.layers import BiasedLayer
 
-STYLES = ("voices", "grid")  # learnt from many voices, and one filmed speaker's own
+STYLES = ("voices", "grid")  # of many voices, and of the filmed speaker
 
 
 class Emote(ModelMixin, ConfigMixin):

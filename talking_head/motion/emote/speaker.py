@@ -1,4 +1,4 @@
-"""Speech by EMOTE, at any length: windows with overlaps, cross-faded."""
+"""Speech by EMOTE at any length, in windows that overlap and are cross-faded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Ears = Callable[[slice], tuple[Tensor, Tensor]]  # frames -> features (1, n, s),
 
 
 class EmoteSpeaker(Speaker):
-    """A trained encoder and EMOTE, which is asked for speech without emotion."""
+    """A speech encoder and EMOTE, which predicts neutral speech, with an expression layer."""
 
     def __init__(self, speech: SpeechEncoder, emote: Emote, expression: Expression | None, basis: FaceBasis,
                  calibration: Calibration | None = None):  # fmt: skip
@@ -32,7 +32,7 @@ class EmoteSpeaker(Speaker):
 
     @classmethod
     def load(cls, names: Sequence[str], basis: FaceBasis, device: str = "cpu") -> Self:
-        """The speaker of the checkpoint ``names[0]``."""
+        """Load the checkpoint ``names[0]``."""
         parts = {"speech": SpeechEncoder, "emote": Emote, "expression": Expression}
         models = (checkpoints.load(names[0], kind, part).to(device) for part, kind in parts.items())
         return cls(*models, basis, Calibration.load(checkpoints.folder(names[0])))
@@ -41,7 +41,7 @@ class EmoteSpeaker(Speaker):
         return self._windows(self._ears(rows, samples), self._asked(told), STYLES.index(style), progress)
 
     def _asked(self, told: EmotionTrack) -> EmotionTrack:
-        """The emotion that the network is told."""
+        """The emotion that conditions the network."""
         return told.at_intensity(np.zeros(len(told.intensity)))
 
     def _ears(self, rows: Tensor, samples: np.ndarray | None) -> Ears:
@@ -56,7 +56,7 @@ class EmoteSpeaker(Speaker):
         return hear
 
     def _shown(self, made: np.ndarray) -> np.ndarray:
-        """What the network moves -> coefficients (t, 52)."""
+        """The network's output -> coefficients (t, 52)."""
         return made
 
     def _windows(self, hear: Ears, told: EmotionTrack, style: int, progress: Callable[[float], None]) -> Said:

@@ -1,4 +1,4 @@
-"""The published EMOTE at work: wav2vec2 hears, EMOTE moves FLAME, an adapter makes ARKit coefficients of that.
+"""Upstream EMOTE: wav2vec2 encodes speech, EMOTE moves FLAME, an adapter converts FLAME to ARKit coefficients.
 
 Needs ``transformers``, a converted EMOTE (``affekt checkpoints convert emote``) and the user's converted FLAME.
 EMOTE (Danecek et al., SIGGRAPH Asia 2023), sec. 3.3. t motion frames.
@@ -62,9 +62,9 @@ class Wav2Vec(nn.Module):
 
 
 class UpstreamSpeaker(EmoteSpeaker):
-    """An :class:`EmoteSpeaker` of published weights, whose network is told the emotion and shows it by itself.
+    """An :class:`EmoteSpeaker` with upstream weights; its network shows the emotion itself.
 
-    It says nothing of closed lips, so none are forced to meet.
+    It predicts no probability of closed lips, so that no closure is enforced.
     """
 
     def __init__(self, ears: Wav2Vec, emote: Emote, adapter: FlameAdapter, basis: FaceBasis):
