@@ -27,7 +27,9 @@ from talking_head.motion.speech import FRAME, ROWS, log_mel
 FPS = 25
 BLOCK = 60 * 16_000  # samples per log-mel computation
 LEAD = 7  # rows of 10 ms that lips lead the network: other people lead GRID by 4, and trackers are late by 3
-LIKELY = (0.05, 0.10)  # probabilities of p, b, m; 95 % of them in held-out voices exceed the second
+LIKELY = (0.05, 0.10)  # probabilities of p, b, m above which the expression gives way; 97 % of them exceed the second
+SURE = (0.33, 0.6)  # probabilities above which the lips close at any predicted opening
+AGREED = (0.1, 0.2)  # cm of predicted opening: a likely closure is completed below the first, ignored above the second
 GIVES_WAY = {"mouthUpperUp": 1.0, "mouthLowerDown": 1.0, "mouthFunnel": 0.7, "mouthShrugUpper": 0.7, "jawOpen": 0.45}
 EVEN = (0.35, 0.7)  # nepers between quiet and loud frames: noise has less than the first, a voice more than the second
 PAUSE = 50  # frames of silence after which the mouth is no longer speaking
@@ -74,14 +76,16 @@ class Speaker:
         told = told.at_intensity(told.intensity * lively(count, seed))
         level = loudness(rows)
         said = self._say(ahead(rows), told, samples, seed, progress, **how)
-        closed = contact(said.closed) * nearby(level > 0.05)
+        likely = contact(said.closed) * nearby(level > 0.05)
+        closed = np.maximum(ramp(said.closed, SURE), 1 - ramp(self.basis.lip_gap(said.coefs), AGREED)) * likely
         coefs = steadied(said.coefs)
         coefs[:, MOUTH] *= mouth * audible(level)[:, None]
+        coefs = sealed(coefs, closed, self.basis)
         if self.expression is not None:
             face = self.expression.face(told, emotion_scale)
             arousal = told.vad[:, 1] * told.intensity
-            coefs = express(coefs, face, speaking(level), effort(level), closed, arousal)
-        coefs = sealed(coefs, closed, self.basis)
+            shown = express(coefs, face, speaking(level), effort(level), likely, arousal)
+            coefs = sealed(shown, likely, self.basis, coefs)
         amount = told.intensity[:, None] * told.weights
         turns = life.head(count, level, amount, said.turns, np.random.default_rng((seed, 3)))
         coefs = life.enliven(coefs, level, seed, blinks).clip(LOWEST, HIGHEST)
@@ -137,9 +141,14 @@ def effort(level: np.ndarray) -> np.ndarray:
     return gaussian_filter1d(level.astype(float), 4.0, mode="nearest").clip(0, 1)
 
 
+def ramp(values: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
+    """0 below the first limit, 1 above the second, linear between."""
+    return ((values - limits[0]) / (limits[1] - limits[0])).clip(0, 1)
+
+
 def contact(probability: np.ndarray) -> np.ndarray:
     """(t,) probability of p, b, m -> how far the lips must close: 1 above :data:`LIKELY`, .4 in the frames beside."""
-    sure = ((probability - LIKELY[0]) / (LIKELY[1] - LIKELY[0])).clip(0, 1)
+    sure = ramp(probability, LIKELY)
     near = np.pad(sure, 1)
     return np.maximum(sure, 0.4 * np.maximum(near[:-2], near[2:])).astype(np.float32)
 
@@ -164,13 +173,16 @@ def steadied(coefs: np.ndarray) -> np.ndarray:
     return coefs
 
 
-def sealed(coefs: np.ndarray, closed: np.ndarray, basis: FaceBasis) -> np.ndarray:
-    """Close the lips by ``closed`` (t,) under any expression: coefficients that part them are reduced, and mouthClose
-    removes the remaining gap."""
+def sealed(coefs: np.ndarray, closed: np.ndarray, basis: FaceBasis, speech: np.ndarray | None = None) -> np.ndarray:
+    """Close the lips by ``closed`` (t,): to the opening of ``speech`` (t, 52), or wholly without it. Coefficients that
+    part the lips move towards those of ``speech``, or 0, and mouthClose removes the remaining gap.
+    """
+    rest = np.zeros_like(coefs) if speech is None else speech
     coefs = coefs.copy()
     for name, share in GIVES_WAY.items():
-        coefs[:, side(name)] *= 1 - share * closed[:, None]
-    gap = basis.lip_gap(coefs).clip(0, None)
+        part = side(name)
+        coefs[:, part] += share * closed[:, None] * (rest[:, part] - coefs[:, part])
+    gap = (basis.lip_gap(coefs) - basis.lip_gap(rest).clip(0, None)).clip(0, None)
     close = INDEX["mouthClose"]
     coefs[:, close] += closed * gap / -float(basis.lip_gap(np.eye(52)[close]))
     return coefs

@@ -118,6 +118,15 @@ def test_sealed_lips_meet_and_open_ones_are_left():
     assert made[2, INDEX["mouthSmileLeft"]] == coefs[2, INDEX["mouthSmileLeft"]]
 
 
+def test_an_expression_gives_way_until_the_lips_are_as_open_as_in_speech():
+    speech = np.stack([coefficients({"jawOpen": 0.1, "mouthClose": value}) for value in (0.02, 0.1)])
+    shown = speech + coefficients({"jawOpen": 0.4, "mouthUpperUp": 0.5, "mouthSmile": 0.6})
+    made = sealed(shown, np.ones(2), basis(), speech)
+    np.testing.assert_allclose(basis().lip_gap(made), basis().lip_gap(speech).clip(0, None), atol=1e-3)
+    assert np.array_equal(sealed(speech, np.ones(2), basis(), speech), speech)
+    assert (made[:, INDEX["mouthSmileLeft"]] == shown[:, INDEX["mouthSmileLeft"]]).all()
+
+
 @pytest.mark.parametrize("level", [0.0, 2e-4, 1e-2])
 def test_where_nobody_speaks_lips_are_closed_and_still(level):
     hiss = np.random.default_rng(0).normal(0, 1, 48_000) * level
