@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from gen import checkpoints
-from gen.emotion.calibration import Calibration
+from gen.emotion.calibration import INTENSITIES, Calibration
 from gen.emotion.embedding.recogniser import SEVEN, Recogniser
 from gen.emotion.spec import CANONICAL
 from gen.emotion.track import plain
@@ -37,7 +37,8 @@ from voice_conversion.training import scorer as scoring
 from voice_conversion.training.corpus import ASIDE, Clip, Corpus
 
 log = logging.getLogger(__name__)
-TRIED = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)  # strengths; 0 is the recording
+TRIED = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)  # strengths; 0 is the recording
+LEAST = (0.0, 1.0, 1.5)  # strength at intensities 0, 1 and 2: no performance is laid on weaker than it was acted
 LIFTS, MOVEMENTS = (0.0, 0.33, 0.67, 1.0), (0.5, 1.0, 1.5)  # shares of a performance's pitch that are tried
 ENOUGH = (0.94, 0.85)  # of what is heard with the best lift, and of that with its best movement
 TOGETHER = 16  # performances that fit a reading, of which some are tried
@@ -207,4 +208,5 @@ def calibrated(bank: Bank, corpus: Corpus, chooser: Chooser, ear: Ear, files: in
             responses.setdefault(name, []).append(np.array(shares))
     mean = {name: np.mean(rows, 0) for name, rows in responses.items()}
     log.info("heard at strengths %s: %s", TRIED, {name: row.round(2).tolist() for name, row in mean.items()})
-    return Calibration.fit(TRIED, mean)
+    least = np.interp(INTENSITIES, range(3), LEAST)
+    return Calibration(np.maximum(Calibration.fit(TRIED, mean).strengths, least))
