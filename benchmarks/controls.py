@@ -9,6 +9,7 @@ writes ``benchmarks/results/controls.csv``.
 """
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +17,24 @@ import tyro
 from scipy.stats import spearmanr
 
 from gen.emotion.spec import EmotionCurve
-from music import controls, names
+from gen.evaluate.bootstrap import mean_of
+from gen.jobs.schema import parse_task
+from gen.notes import collect
+from music import controls, finish, names
 from music.controls import Wishes
 from music.evaluation import metrics
 from music.evaluation.evaluate import Music, from_rows, with_end
 from music.evaluation.judge import Judge
 from music.hands import chords, divide
 from music.pipeline import FADERS, MusicGenerator
+from music.rework import anew
+from music.score import read_song, to_notes
 from music.shape import shaped
-from music.tokens import POSITIONS, Vocabulary, decode
+from music.task import TAKEN
+from music.tokens import POSITIONS, Grid, Vocabulary, decode
 from music.training import corpus
+from music.training.emopia import emopia
+from music.transfer import transferred
 
 EMOTIONS = ("Q1", "Q2", "Q3", "Q4")
 MEASURES = {"density": controls.density, "voices": controls.voices, "register": controls.register,
@@ -94,13 +103,74 @@ def others(raw) -> list[dict]:
     ]
 
 
+def transfers(raw, tokens: Path, data: Path) -> list[dict]:
+    """Each element of a piece taken from a held-out clip of the opposite arousal: whether it came, what else moved, and
+    how far the judge's arousal went over to the clip's."""
+    judge, clips = Judge.load(), emopia(data)
+    kept = [p for p in corpus.load(tokens) if p.group == "emopia"]
+    held = [(decode(p.rows, Vocabulary.default()), c.quadrant) for p, c in zip(kept, clips, strict=True)
+            if c.part == "test" and len(p.feeling) >= 8]  # fmt: skip
+    high, low = ([grid for grid, quadrant in held if (quadrant < 3) == way] for way in (True, False))
+    asked_high = np.arange(len(raw[0])) % 4 < 2
+    donors = [(low if up else high)[i % len(low if up else high)] for i, up in enumerate(asked_high)]
+    pieces = [finish.in_reach(grid)[0] for grid in raw[0]]
+    told = lambda grids: judge([to_notes(grid) for grid in grids]).arousal
+    before, whole, rows = told(pieces), told(donors), []
+    for element in TAKEN[:5]:
+        made = [transferred(grid, {element: donor}) for grid, donor in zip(pieces, donors, strict=True)]
+        came = [_same(element, one, donor) for one, donor in zip(made, donors, strict=True)]
+        moved = np.where(asked_high, before - told(made), told(made) - before)
+        others = [_same(other, one, grid) for one, grid in zip(made, pieces, strict=True)
+                  for other in TAKEN[:5] if other not in (element, {"rhythm": "duration"}.get(element))]  # fmt: skip
+        rows.append({"row": f"take {element}", "n": len(made), "measure": "share of the element that is the clip's",
+                     "value": float(np.mean(came)), "also": f"other elements kept {np.mean(others):.2f}; judge's "
+                     f"arousal moves by {moved.mean():.2f} of {np.abs(whole - before).mean():.2f}"})  # fmt: skip
+    return rows
+
+
+def _same(element: str, one: Grid, other: Grid) -> float:
+    """Share of an element that two grids have in common, over as many bars as the first has."""
+    if element == "tempo":
+        return float(np.mean(one.tempo == np.resize(other.tempo, len(one.tempo))))
+    column = {"rhythm": 0, "pitch": 1, "duration": 2, "velocity": 3}[element]
+    bars = len(other.tempo)
+    found = []
+    for bar in range(len(one.tempo)):
+        a, b = (grid.notes[grid.notes[:, 0] // POSITIONS == at] for grid, at in ((one, bar), (other, bar % bars)))
+        x, y = ({*(note[column] % POSITIONS if column == 0 else note[column] for note in part)} for part in (a, b))
+        found.append(len(x & y) / max(len(x), 1) if x and y else 1.0)
+    return float(np.mean(found))
+
+
+def seams(generator: MusicGenerator, data: Path, count: int) -> list[dict]:
+    """Four bars in the middle of held-out clips made anew: nats a step after the seam against those of other bars."""
+    clips = [clip for clip in emopia(data) if clip.part == "test"]
+    after, before, others = [], [], []
+    for clip in clips:
+        bars = len(read_song(clip.path).grid.tempo)
+        if bars < 16 or len(after) == count:
+            continue
+        task = parse_task({"kind": "music", "emotion": f"Q{clip.quadrant}", "continue": str(clip.path),
+                           "replace": f"{bars // 2 - 1}-{bars // 2 + 2}"})  # fmt: skip
+        with collect() as notes:
+            anew(generator, task, 0)
+        found = re.findall(r"\d+\.\d\d", next(text for text in notes if "nats" in text))
+        for row, number in zip((after, before, others), found, strict=True):
+            row.append(float(number))
+    spread = mean_of(np.subtract(after, others))
+    return [{"row": "seams", "n": len(after), "measure": "nats a step after new bars, above the song's other bars",
+             "value": float(np.mean(after) - np.mean(others)),
+             "also": f"95 % {spread.low:.2f} to {spread.high:.2f}; old bars {np.mean(before) - np.mean(others):.2f}"}]
+
+
 def every_piece(generator: MusicGenerator, count: int, bars: int, tokens: Path) -> list[dict]:
     """Properties of unconditional pieces, with the judge's figures and those of real clips."""
     asked = np.arange(count) % 4
     pieces = generator.compose([EmotionCurve.parse(EMOTIONS[q]) for q in asked], bars, list(range(count)))
     verdict = Judge.load()([piece.notes for piece in pieces])
     kept = corpus.load(tokens)
-    real = [from_rows(p.rows) for p in kept if p.group == "emopia" and p.part == "test"]
+    held = [p for p in kept if p.group == "emopia" and p.part == "test"]
+    real, clips = [from_rows(p.rows) for p in held], [decode(p.rows, Vocabulary.default()) for p in held]
     book = metrics.Songbook([metrics.transitions(*from_rows(p.rows), False) for p in kept if p.part == "train"])
     made = [with_end(piece.notes, piece.bars) for piece in pieces]
     table = lambda music: np.array([[*metrics.song_measures(*m).values()] for m in music])
@@ -124,7 +194,10 @@ def every_piece(generator: MusicGenerator, count: int, bars: int, tokens: Path) 
         value("tempo leaps", leaps, "pieces with a leap of 25 %"),
         value("rubato", rubato, "farthest from the pulse", f"most {max(rubato):.3f}"),
         value("ending", [_ends(p) for p in pieces], "pieces that end on a held tonic chord"),
-        value("cadences", [_cadences(p) for p in pieces], "dominant before each eighth bar line and the last"),
+        value("cadences", [_cadences(p.grid, p.key) for p in pieces], "dominant before the eighth and last bar lines",
+              f"real {np.mean([_cadences(grid, names.found(grid.notes)) for grid in clips]):.2f}"),
+        value("clashes", [_clashes(p.grid) for p in pieces], "onsets with a semitone or a minor ninth",
+              f"real {np.mean([_clashes(grid) for grid in clips]):.3f}"),
         value("tempo against arousal", spearmanr(arousal, [controls.tempo(p.grid) for p in paces])[0], "Spearman"),
         value("repetition", [_repeats(m) for m in made], "likeness of a bar to its nearest other",
               f"real {np.mean([_repeats(m) for m in real]):.2f}"),
@@ -140,9 +213,16 @@ def _ends(piece) -> bool:
     return bool(held and last[:, 1].min() % 12 == tonic and set(last[:, 1] % 12) <= triad)
 
 
-def _cadences(piece) -> float:
-    lines = [*range(8, len(piece.grid.tempo) - 1, 8), len(piece.grid.tempo) - 1]
-    return float(np.mean([piece.grid.chords[bar * 4 - 1].endswith("_7") for bar in lines]))
+def _cadences(grid: Grid, key: names.Key) -> float:
+    lines = [*range(8, len(grid.tempo) - 1, 8), len(grid.tempo) - 1]
+    root = names.ROOTS[(key.tonic + 7) % 12]
+    return float(np.mean([grid.chords[bar * 4 - 1] in (f"{root}_7", f"{root}_M") for bar in lines]))
+
+
+def _clashes(grid: Grid) -> float:
+    pitches = [onset[:, 1] for onset in chords(grid.notes) if len(onset) > 1]
+    found = [np.isin(pitch[:, None] - pitch, (1, 13)).any() for pitch in pitches]
+    return float(np.mean(found)) if found else 0.0
 
 
 def _repeats(music: Music) -> float:
@@ -160,29 +240,42 @@ def _reached(piece) -> float:
     return float(np.mean(found))
 
 
-def main(tokens: Path, pieces: int = 12, bars: int = 16, judged: int = 48) -> None:
+def main(tokens: Path, pieces: int = 12, bars: int = 16, judged: int = 48, only: str = "",
+         data: Path = Path()) -> None:  # fmt: skip
+    """``only`` these parts, divided by commas: others, transfer and seams (with ``data``), every, or a control."""
     generator = MusicGenerator.from_pretrained()
+    parts = only.split(",") if only else ["others", *MEASURES, "transfer", "seams", "every"]
     from music.faders.play import Faders
 
-    vocabulary = Vocabulary.default()
+    vocabulary, path = Vocabulary.default(), Path(__file__).parent / "results" / "controls.csv"
     real = [decode(p.rows, vocabulary) for p in corpus.load(tokens) if p.group == "emopia" and p.part == "test"]
     spread = {name: float(np.std([measure(grid) for grid in real])) for name, measure in MEASURES.items()}
-    raw, rows = drawn(generator, pieces, bars), []
-    path = Path(__file__).parent / "results" / "controls.csv"
+    with path.open(newline="") as file:
+        rows = [*csv.DictReader(file)]
 
     def add(found: list[dict]) -> None:
+        fresh = {row["row"] for row in found}
+        rows[:] = [row for row in rows if row["row"] not in fresh]
         rows.extend(found)
         for row in found:
             print(f"{row['row']:22} {row['n']:4} {row['value']:8.3f}  {row['measure']}  {row['also']}", flush=True)
         with path.open("w", newline="") as file:
             writer = csv.DictWriter(file, rows[0])
             writer.writeheader()
-            writer.writerows({**row, "value": round(row["value"], 4)} for row in rows)
+            writer.writerows({**row, "value": round(float(row["value"]), 4)} for row in rows)
 
-    add(others(raw))
-    for name in ("register", "dynamics", "articulation", "tempo", "density", "voices"):
-        add([swept(name, raw, Faders.load(FADERS), spread)])
-    add(every_piece(generator, judged, 12, tokens))
+    raw = drawn(generator, pieces, bars) if set(parts) - {"every", "seams"} else None
+    if "others" in parts:
+        add(others(raw))
+    for name in MEASURES:
+        if name in parts:
+            add([swept(name, raw, Faders.load(FADERS), spread)])
+    if "transfer" in parts:
+        add(transfers(raw, tokens, data))
+    if "seams" in parts:
+        add(seams(generator, data, pieces))
+    if "every" in parts:
+        add(every_piece(generator, judged, 12, tokens))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The variants of Music FaderNets' table and shares of labels, each trained for equal steps on the same bars.
 
-    python benchmarks/faders.py --data DIR --out DIR --steps 500
+    python benchmarks/faders.py --data DIR --out DIR
 
 Equal steps, not equal time, so that machine load has no effect. Prints and writes ``benchmarks/results/faders.csv``.
 """
@@ -19,8 +19,11 @@ NAMES = ("rhythm", "notes")
 LABELS = (0.01, 0.1)  # share of EMOPIA's training songs; the other rows use all
 
 
-def trained(learner, train, settings: Settings, steps: int):
-    """The network after ``steps`` steps with a learning rate that decays to zero."""
+def trained(learner, train, settings: Settings, steps: int, path: Path):
+    """The network after ``steps`` steps with a learning rate that decays to zero; saved in ``path``."""
+    if path.exists():
+        learner.load_state_dict(torch.load(path, weights_only=True))
+        return learner.net.eval()
     torch.manual_seed(settings.seed)
     optimiser = torch.optim.AdamW(learner.parameters(), settings.rate, betas=(0.9, 0.98), weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.rate, steps, pct_start=0.1)
@@ -32,6 +35,7 @@ def trained(learner, train, settings: Settings, steps: int):
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         schedule.step()
+    torch.save(learner.state_dict(), path)
     return learner.net.eval()
 
 
@@ -45,7 +49,7 @@ def accuracy(net, data) -> float:
     return float((net.log_components(z).sum(1).argmax(-1) == batch["label"]).float().mean())
 
 
-def main(data: Path, out: Path, steps: int = 300, size: str = "small", batch: int = 64, pieces: int = 100,
+def main(data: Path, out: Path, steps: int = 3500, size: str = "small", batch: int = 64, pieces: int = 100,
          repeats: int = 3) -> None:  # fmt: skip
     torch.set_num_threads(1)
     path = Path(__file__).parent / "results" / "faders.csv"
@@ -53,7 +57,8 @@ def main(data: Path, out: Path, steps: int = 300, size: str = "small", batch: in
     rows = []
     for variant, share in runs:
         settings, kept = Settings(size=size, variant=variant, labels=share, batch=batch), parts(data, out, share)
-        net = trained(build(settings, kept["train"].attributes), kept["train"], settings, steps)
+        kept_at = out / f"{variant}-{share:g}-{steps}.pt"
+        net = trained(build(settings, kept["train"].attributes), kept["train"], settings, steps, kept_at)
         found = repeated(net, kept["test"], kept["train"].attributes, pieces, repeats)
         count = sum(p.numel() for p in net.parameters())
         row = {"variant": variant, "labels": share, "steps": steps, "parameters": count}

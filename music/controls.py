@@ -6,17 +6,21 @@ control moves what was sampled by as little as it takes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from music import names
+from music.chords import NONE
 from music.finish import merged, nearest
+from music.hands import chords, playable
 from music.names import Key
 from music.score import seconds
 from music.tokens import POSITIONS, Grid
 
 SOFTEST, LOUDEST = 4, 124
+FLOOR = 33  # lowest pitch that is added
 PARALLEL = {False: {4: 3, 9: 8, 11: 10}, True: {3: 4, 8: 9, 10: 11}}  # degrees in semitones: major to minor, and back
 
 
@@ -182,6 +186,55 @@ def at_register(grid: Grid, wanted: float, free: bool) -> Grid:
         moved = np.floor((bar + 1) * share) > np.floor(bar * share)
         notes[moved, 1] = on_keyboard(notes[moved, 1] + 12 * np.sign(left))
     return grid._replace(notes=merged(notes), chords=named)
+
+
+def at_voices(grid: Grid, wanted: float) -> Grid:
+    """The grid with as many notes sounding as wanted, as far as two hands reach.
+
+    Inner notes go, those whose pitch class is doubled first, or octaves and chord tones are added; onsets and lengths
+    stay.
+    """
+    length = lambda chord: np.minimum(np.maximum(chord[:, 2], 1), POSITIONS - chord[:, 0] % POSITIONS).sum()
+    found = chords(merged(grid.notes))
+    missing = wanted * len(grid.tempo) * POSITIONS - sum(map(length, found))
+    order = np.argsort([0.618 * i % 1 for i in range(len(found))])  # spread over the piece
+    left = len(found)
+    while left and abs(missing) > POSITIONS / 4:
+        left = len(found)
+        for at in order:
+            old = found[at]
+            name = grid.chords[int(old[0, 0]) // 4]
+            new = _fuller(old, [] if name == NONE else names.tones(name)) if missing > 0 else _thinner(old)
+            change = length(new) - length(old)
+            if abs(missing - change) < abs(missing):
+                found[at], missing = new, missing - change
+            else:
+                left -= 1
+    return grid._replace(notes=np.concatenate(found))
+
+
+def _thinner(chord: np.ndarray) -> np.ndarray:
+    """A chord (n, 4) without an inner note, or of two without the lower one; a single note stays."""
+    if len(chord) == 1:
+        return chord
+    classes = chord[:, 1].astype(int) % 12
+    doubled = np.bincount(classes, minlength=12)[classes] > 1
+    inner = np.arange(1, max(len(chord) - 1, 2))
+    return np.delete(chord, inner[np.argmax(doubled[inner])], axis=0)
+
+
+def _fuller(chord: np.ndarray, tones: Sequence[int]) -> np.ndarray:
+    """A chord (n, 4) with one note more below its top that two hands reach: an octave, or one of some pitch classes."""
+    top = chord[0, 1]
+    below = [p for p in range(int(top) - 1, FLOOR - 1, -1) if p % 12 in {*tones}]
+    for pitch in (*chord[:, 1] - 12, *chord[:, 1] + 12, *below):
+        if pitch not in chord[:, 1] and FLOOR <= pitch < top:
+            near = chord[np.abs(chord[:, 1] - pitch).argmin()]
+            more = np.concatenate((chord, [[near[0], pitch, *near[2:]]]))
+            more = more[np.argsort(-more[:, 1])]
+            if playable(more).all() and not np.isin(np.abs(chord[:, 1] - pitch), (1, 13)).any():
+                return more
+    return chord
 
 
 def at_dynamics(grid: Grid, wanted: float) -> Grid:

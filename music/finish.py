@@ -6,13 +6,16 @@ the second half of every eighth bar turns to the dominant, the last bar is a hel
 
 import numpy as np
 
-from music.chords import ROOTS
+from music.beats import Beats
+from music.chords import NONE, ROOTS, estimate
+from music.hands import chords as onsets
 from music.hands import playable, within
 from music.names import Key
 from music.names import tones as chord_tones
 from music.tokens import POSITIONS, Grid
 
 PHRASE = 8  # bars from one cadence to the next
+SAME = 0.25  # most that valence and arousal may differ where a phrase returns
 SHORTEST = 4  # bars of a piece that gets cadence and ending
 RUBATO = 0.055  # most that a bar departs from the pulse, as a share
 PACE, LIVELY = 88.0, 0.40  # bpm of a piece of no arousal; log of the tempo for each unit of it
@@ -21,18 +24,40 @@ DRIFT = 0.08  # most by which the log of the pulse moves from bar to bar
 SLOWING = (0.95, 0.84)  # of the pulse in the last bars
 
 
-def closed(grid: Grid, key: Key) -> Grid:
-    """The grid with a cadence at the end of each phrase and a tonic chord, held, as its last bar."""
-    bars = len(grid.tempo)
-    if bars < SHORTEST:
+def closed(grid: Grid, key: Key, first: int = 0, whole: int | None = None) -> Grid:
+    """The grid with a cadence at the end of each phrase and a tonic chord, held, as its last bar.
+
+    Of a piece of ``whole`` bars it may be the part from bar ``first`` on."""
+    bars, whole = len(grid.tempo), whole or len(grid.tempo)
+    if whole < SHORTEST:
         return grid
-    for bar in (*range(PHRASE, bars - 1, PHRASE), bars - 1):
-        grid = harmonised(grid, dominant(key), bar * 4 - 2, bar * 4)
+    for bar in (*range(PHRASE, whole - 1, PHRASE), whole - 1):
+        if first < bar <= first + bars:
+            grid = harmonised(grid, dominant(key), (bar - first) * 4 - 2, (bar - first) * 4)
+    if first + bars < whole:
+        return grid
     last, tonic = (bars - 1) * POSITIONS, f"{ROOTS[key.tonic]}_{'m' if key.minor else 'M'}"
     before = grid.notes[grid.notes[:, 0] < last]
     before[:, 2] = np.minimum(before[:, 2], last - before[:, 0])
     held = _final(before[before[:, 0] >= last - 2 * POSITIONS], key, last)
     return grid._replace(notes=np.concatenate((before, held)), chords=[*grid.chords[:-4], *[tonic] * 4])
+
+
+def returning(points: np.ndarray) -> dict[int, tuple[int, int]]:
+    """Valence and arousal of each bar (bars, 2) -> bars at which earlier ones return: the first of those, how many.
+
+    Phrases follow one another as A A B A: those that return begin with half of the phrase that they repeat, if the
+    emotion of these bars is about the same.
+    """
+    found, bars = {}, len(points)
+    for begin in range(PHRASE, bars, PHRASE):
+        source = {1: begin - PHRASE, 3: begin - 3 * PHRASE}.get(begin // PHRASE % 4)
+        count = min(PHRASE, bars - begin) // 2
+        if source is not None and count:
+            apart = np.abs(points[begin : begin + count] - points[source : source + count])
+            if apart.max() <= SAME:
+                found[begin] = source, count
+    return found
 
 
 def dominant(key: Key) -> str:
@@ -86,6 +111,28 @@ def merged(notes: np.ndarray) -> np.ndarray:
     return notes[new]
 
 
+def named(grid: Grid) -> Grid:
+    """The grid with chord symbols estimated from its notes; the network's own often differ from what it plays."""
+    beats = Beats(np.arange(len(grid.tempo) * 4, dtype=float), 0)
+    position, pitch, length, velocity = grid.notes.T
+    notes = np.column_stack((position / 4, (position + length) / 4, pitch, velocity))
+    return grid._replace(chords=estimate(notes, beats))
+
+
+def without_clashes(grid: Grid) -> Grid:
+    """The grid without semitones and minor ninths struck together, but those that are in its chord: the note that is no
+    chord tone goes, else the lower one; the tune's notes stay."""
+    kept, first = np.ones(len(grid.notes), bool), 0
+    for onset in onsets(grid.notes):
+        pitch, name = onset[:, 1], grid.chords[int(onset[0, 0]) // 4]
+        inside = np.isin(pitch % 12, [] if name == NONE else chord_tones(name))
+        for high, low in zip(*np.nonzero(np.isin(pitch[:, None] - pitch, (1, 13))), strict=True):
+            if kept[first + high] and kept[first + low] and not (inside[high] and inside[low]):
+                kept[first + (high if inside[low] and high else low)] = False
+        first += len(onset)
+    return grid._replace(notes=grid.notes[kept])
+
+
 def in_reach(grid: Grid) -> tuple[Grid, int]:
     """The grid with nothing beyond its last bar line and no note that two hands cannot strike, and how many went."""
     grid = within(grid._replace(notes=merged(grid.notes)))
@@ -105,6 +152,6 @@ def paced(drawn: np.ndarray, arousal: np.ndarray, before: float | None = None, e
     bend = (smooth - np.median(smooth)) / 2
     bend = bend / max(np.abs(bend).max() / RUBATO, 1.0)
     tempo = np.exp(pulse + bend)
-    if ends and len(tempo) >= SHORTEST:
+    if ends:
         tempo[-len(SLOWING) :] = np.exp(pulse[-len(SLOWING) :]) * SLOWING
     return tempo

@@ -49,3 +49,9 @@ def last_bars(rows: np.ndarray, count: int) -> np.ndarray:
     """The last ``count`` bars of rows (T, 7), or all there are."""
     lines = np.flatnonzero(rows[:, BEAT] == BAR)
     return from_bar(rows, lines[-count]) if len(lines) >= count else rows
+
+
+def some_bars(rows: np.ndarray, first: int, count: int) -> np.ndarray:
+    """``count`` bars of rows (T, 7) from bar ``first`` on."""
+    lines = np.append(np.flatnonzero(rows[:, BEAT] == BAR), len(rows))
+    return from_bar(rows[: lines[first + count]], lines[first])

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gen.emotion.spec import Emotion, EmotionCurve, Keyframe
+from gen.emotion.spec import Emotion, EmotionCurve, Keyframe, Samples
+from gen.emotion.track import EmotionTrack
 from music.keys import MAJOR, MINOR
 
 CORNER = 0.6  # of valence and arousal where a quadrant is named, Q1 to Q4
@@ -125,3 +126,8 @@ def curve_of(feeling: np.ndarray, dominance: float = 0.0) -> EmotionCurve:
     return EmotionCurve(
         keyframes=tuple(Keyframe(at=at, emotion=emotion, ease="hold") for at, emotion in points), unit="bars"
     )
+
+
+def points_of(asked: Samples | EmotionTrack) -> np.ndarray:
+    """(n, 2) the valence and arousal that is asked for in each of n bars."""
+    return (asked.vad * asked.intensity[:, None])[:, :2].clip(-1, 1)

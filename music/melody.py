@@ -6,58 +6,23 @@ The accompaniment is what MusER draws for the emotion, moved to the tune's key a
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import NamedTuple
-
 import numpy as np
 
-from gen import media
-from gen.errors import InputError
 from music import controls, finish, names
 from music.chords import ROOTS
 from music.controls import on_keyboard
 from music.hands import divide
 from music.names import Key
-from music.score import beats_of, notes_of
-from music.tokens import POSITIONS, Grid, quantise
+from music.score import Song
+from music.tokens import POSITIONS, Grid
 
 UNDER = 2  # semitones that the accompaniment stays under the tune
 SOFTER = 0.85  # its loudness, as a share of the tune's
 SIMPLE = {0: 0.35, 5: 0.2, 7: 0.25, 9: 0.1, 2: 0.05, 4: 0.0, 11: -0.4}  # liking of chords on degrees of a major scale
 STAY, CHANGE = 0.15, 0.0  # liking of a chord that lasts beyond a half bar
 BRIGHT = 0.15  # of valence, either way, from which on a theme turns to major or minor
+ALIKE = 0.85  # least likeness of a theme in another mode; below that its relative key is taken
 LOUD = (62.0, 26.0)  # mean velocity of a theme at no arousal, and what arousal adds
-
-
-class Song(NamedTuple):
-    """A MIDI file as it is, on the grid, and where the grid's sixteenths lie in its ticks."""
-
-    score: object  # symusic.Score
-    grid: Grid
-    beats: np.ndarray  # (m,) ticks, from the first bar line on
-
-    def ticks(self, positions: np.ndarray) -> np.ndarray:
-        """Sixteenths from the first bar line -> ticks of the file, straight on beyond its end."""
-        at = np.asarray(positions, float) / 4
-        step = self.beats[-1] - self.beats[-2]
-        inside = np.interp(at, np.arange(len(self.beats)), self.beats)
-        return np.rint(inside + np.maximum(at - len(self.beats) + 1, 0) * step).astype(int)
-
-
-def read_song(path: Path) -> Song:
-    """A user's file on the sixteenth grid; raises InputError as :func:`music.score.read_grid` does."""
-    score = media.read_midi(path)
-    notes = notes_of(score)
-    if not len(notes):
-        raise InputError(f"{path} holds no notes to work with (drums do not count)")
-    beats, ticks = beats_of(score, notes, path)
-    from music.chords import estimate
-
-    grid = quantise(notes, beats, estimate(notes, beats))
-    phase = np.arange(len(beats.times)) * 4 - beats.downbeat * 4
-    first = int(np.floor((np.interp(notes[:, 0].min(), beats.times, phase) + 1e-6) / POSITIONS)) * POSITIONS
-    start = int(np.searchsorted(phase, first))
-    return Song(score, grid, ticks[start:] if start < len(ticks) - 1 else ticks)
 
 
 def harmony(grid: Grid, key: Key) -> tuple[str, ...]:
@@ -148,6 +113,8 @@ def themed(theme: Grid, bars: int, valence: np.ndarray, arousal: np.ndarray) -> 
         v, a = float(valence[here].mean()), float(arousal[here].mean())
         key = Key(own.tonic, own.minor if abs(v) < BRIGHT else v < 0)
         turn = controls.in_key(theme, own, key)
+        if controls.melody_likeness(controls.tune(theme), controls.tune(turn)) < ALIKE:
+            key, turn = Key(own.tonic + (3 if own.minor else 9), key.minor), theme  # the relative key has its notes
         turn = controls.at_dynamics(turn, LOUD[0] + LOUD[1] * a)
         one = turn.notes.copy()
         one[:, 1] = on_keyboard(one[:, 1] + 12 * round(0.6 * a))

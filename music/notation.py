@@ -6,6 +6,7 @@ beyond that is the pedal's. Lengths that no single note value has are tied.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -19,19 +20,28 @@ from music.names import found as key_of
 from music.tokens import POSITIONS, Grid
 
 LEGATO = 2  # sixteenths of silence before the next onset that are written as if the chord was held
-CHANGE = 0.02  # change of tempo that is written
-WIDTH = 1600  # pixels of a page
+CHANGE = 0.06  # change of tempo since the last written one that is written: rubato is not
+SIGNS = {0xECA5: "\u2669", 0xEA64: "\u266d", 0xEA65: None, 0xEA66: "\u266f"}  # of Verovio's music font in text
+HEADING = re.compile(r'<text font-size="0px">\s*<tspan [^>]*class="rend" (x="\d+" y="\d+" text-anchor="\w+")>'
+                     r'(?:(?!</text>).)*?<tspan font-size="(\w+)">([^<]*)</tspan>.*?</text>', re.DOTALL)  # fmt: skip
+WIDTH, PRINT, PAPER = 1600, 3308, 8.27  # pixels of a page on a screen and on paper, whose width is in inches
 
 
 def write(grid: Grid, key: Key | None, stem: Path, manifest: dict, title: str) -> list[Path]:
-    """``STEM.musicxml`` and, of its pages, ``STEM.png`` (``STEM-2.png`` and so on); returns what was written."""
+    """``STEM.musicxml``, ``STEM.pdf`` and, of its pages, ``STEM.png`` (``STEM-2.png`` and so on); returns what was
+    written. The PDF holds pictures for a printer, since converters of Verovio's SVG that need no system library
+    misplace its text."""
     text = musicxml(grid, key or key_of(grid.notes), title)
     paths = [stem.with_suffix(".musicxml")]
     media.write_musicxml(paths[-1], text, manifest)
-    for number, pixels in enumerate(pages(text), start=1):
+    drawn = pages(text)
+    for number, pixels in enumerate(drawn, start=1):
         name = stem.name if number == 1 else f"{stem.name}-{number}"
         paths.append(stem.with_name(f"{name}.png"))
         media.write_image(paths[-1], pixels, manifest)
+    if drawn:
+        paths.append(stem.with_suffix(".pdf"))
+        media.write_pdf(paths[-1], pages(text, PRINT), PRINT / PAPER, manifest)
     return paths
 
 
@@ -53,15 +63,20 @@ def musicxml(grid: Grid, key: Key, title: str) -> str:
     for at, (notes, clef) in enumerate(((hands.right, m21.clef.TrebleClef()), (hands.left, m21.clef.BassClef()))):
         staff = m21.stream.PartStaff(id=f"P1-Staff{at + 1}")
         staff.partName = "Piano"
-        voice = _voice(notes, len(grid.tempo))
-        for bar in range(len(grid.tempo)):
-            staff.append(_measure(m21, bar, voice[bar], grid, key, at == 0, clef))
+        voice, written = _voice(notes, len(grid.tempo)), 1.0
+        for bar, bpm in enumerate(grid.tempo):
+            measure = _measure(m21, bar, voice[bar], grid, key, at == 0, clef)
+            if at == 0 and abs(bpm / written - 1) > CHANGE:
+                written = bpm
+                measure.insert(0, m21.tempo.MetronomeMark(number=round(float(bpm))))
+            staff.append(measure)
         staves.append(staff)
         score.insert(0, staff)
     for down, up in hands.pedal:
         _pedal(m21, staves[1], down, up)
     score.insert(0, m21.layout.StaffGroup(staves, name="Piano", symbol="brace"))
-    return m21.musicxml.m21ToXml.GeneralObjectExporter(score).parse().decode("utf-8")
+    text = m21.musicxml.m21ToXml.GeneralObjectExporter(score).parse().decode("utf-8")
+    return re.sub(r"\s*<encoding-date>.*?</encoding-date>", "", text)  # the same piece gives the same bytes
 
 
 def _voice(notes: np.ndarray, bars: int) -> list[list[tuple[int, int, tuple[int, ...]]]]:
@@ -80,12 +95,10 @@ def _voice(notes: np.ndarray, bars: int) -> list[list[tuple[int, int, tuple[int,
 
 
 def _measure(m21, bar: int, voice: list, grid: Grid, key: Key, top: bool, clef):
-    """A bar of a staff; the upper one has tempo and chord symbols."""
+    """A bar of a staff; the upper one has chord symbols."""
     measure = m21.stream.Measure(number=bar + 1)
     if bar == 0:
         measure.append([clef, m21.key.KeySignature(key.fifths), m21.meter.TimeSignature("4/4")])
-    if top and (bar == 0 or abs(grid.tempo[bar] / grid.tempo[bar - 1] - 1) > CHANGE):
-        measure.insert(0, m21.tempo.MetronomeMark(number=round(float(grid.tempo[bar]))))
     at = 0
     for position, size, pitch in voice:
         if position > at:
@@ -131,12 +144,12 @@ def _pedal(m21, staff, down: float, up: float) -> None:
         staff.insert(0, mark)
 
 
-def pages(text: str) -> list[np.ndarray]:
-    """MusicXML as pages (height, width, 3) uint8, drawn by Verovio."""
+def pages(text: str, width: int = WIDTH) -> list[np.ndarray]:
+    """MusicXML as pages (height, width, 3) uint8, drawn by Verovio; for a screen as high as they are full."""
     verovio, resvg = _needed("verovio"), _needed("resvg_py")
     tool = verovio.toolkit()
-    tool.setOptions({"pageWidth": 2100, "pageHeight": 2970, "scale": 40, "adjustPageHeight": True, "footer": "none",
-                     "svgViewBox": True, "smuflTextFont": "embedded"})  # fmt: skip
+    tool.setOptions({"pageWidth": 2100, "pageHeight": 2970, "scale": 40, "adjustPageHeight": width == WIDTH,
+                     "footer": "none", "svgViewBox": True, "smuflTextFont": "embedded"})  # fmt: skip
     if not tool.loadData(text):
         note("The score could not be drawn; its MusicXML is there.")
         return []
@@ -149,6 +162,7 @@ def pages(text: str) -> list[np.ndarray]:
              "font_family": "DejaVu Serif"}  # fmt: skip
     drawn = []
     for number in range(1, tool.getPageCount() + 1):
-        png = bytes(resvg.svg_to_bytes(svg_string=tool.renderToSVG(number), width=WIDTH, background="white", **fonts))
+        svg = HEADING.sub(r'<text \1 font-size="\2">\3</text>', tool.renderToSVG(number).translate(SIGNS))
+        png = bytes(resvg.svg_to_bytes(svg_string=svg, width=width, background="white", **fonts))
         drawn.append(np.asarray(Image.open(BytesIO(png)).convert("RGB")))
     return drawn

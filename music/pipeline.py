@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,24 +12,26 @@ import numpy as np
 from gen import checkpoints, media
 from gen.emotion.resolve import resolve
 from gen.emotion.spec import Emotion, EmotionCurve
-from gen.emotion.track import track
+from gen.emotion.track import EmotionTrack, track
 from gen.notes import note
 from music import controls
 from music.controls import Wishes
-from music.keys import last_bars
-from music.labels import Labeller, features
+from music.labels import Labeller, anchored, features, points_of
 from music.piece import Piece
+from music.shape import followed, parted
 from music.task import CANDIDATES, GUIDANCE, TEMPERATURE
 from music.tokens import Grid, Vocabulary, decode, encode
 
 if TYPE_CHECKING:
+    from torch import Tensor
 
     from music.muser.model import MusER
     from music.muser.prior import Prior
+    from music.names import Key
     from music.task import MusicTask
 
 BATCH = 16  # pieces sampled side by side
-PLAYED, LEAD = 128, 16  # bars of an opening that are played as sound at most, and of a longer one
+LEAD = 16  # bars of a file that goes on which are heard before the new ones, by the networks and in the sound
 FADERS = "faders-compact"  # what moves density and voices
 Progress = Callable[[float, str], None]
 
@@ -40,10 +43,20 @@ class _Shaped(NamedTuple):
     gone: int
 
 
+class Made(NamedTuple):
+    """A score of the user's with what is new in it, or a piece on the grid; what is played, if it is not the whole."""
+
+    score: object | None  # symusic.Score
+    grid: Grid | None = None
+    key: Key | None = None
+    heard: object | None = None  # symusic.Score
+
+
 class MusicGenerator:
     """MusER with its prior, ready to play."""
 
     endings = (".mid", ".wav")
+    rate = 44100  # Hz, of the piano
 
     def __init__(self, autoencoder: MusER, prior: Prior, vocabulary: Vocabulary, device: str = "cpu",
                  critic: Labeller | None = None):  # fmt: skip
@@ -61,7 +74,7 @@ class MusicGenerator:
     @staticmethod
     def checkpoints(task: MusicTask) -> tuple[str, ...]:
         moved = (FADERS,) if task.density is not None or task.voices is not None else ()
-        return (task.model, *(("piano",) if task.audio else ()), *moved)
+        return (task.model, *(("piano",) if task.audio and not task.instrument else ()), *moved)
 
     @classmethod
     def from_pretrained(cls, name: str | Path = "muser-compact", *others: str | Path,
@@ -82,75 +95,104 @@ class MusicGenerator:
         return cls(*exact, Vocabulary.load(folder / "vocabulary.json"), device, critic)
 
     def render(self, task: MusicTask, folder: Path, manifest: dict, progress: Progress) -> list[Path]:
-        """Write ``piece-SEED.mid`` and, where asked for, ``.wav``, ``.musicxml`` and ``.png`` into ``folder``."""
-        from music.score import read_grid
+        """Write ``piece-SEED.mid`` and what else is asked for, such as ``.wav`` and ``.musicxml``, into ``folder``."""
         from music.shape import wishes_of
 
+        if task.stream:
+            sound = np.concatenate([*self.stream(task)], axis=1)
+            media.write_audio(folder / f"piece-{task.seed}.{task.format}", sound, self.rate, manifest)
+            return [folder / f"piece-{task.seed}.{task.format}"]
         wishes, bars = wishes_of(task, self.points(resolve(task.emotion), 1)[0, 1])
-        seeds = list(range(task.seed, task.seed + task.count))
-        if task.melody or task.replace or task.theme:
-            return self._reworked(task, wishes, bars, seeds, folder, manifest, progress)
-        opening = None if task.continue_from is None else encode(read_grid(task.continue_from), self.vocabulary)
-        pieces = self.compose(
-            [task.emotion] * task.count, bars, seeds, opening=opening, guidance=task.guidance,
-            temperature=task.temperature, candidates=task.candidates, wishes=wishes,
-            progress=lambda done: progress(done * 0.8, "composing"),
-        )  # fmt: skip
-        paths = []
-        for place, (seed, piece) in enumerate(zip(seeds, pieces, strict=True)):
-            progress(0.8 + 0.2 * place / len(pieces), "playing")
-            paths += self._written(task, piece, folder / f"piece-{seed}", manifest | {"seed": seed}, bars)
+        seeds, paths = list(range(task.seed, task.seed + task.count)), []
+        for place, (seed, made) in enumerate(zip(seeds, self._made(task, wishes, bars, seeds, progress), strict=True)):
+            progress(0.8 + 0.2 * place / len(seeds), "playing")
+            paths += self._written(task, made, folder / f"piece-{seed}", manifest | {"seed": seed})
         return paths
 
-    def _written(self, task: MusicTask, piece: Piece, name: Path, facts: dict, new: int) -> list[Path]:
-        """The files of a piece whose last ``new`` bars are new."""
-        from music import synth
-        from music.score import to_score
+    def stream(self, task: MusicTask) -> Iterator[np.ndarray]:
+        """The sound of a task's piece while it is made: blocks float32 (2, n) at ``rate``, with their watermark."""
+        from music.stream import blocks
+
+        return blocks(self, task)
+
+    def _made(self, task: MusicTask, wishes: Wishes, bars: int, seeds: list[int], progress: Progress) -> list[Made]:
+        """What each seed gives: a piece of its own, or one that begins from files of the user's."""
+        from music import rework
+        from music.score import after, read_song, shortened
+
+        if task.melody or task.replace or task.theme or task.taken:
+            found = []
+            for place, seed in enumerate(seeds):
+                progress(0.8 * place / len(seeds), "composing")
+                if task.melody or task.replace:
+                    found.append(Made(rework.kept(self, task, seed) if task.melody else rework.anew(self, task, seed)))
+                else:
+                    make = rework.turned if task.theme else rework.taken
+                    found.append(Made(None, *make(self, task, wishes, bars, seed)))
+            return found
+        song = None if task.continue_from is None else read_song(task.continue_from, LEAD)
+        pieces = self.compose(
+            [task.emotion] * task.count, bars, seeds, opening=song and encode(song.grid, self.vocabulary),
+            guidance=task.guidance, temperature=task.temperature, candidates=task.candidates, wishes=wishes,
+            progress=lambda done: progress(done * 0.8, "composing"),
+        )  # fmt: skip
+        if song is None:
+            return [Made(None, piece.grid, piece.key) for piece in pieces]
+        tracks = sum(bool(part.notes) for part in song.score.tracks)
+        note(f"The file's {tracks} {'track is' if tracks == 1 else 'tracks are'} kept; what follows them is for piano, "
+             f"in two tracks more, and knows of their last {len(song.grid.tempo)} bars, drums left out.")  # fmt: skip
+        found = []
+        for piece in pieces:
+            new = parted(piece.grid, len(piece.grid.tempo) - bars)[1]
+            score = after(song, new, piece.key, task.program)
+            found.append(Made(score, piece.grid, piece.key, shortened(score, int(song.beats[0]))))
+        return found
+
+    def _written(self, task: MusicTask, made: Made, name: Path, facts: dict) -> list[Path]:
+        """The files of a piece."""
+        from music.score import HANDS, to_score
 
         paths = [name.with_suffix(".mid")]
-        media.write_midi(paths[0], to_score(piece.grid, piece.key), facts, channel=0)
+        score = made.score or to_score(made.grid, made.key, task.program)
+        media.write_midi(paths[0], score, facts, channel=None if made.score else 0)
         if task.score:
             from music.notation import write
 
-            paths += write(piece.grid, piece.key, name, facts, f"{task.emotion}")
+            paths += write(made.grid, made.key, name, facts, f"{task.emotion}")
+        if task.tokens:
+            import miditok
+
+            from music.score import export_miditok
+
+            kinds = {"remi": miditok.REMI, "tsd": miditok.TSD, "structured": miditok.Structured,
+                     "cpword": miditok.CPWord, "midilike": miditok.MIDILike}  # fmt: skip
+            paths.append(name.with_suffix(".tokens.json"))
+            export_miditok(made.grid, kinds[task.tokens](), paths[-1], facts)
         if task.audio:
             paths.append(name.with_suffix(f".{task.format}"))
-            heard = self._heard(piece, new)
-            sound = synth.render(to_score(heard))
-            if task.loop or task.seconds or task.film:
-                sound = synth.fitted(sound, controls.length(heard), 44100, task.loop)
-            media.write_audio(paths[-1], sound, 44100, facts)
-        return paths
-
-    def _reworked(self, task: MusicTask, wishes: Wishes, bars: int, seeds: list[int], folder: Path, manifest: dict,
-                  progress: Progress) -> list[Path]:  # fmt: skip
-        """The files of pieces that begin from the user's (:mod:`music.rework`)."""
-        from music import rework, synth
-
-        paths = []
-        for place, seed in enumerate(seeds):
-            progress(place / len(seeds), "composing")
-            name, facts = folder / f"piece-{seed}", manifest | {"seed": seed}
-            if task.theme:
-                grid, key = rework.turned(self, task, wishes, bars, seed)
-                piece = Piece(encode(grid, self.vocabulary), grid, key)
-                paths += self._written(task, piece, name, facts, bars)
-                continue
-            score = rework.kept(self, task, seed) if task.melody else rework.anew(self, task, seed)
-            paths.append(name.with_suffix(".mid"))
-            media.write_midi(paths[-1], score, facts)
+            media.write_audio(paths[-1], *self._heard(task, made.heard or score, made.grid), facts)
+        for hand in HANDS if task.stems else ():
+            stem = name.with_name(f"{name.name}-{hand.split()[0]}")
+            score = to_score(made.grid, made.key, task.program, (hand,))
+            paths.append(stem.with_suffix(".mid"))
+            media.write_midi(paths[-1], score, facts, channel=0)
             if task.audio:
-                paths.append(name.with_suffix(f".{task.format}"))
-                media.write_audio(paths[-1], synth.render(score), 44100, facts)
+                paths.append(stem.with_suffix(f".{task.format}"))
+                media.write_audio(paths[-1], *self._heard(task, score, made.grid), facts)
         return paths
 
-    def _heard(self, piece: Piece, new: int) -> Grid:
-        """What is played of a piece with ``new`` bars: of a long opening only its end, so that memory stays small."""
-        opening = len(piece.grid.tempo) - new
-        if opening <= PLAYED:
-            return piece.grid
-        note(f"The sound begins {LEAD} bars before the new music, since the opening has {opening:,}; the MIDI has all.")
-        return decode(last_bars(piece.tokens, LEAD + new), self.vocabulary)
+    @staticmethod
+    def _heard(task: MusicTask, score, grid: Grid | None) -> tuple[np.ndarray, int]:
+        """The sound (2, n) of a score and its rate in Hz."""
+        from music import instruments, synth
+
+        if task.instrument:
+            sound, rate = instruments.render(score, task.font)
+        else:
+            sound, rate = synth.render(score), MusicGenerator.rate
+        if task.loop or task.seconds or task.film:
+            sound = synth.fitted(sound, controls.length(grid), rate, task.loop)
+        return sound, rate
 
     def compose(
         self, curves: Sequence[EmotionCurve], bars: int, seeds: Sequence[int], *, opening: np.ndarray | None = None,
@@ -169,30 +211,37 @@ class MusicGenerator:
 
     def drawn(
         self, curves: Sequence[EmotionCurve], bars: int, seeds: Sequence[int], *, opening: np.ndarray | None = None,
-        guidance: float = GUIDANCE, temperature: float = TEMPERATURE, candidates: int = CANDIDATES,
+        guidance: float = GUIDANCE, temperature: float = TEMPERATURE, candidates: int = CANDIDATES, form: bool = True,
         progress: Callable[[float], None] = lambda done: None,
     ) -> list[np.ndarray]:  # fmt: skip
-        """Rows (T, 7) as they are sampled, with the opening's.
+        """Rows (T, 7) as they are sampled, with the opening's; with ``form`` phrases return
+        (:func:`music.finish.returning`).
 
         Of ``candidates`` drawn for each passage, the one stays whose features fit the emotion best by the training's
         labeller, which is not the judge that measures. It hears the codes, so only the one that stays is decoded:
         checkpoints without a labeller, or whose codes do not spell rows, draw one.
         """
+        from music.finish import returning
         from music.muser.passes import one_thread
 
         chosen = candidates if self.critic is not None and self.autoencoder.literal else 1
-        rows, size, curves = [], max(BATCH // chosen, 1), [*map(resolve, curves)]
-        for i in range(0, len(seeds), size):
-            part = slice(i, i + size)
-            passes = self._passes()(self, curves[part], seeds[part], bars, guidance, temperature, chosen)
-            share = lambda done, at=i: progress((at + size * done) / (len(seeds) + size - 1))
+        curves, size, rows = [*map(resolve, curves)], max(BATCH // chosen, 1), {}
+        groups = defaultdict(list)  # pieces whose phrases return at the same bars are sampled side by side
+        for at, curve in enumerate(curves):
+            returns = returning(self.points(curve, bars)) if form and self.autoencoder.config.marks_bars else {}
+            groups[tuple(returns.items())].append(at)
+        batches = [(dict(key), some[i : i + size]) for key, some in groups.items() for i in range(0, len(some), size)]
+        for at, (returns, some) in enumerate(batches):
+            share = lambda done, at=at: progress((at + done) / len(batches))
+            passes = self._passes()(self, [curves[i] for i in some], [seeds[i] for i in some], bars, guidance,
+                                    temperature, chosen, returns)  # fmt: skip
             with one_thread():
-                rows += passes.run(opening, share)
-        return rows
+                rows |= dict(zip(some, passes.run(opening, share), strict=True))
+        return [rows[i] for i in range(len(seeds))]
 
     def _shaped(self, rows: np.ndarray, curve: EmotionCurve, seed: int, bars: int, wishes: Wishes) -> _Shaped:
         """Sampled rows (T, 7) as a piece whose last ``bars`` bars are shaped."""
-        from music.shape import followed, parted, shaped
+        from music.shape import shaped
 
         whole = decode(rows, self.vocabulary)
         old, new = parted(whole, len(whole.tempo) - bars)
@@ -209,15 +258,11 @@ class MusicGenerator:
     @staticmethod
     def points(curve: EmotionCurve, bars: int) -> np.ndarray:
         """(bars, 2) the valence and arousal that a resolved curve asks for."""
-        from music.muser.passes import points_of
-
         return points_of(track(curve, np.arange(bars, dtype=float)).in_numbers())
 
     def miss(self, rows: np.ndarray, curve: EmotionCurve, first: int, bars: int) -> float:
         """Mean squared distance in valence and arousal between asked and heard, over halves of the last ``bars`` of
         rows (T, 7); the first of them is bar ``first`` of the curve."""
-        from music.muser.passes import points_of
-
         piece, total = Piece(rows, decode(rows, self.vocabulary)), 0.0
         lines, notes = piece.bars[-bars:], piece.notes
         for half in np.array_split(np.arange(bars), 2 if bars >= 8 else 1):
@@ -227,6 +272,15 @@ class MusicGenerator:
             heard = notes[(notes[:, 0] >= lines[half[0]] - 1e-6) & (notes[:, 0] < end - 1e-6)]
             total += float(((self.critic(features(heard)[None])[0] - want) ** 2).sum())
         return total
+
+    def conditions(self, model: MusER | Prior, tracks: Sequence[EmotionTrack]) -> Tensor:
+        """(b, bars, c) what ``model`` is told in each bar: labels like those it was trained with."""
+        if self.critic is not None:
+            asked = [self.critic.asked(points_of(one)) for one in tracks]
+            labels = (np.pad(anchored(e, np.sign(e)), ((0, 0), (0, 1))) for e in asked)
+            tracks = [one.restated(label) for one, label in zip(tracks, labels, strict=True)]
+        prepared = model.emotion.prepare(tracks)
+        return model.emotion(**{name: x.to(self.device) for name, x in prepared.items()}).tokens
 
     def _passes(self) -> type:
         from music.muser.passes import Passes

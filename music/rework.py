@@ -1,4 +1,5 @@
-"""Pieces that begin from a file of the user's: a tune that is kept, a theme that is turned, bars that are replaced."""
+"""Pieces from files of the user: a tune that is kept, a theme that is turned, bars that are replaced, elements
+that are taken."""
 
 from __future__ import annotations
 
@@ -7,11 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gen.emotion.resolve import resolve
+from gen.emotion.track import track
 from gen.errors import InputError
 from gen.notes import note
 from music import controls, finish, names
 from music.keys import from_bar, home, transpose
-from music.melody import Song, accompaniment, harmony, read_song, replaced, themed, with_part
+from music.melody import accompaniment, harmony, replaced, themed, with_part
+from music.score import Song, read_song
 from music.tokens import BAR, BEAT, POSITIONS, Grid, decode, encode
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from music.task import MusicTask
 
 HEARD = 6  # bars before and after new ones that their likelihood is asked for with
+TRIES = 12  # least number of candidates for bars that are replaced: they have to fit on both sides
 AFTER = 2  # bars drawn beyond those that are replaced, so that these do not come to an end
 
 
@@ -51,34 +55,63 @@ def turned(generator: MusicGenerator, task: MusicTask, wishes: Wishes, bars: int
     (drawn,) = _drawn(generator, task, bars, [seed])
     part = accompaniment(drawn, tune, chords, keys[-1])
     grid = finish.within(part._replace(notes=finish.merged(np.concatenate((tune.notes, part.notes)))))
-    grid = grid._replace(tempo=finish.paced(drawn.tempo, feeling[:, 1]))
+    grid = grid._replace(tempo=finish.paced(drawn.tempo, feeling[:, 1], ends=bars >= finish.SHORTEST))
+    return timed(grid, wishes), keys[-1]
+
+
+def taken(generator: MusicGenerator, task: MusicTask, wishes: Wishes, bars: int, seed: int) -> tuple[Grid, Key]:
+    """What is drawn for the emotion with elements of other pieces (:mod:`music.transfer`), and its key."""
+    from music import transfer
+
+    others = {part: read_song(path).grid for part, path in task.taken.items()}
+    (rows,) = generator.drawn([task.emotion], bars, [seed], guidance=task.guidance, temperature=task.temperature,
+                              candidates=task.candidates)  # fmt: skip
+    if generator.autoencoder.literal:
+        grid = transfer.transferred(decode(rows, generator.vocabulary), others)
+    else:
+        told = generator.conditions(generator.autoencoder, [track(resolve(task.emotion), np.arange(bars, dtype=float))])
+        others = {part: encode(other, generator.vocabulary) for part, other in others.items()}
+        found = transfer.exchanged(generator.autoencoder, rows, others, told, seed)
+        grid = decode(found, generator.vocabulary)
+    grid, gone = finish.in_reach(grid)
+    if gone:
+        note(f"{gone} notes that two hands do not reach were left out.")
+    if not task.take_tempo:
+        arousal = generator.points(resolve(task.emotion), len(grid.tempo))[:, 1]
+        ends = len(grid.tempo) >= finish.SHORTEST
+        grid = grid._replace(tempo=finish.paced(grid.tempo, arousal, ends=ends))
+    return timed(grid, wishes), names.found(grid.notes)
+
+
+def timed(grid: Grid, wishes: Wishes) -> Grid:
+    """The grid at the tempo and of the length that are wished for."""
     if wishes.tempo is not None:
         grid = controls.at_tempo(grid, wishes.tempo)
     if wishes.seconds is not None:
         grid = controls.lasting(grid, wishes.seconds, steady=wishes.tempo is not None)
-    return grid, keys[-1]
+    return grid
 
 
 def anew(generator: MusicGenerator, task: MusicTask, seed: int):
-    """The song's score with some bars made anew: of ``candidates``, those after which the next bars are likeliest."""
+    """The song's score with some bars made anew: of some candidates, those after which the next bars are likeliest."""
     song = read_song(task.continue_from)
     first, last = span(task.replace, len(song.grid.tempo))
     opening = Grid(song.grid.notes[song.grid.notes[:, 0] < first * POSITIONS], song.grid.tempo[:first],
                    song.grid.chords[: first * 4])  # fmt: skip
     rows = encode(opening, generator.vocabulary) if first and len(opening.notes) else None
     count = last - first
-    seeds = [seed + 1_000_003 * i for i in range(task.candidates)]
+    seeds = [seed + 1_000_003 * i for i in range(max(task.candidates, TRIES))]
     drawn = _drawn(generator, task, count + AFTER, seeds, rows)
     fresh = [_cut(grid, len(grid.tempo) - count - AFTER, count) for grid in drawn]
     if rows is None:
         own = names.found(song.grid.notes)
         fresh = [controls.in_key(grid, names.found(grid.notes), own) for grid in fresh]
     fresh = [finish.in_reach(grid)[0] for grid in fresh]
-    miss = [seam(generator, task, song, grid, first, last) for grid in fresh]
-    best = int(np.argmin([x[0] for x in miss]))
-    inside = seam(generator, task, song, None, first, last)[0]
-    note(f"The bars after the seam are told in {miss[best][0]:.2f} nats a step; after the bars that were there, in "
-         f"{inside:.2f}.")  # fmt: skip
+    after = [seam(generator, task, song, grid, first, last)[0] for grid in fresh]
+    best = int(np.argmin(after))
+    before, others = seam(generator, task, song, None, first, last)
+    note(f"The two bars after the seam cost {after[best]:.2f} nats a step; with the bars that were there {before:.2f}, "
+         f"and the song's other bars {others:.2f}.")  # fmt: skip
     return replaced(song, fresh[best], first, last)
 
 
@@ -92,8 +125,9 @@ def span(text: str, bars: int) -> tuple[int, int]:
 
 
 def seam(generator: MusicGenerator, task: MusicTask, song: Song, fresh: Grid | None, first: int, last: int,
-         ) -> tuple[float, np.ndarray]:  # fmt: skip
-    """Mean nats a step of up to two bars after ``last``, and of every bar heard, with ``fresh`` bars in their place."""
+         ) -> tuple[float, float]:  # fmt: skip
+    """Mean nats a step of the two bars after ``last`` (of the replaced ones where the song ends there), and of the bars
+    near it that are neither; with ``fresh`` bars in the place of the song's."""
     from music.muser.likelihood import nats
 
     notes = song.grid.notes
@@ -106,14 +140,16 @@ def seam(generator: MusicGenerator, task: MusicTask, song: Song, fresh: Grid | N
     part = from_bar(rows[: lines[high]], lines[low])
     part = transpose(part, home(part, generator.vocabulary), generator.vocabulary)
     each = nats(generator, part, task.emotion)
-    after = each[last - low : last - low + 2]
-    return float(after.mean()) if len(after) else float(each[first - low : last - low].mean()), each
+    own, after = slice(first - low, last - low), slice(last - low, last - low + 2)
+    others = np.arange(len(each)) > 0  # the first bar has no context
+    others[own] = others[after] = False
+    return float(each[after if len(each[after]) else own].mean()), float(each[others].mean()) if others.any() else 0.0
 
 
 def _drawn(generator: MusicGenerator, task: MusicTask, bars: int, seeds: list[int], opening=None) -> list[Grid]:
     rows = generator.drawn(
         [task.emotion] * len(seeds), bars, seeds, opening=opening, guidance=task.guidance,
-        temperature=task.temperature, candidates=1 if len(seeds) > 1 else task.candidates,
+        temperature=task.temperature, candidates=1 if len(seeds) > 1 else task.candidates, form=opening is None,
     )  # fmt: skip
     return [decode(one, generator.vocabulary) for one in rows]
 

@@ -30,7 +30,12 @@ def shaped(grid: Grid, arousal: np.ndarray, wishes: Wishes, seed: int, before: f
     if wishes.key or key.minor != own.minor:
         grid = controls.in_key(grid, own, key)
     if faders is not None:
+        touch = controls.articulation(grid)
         grid = faders.moved(grid, {"rhythm": wishes.density, "notes": wishes.voices}, seed)
+        grid = controls.at_articulation(grid, touch)
+        if wishes.voices is not None:
+            grid = controls.at_voices(grid, wishes.voices)
+    grid = finish.without_clashes(finish.named(grid))
     if wishes.chords:
         grid = controls.on_harmony(grid, wishes.chords)
         key = names.found(grid.notes)
@@ -47,7 +52,7 @@ def shaped(grid: Grid, arousal: np.ndarray, wishes: Wishes, seed: int, before: f
     grid, more = finish.in_reach(grid)
     if wishes.dynamics is not None:
         grid = controls.at_dynamics(grid, wishes.dynamics)
-    ends = not wishes.loop
+    ends = not wishes.loop and len(grid.tempo) >= finish.SHORTEST
     grid = grid._replace(tempo=finish.paced(grid.tempo, arousal, before, ends))
     if wishes.tempo is not None:
         grid = controls.at_tempo(grid, wishes.tempo)

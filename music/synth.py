@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gen.loudness import limit
+from gen.loudness import LOOKAHEAD, limit
+from gen.marks import watermark
 
 ONSET = 48  # frames of the bank over which a sample rises, against what its codec left before the hammer
 LOUDNESS = 26.0  # dB per decade of velocity
@@ -149,12 +150,17 @@ def render(score, rate: int = 44100) -> np.ndarray:
 
     Every track but drums is played on the piano. The gain is fixed, so dynamics between pieces stay.
     """
-    from scipy.signal import oaconvolve
-
     if isinstance(score, str | Path):
         from gen import media
 
         score = media.read_midi(score)
+    return np.ascontiguousarray(limit(unlimited(score, rate), rate), dtype=np.float32)
+
+
+def unlimited(score, rate: int) -> np.ndarray:
+    """:func:`render` before its limiter."""
+    from scipy.signal import oaconvolve
+
     piano, echo = bank(), room(rate)
     mix, last = np.zeros((0, 2), dtype=np.float32), 0
     for start, end, pitch, velocity, fade in played(score):
@@ -165,7 +171,40 @@ def render(score, rate: int = 44100) -> np.ndarray:
         mix[begin : begin + len(sound)] += sound
     mix = np.concatenate((mix[:last], np.zeros((len(echo), 2), dtype=np.float32)))
     mix += oaconvolve(mix, echo, axes=0)[: len(mix)]
-    return np.ascontiguousarray(limit(mix.T * 10 ** (GAIN / 20), rate), dtype=np.float32)
+    return mix.T * np.float32(10 ** (GAIN / 20))
+
+
+class Blocks:
+    """Overlap-add of sound parts for streaming; returns limited blocks as soon as they are complete.
+
+    The blocks equal :func:`limit` of the whole sound, and are multiples of the watermark's tiles.
+    """
+
+    def __init__(self, rate: int):
+        self.rate, self.tile = rate, round(watermark.STEP * watermark.TILE * rate)
+        self.margin = 2 * round(5 * LOOKAHEAD * rate)  # more than the limiter's context
+        self.sound, self.begin, self.at, self.out = np.zeros((2, 0), np.float32), 0, 0, 0
+
+    def add(self, sound: np.ndarray, size: int) -> None:
+        """Add sound (2, n) at the end of the previous part; the next part begins ``size`` samples later."""
+        at, more = self.at - self.begin, self.at - self.begin + sound.shape[1] - self.sound.shape[1]
+        self.sound = np.pad(self.sound, ((0, 0), (0, max(more, 0))))
+        self.sound[:, at : at + sound.shape[1]] += sound
+        self.at += size
+
+    def take(self, last: bool = False) -> np.ndarray:
+        """The complete samples (2, n), empty if too few for the watermark; with ``last`` all that remain."""
+        ends = self.begin + self.sound.shape[1] if last else self.at - self.margin
+        size = ends - self.out if last else (ends - self.out) // self.tile * self.tile
+        if not last and size < watermark.LEAST * self.rate:
+            return np.zeros((2, 0), np.float32)
+        at = self.out - self.begin
+        block = limit(self.sound[:, : at + size + self.margin], self.rate)[:, at : at + size]
+        marked = watermark.embed(block, self.rate, self.out // self.tile)
+        self.out += size
+        gone = max(self.out - self.margin - self.begin, 0)
+        self.sound, self.begin = self.sound[:, gone:], self.begin + gone
+        return marked
 
 
 def fitted(sound: np.ndarray, length: float, rate: int, loop: bool) -> np.ndarray:

@@ -17,6 +17,9 @@ from music import names
 GUIDANCE, TEMPERATURE, CANDIDATES = 1.0, 1.0, 4  # how pieces are drawn unless one asks otherwise
 LOUDNESS = {"ppp": 20, "pp": 33, "p": 49, "mp": 62, "mf": 76, "f": 90, "ff": 104, "fff": 118}  # MIDI velocities
 TOUCH = {"staccato": 0.35, "portato": 0.65, "legato": 1.0, "tenuto": 1.2}  # shares of the time to the next onset
+TAKEN = ("rhythm", "pitch", "duration", "velocity", "tempo", "chord")  # elements that can be taken from other pieces
+STREAMED = {"kind", "emotion", "bars", "seed", "consent", "stream", "guidance", "temperature", "candidates", "model",
+            "format"}  # fields that a stream heeds, or (candidates) needs not  # fmt: skip
 SAID = (  # in the text of an emotion -> the control that it becomes, and its value
     (r"\bin (?:the key of )?([A-G](?:[#b♯♭]|[ -](?:sharp|flat))?[ -](?:major|minor))\b", "key", str),
     (r"\b(?:at )?(\d{2,3}) ?(?:bpm|BPM)\b", "tempo", float),
@@ -60,11 +63,25 @@ class MusicTask(Task):
     count: int = Field(1, ge=1, le=64, description="pieces, from seed, seed + 1, ...")
     audio: bool = Field(True, description="also render a WAV")
     format: Sound = Field("wav", description=OF_SOUND)
-    score: bool = Field(False, description="also write MusicXML and a picture of the score (needs the extra `score`)")
+    stream: bool = Field(False, description="the sound alone, while it is made: with --out -, to a player")
+    score: bool = Field(False, description="also write MusicXML, pictures and a PDF of the score (extra `score`)")
+    tokens: Literal["remi", "tsd", "structured", "cpword", "midilike"] | None = Field(
+        None, description="also write the piece as a token file of this tokenizer of MidiTok"
+    )
+    stems: bool = Field(False, description="also write each hand by itself")
+    instrument: str | None = Field(None, description="in place of the piano: strings, guitar, celesta or another of "
+                                   "General MIDI, or its number from 1 (extra `font`)")  # fmt: skip
+    font: Path | None = Field(None, description="a SoundFont (SF2 or SF3) for the instrument")
     continue_from: Path | None = Field(None, alias="continue", description="a MIDI file whose music goes on")
     replace: str | None = Field(None, description="bars of the continued file to make anew: 5-8")
     melody: Path | None = Field(None, description="a MIDI file that stays as it is and gets an accompaniment")
     theme: Path | None = Field(None, description="a MIDI file that is played over and over as the emotion asks")
+    take_rhythm: Path | None = Field(None, description="a MIDI file whose rhythm the piece gets: MusER's transfer")
+    take_pitch: Path | None = Field(None, description="a MIDI file whose pitches the piece gets")
+    take_duration: Path | None = Field(None, description="a MIDI file whose lengths of notes the piece gets")
+    take_velocity: Path | None = Field(None, description="a MIDI file whose loudness the piece gets")
+    take_tempo: Path | None = Field(None, description="a MIDI file whose tempo the piece gets")
+    take_chord: Path | None = Field(None, description="a MIDI file whose chord symbols the piece gets")
     key: str | None = Field(None, description="such as D minor or Bb")
     mode: Literal["major", "minor"] | None = Field(None, description="major or minor, whatever the emotion asks for")
     tempo: float | None = Field(None, ge=30, le=240, description="beats a minute, on average")
@@ -124,6 +141,15 @@ class MusicTask(Task):
     def _a_touch(cls, text: str | None) -> str | None:
         return None if text is None else f"{amount(text, TOUCH, 0.2, 1.5):g}"
 
+    @field_validator("instrument")
+    @classmethod
+    def _of_general_midi(cls, text: str | None) -> str | None:
+        if text is not None:
+            from music.instruments import program
+
+            program(text)
+        return text
+
     @field_validator("replace")
     @classmethod
     def _some_bars(cls, text: str | None) -> str | None:
@@ -146,6 +172,19 @@ class MusicTask(Task):
             )
         return text.strip()
 
+    @property
+    def taken(self) -> dict[str, Path]:
+        """The files that elements are taken from, by element."""
+        found = {part: getattr(self, f"take_{part}") for part in TAKEN}
+        return {part: path for part, path in found.items() if path is not None}
+
+    @property
+    def program(self) -> int:
+        """General MIDI's program, from 0."""
+        from music.instruments import program
+
+        return program(self.instrument) if self.instrument else 0
+
     @model_validator(mode="after")
     def _together(self):
         """Controls that exclude one another."""
@@ -159,18 +198,27 @@ class MusicTask(Task):
             raise ValueError("chords say the key: give chords or a key")
         if self.replace and not self.continue_from:
             raise ValueError("replace says which bars of a song: give the song as continue")
-        of_file = [name for name in ("melody", "theme", "replace") if getattr(self, name)]
-        if len(of_file) > 1 or (self.continue_from and {"melody", "theme"} & {*of_file}):
-            raise ValueError(f"{of_file[0]} begins from a file of its own: give one of melody, theme and continue")
-        fits = {"melody": {"chords"}, "replace": set(), "theme": {"tempo", "seconds", "film"}}
+        if self.font and not self.instrument:
+            raise ValueError("the font is for an instrument: say which")
+        of_file = [name for name in ("melody", "theme", "replace", "taken") if getattr(self, name)]
+        if len(of_file) > 1 or (self.continue_from and {"melody", "theme", "taken"} & {*of_file}):
+            raise ValueError("melody, theme, continue and the files to take from each begin a piece: give one of them")
+        written = {"score", "stems", "tokens"}
+        fits = {"melody": {"chords"}, "replace": set(), "theme": {"tempo", "seconds", "film"} | written}
+        fits["taken"] = fits["theme"] - ({"tempo"} if self.take_tempo else set())
         for name in of_file:
-            asked = {"key", "mode", "chords", "density", "voices", "height", "dynamics", "articulation", "tempo",
-                     "seconds", "film", "loop", "score"} - fits[name]  # fmt: skip
-            if name == "theme":
-                asked.discard("score")
+            asked = ({"key", "mode", "chords", "density", "voices", "height", "dynamics", "articulation", "tempo",
+                     "seconds", "film", "loop"} | written) - fits[name]  # fmt: skip
             if wrong := sorted(control for control in asked if getattr(self, control)):
                 wrong = [type(self).model_fields[control].alias or control for control in wrong]
-                raise ValueError(f"{', '.join(wrong)} cannot be had with {name}, whose file says it")
+                file = name.replace("taken", "take")
+                raise ValueError(f"{', '.join(wrong)} cannot be had with {file}, whose file says it")
+        if self.stream:
+            fields = type(self).model_fields
+            wrong = [fields[name].alias or name for name in fields.keys() - STREAMED
+                     if getattr(self, name) != fields[name].default]  # fmt: skip
+            if wrong:
+                raise ValueError(f"{', '.join(sorted(wrong))} cannot be had in a stream")
         if self.loop and self.continue_from:
             raise ValueError("a loop leads into its own beginning: it cannot continue a file")
         return self

@@ -113,12 +113,33 @@ def _piped(options, cls, given: dict, place: Path) -> None:
     single = {name: value[0] if name in holds and isinstance(value, list) else value for name, value in given.items()}
     if any(isinstance(given.get(name), list) and len(given[name]) > 1 for name in holds):
         raise InputError("standard output holds one result: give one input file, or a folder as --out")
-    ends: dict = {}
+    ends, task = {}, _checked(single)
+    if getattr(task, "stream", False):
+        _streamed(task, options.device)
+        return
     with redirect_stdout(sys.stderr):
-        run_plan(plan_tasks({"out": _checked(single)}), options, place / "out", ends)
+        run_plan(plan_tasks({"out": task}), options, place / "out", ends)
     (end,) = ends.values()
     sys.stdout.buffer.write(end.files[0].read_bytes())
     sys.stdout.buffer.flush()
+
+
+def _streamed(task, device: str) -> None:
+    """Sound to standard output while it is made, as a WAV of unknown length that says what it is."""
+    from gen import media, registry
+    from gen.jobs.executors import pick_device
+    from gen.provenance import manifest
+
+    out, device = sys.stdout.buffer, pick_device(device)
+    with redirect_stdout(sys.stderr):
+        cls = registry.get("generator", task.kind)
+        names = cls.checkpoints(task)
+        facts = manifest(task, task.seed, device.split(":")[0], names, task.notes)
+        sound = cls.from_pretrained(*names, device=device).stream(task)
+        for at, block in enumerate(sound):
+            head = b"" if at else media.wav_head(cls.rate, len(block), facts)
+            out.write(head + (block.T.clip(-1, 1) * 32767).round().astype("<i2").tobytes())
+            out.flush()
 
 
 def _checked(given: dict):

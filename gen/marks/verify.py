@@ -68,6 +68,8 @@ def embedded(path: Path) -> dict | None:
         text = path.read_text(encoding="utf-8")
         found = re.search(rf'name="{media.MISCELLANEOUS}">(.*?)</miscellaneous-field>', text, re.DOTALL)
         return _manifest(html.unescape(found[1])) if found else None
+    if end in media.PDF:
+        return _manifest(media.pdf_subject(path))
     if end not in (*media.SOUND, *media.PICTURE, *media.MIDI, *media.VIDEO, *SOUNDS):
         return None
     if end in (".wav", ".flac"):

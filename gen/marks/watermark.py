@@ -36,12 +36,13 @@ class Detection(NamedTuple):
     found: bool
 
 
-def embed(samples: np.ndarray, rate: int) -> np.ndarray:
-    """Marked samples: float32 of the same shape, (n,) or (c, n); all channels get the same gains."""
+def embed(samples: np.ndarray, rate: int, first: int = 0) -> np.ndarray:
+    """Marked samples: float32 of the same shape, (n,) or (c, n); all channels get the same gains. ``first`` is the
+    number of tiles of a longer sound that precede the samples."""
     mono = _mono(samples, rate)
     if len(mono) < LEAST * RATE:
         return samples.astype(np.float32)
-    return _with_gains(samples, rate, _gains(mono))
+    return _with_gains(samples, rate, _gains(mono, first))
 
 
 def detect(samples: np.ndarray, rate: int, key: int = KEY) -> Detection:
@@ -79,14 +80,14 @@ def _mono(samples: np.ndarray, rate: int) -> np.ndarray:
     return soxr.resample(samples, rate, RATE) if rate != RATE else samples
 
 
-def _gains(mono: np.ndarray) -> np.ndarray:
+def _gains(mono: np.ndarray, first: int = 0) -> np.ndarray:
     """(b, n) gains in dB that make each tile differ from its surroundings as the pattern demands.
 
     Informed embedding (Malvar and Florencio, IEEE Trans. Signal Processing 51, 2003): the sound is known, so only
     tiles that can be changed are changed, and only as far as needed.
     """
     levels = _tiles(_levels(mono))[:, ::TILE]
-    signs = pattern()[:, np.arange(levels.shape[1]) % TILES]
+    signs = pattern()[:, (first + np.arange(levels.shape[1])) % TILES]
     own = signs * _contrast(levels)
     margin = np.clip(0.5 * 1.4826 * np.median(np.abs(own), 1, keepdims=True), *MARGIN)
     gains = np.zeros_like(levels)

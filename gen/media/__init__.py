@@ -6,14 +6,14 @@ JSON in the file's metadata and in a sidecar file (:func:`gen.provenance.sidecar
 """
 
 from gen.media.clips import as_clip, clip, write_clip
-from gen.media.files import MIDI, MUSICXML, PICTURE, PLAYED, SOUND, VIDEO, opened
+from gen.media.files import MIDI, MUSICXML, PDF, PICTURE, PLAYED, SOUND, VIDEO, opened
 from gen.media.film import exactly, read_video, write_video
 from gen.media.midi import COPYRIGHT, MISCELLANEOUS, read_midi, write_midi, write_musicxml
-from gen.media.picture import read_image, write_image
-from gen.media.sound import copy_audio, length, read_audio, subtype, write_audio
+from gen.media.picture import pdf_subject, read_image, write_image, write_pdf
+from gen.media.sound import copy_audio, length, read_audio, subtype, wav_head, write_audio
 from gen.media.whole import check
 
-__all__ = ["COPYRIGHT", "MIDI", "MISCELLANEOUS", "MUSICXML", "PICTURE", "PLAYED", "SOUND", "VIDEO", "as_clip",
-           "check", "clip", "copy_audio", "exactly", "length", "opened", "read_audio", "read_image", "read_midi",
-           "read_video", "subtype", "write_audio", "write_clip", "write_image", "write_midi", "write_musicxml",
-           "write_video"]  # fmt: skip
+__all__ = ["COPYRIGHT", "MIDI", "MISCELLANEOUS", "MUSICXML", "PDF", "PICTURE", "PLAYED", "SOUND", "VIDEO", "as_clip",
+           "check", "clip", "copy_audio", "exactly", "length", "opened", "pdf_subject", "read_audio", "read_image",
+           "read_midi", "read_video", "subtype", "wav_head", "write_audio", "write_clip", "write_image", "write_midi",
+           "write_musicxml", "write_pdf", "write_video"]  # fmt: skip

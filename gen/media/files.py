@@ -12,7 +12,7 @@ from gen.provenance import sidecar
 
 SOUND, PICTURE = (".wav", ".flac", ".mp3", ".opus"), (".png", ".jpg", ".jpeg")
 VIDEO, MIDI = (".mp4", ".mov", ".webm", ".gif"), (".mid", ".midi")
-MUSICXML = (".musicxml",)
+MUSICXML, PDF = (".musicxml",), (".pdf",)
 PLAYED = (".mp4", ".webm", ".mov")  # films that a browser plays
 # FFmpeg's self-contained formats; a playlist (hls, concat, sdp) would open other files and URLs
 CONTAINERS = "aac,ac3,aiff,amr,asf,au,avi,caf,flac,flv,gif,matroska,mov,mp3,mpeg,mpegts,ogg,w64,wav,webm"

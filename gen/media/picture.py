@@ -1,10 +1,12 @@
 """Pictures: pixels (height, width, 3), uint8."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from gen.media.files import PICTURE, as_text, atomic, given
+from gen.errors import InputError
+from gen.media.files import PDF, PICTURE, as_text, atomic, given
 
 
 def read_image(path: Path | str) -> np.ndarray:
@@ -28,3 +30,25 @@ def write_image(path: Path | str, pixels: np.ndarray, manifest: dict | None = No
             image.save(hidden, pnginfo=info)
         else:
             image.save(hidden, quality=95, comment=as_text(manifest) if manifest is not None else "")
+
+
+def write_pdf(path: Path | str, pages: Sequence[np.ndarray], dpi: float, manifest: dict | None = None) -> None:
+    """Write pages (height, width, 3) uint8 as black on white, with the manifest as the document's subject."""
+    from PIL import Image
+
+    first, *others = [Image.fromarray(page).convert("L").point(lambda grey: 255 * (grey > 127), "1") for page in pages]
+    said = {"producer": "Affekt", "creationDate": None, "modDate": None}  # the same content gives the same bytes
+    said |= {} if manifest is None else {"subject": as_text(manifest)}
+    with atomic(path, manifest, PDF) as hidden:
+        first.save(hidden, "PDF", resolution=dpi, save_all=True, append_images=others, **said)
+
+
+def pdf_subject(path: Path) -> str:
+    """What :func:`write_pdf` wrote of the manifest. Raises InputError where the file is not whole."""
+    from PIL import PdfParser
+
+    try:
+        with PdfParser.PdfParser(str(path)) as document:
+            return PdfParser.decode_text(document.info.get(b"Subject", b""))
+    except (PdfParser.PdfFormatError, AttributeError) as error:
+        raise InputError(f"{path} is no whole PDF: make it again") from error

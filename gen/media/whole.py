@@ -6,10 +6,10 @@ from functools import cache
 from pathlib import Path
 
 from gen.errors import InputError
-from gen.media.files import MIDI, MUSICXML, PICTURE, SOUND, VIDEO, given
+from gen.media.files import MIDI, MUSICXML, PDF, PICTURE, SOUND, VIDEO, given
 from gen.media.film import read_video
 from gen.media.midi import parse_musicxml, read_midi
-from gen.media.picture import read_image
+from gen.media.picture import pdf_subject, read_image
 from gen.media.sound import read_audio
 from gen.notes import collect
 
@@ -30,6 +30,8 @@ def check(path: Path | str) -> None:
         read_midi(path)
     elif end in MUSICXML:
         parse_musicxml(path)
+    elif end in PDF:
+        pdf_subject(path)
     elif end == ".json":
         try:
             json.loads(path.read_text())

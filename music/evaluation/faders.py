@@ -124,7 +124,7 @@ class Shifted(NamedTuple):
     before: np.ndarray
     after: np.ndarray
     alike: np.ndarray
-    strangers: np.ndarray
+    other_songs: np.ndarray
     song: np.ndarray
 
 
@@ -144,8 +144,8 @@ def shifted(faders: Faders, clips: list, judge: Judge) -> Shifted:
     before, after = (judge([to_notes(grid) for grid in part]).arousal for part in (grids, moved))
     tunes = [controls.tune(grid) for grid in grids]
     alike = np.array([controls.melody_likeness(tune, controls.tune(grid)) for tune, grid in zip(tunes, moved)])
-    strangers = np.array([controls.melody_likeness(tune, other) for tune, other in zip(tunes, tunes[7:] + tunes[:7])])
-    return Shifted(high, before, after, alike, strangers, np.array([clip.song for clip in clips]))
+    other_songs = np.array([controls.melody_likeness(tune, other) for tune, other in zip(tunes, tunes[7:] + tunes[:7])])
+    return Shifted(high, before, after, alike, other_songs, np.array([clip.song for clip in clips]))
 
 
 class FadersEvaluator:
@@ -189,7 +189,7 @@ class FadersEvaluator:
             right = mean_of((found.after[chosen] > 0.5) == aim, song)
             real = mean_of((found.before[chosen] > 0.5) == (not aim), song)
             alike = mean_of(found.alike[chosen], song)
-            rows.append([name, int(chosen.sum()), right, real, alike, mean_of(found.strangers[chosen], song)])
+            rows.append([name, int(chosen.sum()), right, real, alike, mean_of(found.other_songs[chosen], song)])
             report.bar(f"{name}: judge's arousal right; on the clips as they are {real.value:.2f}", right, at_least=0.8)
         columns = ["clips", "n", "right after", "right before", "tune alike", "tunes of other songs"]
         report.table("Shifts", columns, rows)

@@ -19,8 +19,9 @@ class FadersTask(Task):
     kind: Literal["faders"] = "faders"
     midi: Path = Field(description="a MIDI file in 4/4, or a performance whose bars are to be found")
     rhythm: str | None = Field(None, description="onsets a beat, 0.25 to 4; with a sign, that many more or fewer")
-    voices: str | None = Field(None, alias="notes",
-                               description="notes that sound on average, 0.25 to 12; with a sign, more or fewer")
+    voices: str | None = Field(
+        None, alias="notes", description="notes that sound on average, 0.25 to 12; with a sign, more or fewer"
+    )
     arousal: str | None = Field(None, description="how roused it is to be, -1 to 1")
     audio: bool = Field(True, description="also render the sound")
     format: Sound = Field("wav", description=OF_SOUND)

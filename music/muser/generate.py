@@ -272,13 +272,14 @@ class Held(NamedTuple):
 @torch.inference_mode()
 def sample_rows(
     model: MusER, codes: list[Tensor], condition: Tensor, prompt: Prompt, uniforms: Tensor, *, guidance: float = 1.0,
-    progress: Progress = lambda done: None,
+    z: Tensor | None = None, progress: Progress = lambda done: None,
 ) -> list[Tensor]:  # fmt: skip
     """Rows (n_i, 7) that spell the codes (n_i, s) of each item; the first are its ``prompt``.
 
-    ``condition`` (b, bars, c) per bar; ``uniforms`` (b, steps, 7).
+    ``condition`` (b, bars, c) per bar; ``uniforms`` (b, steps, 7); ``z`` (b, steps, 112) are latents in place of the
+    codes'.
     """
-    player, known = Player(model, codes, condition, guidance), prompt.shared()
+    player, known = Player(model, codes, condition, guidance, z), prompt.shared()
     start = prompt.ids.new_zeros(len(codes), 7)
     start[:, TYPE] = START
     rows, held = [start, *known.unbind(1)], Held.nothing(start[:, 0])
@@ -302,7 +303,8 @@ class Player:
     it reads in one go, which gives the same numbers for less work.
     """
 
-    def __init__(self, model: MusER, codes: list[Tensor], condition: Tensor, guidance: float):
+    def __init__(self, model: MusER, codes: list[Tensor], condition: Tensor, guidance: float, z: Tensor | None = None):
+        """``z`` (b, n, 112) are latents in place of those of the codes."""
         self.model, self.scale = model, guidance
         self.steps = max(len(code) for code in codes)
         padded = torch.nn.utils.rnn.pad_sequence(codes, batch_first=True)  # (b, n, s)
@@ -315,7 +317,7 @@ class Player:
         both = branches(at_bar(condition, bar), model.emotion.null, guidance)
         self.copies = len(both) // len(codes)
         self.tell(both)
-        self.z = copied(model.latents(padded), self.copies)
+        self.z = copied(model.latents(padded) if z is None else z, self.copies)
         self.memory = model.remember(self.z, copied(mask, self.copies))
         size = len(both)
         self.states = [block.attention.state(size, self.steps) for block in model.decoder_layers]
@@ -347,7 +349,7 @@ class Player:
 
 
 def _choose(player: Player, step: int, held: Held, uniform: Tensor) -> Tensor:
-    """One row (b, 7) under the grammar; a decoder whose element is settled is not asked."""
+    """One row (b, 7) under the grammar; a decoder whose element is given is not asked."""
     is_bar, opens_bar = player.is_bar[:, step], held.previous == 0
     ready = (held.previous == NOTE) & (held.beat < FIRST_BEAT + POSITIONS - 1) & ~player.before_bar[:, step]
     may_open = opens_bar | ready | is_bar

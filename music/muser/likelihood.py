@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from gen.emotion.spec import EmotionCurve
 from gen.emotion.track import track
 from music.muser.condition import at_bar
-from music.muser.passes import Passes
 from music.muser.prior import FAR
 from music.tokens import BAR, BEAT
 
@@ -28,7 +27,7 @@ def nats(generator: MusicGenerator, rows: np.ndarray, curve: EmotionCurve) -> np
     bar = ((ids[..., BEAT] == BAR).cumsum(1) - 1).clamp_min(0)
     before = torch.cat((bar[:, :1], bar[:, :-1]), 1)
     asked = track(curve, np.arange(int(bar.max()) + 1, dtype=float))
-    condition = at_bar(Passes(generator, [curve], [0], 1, 1.0, 1.0, 1)._conditions(prior, [asked]), before)
+    condition = at_bar(generator.conditions(prior, [asked]), before)
     start = torch.full_like(codes[:, :1], prior.start)
     hidden = prior.hidden(torch.cat((start, codes[:, :-1]), 1), condition, torch.full_like(before, FAR))
     total = torch.zeros(bar.shape[1], device=bar.device)

@@ -128,7 +128,8 @@ class MusER(ModelMixin, ConfigMixin):
 
     @property
     def literal(self) -> bool:
-        """Whether codes, once settled, are the ids of the elements: a slot reads its own alone and has room for all."""
+        """Whether codes are the ids of the elements (after :meth:`fit_codebook`): each slot reads its own element
+        alone and has room for all of its ids."""
         book = self.codebook
         alone = self.encoder_layers is None and isinstance(book, SlotVectorQuantizer)
         return alone and book.size >= max(self.config.classes)
@@ -149,7 +150,7 @@ class MusER(ModelMixin, ConfigMixin):
         return self.to_latent(self.encoder_norm(x))
 
     @torch.no_grad()
-    def settle(self) -> None:
+    def fit_codebook(self) -> None:
         """Put a code on each id's latent where slots read their own element alone: codes then lose nothing."""
         if not self.literal:
             return

@@ -5,7 +5,7 @@ under the same grammar. A passage ends with the bars asked for, where the decode
 while bars are missing, another goes on from the last ones.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -55,7 +55,8 @@ class UpstreamPasses:
     """Pieces made side by side; a passage's emotion is that of its first new bar. No guidance, and no choice."""
 
     def __init__(self, generator, curves: Sequence[EmotionCurve], seeds: Sequence[int], bars: int,
-                 guidance: float, temperature: float, candidates: int):  # fmt: skip
+                 guidance: float, temperature: float, candidates: int, returns: Mapping):  # fmt: skip
+        """``returns`` is empty: passages are drawn whole."""
         self.generator, self.curves, self.seeds, self.bars = generator, curves, seeds, bars
         self.temperature = temperature
         if guidance != 1:
@@ -128,11 +129,12 @@ def tell(prior: Prior, condition: Tensor, prompt: Prompt, uniforms: Tensor, temp
 
 
 @torch.inference_mode()
-def play(model: MusER, codes: Tensor, condition: Tensor, prompt: Prompt, wanted: Tensor, uniforms: Tensor
-         ) -> list[Tensor]:  # fmt: skip
+def play(model: MusER, codes: Tensor, condition: Tensor, prompt: Prompt, wanted: Tensor, uniforms: Tensor,
+         z: Tensor | None = None) -> list[Tensor]:  # fmt: skip
     """Rows (n_i, 7) of each item: its prompt, whose last row is a bar line, and what completes ``wanted`` (b,) bars or
-    as many as come. Codes (b, steps, 1), condition (b, 1, c), uniforms (b, steps, 7)."""
-    player, known = Player(model, list(codes), condition, guidance=1.0), prompt.shared()
+    as many as come. Codes (b, steps, 1), condition (b, 1, c), uniforms (b, steps, 7); ``z`` (b, steps, 112) are latents
+    in place of the codes'."""
+    player, known = Player(model, list(codes), condition, 1.0, z), prompt.shared()
     later = model.emotion.null.expand(len(codes), codes.shape[1] - 1, -1)
     player.tell(torch.cat((condition, later), 1))
     start = torch.zeros_like(known[:, 0])

@@ -193,12 +193,10 @@ class Learner(nn.Module):
         """-> the loss and its parts; ``rise`` (0..1) is the share of the weights that rise."""
         asked = self.standard(batch["attributes"])
         posterior = self.net.encode(batch["rows"], batch["lengths"], asked)
-        z = posterior.sample()
+        z, penalty, found = self.latent(posterior, batch["label"], settings.beta * rise)
         known = self.net.known(z, batch["key"], asked)
         event = (self.net.nll(batch["rows"], batch["lengths"], known) / batch["lengths"]).mean()
-        divergence, names = self.divergence(posterior, z, batch["label"])
-        total = 5 * event + settings.beta * rise * divergence + names
-        found = {"event": event, "kl": divergence, "names": names}
+        total, found = 5 * event + penalty, {"event": event} | found
         if self.net.config.spaces == 2:
             found["tell"] = self.told(z, batch)
             total = total + found["tell"]
@@ -212,6 +210,12 @@ class Learner(nn.Module):
             found["adversary"] = self.adversary(z, asked, settings.against * rise)
             total = total + found["adversary"]
         return total, {name: float(value.detach()) for name, value in found.items()}
+
+    def latent(self, posterior: Posterior, label: Tensor, weight: float) -> tuple[Tensor, Tensor, dict]:
+        """-> z (b, s, d) for the decoder, the loss on it, whose KL has a ``weight``, and that loss's parts."""
+        z = posterior.sample()
+        divergence, names = self.divergence(posterior, z, label)
+        return z, weight * divergence + names, {"kl": divergence, "names": names}
 
     def divergence(self, posterior: Posterior, z: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Mean KL of a bar to the prior (free nats left out), and the cross-entropy of its component's name."""

@@ -61,7 +61,7 @@ def autoencoder_loss(model: MusER, data: Data, settings: Settings, drop: float) 
     batch = data.batch()
     rows, lengths, bar, _ = data.tensors(batch)
     condition = data.conditions(model, batch, drop)
-    model.settle()
+    model.fit_codebook()
     losses = model(rows, lengths_to_mask(lengths, rows.shape[1]), at_bar(condition.tokens, bar))
     total = losses.nll + losses.quantizer + settings.regularise * losses.order + condition.loss
     elements = {name: round(float(x), 3) for name, x in zip(ELEMENTS, losses.elements, strict=True)}

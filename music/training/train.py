@@ -95,7 +95,7 @@ def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> N
     autoencoder, prior = build(settings)
     run = Run("autoencoder", autoencoder.to(settings.device), out, minutes * settings.autoencoder_share, settings.rate)
     fit(run, lambda m, d, drop: autoencoder_loss(m, d, settings, drop), phases, valid, settings.drop)
-    autoencoder.settle()
+    autoencoder.fit_codebook()
     autoencoder.eval().requires_grad_(False)
     if settings.compile:
         prior.compile(dynamic=True)

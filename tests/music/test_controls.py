@@ -12,7 +12,7 @@ from music import controls, finish, melody, names, synth
 from music.controls import Wishes
 from music.hands import chords, divide
 from music.names import Key
-from music.score import notes_of, read_grid, to_score
+from music.score import notes_of, read_grid, read_song, to_score
 from music.shape import followed, parted, shaped
 from music.task import MusicTask
 from music.tokens import POSITIONS, Grid
@@ -63,6 +63,32 @@ def test_numbers_are_what_is_measured():
         assert controls.register(made(register=height)[0]) == pytest.approx(height, abs=1)
     found = [controls.articulation(made(articulation=share)[0]) for share in (0.35, 0.7, 1.0)]
     assert found == sorted(found) and np.abs(np.array(found) - (0.35, 0.7, 1.0)).max() < 0.2
+
+
+@pytest.mark.parametrize("wanted", [2.0, 4.0, 6.0])
+def test_voices_are_added_and_left_out_at_the_same_onsets(wanted):
+    grid = finish.in_reach(tonal(3))[0]
+    found = controls.at_voices(grid, wanted)
+    assert controls.voices(found) == pytest.approx(wanted, abs=0.05)
+    np.testing.assert_array_equal(np.unique(found.notes[:, 0]), np.unique(grid.notes[:, 0]))
+    np.testing.assert_array_equal(controls.tune(found)[:, 1], controls.tune(grid)[:, 1])
+    assert len(finish.in_reach(found)[0].notes) == len(found.notes)
+
+
+def test_semitones_struck_together_go_but_those_of_the_chord():
+    rows = [(0, 72, 4, 80), (0, 71, 4, 80), (4, 77, 4, 80), (4, 76, 4, 80), (4, 60, 4, 80), (8, 60, 4, 80)]
+    grid = Grid(np.array(rows, float), np.full(1, 100.0), ["C_M7", "C_M", "C_M", "C_M"])
+    found = finish.without_clashes(grid)
+    assert found.notes[:, 1].tolist() == [72, 71, 77, 60, 60]  # the tune's F stays, the E under it goes
+
+
+def test_phrases_return_where_the_emotion_does():
+    same = np.zeros((32, 2))
+    assert finish.returning(same) == {8: (0, 4), 24: (0, 4)}
+    assert finish.returning(same[:12]) == {8: (0, 2)} and finish.returning(same[:8]) == {}
+    other = same.copy()
+    other[8:16] = 0.6
+    assert finish.returning(other) == {24: (0, 4)}
 
 
 @pytest.mark.parametrize(("seconds", "tempo"), [(42.5, None), (20.0, None), (42.5, 96.0), (31.0, 120.0)])
@@ -159,7 +185,7 @@ def test_a_tune_is_harmonised_in_its_key(tune):
 
 
 def test_an_accompaniment_leaves_the_tune_alone_and_lies_under_it(tune, tmp_path):
-    read = melody.read_song(tune)
+    read = read_song(tune)
     key = names.found(read.grid.notes)
     part = melody.accompaniment(tonal(5), read.grid, melody.harmony(read.grid, key), key)
     score = melody.with_part(read, part, key)
@@ -184,13 +210,21 @@ def test_a_theme_is_known_again_sad_and_happy():
     assert first[:, 3].mean() < second[:, 3].mean()
 
 
+def test_a_theme_that_another_mode_would_hide_goes_to_the_relative_key():
+    rows = [(i * 2, 60 + p, 2, 80) for i, p in enumerate([0, 4, 7, 4, 0, 4, 9, 12] * 4)]  # many thirds and sixths
+    theme = Grid(np.array(rows, float), np.full(4, 100.0), ["C_M"] * 16)
+    grid, (key,) = melody.themed(theme, 4, np.full(4, -0.7), np.zeros(4))
+    assert str(names.found(theme.notes)) == "C major" and str(key) == "A minor"
+    assert controls.melody_likeness(controls.tune(theme), controls.tune(grid)) == 1
+
+
 def test_bars_are_replaced_and_all_else_stays(tmp_path):
     score = to_score(tonal(7))
     other = symusic.Track(name="strings", program=48)
     other.notes.append(symusic.Note(0, 480 * 32, 90, 50))
     score.tracks.append(other)
     media.write_midi(tmp_path / "a.mid", score)
-    read = melody.read_song(tmp_path / "a.mid")
+    read = read_song(tmp_path / "a.mid")
     media.write_midi(tmp_path / "b.mid", melody.replaced(read, tonal(9, 2), 2, 4))
     low, high = read.ticks(np.array([32, 64]))
     assert (low, high) == (2 * 1920, 4 * 1920)
@@ -208,7 +242,7 @@ def test_ticks_of_a_performance(tmp_path):
     score.tracks.append(track)
     score.tempos.append(symusic.Tempo(0, 120))
     media.write_midi(tmp_path / "a.mid", score)
-    read = melody.read_song(tmp_path / "a.mid")
+    read = read_song(tmp_path / "a.mid")
     onset = read.ticks(read.grid.notes[:, 0])
     real = np.array([note[0] for note in notes_of(read.score)]) * 960
     assert max(np.abs(real - tick).min() for tick in onset) < 40  # a sixteenth is about 155 ticks here

@@ -11,10 +11,9 @@ from test_muser import CONDITIONERS, QUANTIZERS, tiny
 
 from gen.emotion.spec import EmotionCurve
 from gen.emotion.track import track
-from gen.notes import collect
 from music import pipeline
 from music.beats import Beats
-from music.keys import last_bars
+from music.keys import some_bars
 from music.labels import Labeller, features
 from music.muser import generate, passes
 from music.muser.generate import Choice, Prompt, draw, guided, randoms, sample_codes, spelled
@@ -101,7 +100,7 @@ def test_codes_that_are_ids_keep_to_the_grammar_themselves(sharp):
 
 def test_codes_after_an_opening_know_what_it_holds():
     model, prior = tiny(encoder=None, quantizer=WIDE)
-    model.settle()
+    model.fit_codebook()
     given = torch.from_numpy(opening(2)).long()
     codes = model.codes(given[None])
     np.testing.assert_array_equal(spelled(codes[0], prior.bar), given)
@@ -199,7 +198,7 @@ def played(quadrant, seed=0):
 def choosing():
     """A generator whose codes are ids, and whose labeller knows the songs of tests."""
     made = generator(quantizer=WIDE, sharp=2.0, encoder=None)
-    made.autoencoder.settle()
+    made.autoencoder.fit_codebook()
     x = np.array([features(song(4, 100, seed, q)) for q in (1, 2, 3, 4) for seed in range(4)])
     made.critic = Labeller(x, np.repeat([1, 2, 3, 4], 4))
     return made
@@ -207,7 +206,7 @@ def choosing():
 
 def test_of_several_candidates_the_one_that_fits_its_emotion_stays():
     made = choosing()
-    side_by_side = passes.Passes(made, [HAPPY, SAD], [0, 1], 4, 1.0, 1.0, candidates=4)
+    side_by_side = passes.Passes(made, [HAPPY, SAD], [0, 1], 4, 1.0, 1.0, candidates=4, returns={})
     told = [made.autoencoder.codes(torch.from_numpy(played(q)).long()[None])[0] for q in (2, 3, 1, 4, 2, 3, 1, 4)]
     happy, sad = side_by_side._fittest(told, 0, 4)
     assert happy is told[2] and sad is told[5]
@@ -341,6 +340,14 @@ def test_a_piece_is_what_its_tokens_decode_to():
     assert not broken.valid()
 
 
+def test_phrases_return_and_are_drawn_on():
+    (rows,) = generator(sharp=2.0).drawn([HAPPY], 16, [3])
+    first, again = some_bars(rows, 0, 4), some_bars(rows, 8, 4)
+    np.testing.assert_array_equal(first[:, PITCH], again[:, PITCH])
+    assert not np.array_equal(some_bars(rows, 4, 4), some_bars(rows, 12, 4)) and bars_of(rows) == 16
+    assert violation(rows) is None
+
+
 @kinds
 @pytest.mark.parametrize("quantizer", ["ema_vq", "slot_vq", "fsq"])
 def test_half_precision_plays_too(kind, quantizer):
@@ -349,18 +356,6 @@ def test_half_precision_plays_too(kind, quantizer):
     made = MusicGenerator(made.autoencoder.bfloat16(), made.prior.bfloat16(), VOCABULARY)
     (piece,) = made.compose([HAPPY], 1, [0], opening=opening(1), guidance=1.5)
     assert violation(piece.tokens) is None and bars_of(piece.tokens) == 2
-
-
-def test_of_a_long_opening_the_sound_plays_only_the_end(monkeypatch):
-    monkeypatch.setattr(pipeline, "PLAYED", 5)
-    monkeypatch.setattr(pipeline, "LEAD", 3)
-    made, rows = generator(), encode(random_grid(np.random.default_rng(0), 8), VOCABULARY)
-    short, long = (pipeline.Piece(r, decode(r, VOCABULARY)) for r in (last_bars(rows, 6), rows))
-    with collect() as notes:
-        assert made._heard(short, 1) is short.grid and not notes
-        heard = made._heard(long, 2)
-    assert len(heard.tempo) == 5 and heard.tempo.tolist() == long.grid.tempo[3:].tolist()
-    assert notes == ["The sound begins 3 bars before the new music, since the opening has 6; the MIDI has all."]
 
 
 @pytest.mark.parametrize(("emotion", "said"), [("v=0.3 a=0.2", 0), ("anger", 0), ("v=0.3 a=0.2 d=-0.8", 1)])

@@ -54,8 +54,8 @@ def test_rows_are_drawn_from_what_a_full_pass_gives(kind, scale, prompted, quant
         null = {e: full_logits(model, made[item], chosen[item], model.emotion.null.expand_as(given), e)
                 for e in range(7)}  # fmt: skip
         for step, element, kind, found in seen:
-            settled = kind is not None and step < len(made[item]) and kind[item] != made[item][step, TYPE]
-            if step >= len(made[item]) or settled:
+            known = kind is not None and step < len(made[item]) and kind[item] != made[item][step, TYPE]
+            if step >= len(made[item]) or known:
                 continue  # past its end, or asked for the other item's sake
             wanted = full[element][step]
             if scale != 1:

@@ -289,10 +289,10 @@ def test_the_published_reducer_gives_a_value_a_step(kind):
 # -------------------------------------------------------- a code for each value
 
 
-def test_settled_codes_say_what_each_element_is():
+def test_fitted_codes_say_what_each_element_is():
     model, _ = tiny(encoder=None, quantizer=None)
     model = MusER(**dict(model.config) | {"quantizer": {"name": "slot_vq", "size": 140, "slots": 7}}).eval()
-    model.settle()
+    model.fit_codebook()
     rows, mask = some_rows(bars=4)
     codes, set_ = model.codes(rows, mask), ~model.off(rows)[..., SLOTS]
     assert torch.equal(codes[set_ & mask[..., None]], rows[..., SLOTS][set_ & mask[..., None]])

@@ -142,7 +142,7 @@ def test_stream_and_config_agree():
         assert loud[max(0, begin - 2048) : max(1, begin - 1100)].max() < 40  # the sample before has died away
 
 
-def test_serial_numbers_are_settled():
+def test_serial_numbers_are_fixed():
     ogg = (checkpoints.folder("piano") / "piano.ogg").read_bytes()[:40000]
     pages = ogg[: ogg.rindex(b"OggS")]
     assert soundfont.with_serial(pages, 1) == pages

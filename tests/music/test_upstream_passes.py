@@ -26,9 +26,9 @@ def made(tmp_path_factory):
 
 def test_what_published_weights_cannot_follow_is_said(made):
     with collect() as notes:
-        UpstreamPasses(made, [EmotionCurve.parse("sad")], [0], 1, 1.0, 1.0, 1)
+        UpstreamPasses(made, [EmotionCurve.parse("sad")], [0], 1, 1.0, 1.0, 1, {})
         assert not notes
-        UpstreamPasses(made, [EmotionCurve.parse("0: sad, 1: happy")], [0], 1, 2.0, 1.0, 1)
+        UpstreamPasses(made, [EmotionCurve.parse("0: sad, 1: happy")], [0], 1, 2.0, 1.0, 1, {})
     assert [text.split()[2] for text in notes] == ["never", "is"] and "guidance" in notes[0]
 
 
