@@ -42,8 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (AffektError, OSError) as error:
-        named = isinstance(error, OSError) and error.filename
-        message = f"{error.filename}: {error.strerror}" if named else " ".join(str(error).split())
+        message = " ".join(str(error).split())
+        if isinstance(error, OSError) and error.filename:
+            message = f"{error.filename}: {error.strerror}"
         sys.stderr.write(f"affekt: {message}\n")
         return getattr(error, "exit_code", 1)
     except KeyboardInterrupt:

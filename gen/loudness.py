@@ -23,7 +23,7 @@ def weighted(samples: np.ndarray, rate: int) -> np.ndarray:
             high, middle = 10 ** (shelf / 20), 10 ** (shelf / 20 * 0.4996667741545416)
             slope = middle * turn / quality
             forth = [(high + slope + turn**2) / unit, 2 * (turn**2 - high) / unit, (high - slope + turn**2) / unit]
-        samples = lfilter(forth, back, samples, axis=-1)
+        samples = np.asarray(lfilter(forth, back, samples, axis=-1))
     return samples
 
 

@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gen.errors import InputError
 
@@ -20,7 +20,7 @@ SHIPPED = {
     "conditioner": ("gen.emotion.conditioner", ("none", "label", "vad", "gaussian", "bank", "direction")),
     "quantizer": ("gen.quantize", ("ema_vq", "slot_vq", "fsq", "fsp", "vp")),
 }
-_registered: dict[str, dict[str, object]] = {kind: {} for kind in KINDS}
+_registered: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
 
 
 class UnknownName(InputError, ValueError):
@@ -39,7 +39,7 @@ def register(kind: str, name: str) -> Callable[[T], T]:
     return keep
 
 
-def get(kind: str, name: str):
+def get(kind: str, name: str) -> Any:
     """The object registered as ``name``; imports only its module. Raises :class:`UnknownName`."""
     known = _known(kind)
     if name in known:
@@ -54,7 +54,7 @@ def get(kind: str, name: str):
     return register(kind, name)(points[name].load())
 
 
-def build(kind: str, name: str, **config):
+def build(kind: str, name: str, **config: Any) -> Any:
     """Calls the object from :func:`get` with ``config``."""
     return get(kind, name)(**config)
 
@@ -64,7 +64,7 @@ def names(kind: str) -> list[str]:
     return sorted({*_known(kind), *SHIPPED.get(kind, ("", ()))[1], *_entry_points(kind)})
 
 
-def _known(kind: str) -> dict[str, object]:
+def _known(kind: str) -> dict[str, Any]:
     if kind not in _registered:
         raise UnknownName(f"unknown kind of part {kind!r}: the kinds are {', '.join(KINDS)}.")
     return _registered[kind]

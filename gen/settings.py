@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from typing import TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 from gen.errors import InputError
 
@@ -44,7 +44,7 @@ def names_of(cls: type) -> tuple[str, ...]:
     return tuple(getattr(cls, "model_fields", getattr(cls, "_fields", ())))
 
 
-def _sentence(cls: type, what: str, mistake: dict) -> str:
+def _sentence(cls: type, what: str, mistake: Mapping[str, Any]) -> str:
     name = str(mistake["loc"][0]) if mistake["loc"] else ""
     if mistake["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"{what} has no setting {name}: use {', '.join(names_of(cls))}"

@@ -21,9 +21,9 @@ def add(commands) -> None:
 
 def _completion(options) -> None:
     _need("argcomplete")
-    import argcomplete
+    from argcomplete.shell_integration import shellcode
 
-    sys.stdout.write(argcomplete.shellcode(["affekt"], shell=options.shell) + "\n")
+    sys.stdout.write(shellcode(["affekt"], shell=options.shell) + "\n")
 
 
 def _man(options) -> None:

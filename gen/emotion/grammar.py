@@ -11,6 +11,7 @@ Every mistake raises a ``ValueError`` with the correct form.
 """
 
 import re
+from typing import Any
 
 from gen.emotion import lexicon, text
 from gen.notes import note
@@ -27,7 +28,7 @@ WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 SHOWN = 60  # characters of an emotion quoted in a note
 
 
-def emotion_fields(written: str) -> dict:
+def emotion_fields(written: str) -> dict[str, Any]:
     """Parses an Emotion's text into its fields."""
     body, at, intensity = written.strip().strip("\"'“”").partition("@")
     fields = _point(body) if "=" in body else _mix(body)
@@ -37,7 +38,7 @@ def emotion_fields(written: str) -> dict:
     return fields
 
 
-def sentence_fields(sentence: str) -> dict | None:
+def sentence_fields(sentence: str) -> dict[str, Any] | None:
     """The fields of the Emotion in a sentence of a longer text; None if the sentence has no emotion word."""
     found = text.read(sentence).terms
     total: dict[str, float] = {}
@@ -48,7 +49,7 @@ def sentence_fields(sentence: str) -> dict | None:
     return {"mix": total, "intensity": min(round(sum(abs(d) for _, d in found) / len(found), 3), 2.0)}
 
 
-def curve_fields(written: str) -> dict:
+def curve_fields(written: str) -> dict[str, Any]:
     """Parses an EmotionCurve's text into its fields; a single emotion is a constant curve."""
     if source := FILE.fullmatch(written):
         others = [other.strip() for other in (source["others"] or "").split(",")]
@@ -77,20 +78,21 @@ def _number(text: str, expected: str) -> float:
     return float(text)
 
 
-def _point(body: str) -> dict:
+def _point(body: str) -> dict[str, Any]:
     found = {axis.lower(): float(value) for axis, value in POINT.findall(body)}
     if POINT.sub("", body).strip() or len(found) != len(POINT.findall(body)):
         raise ValueError(f"write a point as 'v=0.6 a=-0.3' or 'v=0.6 a=-0.3 d=0.1', not {body.strip()!r}.")
     return {"vad": found}
 
 
-def _mix(body: str) -> dict:
+def _mix(body: str) -> dict[str, Any]:
     pieces = OPERATOR.split(body.strip())
     signs = ["", *pieces[1::2]]
     parts = pieces[0::2]
     if parts[0] == "" and len(parts) > 1:
         signs, parts = signs[1:], parts[1:]
-    total, degrees, shares = {}, 0.0, 0.0
+    total: dict[str, float] = {}
+    degrees, shares = 0.0, 0.0
     for sign, part in zip(signs, parts):
         match = PART.fullmatch(part.strip())
         if not match:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -42,7 +42,7 @@ def _mix(pairs: tuple[tuple[str, float], ...]) -> tuple[tuple[str, float], ...]:
     return tuple((term, weight) for term, weight in ranked if weight)
 
 
-def _point(vad):
+def _point(vad: Any) -> Any:
     """Reads a mapping of v, a and d, or two or three numbers; a missing dominance gets its expected value."""
     if isinstance(vad, Mapping):
         if not vad or vad.keys() - {"v", "a", "d"}:
@@ -72,7 +72,7 @@ class Value(BaseModel):
         return {"anyOf": [{"type": "string"}, handler(core)]}
 
     @classmethod
-    def parse(cls, value):
+    def parse(cls, value: Any) -> Self:
         """Parses text, a mapping, or an instance. Raises :class:`InputError`."""
         try:
             return cls.model_validate(value)
@@ -92,11 +92,11 @@ class Emotion(Value):
 
     @model_validator(mode="before")
     @classmethod
-    def _read(cls, data):
+    def _read(cls, data: Any) -> Any:
         return grammar.emotion_fields(data) if isinstance(data, str) else data
 
     @model_validator(mode="after")
-    def _one_form(self):
+    def _one_form(self) -> Self:
         if (self.mix is None) == (self.vad is None):
             raise ValueError("give either 'mix' or 'vad', such as mix: {happy: 1} or vad: [0.6, -0.3].")
         return self
@@ -105,14 +105,15 @@ class Emotion(Value):
         """(8,) weights over :data:`CANONICAL` that sum to 1; neutral holds the remainder."""
         if self.vad is not None:
             return lexicon.posterior(np.array(self.vad))
-        others = sum(weight * lexicon.terms()[term].weights for term, weight in self.mix)
+        others = sum((weight * lexicon.terms()[term].weights for term, weight in self.mix or ()), np.zeros(8))
         return np.concatenate([[1.0 - others[1:].sum()], others[1:]])
 
     def point(self) -> np.ndarray:
         """(3,) valence, arousal and dominance at intensity 1; "away from" a term is its mirror image."""
         if self.vad is not None:
             return np.array(self.vad)
-        return np.clip(sum(weight * lexicon.terms()[term].mean for term, weight in self.mix), -1.0, 1.0)
+        whole = sum((weight * lexicon.terms()[term].mean for term, weight in self.mix or ()), np.zeros(3))
+        return np.clip(whole, -1.0, 1.0)
 
     def spread(self) -> np.ndarray:
         """(3,) standard deviation of the mixture of the terms' Gaussians; 0 for a point."""
@@ -131,17 +132,19 @@ class Emotion(Value):
         return np.clip(self.intensity * self.point(), -1.0, 1.0)
 
     def _blend(self) -> lexicon.Term:
-        parts = [lexicon.terms()[term] if weight > 0 else lexicon.mirror(term) for term, weight in self.mix]
-        shares = np.array([abs(weight) for _, weight in self.mix])
+        mix = self.mix or ()
+        parts = [lexicon.terms()[term] if weight > 0 else lexicon.mirror(term) for term, weight in mix]
+        shares = np.array([abs(weight) for _, weight in mix])
         return lexicon.blend(parts, shares / shares.sum())
 
     def __str__(self) -> str:
+        mix = self.mix or ()
         if self.vad is not None:
             body = " ".join(f"{axis}={_short(value)}" for axis, value in zip("vad", self.vad))
-        elif len(self.mix) == 1:
-            body = "-" * (self.mix[0][1] < 0) + self.mix[0][0]
+        elif len(mix) == 1:
+            body = "-" * (mix[0][1] < 0) + mix[0][0]
         else:
-            body = _signed(self.mix)
+            body = _signed(mix)
         return body if self.intensity == 1.0 else f"{body} @ {_short(self.intensity)}"
 
 
@@ -190,7 +193,7 @@ class EmotionCurve(Value):
 
     @model_validator(mode="before")
     @classmethod
-    def _read(cls, data):
+    def _read(cls, data: Any) -> Any:
         if isinstance(data, str):
             return grammar.curve_fields(data)
         if isinstance(data, Mapping) and "from" in data:
@@ -202,7 +205,7 @@ class EmotionCurve(Value):
         return data
 
     @model_validator(mode="after")
-    def _ordered(self):
+    def _ordered(self) -> Self:
         if bool(self.keyframes) == bool(self.source):
             raise ValueError("give a curve keyframes, or a file with 'from'.")
         if self.reference and not self.source:
@@ -233,13 +236,13 @@ class EmotionCurve(Value):
 
     def interpolate(self, values: np.ndarray, times: Sequence[float]) -> np.ndarray:
         """Interpolates a value per keyframe (k, ...) to float32 (t, ...), with easing; constant outside."""
-        starts, times = np.array([key.at for key in self.keyframes]), np.asarray(times, float)
-        here = np.clip(np.searchsorted(starts, times, side="right") - 1, 0, len(starts) - 1)
+        starts, at = np.array([key.at for key in self.keyframes]), np.asarray(times, float)
+        here = np.clip(np.searchsorted(starts, at, side="right") - 1, 0, len(starts) - 1)
         after = np.minimum(here + 1, len(starts) - 1)
         span = np.where(after > here, starts[after] - starts[here], 1.0)
-        fraction = np.clip((times - starts[here]) / span, 0.0, 1.0)
+        fraction = np.clip((at - starts[here]) / span, 0.0, 1.0)
         eased = np.stack([np.zeros_like(fraction), fraction, fraction**2 * (3 - 2 * fraction)])
-        step = eased[[("hold", "linear", "smooth").index(self.keyframes[i].ease) for i in here], np.arange(len(times))]
+        step = eased[[("hold", "linear", "smooth").index(self.keyframes[i].ease) for i in here], np.arange(len(at))]
         move = step.reshape(-1, *[1] * (values.ndim - 1))
         return (values[here] * (1 - move) + values[after] * move).astype(np.float32)
 

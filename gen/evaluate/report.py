@@ -88,11 +88,12 @@ class Report:
     def bar(self, what: str, measured: float | Estimate, at_least: float | None = None, at_most: float | None = None,
             ) -> None:  # fmt: skip
         """Adds a measure to the bars; without a limit it has no target."""
-        value, *interval = measured if isinstance(measured, Estimate) else (measured,)
+        value = measured.value if isinstance(measured, Estimate) else measured
+        interval = (float(measured.low), float(measured.high)) if isinstance(measured, Estimate) else None
         met = None if at_least is None and at_most is None else bool(
             (at_least is None or value >= at_least) and (at_most is None or value <= at_most))  # fmt: skip
         limits = [f"{sign} {limit:.3g}" for sign, limit in ((">=", at_least), ("<=", at_most)) if limit is not None]
-        self.bars.append(Bar(what, float(value), tuple(map(float, interval)) or None, " and ".join(limits), met))
+        self.bars.append(Bar(what, float(value), interval, " and ".join(limits), met))
 
     def section(self, title: str, text: str = "") -> None:
         """Starts a section. Backticks in ``text`` mark code."""

@@ -96,7 +96,8 @@ def _start_worker() -> None:
 
 
 def _follow_parent() -> None:
-    multiprocessing.parent_process().join()
+    if parent := multiprocessing.parent_process():
+        parent.join()
     os._exit(1)
 
 

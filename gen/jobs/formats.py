@@ -27,7 +27,7 @@ def together(film: str, codec: str, clear: bool = False) -> None:
 def formats(kind: str) -> list[str]:
     """The output formats of a kind: file extensions without the dot."""
     field = task_class(kind).model_fields.get("format")
-    return [one for one in choices(field.annotation) if one != "auto"] if field else []
+    return [str(one) for one in choices(field.annotation) if one != "auto"] if field else []
 
 
 def with_format(kind: str, out: str | Path, given: dict) -> dict:

@@ -195,7 +195,7 @@ def named(template: str, value: Callable[[str], object], folder: str = "") -> st
         found = value(match[1])
         if not isinstance(found, str | int | float):
             raise InputError(f"{match[0]} is not a field with a single value.")
-        if match[1] != "stem":
+        if match[1] != "stem" or not isinstance(found, str):
             return slug(found)
         if fit := re.search(INVALID, found):
             note(f"{found!r} has characters that are not allowed in file names on every system: replaced by -")

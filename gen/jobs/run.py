@@ -16,6 +16,7 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 from gen import registry
 from gen.emotion.resolve import resolve
@@ -198,14 +199,14 @@ class _Run:
             self.report(Event(item.id, "skipped", item.name))
         self._schedule()
         running: dict[Future, Item] = {}
-        pool = None
+        pool: Executor | None = None
         while True:
             while len(running) < (1 if self.suspects else workers) and (item := self._next()):
                 pool = pool or executor()
                 running[self._submit(pool, item)] = item
             if not running:
                 break
-            if self._collect_done(running):
+            if self._collect_done(running) and pool:
                 pool.shutdown(wait=False)
                 pool = None
         if pool:
@@ -254,7 +255,7 @@ class _Run:
                 return path
             return self.cache.files(self.items[str(path).removeprefix(REFERENCE)].key)[0]
 
-        task = with_paths(item.task, made)
+        task: Any = with_paths(item.task, made)
         work = Work(item.id, item.key, task, item.checkpoints, self.device, self.cache.root, item.notes)
         progress = partial(self._progress, item) if isinstance(pool, executors.InProcess) else silent
         try:

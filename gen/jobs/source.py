@@ -1,6 +1,7 @@
 """Reads YAML and keeps the line of every field."""
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -85,7 +86,7 @@ class Source:
             if not isinstance(one, yaml.MappingNode):
                 raise self.error(where, "<< needs another mapping, such as <<: *name.")
             lines, self.lines = self.lines, {}
-            more = self._read(loader, one, where, above)
+            more: Any = self._read(loader, one, where, above)
             self.lines = {step: line for step, line in self.lines.items() if step not in lines} | lines
             for key, value in more.items():
                 found.setdefault(key, value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from gen.media.film import read_video, write_video
 from gen.media.sound import length, read_audio
 
 if TYPE_CHECKING:
-    from moviepy import AudioClip, VideoClip
+    from moviepy import VideoClip
 
 RATE = 48_000  # Hz, assumed if a sound has no rate
 
@@ -55,7 +55,7 @@ def as_clip(draw: Callable[[], Iterator[np.ndarray]], count: int, fps: float, sa
         raise InputError('this needs the extra moviepy: run `pip install "affekt[moviepy]"`') from None
     frames = Frames(draw, count)
     at = lambda seconds: frames[int(seconds * fps + 1e-6)]
-    clip = VideoClip(lambda seconds: at(seconds)[..., :3], duration=count / fps).with_fps(fps)
+    clip: Any = VideoClip(lambda seconds: at(seconds)[..., :3], duration=count / fps).with_fps(fps)
     if at(0).shape[2] == 4:
         clip = clip.with_mask(VideoClip(lambda seconds: at(seconds)[..., 3] / 255, is_mask=True, duration=count / fps))
     if samples is not None:
@@ -80,7 +80,7 @@ def clip(path: Path | str) -> VideoClip:
     return as_clip(lambda: read_video(path)[0], count, fps, samples, rate, (facts,) if facts else ())
 
 
-def write_clip(path: Path | str, clip: VideoClip, **options) -> list[Path]:
+def write_clip(path: Path | str, clip: Any, **options: Any) -> list[Path]:
     """Writes a clip as a film, with sound and the manifests of its sources; ``options`` are those of
     :func:`gen.media.write_video`. A mask becomes transparency if the format supports it."""
     fps = clip.fps or 25
@@ -101,7 +101,7 @@ def write_clip(path: Path | str, clip: VideoClip, **options) -> list[Path]:
     return write_video(path, frames, fps, samples, rate, manifest if made_from else None, **options)
 
 
-def _sources(clip: VideoClip | AudioClip) -> tuple[dict, ...]:
+def _sources(clip: Any) -> tuple[dict, ...]:
     """The manifests of all parts of a clip."""
     parts = [*getattr(clip, "clips", ()), *([clip.audio] if getattr(clip, "audio", None) is not None else [])]
     return (*getattr(clip, "made_from", ()), *chain.from_iterable(map(_sources, parts)))
