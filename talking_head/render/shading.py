@@ -23,7 +23,7 @@ WIDEST = 8  # largest extent of a triangle in cells
 AROUND = 0.45  # cm, standard deviation of the neighbourhood for measuring hollows
 HOLLOW, HOLLOWS = 0.35, (-0.15, 1.5)  # log of the darkening for a hollow of 1, and their range
 DEEP = 0.18  # cm below the neighbourhood mean: depth of a hollow of 1
-STIFF = 0.3  # weight of hollows caused by the jaw
+STIFF = 0.3  # weight of the hollows of :data:`WHOLE`
 DARKEST, BRIGHTEST = -0.9, 0.22  # log
 FILLED = 0.4  # log of the largest lightening of the photograph's folds
 FLOOR = 0.25  # of the median light: lower limit
@@ -39,7 +39,7 @@ WHITE = (0.88, 0.99)  # brightness of overexposed skin
 STEEP = (0.6, 1.8)  # range of a channel's exponent
 
 
-JAW = np.array([name.startswith("jaw") for name in ARKIT])
+WHOLE = np.array([name.startswith(("jaw", "browOuterUp")) for name in ARKIT])  # move the chin and the brows as a whole
 
 
 def harmonics(normals: np.ndarray) -> np.ndarray:
@@ -123,7 +123,7 @@ class Shading:
         tangents = [shaped(near @ (d @ flat)) for d in (u, v)]
         rise = np.einsum("kcd,kd->kc", shaped(flat), normals[kept])[..., None]
         table = as_tensor(np.concatenate((*tangents, rise), -1).transpose(1, 2, 0))
-        table[1:][JAW, 6] *= STIFF  # the chin rotates with the jaw
+        table[1:][WHOLE, 6] *= STIFF
         self.rest, self.moves = table[0, :6], table[1:].flatten(1)
 
     def _grid(self, place: np.ndarray, triangles: np.ndarray, depth: np.ndarray) -> None:
