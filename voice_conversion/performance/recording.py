@@ -22,7 +22,7 @@ SILENCE = 1e-4  # RMS
 PAUSE = 24  # frames of silence that end a phrase
 LONG = 400  # frames: longer phrases are cut where they are quietest
 SHORT = 20  # frames: shorter sounds are no phrase
-UNDER = 2.9  # nepers (25 dB) below the loud frames: where hardly a frame is quieter, something sounds in the pauses
+UNDER = 3.2  # nepers (28 dB) below the loud frames: where hardly a frame is quieter, something sounds in the pauses
 FADE = 2  # frames over which pieces are joined
 
 
