@@ -16,6 +16,7 @@ from voice_conversion.task import CANDIDATES, NEUTRAL
 if TYPE_CHECKING:
     from gen.emotion.calibration import Calibration
     from gen.emotion.track import EmotionTrack
+    from voice_conversion.emoreg.refine import Refiner
     from voice_conversion.hifigan import HiFiGAN
     from voice_conversion.performance.bank import Bank
     from voice_conversion.performance.choose import Chooser
@@ -35,18 +36,21 @@ class Means(NamedTuple):
     performer: int | str = "auto"
     candidates: int = CANDIDATES
     keep_tempo: bool = False
+    refine: bool = True
     seed: int = 0
     melody: Recording | None = None  # whose phrases' melodies are taken over
     separate: str = "auto"
 
 
 class VoiceGenerator:
-    """The bank of performances, what chooses among them, and what intensity means for them."""
+    """The bank of performances, what chooses among them, what intensity means for them, and what adapts them."""
 
     endings = (".wav",)
 
-    def __init__(self, bank: Bank, chooser: Chooser, calibration: Calibration, published: HiFiGAN | None = None):
-        self.bank, self.chooser, self.calibration, self.published = bank, chooser, calibration, published
+    def __init__(self, bank: Bank, chooser: Chooser, calibration: Calibration, published: HiFiGAN | None = None,
+                 refiner: Refiner | None = None):  # fmt: skip
+        self.bank, self.chooser, self.calibration = bank, chooser, calibration
+        self.published, self.refiner = published, refiner
 
     @staticmethod
     def reading(emotion: Emotion) -> str:
@@ -75,6 +79,7 @@ class VoiceGenerator:
             return kind.from_pretrained(name, *others, device=device)
         from gen.emotion.calibration import Calibration
         from gen.emotion.embedding.recogniser import Recogniser
+        from voice_conversion.emoreg.refine import FILE, Refiner
         from voice_conversion.hifigan import HiFiGAN
         from voice_conversion.performance.bank import Bank
         from voice_conversion.performance.choose import Chooser, Embedded
@@ -87,7 +92,8 @@ class VoiceGenerator:
         ear = Embedded(Recogniser.load(ear="whisper")) if WHISPER in others else Scorer.load(place)
         rest = [str(one) for one in others[2:] if one != WHISPER]
         published = [checkpoints.load(one, HiFiGAN).to(device).float().eval() for one in rest]
-        return cls(Bank.load(place), Chooser(known, ear), Calibration.load(place), *published)
+        refiner = Refiner.load(place) if (place / FILE).is_file() else None
+        return cls(Bank.load(place), Chooser(known, ear), Calibration.load(place), *published, refiner=refiner)
 
     def render(self, task: VoiceTask, folder: Path, manifest: dict, progress: Callable[[float, str], None]):
         """Write ``voice.wav``, at the rate, with the channels and the bit depth of the source, into ``folder``."""
@@ -101,9 +107,8 @@ class VoiceGenerator:
         chosen: list[dict] = []
         made = self.convert(
             samples, rate, curve, spoken=task.spoken, seed=task.seed, performer=task.performer, record=chosen,
-            candidates=task.candidates, keep_tempo=task.keep_tempo, melody=self.melody(task.reference),
-            separate=task.separate,
-            progress=lambda share: progress(share, "speaking"),
+            candidates=task.candidates, refine=task.refine, keep_tempo=task.keep_tempo, separate=task.separate,
+            melody=self.melody(task.reference), progress=lambda share: progress(share, "speaking"),
         )  # fmt: skip
         if self.published:
             made, rate = self.resynthesised(made, rate)
@@ -169,6 +174,7 @@ class VoiceGenerator:
     def change(self, recording: Recording, first: int, last: int, asked: EmotionTrack, had: EmotionTrack,
                means: Means, random: np.random.Generator, performer: str | None):  # fmt: skip
         """What is done to frames ``first`` to ``last`` (None for nothing), and the performance that was chosen."""
+        from voice_conversion.emoreg.refine import adapted
         from voice_conversion.performance.lay import Contours, changed, sung
 
         own, rows = recording.whole.part(first, last), slice(first, last)
@@ -184,6 +190,8 @@ class VoiceGenerator:
             laid, one = Contours(own.octave - recording.median, np.zeros(n), np.zeros((n, len(before) - 2))), None
         else:
             laid, one = choice.laid, self.bank.performances[choice.which]
+            if self.refiner and means.refine and choice.sign > 0:
+                laid = adapted(self.refiner, recording, first, last, laid, asked, means.seed)
             strength = strength * np.where(choice.sign * felt > 0, np.abs(felt), 0) * choice.sign
         if means.melody is not None:
             spans = means.melody.spans

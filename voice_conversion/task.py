@@ -37,6 +37,9 @@ class VoiceTask(Task):
         "auto", description="take music or noise under the voice apart and leave it as it is; auto: where it is heard "
         "in the pauses and the extra `separate` is installed",
     )  # fmt: skip
+    refine: bool = Field(
+        True, description="a small network says how the sound changes, as the speaker's own would; else the performance"
+    )
     keep_tempo: bool = Field(False, description="leave the pace as it is")
     format: Sound = Field("wav", description=OF_SOUND)
     plot: bool = Field(False, description="draw spectrogram, pitch, pace and loudness of source and result as well")

@@ -76,7 +76,7 @@ def test_training_writes_what_the_generator_reads(data, tmp_path, monkeypatch):
     monkeypatch.setattr(scorer.Recogniser, "load", classmethod(lambda cls: Recogniser(EmotionEmbedder().eval())))
     monkeypatch.setattr(scorer, "TOGETHER", 2)
     monkeypatch.setattr(heads, "STEPS", 20)
-    told = train.Settings(tries=1, files=1, renderings=4, steps=2, whisper=str(tmp_path / "whisper"))
+    told = train.Settings(tries=1, files=1, renderings=4, steps=2, refining=2, whisper=str(tmp_path / "whisper"))
     train.train(data, tmp_path, None, told)
     place = tmp_path / "checkpoint"
     made, reading = Bank.load(place), voice(1.0)

@@ -103,7 +103,7 @@ class DiffVC:
         note("a DiffVC gives one channel at 22.05 kHz")
         if self.directions is None and task.reference is None:
             note(f"{task.model} has no directions of emotions: the words are spoken anew and --emotion changes nothing")
-        unused = {"performer", "candidates", "keep_tempo", "spoken"} & task.model_fields_set
+        unused = {"performer", "candidates", "refine", "keep_tempo", "spoken"} & task.model_fields_set
         if unused:
             note(f"a DiffVC lays on no performances: {', '.join(sorted(unused))} changes nothing")
 

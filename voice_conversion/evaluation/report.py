@@ -52,6 +52,7 @@ class Settings(BaseModel):
     corpora: str = "ravdess,emodb,nemo"
     levels: str = "1"  # intensities, such as 0,0.25,0.5,0.75,1,1.5,2
     candidates: int = CANDIDATES
+    refine: bool = True
     chooser: Literal["own", "whisper"] = "own"
     seed: int = 0
 
@@ -100,7 +101,8 @@ class VoiceEvaluator:
                 for level in map(float, chosen.levels.split(",")):
                     began = time.process_time()
                     curve = EmotionCurve.parse(f"{emotion} @ {level:g}")
-                    made = generator.convert(samples, rate, curve, seed=chosen.seed, candidates=chosen.candidates)
+                    made = generator.convert(samples, rate, curve, seed=chosen.seed, candidates=chosen.candidates,
+                                             refine=chosen.refine)  # fmt: skip
                     measure(found[level], samples, made, rate, time.process_time() - began)
                     if judge:
                         judged.append((level, emotion, *opinion(judge, made, rate, known, emotion), *acted))

@@ -20,6 +20,7 @@ from gen.emotion.embedding import features
 from gen.emotion.embedding.network import collate
 from gen.emotion.embedding.recogniser import SEVEN
 from gen.emotion.embedding.voice import VoiceEncoder
+from voice_conversion.eight_bits import packed, unpacked
 
 FILE = "scorer.safetensors"
 
@@ -37,29 +38,15 @@ class Scorer(nn.Module):
         """Write ``scorer.safetensors``, matrices in 8 bits."""
         from safetensors.torch import save_file
 
-        parts = {}
-        for name, value in self.state_dict().items():
-            if value.dim() < 2:
-                parts[name] = value.half().contiguous()
-                continue
-            scale = value.flatten(1).abs().amax(1).clamp_min(1e-8) / 127
-            parts[name] = (value / scale.view(-1, *[1] * (value.dim() - 1))).round().to(torch.int8).contiguous()
-            parts[f"{name}_scale"] = scale
-        save_file(parts, folder / FILE)
+        save_file(packed(self.state_dict()), folder / FILE)
 
     @classmethod
     def load(cls, folder: Path) -> Scorer:
         """What :meth:`save` wrote."""
         from safetensors.torch import load_file
 
-        parts = load_file(folder / FILE)
-        state = {}
-        for name, value in parts.items():
-            if not name.endswith("_scale"):
-                scale = parts.get(f"{name}_scale", torch.ones(1))
-                state[name] = value.float() * scale.view(-1, *[1] * (value.dim() - 1))
         model = cls()
-        model.load_state_dict(state)
+        model.load_state_dict(unpacked(load_file(folder / FILE)))
         return model.eval()
 
     def forward(self, vectors: Tensor, reference: Tensor) -> Tensor:

@@ -1,5 +1,5 @@
-"""``affekt train voice --data DIR --out OUT``: the recognisers, the bank of performances, how clear each is, and what
-intensity means.
+"""``affekt train voice --data DIR --out OUT``: recognisers, refiner, the bank of performances, how clear each is, and
+what intensity means.
 
 Whisper's encoder (``affekt checkpoints pull whisper-base``) hears everything, with a head that is trained here; no
 judge from outside takes part, and the speakers that evaluations use are not in the bank.
@@ -22,6 +22,7 @@ from gen.emotion.embedding.recogniser import SEVEN, Recogniser
 from gen.emotion.spec import CANONICAL
 from gen.emotion.track import plain
 from gen.whisper import Whisper
+from voice_conversion.emoreg import refine
 from voice_conversion.evaluation.listener import HEAD, Listener
 from voice_conversion.features import RATE
 from voice_conversion.performance.bank import Bank
@@ -33,6 +34,7 @@ from voice_conversion.speaker import SpeakerEncoder
 from voice_conversion.training import bank as pairs
 from voice_conversion.training import corpus as recordings
 from voice_conversion.training import listener as heads
+from voice_conversion.training import refiner as refining
 from voice_conversion.training import scorer as scoring
 from voice_conversion.training.corpus import ASIDE, Clip, Corpus
 
@@ -55,13 +57,14 @@ class Settings(BaseModel):
     whisper: str = "whisper-base"  # checkpoint, of the teacher
     renderings: int = 1200  # that the scorer learns from
     steps: int = 450  # of its training
+    refining: int = 3000  # steps of the refiner's
     tries: int = 3  # neutral readings by others that each performance is laid on, about
     kept: float = 0.55  # share of each emotion's performances that the bank keeps: the clearest
     files: int = 12  # neutral readings of validation speakers that the calibration is fitted on
 
 
 def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> None:
-    """Write bank, recognisers and calibration to ``OUT/checkpoint``; what is made on the way is kept beside it, and
+    """Write bank, networks and calibration to ``OUT/checkpoint``; what is made on the way is kept beside it, and
     minutes do not count."""
     chosen, place = settings, out / "checkpoint"
     place.mkdir(parents=True, exist_ok=True)
@@ -82,13 +85,17 @@ def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> N
         acted = [clip for clip in own if clip.group in REAL]
         real = scoring.real(corpus, acted, [pairs.canonical(clip.emotion) for clip in acted], chosen.seed)
         scoring.taught(scoring.Lessons.load(out / "lessons.npz"), real, chosen.steps, chosen.seed).save(place)
+    if not (place / refine.FILE).is_file():
+        others = bank._replace(performances=[p for p in bank.performances if p.speaker not in ASIDE])
+        refining.taught(refining.build(corpus, others, own, chosen.seed), chosen.refining, chosen.seed).save(place)
     scorer = Scorer.load(place)
     both = Together((listener, Embedded(Recogniser.load())))
     bank = bank._replace(shares=shared(bank, corpus, both, chosen.files, chosen.seed))
     bank = clearest(bank, clarity(bank, corpus, scorer, chosen.tries, chosen.seed), chosen.kept)
     bank.save(place)
     known = checkpoints.load(chosen.speaker, SpeakerEncoder).float().eval()
-    calibrated(bank, corpus, Chooser(known, scorer), listener, chosen.files, chosen.seed).save(place)
+    chooser, refiner = Chooser(known, scorer), refine.Refiner.load(place)
+    calibrated(bank, corpus, chooser, refiner, listener, chosen.files, chosen.seed).save(place)
 
 
 def clearest(bank: Bank, clear: np.ndarray, share: float) -> Bank:
@@ -193,7 +200,8 @@ def shared(bank: Bank, corpus: Corpus, ear: Ear, files: int, seed: int) -> dict[
     return found
 
 
-def calibrated(bank: Bank, corpus: Corpus, chooser: Chooser, ear: Ear, files: int, seed: int) -> Calibration:
+def calibrated(bank: Bank, corpus: Corpus, chooser: Chooser, refiner: refine.Refiner, ear: Ear, files: int,
+               seed: int) -> Calibration:  # fmt: skip
     """What intensity means: the share of the emotion that ``ear`` hears at TRIED, over readings of validation speakers,
     none of whom performs for himself."""
     random = np.random.default_rng(seed)
@@ -204,7 +212,8 @@ def calibrated(bank: Bank, corpus: Corpus, chooser: Chooser, ear: Ear, files: in
             weights = np.eye(len(CANONICAL))[[CANONICAL.index(name)] * len(reader.own.hz)]
             asked = plain(weights, np.ones(len(weights)))
             choice = chooser(others, reader.recording, reader.first, reader.last, asked, TOGETHER, random)
-            shares = [reader.listen([choice.laid], strength)[0, SEVEN.index(name)] for strength in TRIED]
+            laid = refine.adapted(refiner, reader.recording, reader.first, reader.last, choice.laid, asked, seed)
+            shares = [reader.listen([laid], strength)[0, SEVEN.index(name)] for strength in TRIED]
             responses.setdefault(name, []).append(np.array(shares))
     mean = {name: np.mean(rows, 0) for name, rows in responses.items()}
     log.info("heard at strengths %s: %s", TRIED, {name: row.round(2).tolist() for name, row in mean.items()})
