@@ -104,8 +104,8 @@ def others(raw) -> list[dict]:
 
 
 def transfers(raw, tokens: Path, data: Path) -> list[dict]:
-    """Each element of a piece taken from a held-out clip of the opposite arousal: whether it came, what else moved, and
-    how far the judge's arousal went over to the clip's."""
+    """Transfers each element from a held-out clip of the opposite arousal: its share, changes of other elements, and the
+    shift of the judge's arousal towards the clip's."""
     judge, clips = Judge.load(), emopia(data)
     kept = [p for p in corpus.load(tokens) if p.group == "emopia"]
     held = [(decode(p.rows, Vocabulary.default()), c.quadrant) for p, c in zip(kept, clips, strict=True)
@@ -129,7 +129,7 @@ def transfers(raw, tokens: Path, data: Path) -> list[dict]:
 
 
 def _same(element: str, one: Grid, other: Grid) -> float:
-    """Share of an element that two grids have in common, over as many bars as the first has."""
+    """Share of an element that two grids have in common, over the bars of the first."""
     if element == "tempo":
         return float(np.mean(one.tempo == np.resize(other.tempo, len(one.tempo))))
     column = {"rhythm": 0, "pitch": 1, "duration": 2, "velocity": 3}[element]
@@ -143,7 +143,7 @@ def _same(element: str, one: Grid, other: Grid) -> float:
 
 
 def seams(generator: MusicGenerator, data: Path, count: int) -> list[dict]:
-    """Four bars in the middle of held-out clips made anew: nats a step after the seam against those of other bars."""
+    """Regenerates four bars in the middle of held-out clips: nats per step after the seam against those of other bars."""
     clips = [clip for clip in emopia(data) if clip.part == "test"]
     after, before, others = [], [], []
     for clip in clips:
@@ -242,7 +242,7 @@ def _reached(piece) -> float:
 
 def main(tokens: Path, pieces: int = 12, bars: int = 16, judged: int = 48, only: str = "",
          data: Path = Path()) -> None:  # fmt: skip
-    """``only`` these parts, divided by commas: others, transfer and seams (with ``data``), every, or a control."""
+    """``only``: comma-separated parts: others, transfer and seams (with ``data``), every, or a control."""
     generator = MusicGenerator.from_pretrained()
     parts = only.split(",") if only else ["others", *MEASURES, "transfer", "seams", "every"]
     from music.faders.play import Faders

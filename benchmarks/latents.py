@@ -1,12 +1,12 @@
-"""What may stand between FaderNets' encoder and decoder, each trained for as many steps on the same bars.
+"""Compares latents between FaderNets' encoder and decoder, trained for equal steps on the same bars.
 
     python benchmarks/latents.py --data DIR --out DIR
 
-Rows: Gaussian (vanilla prior); ARD-VAE's prior with a variance of its own for each axis, whole and cut down to the axes
-that matter; vector quantisation by slots (EMA), FSQ, FSP and VP, each of 8 slots of 256 codes; OneVAE's joint training,
-in which half of the bars go through FSQ, read by either way. Held-out bars: nats a note, share of notes (onset and
-pitch) found again by likeliest decoding, bits a bar, what is used. The judge hears whole held-out clips decoded from
-their latents; beside it its figure on the clips themselves. Prints and writes ``benchmarks/results/latents.csv``.
+Rows: Gaussian (vanilla prior); ARD-VAE's prior with a variance per axis, with all axes and with the relevant ones;
+vector quantisation by slots (EMA), FSQ, FSP and VP, each with 8 slots of 256 codes; OneVAE's joint training, in which
+half of the bars pass through FSQ, decoded both ways. Held-out bars: nats per note, F1 of notes (onset and pitch) after
+greedy decoding, bits per bar, use of axes or codes. The judge reads whole held-out clips decoded from their latents,
+and the clips themselves. Prints and writes ``benchmarks/results/latents.csv``.
 """
 
 import csv
@@ -32,13 +32,13 @@ from music.training.emopia import emopia
 from music.training.faders import FREE, Batches, Learner, Settings, Variant, parts
 
 SLOTS, LEVELS, CODES = 8, (4, 4, 4, 4), 256
-RECENT = 10_000  # latents of which ARD-VAE takes an axis's variance
-KEPT = 0.99  # share of all relevance that the kept axes have
+RECENT = 10_000  # recent latents for the variance of an axis in ARD-VAE
+KEPT = 0.99  # share of the total relevance in the kept axes
 
 
 class SlotVP(nn.Module):
-    """A :class:`VPQuantizer` for each of equal parts, with a queue of 16 times their width (the official details); the
-    full queue takes one batch in two, not one in a hundred, since a batch here is of 64 latents."""
+    """A :class:`VPQuantizer` per slot, with a queue of 16 times its width (as upstream); the full queue takes one batch
+    in two, not one in a hundred, since a batch has 64 latents."""
 
     def __init__(self, dim: int):
         super().__init__()
@@ -63,7 +63,7 @@ QUANTISERS = {
 
 
 class Coded(Learner):
-    """Latents through a quantiser; with OneVAE's joint training a random half of the bars pass it by."""
+    """Quantised latents; with OneVAE's joint training a random half of the bars skips the quantiser."""
 
     def __init__(self, net: FaderNet, attributes: np.ndarray, name: str):
         super().__init__(net, Variant({"mixture": 0}), attributes)
@@ -78,7 +78,7 @@ class Coded(Learner):
 
 
 class Relevance(Learner):
-    """ARD-VAE: each axis's prior has the variance that recent posterior samples have there."""
+    """ARD-VAE: the prior of each axis has the variance of recent posterior samples."""
 
     def __init__(self, net: FaderNet, attributes: np.ndarray):
         super().__init__(net, Variant({"mixture": 0}), attributes)
@@ -130,14 +130,14 @@ def relevance(learner: Relevance, batch: dict) -> Tensor:
 
 
 class Read:
-    """Bars through a trained network's latent and back."""
+    """Encodes and decodes bars with a trained network."""
 
     def __init__(self, learner: Learner, plain: bool = False, axes: Tensor | None = None):
         self.learner, self.plain, self.axes = learner, plain, axes
 
     @torch.inference_mode()
     def __call__(self, rows: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Bars -> z (b, s, d) as decoded, and indices (b, slots) where there are any."""
+        """Bars -> decoder input z (b, s, d), and indices (b, slots) if quantised."""
         mean = self.learner.net.encode(rows, lengths).mean
         if isinstance(self.learner, Coded) and not self.plain:
             found = self.learner.quantiser(mean.flatten(1)[:, None])
@@ -181,7 +181,7 @@ def measured(read: Read, batch: dict) -> dict:
 
 
 def again(read: Read, grid: Grid) -> Grid:
-    """A piece whose bars went through the latent."""
+    """A piece with every bar encoded and decoded."""
     vocabulary = Vocabulary.default()
     by = home(encode(grid, vocabulary), vocabulary)
     moved = grid._replace(notes=grid.notes + np.array([0, by, 0, 0]))

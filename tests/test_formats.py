@@ -41,7 +41,7 @@ jobs:
         ("kind: talk, portrait: a.png, audio: a.wav, out: a.gif, codec: av1", "gif cannot hold av1"),
         ("kind: talk, portrait: a.png, audio: a.wav, background: none, format: mp4", "transparency needs"),
         ("kind: scene, portrait: a.png, voice: a.wav, subtitles: true", "give it as text"),
-        ("kind: scene, portrait: a.png, text: Hello., subtitles: true, format: gif", "gif holds no subtitles"),
+        ("kind: scene, portrait: a.png, text: Hello., subtitles: true, format: gif", "gif cannot hold subtitles"),
     ],
 )
 def test_conflicting_options_are_refused_when_planning(tmp_path, job, said):

@@ -38,7 +38,7 @@ class SceneTask(Task):
     portrait: Path = Field(description="a picture with a frontal face, or a film")
     audio: Path | None = Field(None, description="a recording of the speech, converted to the emotion")
     text: str | None = Field(
-        None, max_length=2000, description="the spoken text; synthesised if there is no recording; shown as captions"
+        None, max_length=2000, description="the spoken text; synthesised if there is no recording; used for captions"
     )
     voice: Path | None = Field(None, description="finished speech, not converted")
     music: Path | None = Field(None, description="a sound or a MIDI file instead of generated music")

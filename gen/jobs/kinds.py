@@ -125,7 +125,7 @@ def _piped(options, cls, given: dict, place: Path) -> None:
 
 
 def _streamed(task, device: str) -> None:
-    """Sound to standard output while it is made, as a WAV of unknown length that says what it is."""
+    """Streams sound to standard output while it is rendered, as a WAV of unknown length with its manifest."""
     from gen import media, registry
     from gen.jobs.executors import pick_device
     from gen.provenance import manifest

@@ -33,22 +33,22 @@ def write_image(path: Path | str, pixels: np.ndarray, manifest: dict | None = No
 
 
 def write_pdf(path: Path | str, pages: Sequence[np.ndarray], dpi: float, manifest: dict | None = None) -> None:
-    """Write pages (height, width, 3) uint8 as black on white, with the manifest as the document's subject."""
+    """Writes pages (height, width, 3) uint8 in black and white, with the manifest as the document's subject."""
     from PIL import Image
 
     first, *others = [Image.fromarray(page).convert("L").point(lambda grey: 255 * (grey > 127), "1") for page in pages]
-    said = {"producer": "Affekt", "creationDate": None, "modDate": None}  # the same content gives the same bytes
-    said |= {} if manifest is None else {"subject": as_text(manifest)}
+    facts = {"producer": "Affekt", "creationDate": None, "modDate": None}  # no dates: equal content, equal bytes
+    facts |= {} if manifest is None else {"subject": as_text(manifest)}
     with atomic(path, manifest, PDF) as hidden:
-        first.save(hidden, "PDF", resolution=dpi, save_all=True, append_images=others, **said)
+        first.save(hidden, "PDF", resolution=dpi, save_all=True, append_images=others, **facts)
 
 
 def pdf_subject(path: Path) -> str:
-    """What :func:`write_pdf` wrote of the manifest. Raises InputError where the file is not whole."""
+    """The manifest text in a file of :func:`write_pdf`. Raises InputError if the file is incomplete."""
     from PIL import PdfParser
 
     try:
         with PdfParser.PdfParser(str(path)) as document:
             return PdfParser.decode_text(document.info.get(b"Subject", b""))
     except (PdfParser.PdfFormatError, AttributeError) as error:
-        raise InputError(f"{path} is no whole PDF: make it again") from error
+        raise InputError(f"{path} is not a complete PDF: render it again") from error

@@ -177,11 +177,11 @@ def within(samples: np.ndarray, name: str) -> np.ndarray:
 
 
 def wav_head(rate: int, count: int, manifest: dict) -> bytes:
-    """The beginning of a WAV of ``count`` channels, 16 bits, whose length nobody knows yet; samples follow."""
+    """The header of a 16-bit WAV of ``count`` channels and unknown length; samples follow."""
     comment = as_text(manifest).encode() + b"\0"
     comment += b"\0" * (len(comment) % 2)
-    told = b"INFOICMT" + len(comment).to_bytes(4, "little") + comment
+    info = b"INFOICMT" + len(comment).to_bytes(4, "little") + comment
     sizes = ((16, 4), (1, 2), (count, 2), (rate, 4), (rate * count * 2, 4), (count * 2, 2), (16, 2))
     form = b"fmt " + b"".join(value.to_bytes(size, "little") for value, size in sizes)
     endless = b"\xff" * 4
-    return b"RIFF" + endless + b"WAVE" + form + b"LIST" + len(told).to_bytes(4, "little") + told + b"data" + endless
+    return b"RIFF" + endless + b"WAVE" + form + b"LIST" + len(info).to_bytes(4, "little") + info + b"data" + endless

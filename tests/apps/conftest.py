@@ -1,4 +1,4 @@
-"""A studio that is really served, with the kind ``tone`` installed beside those that ship."""
+"""A served studio with the kind ``tone`` installed."""
 
 import pytest
 from tone_site import know_tone
@@ -6,7 +6,7 @@ from tone_site import know_tone
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory):
-    """The page and its address."""
+    """The page and its URL."""
     pytest.importorskip("gradio")
     from apps.studio import launch
 

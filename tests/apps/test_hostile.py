@@ -1,4 +1,4 @@
-"""What an unkind visitor sends: each is refused with a sentence that names no folder of the server, which lives on."""
+"""Malicious input: refused with a sentence that contains no server path; the server keeps running."""
 
 import io
 import pickle
@@ -165,7 +165,7 @@ def test_too_large(served):
 @pytest.mark.parametrize(
     "name", ["../../evil.wav", "/etc/evil.wav", "..\\..\\evil.wav", "a" * 400 + ".wav", "a\0b.wav"]
 )
-def test_a_name_that_leads_elsewhere(served, name):
+def test_a_file_name_with_a_path(served, name):
     post(served[1], name, b"x")
     folder = Path(get_upload_folder())
     assert not list(folder.parent.glob("evil*")) and not Path("/etc/evil.wav").exists()
@@ -180,12 +180,12 @@ def test_bound_to_this_machine(served):
     ("/tmp/a/b/x.wav is empty", "x.wav is empty"), ("no file /a/b.mid: give one", "no file b.mid: give one"),
     ("give 4/4 bars", "give 4/4 bars"), ("(/a/b/d.wav) is bad", "(d.wav) is bad"),
 ])  # fmt: skip
-def test_folders_are_left_out_of_messages(message, shown):
+def test_folders_are_removed_from_messages(message, shown):
     assert without_folders(message) == shown
 
 
 def post(url: str, name: str, content: bytes) -> int:
-    """Upload as a form, with any name at all; the status."""
+    """Uploads as a form, with any file name; returns the status."""
     edge = uuid.uuid4().hex
     head = f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'
     body = head.encode() + content + f"\r\n--{edge}--\r\n".encode()
@@ -198,7 +198,7 @@ def post(url: str, name: str, content: bytes) -> int:
 
 
 def refused(client: Client, api_name: str, **values) -> None:
-    """The call ends with a sentence, and the next good one works."""
+    """Asserts that the call ends with a sentence, and that the next valid call works."""
     with pytest.raises(Exception) as caught:
         client.predict(**values, api_name=api_name)
     assert_sentence(str(caught.value))

@@ -1,4 +1,4 @@
-"""The page that plays a folder: every result is on it, every link leads to a file, nothing comes from elsewhere."""
+"""The page of a folder: it has every result, every link has a file, and nothing is loaded from elsewhere."""
 
 import re
 from html.parser import HTMLParser
@@ -29,7 +29,7 @@ class Links(HTMLParser):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Three pieces, two of one emotion, and a film, as a render leaves them; a name has signs that no address has."""
+    """Three pieces, two of one emotion, and a film, as rendered; one name has characters that need escaping in URLs."""
     source = tmp_path / "source.wav"
     media.write_audio(source, np.zeros(100, np.float32), 16000)
     score = symusic.Score(480)
@@ -46,7 +46,7 @@ def folder(tmp_path):
     return tmp_path / "out"
 
 
-def test_the_page_has_every_result_and_no_address(folder):
+def test_the_page_has_every_result_and_no_external_url(folder):
     text = page.write(folder, "A & B").read_text()
     links = Links(text).found
     assert {unquote(link.split("#t=")[0]) for link in links} == {
@@ -66,13 +66,13 @@ def test_an_emotion_of_a_file_is_shown_as_such(folder):
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", '"a"', "{", '{"task": 3}', '{"task": {"kind": ["talk"]}}', "\xff"])
-def test_a_json_of_another_program_is_passed_over(folder, text):
+def test_a_foreign_json_file_is_ignored(folder, text):
     media.write_audio(folder / "x.wav", np.ones(800, np.float32), 8000)
     (folder / "x.wav.json").write_text(text, encoding="latin-1")
     assert "x.wav" not in page.write(folder, "x").read_text()
 
 
-def test_a_folder_with_nothing(tmp_path):
+def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match="has no rendered results"):
         page.write(tmp_path, "x")
 

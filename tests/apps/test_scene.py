@@ -1,4 +1,4 @@
-"""Scenes: what may be asked, how the parts are timed, and that the film is one."""
+"""Scenes: validation, timing of the parts, and the finished film."""
 
 import json
 import re
@@ -24,7 +24,7 @@ PORTRAIT, LINE = EXAMPLES / "grace_hopper.jpg", EXAMPLES / "line.opus"
 
 
 def render(tmp_path, **fields) -> dict[str, Path]:
-    """Name's ending -> file of a scene with short margins."""
+    """Extension -> file of a scene with short margins."""
     task = SceneTask(**{"portrait": PORTRAIT, "lead": 0.4, "tail": 0.4, "size": 256} | fields)
     events = []
     run(plan_tasks({"it": task}), tmp_path / "out", Cache(tmp_path / "cache"), events.append, device="cpu")
@@ -47,7 +47,7 @@ def test_impossible_tasks_are_refused(fields, says):
         parse_task({"kind": "scene", "portrait": "p.png", **fields})
 
 
-def test_only_what_is_made_needs_weights():
+def test_only_rendered_parts_need_weights():
     whole = SceneTask(portrait="p.png", audio="a.wav")
     names = SceneGenerator.checkpoints(whole)
     assert {whole.voice_model, whole.face_model, whole.music_model} < {*names}
@@ -55,7 +55,7 @@ def test_only_what_is_made_needs_weights():
     assert SceneGenerator.checkpoints(bare) == ()
 
 
-def test_parts_come_from_other_jobs(tmp_path):
+def test_parts_can_come_from_other_jobs(tmp_path):
     (tmp_path / "scene.yaml").write_text(f"""
 defaults: {{emotion: happy}}
 jobs:
@@ -77,7 +77,7 @@ def test_the_emotion_moves_with_the_words():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("at", [0.4, 2.12])
-def test_flash_and_clap_stay_together(tmp_path, at):
+def test_flash_and_clap_stay_in_sync(tmp_path, at):
     film, clap = measures.clapper(tmp_path, at)
     files = render(tmp_path, portrait=film, voice=clap, mute=["music"], lead=0.6, label=False)
     assert abs(measures.offset(files["mp4"])) <= 1 / 25
@@ -98,12 +98,12 @@ def test_a_scene(tmp_path):
     levels = measures.levels(files["mp4"], files["speech.wav"], files["music.wav"])
     assert levels.whole == pytest.approx(-16, abs=1) and levels.over >= 10 and levels.peak < 0
     music, rate = media.read_audio(files["music.wav"])
-    assert np.abs(music[: round(0.2 * rate)]).max() > 0.005  # a rest at the piece's beginning is not waited for
+    assert np.abs(music[: round(0.2 * rate)]).max() > 0.005  # leading rests of the piece are skipped
     manifest = json.loads(files["mp4.json"].read_text())
     assert manifest["ai_generated"] and manifest["label"] and "muser-compact" in manifest["checkpoints"]
     assert "Hello there." in files["srt"].read_text()
     cached = sum(1 for _ in (tmp_path / "cache").glob("??/*"))
-    again = render(tmp_path, **fields | {"swell": 4.0})  # another mix: no part is made again
+    again = render(tmp_path, **fields | {"swell": 4.0})  # another mix renders no part again
     assert sum(1 for _ in (tmp_path / "cache").glob("??/*")) == cached + 1
     assert again["mp4"].read_bytes() != b""
 
@@ -119,7 +119,7 @@ def test_captions_follow_the_speech():
 
 
 @pytest.mark.parametrize("text", ["word " * 80, "x" * 40, "One. Two! Three? (Four); five: six", "Ja.\n\nNein, nie."])
-def test_every_word_is_shown_and_fits(text):
+def test_every_word_of_a_caption_fits(text):
     parts = captions.phrased(text)
     assert " ".join(parts).split() == text.split()
     assert all(len(part) <= captions.LINE * captions.LINES or " " not in part for part in parts)
@@ -128,7 +128,7 @@ def test_every_word_is_shown_and_fits(text):
     assert shown.max() > 120 and not shown[:128].any() and not shown[:, :2].any()
 
 
-def test_a_text_without_the_extra_says_what_to_do(monkeypatch):
+def test_a_text_without_the_extra_names_the_remedy(monkeypatch):
     from apps.scene import reading
 
     monkeypatch.setattr(reading, "find_spec", lambda name: None)
@@ -146,7 +146,7 @@ def test_a_text_is_read_aloud():
 
 
 @pytest.mark.slow
-def test_a_film_keeps_its_size_and_that_is_said(tmp_path):
+def test_a_film_keeps_its_size_with_a_note(tmp_path):
     film, clap = measures.clapper(tmp_path, 0.4)
     files = render(tmp_path, portrait=film, voice=clap, mute=["music"], size=384, crop="whole")
     manifest = json.loads(files["mp4.json"].read_text())
@@ -154,7 +154,7 @@ def test_a_film_keeps_its_size_and_that_is_said(tmp_path):
     assert next(media.read_video(files["mp4"])[0]).shape == (256, 256, 3)
 
 
-def test_a_scene_frames_its_portrait_as_a_film_of_it_alone(tmp_path):
+def test_a_scene_crops_its_portrait_like_a_talk_film(tmp_path):
     asked = {"size": 384, "aspect": "9:16", "crop": "shoulders", "background": "#203040"}
     made = []
 
@@ -177,8 +177,8 @@ def test_a_scene_may_have_the_whole_picture():
 
 
 @pytest.mark.parametrize("text", ["a <i>b</i> c", "1 < 2 > 0", "<font color=red>x</font>", "{\\an8}up", "a & b </b>"])
-def test_subtitles_show_what_was_said(tmp_path, text):
-    """As FFmpeg reads them: marks of style in the text are text."""
+def test_subtitles_show_the_spoken_text(tmp_path, text):
+    """As read by FFmpeg: style marks in the text remain text."""
     import av
     from av.subtitles.subtitle import AssSubtitle
 
@@ -189,4 +189,4 @@ def test_subtitles_show_what_was_said(tmp_path, text):
             [shown] = [one for packet in file.demux() for one in packet.decode()]
             assert isinstance(shown, AssSubtitle)
             seen = shown.ass.decode().split(",", 8)[8].replace("\u2060", "")
-            assert re.sub(r"\\\{(\{\})?", "{", seen).strip() == text  # FFmpeg writes a bare { as one that is escaped
+            assert re.sub(r"\\\{(\{\})?", "{", seen).strip() == text  # FFmpeg escapes a bare {

@@ -10,7 +10,7 @@ from apps.scene.sound import FRAME, RATE
 
 
 def noise(seconds: float, level: float, seed: int = 0) -> np.ndarray:
-    """(2, n) at ``level`` dBFS RMS; like music and speech, with more power in the bass."""
+    """(2, n) at ``level`` dBFS RMS, with more power in the bass, like music and speech."""
     white = np.random.default_rng(seed).standard_normal((2, round(seconds * RATE)))
     pink = np.cumsum(white, 1) - np.cumsum(np.pad(white, ((0, 0), (200, 0))), 1)[:, :-200]
     return pink / np.sqrt(np.square(pink).mean()) * 10 ** (level / 20)
@@ -24,7 +24,7 @@ def phrases() -> np.ndarray:
     return speech
 
 
-def test_a_sine_at_full_scale_is_as_loud_as_the_standard_says():
+def test_a_full_scale_sine_has_the_standard_loudness():
     times = np.arange(3 * 48000) / 48000
     sine = np.sin(2 * np.pi * 997 * times)[None]
     assert sound.loudness(sine, 48000) == pytest.approx(-3.01, abs=0.02)
@@ -32,20 +32,20 @@ def test_a_sine_at_full_scale_is_as_loud_as_the_standard_says():
 
 
 @pytest.mark.parametrize("rate", [22050, 44100, 48000])
-def test_loudness_is_that_of_another_meter(rate):
+def test_loudness_equals_that_of_another_meter(rate):
     meter = pytest.importorskip("pyloudnorm").Meter(rate)
     samples = noise(6, -20, 3)[:, : 6 * rate]
     samples[:, : 2 * rate] *= 0.01
     assert sound.loudness(samples, rate) == pytest.approx(meter.integrated_loudness(samples.T), abs=0.1)
 
 
-def test_silence_has_no_loudness():
+def test_silence_has_minus_infinite_loudness():
     assert sound.loudness(np.zeros((2, RATE))) == -np.inf
 
 
 @settings(max_examples=8)
 @given(st.floats(10, 24), st.floats(0, 12), st.floats(-40, -6))
-def test_music_lies_under_the_speech_and_the_whole_is_as_loud_as_it_shall(under, swell, level):
+def test_music_is_below_the_speech_and_the_mix_has_the_target_loudness(under, swell, level):
     mix = sound.mixed(phrases(), noise(10, level, 1), under, swell)
     active = sound.spoken(mix.speech)
     over = sound.loudness_where(mix.speech, active) - sound.loudness_where(mix.music, active)
@@ -61,7 +61,7 @@ def test_pauses_between_words_do_not_pump():
     gain = sound.ducked(active, 8.0)
     assert gain[round(2.9 / FRAME)] == pytest.approx(-8, abs=0.5)  # down before the first word
     assert gain[0] == pytest.approx(0, abs=0.01) and gain[-1] == pytest.approx(0, abs=0.01)
-    assert np.abs(np.diff(gain)).max() < 0.5  # dB in a hundredth of a second: no step is heard
+    assert np.abs(np.diff(gain)).max() < 0.5  # dB per 10 ms: no audible step
 
 
 def test_one_part_alone():

@@ -1,4 +1,4 @@
-"""The server for programs: OpenAPI, a token, limits, files both ways, stop, and a queue that survives a restart."""
+"""The HTTP server: OpenAPI, token, limits, uploads and downloads, stop, and a queue that survives a restart."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def client(desk):
     return TestClient(build(desk, TOKEN), headers={"Authorization": f"Bearer {TOKEN}"})
 
 
-def test_it_describes_itself(client):
+def test_openapi_is_served(client):
     told = client.get("/openapi.json", headers={"Authorization": ""}).json()
     assert told["paths"].keys() == {"/v1/files", "/v1/jobs", "/v1/jobs/{id}", "/v1/jobs/{id}/files/{name}"}
     assert {"MusicTask", "VoiceTask", "TalkTask", "SceneTask", "Tone", "Job"} <= told["components"]["schemas"].keys()
@@ -46,7 +46,7 @@ def test_it_describes_itself(client):
 
 
 @pytest.mark.parametrize("token", ["", "Bearer wrong", "Basic abc"])
-def test_nobody_comes_in_without_the_token(client, token):
+def test_every_call_needs_the_token(client, token):
     for path in ("/v1/jobs", "/v1/jobs/1", "/v1/jobs/1/files/a"):
         assert client.get(path, headers={"Authorization": token}).status_code == 401
     assert client.post("/v1/files?name=a.wav", content=b"1", headers={"Authorization": token}).status_code == 401
@@ -82,12 +82,12 @@ def test_a_task_with_a_file(client, desk, tmp_path):
         ({"kind": "music", "emotion": "sad", "model": "../mine"}, "not a path"),
     ],
 )
-def test_a_mistake_is_said_at_once(client, task, said):
+def test_mistakes_are_reported_immediately(client, task, said):
     answer = client.post("/v1/jobs", json=task)
     assert answer.status_code == 422 and said in answer.text
 
 
-def test_a_task_that_fails_says_why(client, desk, tmp_path):
+def test_a_failed_task_has_its_reason(client, desk, tmp_path):
     job = client.post("/v1/jobs", json={"kind": "tone", "fault": "mistake"}).json()
     desk.work_once()
     failed = client.get(f"/v1/jobs/{job['id']}").json()
@@ -116,7 +116,7 @@ def test_stop(client, desk):
     assert client.get(f"/v1/jobs/{running['id']}").json()["files"] == []
 
 
-def test_what_is_old_goes(desk):
+def test_old_files_are_deleted(desk):
     desk.limits = Limits(hours=0)
     kept = desk.store(b"1", ".wav")
     desk.add({"kind": "tone"})

@@ -1,4 +1,4 @@
-"""What assistants call, by the TypeScript SDK of the Model Context Protocol: plain answers, files both ways, stop."""
+"""The tools for assistants, called by the TypeScript SDK of the Model Context Protocol: results, files, stop."""
 
 import base64
 import json
@@ -22,7 +22,7 @@ RATE = 8000
 
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory):
-    """The address of a studio with tools, and a folder whose files assistants may name."""
+    """The URL of a studio with tools, and a folder that assistants may read."""
     from apps.studio import launch
 
     folder = tmp_path_factory.mktemp("studio")
@@ -34,7 +34,7 @@ def studio(tmp_path_factory):
         know_tone(folder, patch)
         patch.setenv("AFFEKT_SIGNING", "off")
         patch.setenv("AFFEKT_CACHE", str(folder / "cache"))
-        patch.setenv("GRADIO_TEMP_DIR", str(folder / "files"))  # so that another studio's is put back
+        patch.setenv("GRADIO_TEMP_DIR", str(folder / "files"))  # restored for other studios
         page, url = launch(folder / "files", wait=False, device="cpu", mcp=True, files=[folder / "mine"])
         yield url, folder
         page.close()
@@ -51,7 +51,7 @@ def fetched(link: str, path) -> np.ndarray:
 
 
 @needs("@modelcontextprotocol/sdk")
-def test_an_assistant_can_use_them(studio, tmp_path):
+def test_an_assistant_can_use_the_tools(studio, tmp_path):
     url, folder = studio
     sound = (folder / "mine" / "a.wav").read_bytes()
     data = f"data:audio/wav;base64,{base64.b64encode(sound).decode()}"
@@ -94,7 +94,7 @@ def test_stop(studio):
 @pytest.mark.slow
 @needs("@modelcontextprotocol/sdk")
 def test_each_art(studio, tmp_path):
-    """Voice, talk, music and scene; what one gives, another takes."""
+    """Voice, talk, music and scene; results are inputs of others."""
     from pathlib import Path
 
     examples = Path(__file__).parents[2] / "examples"

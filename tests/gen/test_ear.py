@@ -56,7 +56,7 @@ def test_missing_weights_name_the_command(tmp_path, monkeypatch):
     ear.embedder.cache_clear()
     with pytest.raises(CheckpointError, match="affekt checkpoints pull whisper-base"):
         perceive(tmp_path / "a.wav", ear="whisper")
-    with pytest.raises(InputError, match="no ear 'cat'"):
+    with pytest.raises(InputError, match="unknown voice encoder 'cat'"):
         perceive(tmp_path / "a.wav", ear="cat")
 
 

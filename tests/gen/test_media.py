@@ -292,7 +292,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
 
 @pytest.mark.parametrize("read", [media.read_audio, media.read_image, media.read_video, media.read_midi, media.check])
 def test_missing_and_empty_files_are_named(tmp_path, read):
-    with pytest.raises(InputError, match=r"gone\.wav is not there"):
+    with pytest.raises(InputError, match=r"gone\.wav not found"):
         read(tmp_path / "gone.wav")
     (tmp_path / "none.wav").touch()
     with pytest.raises(InputError, match=r"none\.wav is empty"):

@@ -1,4 +1,4 @@
-"""Voices read into a space that exists: what generators know of it stays as it is."""
+"""Attaching a voice encoder to an existing space: faces, music and priors are unchanged."""
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ SPACE = "emotion-embedding"
 
 
 def voices() -> list[Clip]:
-    """Vectors in which the emotion is plain to see."""
+    """Vectors that encode the emotion clearly."""
     rng, found = np.random.default_rng(0), []
     for person in range(3):
         for term in range(7):
@@ -28,7 +28,7 @@ def voices() -> list[Clip]:
     return found
 
 
-def test_only_the_way_in_of_voices_changes(tmp_path, monkeypatch):
+def test_only_the_voice_layers_change(tmp_path, monkeypatch):
     monkeypatch.setattr(attach, "STEPS", 40)
     torch.manual_seed(0)
     student, clips = Student(Settings(), 8, 8).eval(), voices()

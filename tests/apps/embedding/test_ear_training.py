@@ -1,4 +1,4 @@
-"""Whisper's ear is learnt: vectors from blocks, shares from vectors, and both in the space that is kept."""
+"""Training of the Whisper voice encoder: vectors from blocks, shares from vectors, and the map into the fixed space."""
 
 import json
 
@@ -17,7 +17,7 @@ CLASSES = 7
 
 @pytest.fixture(scope="module")
 def heard(tmp_path_factory):
-    """A corpus whose classes are plain to hear, at two levels, and noises; as the cache keeps it."""
+    """A cached corpus with easily separable classes at two levels, and noises."""
     rng, cache = np.random.default_rng(0), tmp_path_factory.mktemp("cache")
     way, takes, rows = rng.standard_normal((CLASSES + 1, SIZE)), [], []
     people = [f"ravdess:Actor_{k:02d}" for k in range(1, 21)] + ["emodb:09", "emodb:11", "nemo:TP0"]
@@ -39,7 +39,7 @@ def heard(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_an_ear_is_learnt_and_kept(heard, tmp_path, monkeypatch):
+def test_the_encoder_is_trained_and_saved(heard, tmp_path, monkeypatch):
     monkeypatch.setattr(ear, "FOLDS", 2)
     facts = ear._train("emotion-embedding", heard, tmp_path, 60, 30)
     assert facts["clips"] == 4 * 2 * CLASSES and facts["nets"]["alone"]["recall of seven"].value > 0.9
@@ -57,7 +57,7 @@ def test_an_ear_is_learnt_and_kept(heard, tmp_path, monkeypatch):
     assert known[term < CLASSES].mean() > 0.9 > 0.1 > known[term >= CLASSES].mean()
 
 
-def test_shares_are_of_the_voice_alone_where_nobody_else_is_known(heard):
+def test_without_a_reference_shares_come_from_the_voice_alone(heard):
     speech, blocks = Speech(heard, 1), ear.listen(heard)
     found = ear.ear_of(speech, blocks, np.array([take.group != "outlier" for take in speech.takes]), nets=1)
     vectors = found.into(torch.from_numpy(blocks.rows[:5].astype(np.float32)))

@@ -1,4 +1,4 @@
-"""Features, networks, losses and training of the embedding: what they must not depend on, and that they learn."""
+"""Features, networks, losses and training of the embedding: invariances, and that training learns."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ TINY = {"space": 32, "width": 16, "pooled": 16, "voice_width": 16, "vector": 8}
 
 
 def spoken(hz: float = 180.0, seconds: float = 1.0) -> np.ndarray:
-    """A buzz that swells and fades."""
+    """A buzz with amplitude modulation."""
     t = np.arange(int(seconds * features.RATE)) / features.RATE
     return (0.2 * np.sign(np.sin(2 * np.pi * hz * t)) * np.sin(np.pi * t / seconds)).astype(np.float32)
 
@@ -42,7 +42,7 @@ def test_pitch_is_found(hz):
     assert 150 * 2 ** np.median(height) == pytest.approx(hz, rel=0.03)
 
 
-def test_a_voice_is_read_alike_at_any_level():
+def test_voice_features_are_independent_of_level():
     assert np.allclose(features.voice(spoken()), features.voice(0.05 * spoken()), atol=0.02)
 
 
@@ -51,7 +51,7 @@ def test_silence_is_refused():
         features.voice(np.zeros(features.RATE, np.float32))
 
 
-def test_music_is_read_alike_in_any_key_but_for_its_height():
+def test_music_features_are_independent_of_key_except_pitch_height():
     notes = np.column_stack([np.arange(30) / 3, np.arange(30) / 3 + 0.3, RNG.integers(50, 70, 30), np.full(30, 80)])
     moved = notes + np.array([0, 0, 5, 0])
     one, other = reading.rows(notes), reading.rows(moved)
@@ -60,7 +60,7 @@ def test_music_is_read_alike_in_any_key_but_for_its_height():
     assert one.shape == (10, features.MUSIC)
 
 
-def test_a_face_keeps_no_place_and_nothing_unmeasured():
+def test_face_features_drop_position_and_untracked_values():
     rows = motion.rows(np.ones((10, 52)), np.tile([0.1, 0, 0, 5, 6, 70], (10, 1)))
     assert not rows[:, features.UNMEASURED].any() and np.allclose(rows[:, 52:], 0, atol=1e-5)
 
@@ -71,7 +71,7 @@ def clip(kind: str, seconds: float = 2.0) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("kinds", [("voice",), ("face",), ("music",), ("voice", "face")])
-def test_a_batch_is_its_singles(kinds):
+def test_a_batch_equals_single_items(kinds):
     torch.manual_seed(0)
     model = EmotionEmbedder(**TINY).eval()
     rows = {kind: [clip(kind), clip(kind, 3.5)] for kind in kinds}
@@ -83,13 +83,13 @@ def test_a_batch_is_its_singles(kinds):
     assert torch.allclose(both.mu.var(1, correction=0), torch.ones(2), atol=1e-2)
 
 
-def test_a_face_changes_what_a_voice_says():
+def test_a_face_changes_the_prediction_of_a_voice():
     model = EmotionEmbedder(**TINY).eval()
     voice, face = collate([clip("voice")]), collate([clip("face")])
     assert not torch.allclose(model(voice=voice).mu, model(voice=voice, face=face).mu, atol=1e-3)
 
 
-def test_saved_and_loaded_is_the_same(tmp_path):
+def test_saving_and_loading_is_exact(tmp_path):
     model = EmotionEmbedder(**TINY).eval()
     model.save_pretrained(tmp_path)
     again = EmotionEmbedder.from_pretrained(tmp_path, low_cpu_mem_usage=False)
@@ -108,7 +108,7 @@ def test_contrast_rewards_equal_labels():
     assert losses.contrastive(mixed, alike, hard) > losses.contrastive(mixed, alike, none)
 
 
-def test_reversal_turns_the_gradient_and_nothing_else():
+def test_reversal_only_negates_the_gradient():
     x = torch.ones(3, requires_grad=True)
     y = losses.reverse(x, 0.5)
     y.sum().backward()
@@ -122,11 +122,11 @@ def test_divergence_and_order():
     assert right < losses.ordered(mu, axis, torch.tensor([1]), torch.tensor([0]))
 
 
-def test_the_people_who_test_are_not_those_who_choose():
+def test_test_and_validation_people_are_disjoint():
     assert not TEST & VALID
 
 
-def test_measures_know_the_obvious():
+def test_measures_on_trivial_cases():
     true = np.array([0, 0, 0, 1])
     assert recall(np.zeros(4, int), true) == 0.5
     assert calibration_error(np.array([[0.75, 0.25]] * 4), true) == pytest.approx(0)
@@ -142,7 +142,7 @@ def test_measures_know_the_obvious():
 
 
 def corpus_of(count: int) -> dict[str, list[Clip]]:
-    """A small corpus in which the class is plain to see."""
+    """A small corpus with an easily separable class."""
     voices, faces, music = [], [], []
 
     def rows(f, k, n=40):
@@ -165,7 +165,7 @@ def corpus_of(count: int) -> dict[str, list[Clip]]:
     return {"voice": voices, "face": faces, "music": music}
 
 
-def test_the_cache_gives_back_what_was_read(tmp_path):
+def test_the_cache_returns_the_data(tmp_path):
     clips = corpus_of(3)["music"]
     corpus._save(clips, tmp_path / "music.npz")
     for one, other in zip(clips, corpus._load(tmp_path / "music.npz"), strict=True):
@@ -173,7 +173,7 @@ def test_the_cache_gives_back_what_was_read(tmp_path):
 
 
 @pytest.mark.slow
-def test_training_learns_and_its_files_serve_the_conditioners(tmp_path):
+def test_training_learns_and_conditioners_load_its_files(tmp_path):
     torch.manual_seed(0)
     clips = corpus_of(4)
     model = train.space(clips, train.Settings(steps=30), tmp_path, None)[0]
@@ -195,7 +195,7 @@ def test_training_learns_and_its_files_serve_the_conditioners(tmp_path):
     assert model.config.space == 256 and len(MODALITIES) == 3
 
 
-def test_the_folds_tell_recall_and_confidence_of_strangers():
+def test_the_folds_estimate_recall_and_confidence_out_of_fold():
     term = np.tile(np.arange(7), 40)
     person = np.array(["ravdess:a", "ravdess:b", "nemo:c", "nemo:d"])[np.arange(280) % 4]
     right = np.where(np.char.startswith(person, "nemo"), (term + 1) % 7, term)
@@ -205,16 +205,16 @@ def test_the_folds_tell_recall_and_confidence_of_strangers():
     assert found["speakers"] == 4 and found["calibration error"] > 0.1
 
 
-def test_what_is_foretold_knows_too_sure_from_right():
+def test_cross_validated_calibration_detects_overconfidence():
     random = np.random.default_rng(0)
     true, people = random.integers(0, 4, 4000), np.arange(4000) % 4
     told = np.where(random.random(4000) < 0.6, true, random.integers(0, 4, 4000))
     logits = 5 * np.eye(4)[told]
     assert calibration_error(np.exp(logits) / np.exp(logits).sum(1, keepdims=True), true) > 0.25
-    assert crossed(logits, true, people) < 0.05  # mended by what the others show
+    assert crossed(logits, true, people) < 0.05  # corrected by the other speakers
 
 
-def test_a_reference_counts_where_there_is_one():
+def test_a_reference_has_an_effect_if_given():
     torch.manual_seed(0)
     model = EmotionEmbedder(**TINY).eval()
     heard, middle = torch.randn(2, 8), torch.randn(2, 8)
@@ -226,14 +226,14 @@ def test_a_reference_counts_where_there_is_one():
     assert torch.allclose(against(5, 0), torch.stack((against(5, 5)[0], alone[1])), atol=1e-5)
 
 
-def test_a_voice_is_the_vector_of_its_encoder():
+def test_a_voice_enters_as_its_encoder_vector():
     torch.manual_seed(0)
     model = EmotionEmbedder(**TINY).eval()
     voice = collate([clip("voice"), clip("voice", 3)])
     assert torch.allclose(model(voice=voice).mu, model(heard=model.voice(*voice)[1]).mu, atol=1e-5)
 
 
-def test_what_is_no_voice_is_told_and_spreads_the_shares():
+def test_sounds_without_speech_flatten_the_shares():
     torch.manual_seed(0)
     model = EmotionEmbedder(**TINY).eval()
     centre = torch.randn(8)
@@ -260,7 +260,7 @@ def test_references_are_other_clips_of_the_same_speaker():
 
 
 def failing(function, at: int):
-    """``function``, which is interrupted when it is called for the ``at``-th time."""
+    """``function``, interrupted at its ``at``-th call."""
     calls = iter(range(1, at))
 
     def called(*given):
@@ -272,7 +272,7 @@ def failing(function, at: int):
 
 
 @pytest.mark.slow
-def test_a_training_goes_on_where_it_stopped(tmp_path, monkeypatch):
+def test_training_resumes(tmp_path, monkeypatch):
     clips = corpus_of(2)
     chosen = train.Settings(steps=3)
     straight = train.space(clips, chosen, tmp_path / "a", None)[0]
@@ -288,13 +288,13 @@ def test_a_training_goes_on_where_it_stopped(tmp_path, monkeypatch):
         train.space(clips, chosen._replace(rate=1.0), tmp_path / "b", None)
 
 
-def test_samples_drawn_alike_are_near():
+def test_discrepancy_of_equal_distributions_is_small():
     torch.manual_seed(0)
     one, like, unlike = torch.randn(200, 4), torch.randn(200, 4), torch.randn(200, 4) + 2
     assert abs(losses.discrepancy(one, like)) < 0.05 < 0.5 < losses.discrepancy(one, unlike)
 
 
-def test_harmony_tells_major_from_minor_in_any_key():
+def test_harmony_separates_major_from_minor_in_any_key():
     def scale(steps, tonic):
         pitch = tonic + np.array([*steps, 12, 0, steps[2], steps[4], 0])
         at = np.arange(len(pitch)) / 2
@@ -308,7 +308,7 @@ def test_harmony_tells_major_from_minor_in_any_key():
     assert np.isfinite(reading._harmony(cluster)).all()
 
 
-def test_what_is_kept_is_where_emotions_differ():
+def test_kept_axes_are_those_where_emotions_differ():
     torch.manual_seed(0)
     spoken, played = torch.randn(5, 32), torch.randn(4, 32) + 3
     kept = between(spoken, played)
@@ -320,7 +320,7 @@ def test_what_is_kept_is_where_emotions_differ():
 
 
 @torch.no_grad()
-def test_whitening_moves_the_space_and_not_what_is_read():
+def test_whitening_does_not_change_predictions():
     torch.manual_seed(0)
     model = EmotionEmbedder(**TINY).eval()
     rows = collate([clip("voice"), clip("voice", 3)])

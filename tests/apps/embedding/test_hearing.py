@@ -1,4 +1,4 @@
-"""The encoder of voices, its teacher and what its training does to sound."""
+"""The voice encoder, its teacher and its augmentations."""
 
 import json
 
@@ -26,7 +26,7 @@ def power(x: np.ndarray, low: float, high: float) -> float:
     return float(spectrum[(hz >= low) & (hz < high)].sum())
 
 
-def test_a_batch_of_voices_is_its_singles():
+def test_a_batch_of_voices_equals_single_voices():
     torch.manual_seed(0)
     encoder = VoiceEncoder(24, 8).eval()
     rows = [torch.randn(n, features.VOICE) for n in (61, 90, 133)]
@@ -41,7 +41,7 @@ def test_the_encoder_that_ships_is_small():
     assert sum(p.numel() for p in VoiceEncoder().parameters()) < 1.5e6
 
 
-def test_a_telephone_leaves_its_band():
+def test_the_telephone_band_is_kept():
     x = RNG.standard_normal(augment.RATE).astype(np.float32)
     heard = augment.band(x, *augment.TELEPHONE)
     assert power(heard, 500, 3000) == pytest.approx(power(x, 500, 3000), rel=0.02)
@@ -55,14 +55,14 @@ def test_codecs_keep_time_and_tone(name):
     assert power(heard, 650, 750) > 0.5 * power(heard, 0, 8000)
 
 
-def test_noise_lies_as_far_below_as_it_should():
+def test_noise_has_the_requested_level():
     x, noise = tone(440, 2), augment.coloured(2 * augment.RATE, 0, RNG)
     added = augment.noisy(x, noise, 20) - x
     loud = np.sqrt(np.quantile(np.square(x), 0.8))
     assert 20 * np.log10(loud / np.sqrt(np.square(added).mean())) == pytest.approx(20, abs=0.1)
 
 
-def test_a_varied_recording_tells_its_speed():
+def test_an_augmented_recording_reports_its_speed():
     x = tone(300, 2)
     for _ in range(8):
         heard, speed = augment.vary(x, [tone(200)], [tone(500)], RNG)
@@ -75,7 +75,7 @@ def test_outliers_are_sounds():
         assert np.isfinite(x).all() and x.std() > 1e-3 and len(features.voice(x)) > 20
 
 
-def test_varied_rows_stay_rows():
+def test_augmented_rows_are_valid():
     torch.manual_seed(0)
     rows, mask = collate([torch.from_numpy(features.voice(tone(200, 2))), torch.from_numpy(features.voice(tone(300)))])
     heard = hearing.varied(rows, mask)
@@ -83,7 +83,7 @@ def test_varied_rows_stay_rows():
     assert not torch.equal(heard, rows)
 
 
-def test_labels_are_shares_that_lean_to_their_neighbours():
+def test_labels_are_smoothed_towards_neighbours():
     shares = hearing.labels()
     count = len(TERMS) + 1
     assert torch.allclose(shares.sum(1), torch.ones(count), atol=1e-5)
@@ -92,14 +92,14 @@ def test_labels_are_shares_that_lean_to_their_neighbours():
     assert shares[anger, fear] > shares[anger, sad]
 
 
-def test_the_teacher_hears_a_tone_where_it_is():
+def test_the_teacher_locates_a_tone():
     bands = mel(tone(1000))
     assert bands.shape == (80, 100) and bands.max() - bands.min() <= 2.0001
     assert abs(int(bands.mean(1).argmax()) - 26) <= 2
 
 
 def small(folder, versions: int = 2) -> speech.Speech:
-    """A cache of a few recordings in which the class is plain to see."""
+    """A cache of a few recordings with an easily separable class."""
     takes, rows, frames = [], [], []
     for group, people in (("ravdess", 6), ("emodb", 3), ("nemo", 4), ("aligned", 2)):
         for person in range(people):
@@ -123,7 +123,7 @@ def small(folder, versions: int = 2) -> speech.Speech:
     return speech.Speech(folder, versions)
 
 
-def test_the_teachers_frames_are_found_in_time(tmp_path):
+def test_the_teachers_frames_are_aligned_in_time(tmp_path):
     held = small(tmp_path)
     wanted, there = held.framed([0, 30], torch.tensor([[0.05, 0.4, 1.2], [0.1, 0.2, 9.0]]))
     assert (wanted[0] == held.takes[0].term).all() and (wanted[1] == held.takes[30].term).all()
@@ -131,7 +131,7 @@ def test_the_teachers_frames_are_found_in_time(tmp_path):
 
 
 @pytest.mark.slow
-def test_an_encoder_learns_emotions_and_what_its_teacher_says(tmp_path):
+def test_an_encoder_learns_emotions_and_its_teachers_outputs(tmp_path):
     held = small(tmp_path)
     chosen = hearing.Settings(steps=60, width=24, out=16, deep=1)
     every = np.ones(len(held.takes), bool)
@@ -146,13 +146,13 @@ def test_an_encoder_learns_emotions_and_what_its_teacher_says(tmp_path):
     assert (told == torch.tensor([held.takes[i].term for i in acted])).float().mean() > 0.6
 
 
-def test_what_is_cut_and_levelled_is_heard_alike():
+def test_trimmed_and_levelled_sound_gives_equal_features():
     x = np.concatenate([np.zeros(8000), tone(200), np.zeros(8000)]).astype(np.float32)
     loud, quiet = features.levelled(x), features.levelled(0.01 * x)
     assert np.allclose(loud, quiet, atol=1e-4) and len(loud) < len(x) - 8000
 
 
-def test_directions_are_the_main_ones():
+def test_directions_are_principal_components():
     torch.manual_seed(0)
     x = RNG.standard_normal((400, 3)) @ RNG.standard_normal((3, 40)) + 0.01 * RNG.standard_normal((400, 40))
     found = speech.directions(x.astype(np.float32), 3)
@@ -162,8 +162,8 @@ def test_directions_are_the_main_ones():
 
 
 @pytest.mark.slow
-def test_soft_labels_are_those_of_nets_that_have_not_heard_the_speaker():
-    """Where labels are chance, no net foretells those of a speaker that it has not heard."""
+def test_soft_labels_are_out_of_fold():
+    """With random labels, no network predicts those of a speaker that it was not trained on."""
     person = np.array([f"ravdess:{k}" for k in range(10)] * 21)
     term = np.arange(210) % 7
     wide = RNG.standard_normal((30, 300)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Emotions from one art to another, and conditioners compared: what is rendered, read and told."""
+"""Transfer of emotions between modalities, and comparison of conditioners."""
 
 import csv
 
@@ -19,12 +19,12 @@ def placed() -> EmotionCurve:
     return EmotionCurve(keyframes=(key,))
 
 
-def test_a_clip_without_its_place_is_its_words():
+def test_a_clip_without_its_embedding_equals_its_words():
     assert withheld(placed()).keyframes[0].embedding is None
     assert withheld(placed()).keyframes[0].emotion == placed().keyframes[0].emotion
 
 
-def test_what_others_say_becomes_points(tmp_path):
+def test_outside_predictions_become_points(tmp_path):
     path = tmp_path / "seen.csv"
     path.write_text("file,happy,sad\na.mp4,1,0\nb.mp4,0.25,0.75\n")
     found, terms = outside(str(path)), lexicon.terms()
@@ -41,7 +41,7 @@ def test_correlations_have_intervals():
 
 
 @pytest.mark.slow
-def test_every_art_is_given_to_the_others(tmp_path, monkeypatch):
+def test_every_modality_is_transferred_to_the_others(tmp_path, monkeypatch):
     from pathlib import Path
 
     from gen import media
@@ -65,11 +65,11 @@ def test_every_art_is_given_to_the_others(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("name", "least"), [("none", 0), ("vad", 0.01), ("gaussian", 0.05), ("direction", 0.05)])
-def test_the_place_of_clips_reaches_those_that_read_it(name, least):
+def test_clip_embeddings_reach_conditioners_that_read_them(name, least):
     found = conditioners.reach(registry.build("conditioner", dim=16, **conditioners.configuration(name)).eval())
     assert found == 0 if least == 0 else found > least
 
 
-def test_a_layer_of_expressions_is_learnt_with_any_conditioner(tmp_path):
+def test_the_expression_layer_trains_with_any_conditioner(tmp_path):
     conditioners.emote(tmp_path, tmp_path / "label", None, conditioners.Training("label", layer=5))
     assert (tmp_path / "label" / "checkpoint" / "expression" / "config.json").is_file()
