@@ -104,8 +104,8 @@ def others(raw) -> list[dict]:
 
 
 def transfers(raw, tokens: Path, data: Path) -> list[dict]:
-    """Transfers each element from a held-out clip of the opposite arousal: its share, changes of other elements, and the
-    shift of the judge's arousal towards the clip's."""
+    """Transfers each element from a held-out clip of the opposite arousal: its share, changes of other elements, and
+    the shift of the judge's arousal towards the clip's."""
     judge, clips = Judge.load(), emopia(data)
     kept = [p for p in corpus.load(tokens) if p.group == "emopia"]
     held = [(decode(p.rows, Vocabulary.default()), c.quadrant) for p, c in zip(kept, clips, strict=True)
@@ -143,7 +143,7 @@ def _same(element: str, one: Grid, other: Grid) -> float:
 
 
 def seams(generator: MusicGenerator, data: Path, count: int) -> list[dict]:
-    """Regenerates four bars in the middle of held-out clips: nats per step after the seam against those of other bars."""
+    """Regenerates four bars inside held-out clips: nats per step after the seam against those of other bars."""
     clips = [clip for clip in emopia(data) if clip.part == "test"]
     after, before, others = [], [], []
     for clip in clips:

@@ -28,10 +28,10 @@ ALLOWED = {  # file -> retired words that it needs: English input of the parser 
 PENDING = (
     "voice_conversion/", "talking_head/", "music/", "checkpoints/", "docs/", "README.md", "CHANGELOG.md",
     "CONTRIBUTING.md", "SECURITY.md", "tests/voice_conversion/", "tests/talking_head/", "tests/music/",
-    "apps/studio", "apps/form.py", "apps/picker.py", "apps/explore.py", "apps/rendering.py", "apps/work", "apps/emotion",
-    "apps/comfy/README.md", "benchmarks/results/", "tests/foreign/", "tests/apps/test_studio.py",
-    "tests/apps/test_browser.py", "tests/apps/test_rendering.py", "tests/apps/test_form.py", "tests/apps/test_picker.py",
-    "tests/apps/test_explore.py", "tests/apps/test_emotion.py", "tests/apps/test_work.py",
+    "apps/studio", "apps/form.py", "apps/picker.py", "apps/explore.py", "apps/rendering.py", "apps/work",
+    "apps/emotion", "apps/comfy/README.md", "benchmarks/results/", "tests/foreign/", "tests/apps/test_studio.py",
+    "tests/apps/test_browser.py", "tests/apps/test_rendering.py", "tests/apps/test_form.py",
+    "tests/apps/test_picker.py", "tests/apps/test_explore.py", "tests/apps/test_emotion.py", "tests/apps/test_work.py",
 )  # fmt: skip
 
 
