@@ -128,7 +128,7 @@ def teeth(upper: bool, middle: np.ndarray) -> Part:
 
 
 def cavity(middle: np.ndarray) -> Part:
-    """What is dark behind the teeth: an ellipse."""
+    """The dark cavity behind the teeth: an ellipse."""
     out, around = np.meshgrid(np.linspace(0, 1, 5), np.linspace(0, 2 * np.pi, 25), indexing="ij")
     points = np.stack((-3.3 * out * np.sin(around), 2.7 * out * np.cos(around) - 1.2, np.full_like(out, -1.7)), -1)
     return grid(points + middle, np.zeros((5, 25, 2)))

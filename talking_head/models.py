@@ -1,4 +1,4 @@
-"""Which class a checkpoint is of: the ``config.json`` of its folder says so, and nothing else is looked at."""
+"""The class of a checkpoint, read from the ``config.json`` of its folder."""
 
 import json
 from importlib import import_module

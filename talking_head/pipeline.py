@@ -39,17 +39,17 @@ FOREIGN = {"emotion_scale": (1.0, DICE), "steps": (0, DICE), "vram": (24, VIDEO)
            "blinks": (True, MOTION), "mouth": (1.0, MOTION), "export": ((), MOTION),
            "background": ("keep", MOTION),
            "aspect": ("1:1", MOTION), "crop": ("head", MOTION), "fps": (FPS, MOTION)}  # fmt: skip
-MENDS = {"vram": "it says how dice-video fits into a GPU, so leave it out"}
-MENDS |= dict.fromkeys(("emotion_scale", "steps"), "use `emotion @ intensity`, or --model dice")
-MENDS |= dict.fromkeys(("head_motion", "blinks", "mouth", "export"),
+HINTS = {"vram": "it says how dice-video fits into a GPU, so leave it out"}
+HINTS |= dict.fromkeys(("emotion_scale", "steps"), "use `emotion @ intensity`, or --model dice")
+HINTS |= dict.fromkeys(("head_motion", "blinks", "mouth", "export"),
                        "it draws all of the face itself, so leave it as it is")  # fmt: skip
-MENDS |= dict.fromkeys(("aspect", "background", "crop", "fps"), "its frames are squares of the photograph, 25 a second")
+HINTS |= dict.fromkeys(("aspect", "background", "crop", "fps"), "its frames are squares of the photograph, 25 a second")
 Progress = Callable[[float, str], None]
 Told = Callable[[float], None]  # the share that is done
 
 
 def silent(done: float) -> None:
-    """Progress that nobody follows."""
+    """Ignore progress."""
 
 
 class TalkGenerator:
@@ -65,7 +65,7 @@ class TalkGenerator:
 
     @staticmethod
     def reading(emotion: Emotion) -> str:
-        """What the face makes of an emotion, in words."""
+        """Describe the expression of an emotion in words."""
         from talking_head.face.points import ARKIT
         from talking_head.motion.expression import target
 
@@ -139,7 +139,7 @@ class TalkGenerator:
         return media.as_clip(lambda: self._drawn(heard, motion), count, task.fps, samples, rate, (facts,))
 
     def _motion(self, task: TalkTask, samples: np.ndarray, rate: int, told: Told = silent) -> Motion:
-        """What a task asks the face to do; ``told`` hears the share that is done."""
+        """The motion of a task; ``told`` receives the share done."""
         how = {"steps": task.steps} if task.steps else {}
         return self.speak(samples, rate, task.felt(), seed=task.seed, head_motion=task.head_motion, blinks=task.blinks,
                           mouth=task.mouth, emotion_scale=task.emotion_scale, progress=told, **how)  # fmt: skip
@@ -248,7 +248,7 @@ def _refuse_foreign(task: TalkTask, model: str) -> None:
     found = class_name(model)
     for name in sorted(asked):
         if found not in FOREIGN[name][1]:
-            raise InputError(f"{task.model} has no {name}: {MENDS[name]}")
+            raise InputError(f"{task.model} has no {name}: {HINTS[name]}")
 
 
 def _at_rate(values: np.ndarray, fps: int) -> np.ndarray:

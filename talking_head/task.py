@@ -1,4 +1,4 @@
-"""What can be asked of a portrait."""
+"""The task of a talking portrait."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -26,14 +26,14 @@ BEHIND = "^(keep|none|#[0-9a-fA-F]{6})$"
 
 
 def no_half_colour(background: str | Path) -> str | Path:
-    """What stands behind somebody, but no colour that is none. Raises ``ValueError``."""
+    """Return a valid background. Raises ``ValueError`` for an incomplete colour."""
     if isinstance(background, Path) and background.name.startswith("#") and not background.suffix:
         raise ValueError(f'a colour has six digits, as "#00ff00", not {background}')
     return background
 
 
 def chapters(curve: EmotionCurve) -> list[tuple[float, str]]:
-    """(seconds, title) of a film's chapters: the keyframes that somebody wrote, where there are several."""
+    """Chapters (seconds, title) of a film: the keyframes of the curve, if it has several."""
     keys = () if curve.source else curve.keyframes
     return [(key.at, str(key.emotion)) for key in keys] if len(keys) > 1 else []
 

@@ -194,9 +194,8 @@ def expressions(report: Report, generator: TalkGenerator, chosen: Settings) -> N
     data = Path(chosen.data)
     report.section(
         "Expressions",
-        "What strangers read in them, recognisers from outside say: `--files DIR` writes films and the manifests that "
-        "they take, and shows what they wrote. Tracked coefficients carry too little of sad, fear and disgust to judge "
-        "by.",
+        "External recognisers read films of 12 portraits: `--set files=DIR` writes the films and their manifests, and "
+        "reads the results. Tracked coefficients report too little of sad, fear and disgust to be used here.",
     )
     shown = sorted((data / "face" / "portraits").glob("*.jpg"))[: chosen.portraits]
     if not shown and not chosen.files:

@@ -1,7 +1,7 @@
 """The linear face: coefficients (52) -> 478 points in 3-D, in the canonical head's axes and centimetres.
 
 Fitted on tracked frames by ridge regression towards the blendshapes of a scanned model (ICT-FaceKit), because the
-tracker never sees some coefficients; left and right are averaged.
+tracker never reports some coefficients; left and right are averaged.
 """
 
 from __future__ import annotations
@@ -158,10 +158,10 @@ def within(values: np.ndarray, group: np.ndarray) -> np.ndarray:
 
 def fit(coefs: np.ndarray, shapes: np.ndarray, group: np.ndarray, prior: np.ndarray, pull: float,
         tie: float = 0.05) -> np.ndarray:  # fmt: skip
-    """Deltas (52, 478, 3) from frames (n, 52), (n, 478, 3) of several people, each with a neutral of their own.
+    """Deltas (52, 478, 3) from frames (n, 52), (n, 478, 3) of several people, each with an own neutral face.
 
-    Sides are fitted as their mean and half their difference: the tracker ties them, so that the difference says more
-    about head pose than about the face, and is left to the prior.
+    Sides are fitted as mean and half difference: the tracker couples them, so the difference depends on head pose more
+    than on the face, and follows the prior.
     """
     change = np.where(np.arange(52)[:, None] <= MIRROR[:, None], (np.eye(52) + np.eye(52)[MIRROR]) / 2, (
         np.eye(52)[MIRROR] - np.eye(52)) / 2)  # fmt: skip

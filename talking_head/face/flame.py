@@ -1,6 +1,6 @@
-"""ARKit coefficients to FLAME's expression and jaw and back, with the FLAME that the user has.
+"""Conversion between ARKit coefficients and FLAME's expression and jaw, with the user's FLAME.
 
-FLAME (Li et al., SIGGRAPH Asia 2017) needs a registration of its own, so it is never shipped:
+FLAME (Li et al., SIGGRAPH Asia 2017) needs a registration, so it is never shipped:
 ``affekt checkpoints convert flame --from FOLDER`` reads ``generic_model.pkl`` and ``landmark_embedding.npy`` once. They
 are pickles; nothing in them is run.
 """

@@ -1,6 +1,6 @@
 """A small network, run in torch as the list of operations of its upstream file.
 
-Values are (b, h, w, c), as in the release. Weights lie on disk as int8 with one scale per output channel.
+Values are (b, h, w, c), as in the upstream file. Weights are stored as int8 with one scale per output channel.
 """
 
 import torch
@@ -67,7 +67,7 @@ def _spread(scale: Tensor, like: Tensor) -> Tensor:
 
 
 def _same(x: Tensor, kernel: tuple[int, int], stride: int, value: float = 0.0) -> Tensor:
-    """"Same" padding of (b, c, h, w) as in TensorFlow: the odd row and column are added at the end."""
+    """Padding "same" of (b, c, h, w) as in TensorFlow: the odd row and column are added at the end."""
     amount = [max((-(-n // stride) - 1) * stride + k - n, 0) for n, k in zip(x.shape[:1:-1], kernel[::-1])]
     return F.pad(x, [p for n in amount for p in (n // 2, n - n // 2)], value=value)
 

@@ -39,7 +39,7 @@ class Surface(NamedTuple):
 
 
 def bent(source: np.ndarray, target: np.ndarray, points: np.ndarray, smoothing: float) -> np.ndarray:
-    """Points (n, 3) carried along as ``source`` (k, 3) goes to ``target`` (k, 3): a thin-plate spline (Wahba, "Spline
+    """Points (n, 3) mapped by the thin-plate spline from ``source`` (k, 3) to ``target`` (k, 3) (Wahba, "Spline
     Models for Observational Data", 1990) with a linear part; ``smoothing`` 0 meets the targets."""
 
     def plate(at: np.ndarray) -> np.ndarray:

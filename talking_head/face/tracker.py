@@ -64,9 +64,9 @@ class FaceTracker:
         return [face for face in found if face is not None]
 
     def face(self, pixels: np.ndarray, which: int | None = None) -> Face:
-        """The face of a portrait; InputError where there is none, or it cannot be animated.
+        """The face of a portrait; InputError if no face is found or it cannot be animated.
 
-        Of several the largest is taken, unless ``which`` (from 1, by size) says otherwise or a second one is as large.
+        The largest face is used unless ``which`` (from 1, by size) is given; two faces of equal size need ``which``.
         """
         faces = self.faces(pixels)
         if not faces:

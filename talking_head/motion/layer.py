@@ -17,7 +17,7 @@ class Expression(ModelMixin, ConfigMixin):
     """Expression of an emotion without speech.
 
     ``conditioner`` is ``{"name": registered name, ...}``. Words give what the table of expressions says, clips and
-    one's own emotions what their place in the embedding does.
+    user-defined emotions by their place in the embedding.
     """
 
     @register_to_config

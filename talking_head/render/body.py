@@ -34,8 +34,8 @@ def follow(points: np.ndarray, face: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def faded(count: int, low: np.ndarray, size: np.ndarray, whole: tuple[int, int]) -> np.ndarray:
-    """(count * count,) in [0, 1] on a square grid over the box of pixels from ``low``, ``size`` wide and high, in a
-    picture of ``whole`` pixels: 0 at the box's edges, but for those where the picture ends."""
+    """Fade (count * count,) in [0, 1] on a grid over the box from ``low`` with ``size``, in a picture of ``whole``
+    pixels: 0 at edges of the box inside the picture."""
     place = (np.arange(count) + 0.5) / count
     rows = []
     for i in range(2):

@@ -1,6 +1,6 @@
-"""Glasses in a photograph stay stiff: the skin around and behind them hardly goes along with brows and cheeks.
+"""Rigid glasses: the skin around and behind them hardly moves with brows and cheeks.
 
-Their bridge is what is looked for: between the eyes a nose alone is smooth, and glasses cross it with an edge.
+Detected by their bridge: a bare nose is smooth between the eyes, and glasses cross it with an edge.
 """
 
 from dataclasses import replace

@@ -31,9 +31,9 @@ class Plane(NamedTuple):
 
 
 class Inside:
-    """Of a photograph's box (3, h, w) at ``scale`` pixels a cm: ``face`` (3, n) are colours of the face, ``skin`` (3,)
-    its usual one; ``seen`` is the mouth there. In canonical cm: height of the resting lips' ``line`` and of the
-    ``lowest`` that is open, how far a lip's middle goes ``down`` with a wide jaw, and ``depth`` of the lips."""
+    """Mouth interior for a box (3, h, w) at ``scale`` pixels per cm: ``face`` (3, n) are colours of the face, ``skin``
+    (3,) is its typical colour, ``seen`` the open mouth. In canonical cm: height of the resting lips' ``line`` and of
+    the ``lowest`` open point, how far a lip's middle goes ``down`` with a wide jaw, and ``depth`` of the lips."""
 
     def __init__(self, box: Tensor, seen: Opening | None, face: Tensor, skin: np.ndarray, scale: float, line: float,
                  lowest: float, down: float, depth: float):  # fmt: skip
@@ -48,8 +48,8 @@ class Inside:
         self.drawn = mouths.draw(skin, mouths.colours(face), self.teeth)
 
     def __call__(self, seen: Opening, plane: Plane, coefs: np.ndarray, lip: float) -> Tensor:
-        """(3, h, w) of an opening ``seen`` on the ``plane`` of the teeth, with coefficients (52,); ``lip``: height (cm)
-        of the lower lip's inner middle."""
+        """Draw an opening ``seen`` on the ``plane`` of the teeth, (3, h, w), for coefficients (52,); ``lip``: height in
+        cm of the lower lip's inner middle."""
         x, y, pixels, deep = plane
         drop = max(0.0, float(coefs[INDEX["jawOpen"]])) * self.down * 0.8
         row = max(0.02 + drop, self.line - lip - STANDING)

@@ -1,8 +1,7 @@
 """Upper lids of closing eyes.
 
-The skin between brow and lashes is stretched down over the eye, with the lashes at its edge. Behind glasses that would
-drag the rims along: there the photograph is kept a second time with each eye grown over by the skin around it, and a
-closing lid uncovers that picture.
+The skin between brow and lashes is stretched down over the eye, with the lashes at its edge. Most of a closed lid is a
+second copy of the photograph in which each eye is filled by the skin around it; this also keeps rims in place.
 """
 
 from collections.abc import Callable
@@ -73,12 +72,11 @@ def smooth(share: Tensor) -> Tensor:
 
 def draw(made: Tensor, read: Callable[[Tensor], Tensor], skin: Tensor, source: Tensor, over: np.ndarray,
          upper: np.ndarray, edge: np.ndarray, scale: float, covered: float) -> None:  # fmt: skip
-    """A closing lid into the frame's box (3, h, w): the strip of skin from ``over`` to the open lid's contour is
-    stretched down to the ``edge`` (9, 2 each), its lowest part, the lashes, as it is.
+    """Draw a closing lid into the frame's box (3, h, w): the strip of skin from ``over`` to the open lid's contour is
+    stretched down to the ``edge`` (9, 2 each); its lowest part, the lashes, keeps its height.
 
-    ``source`` (h, w, 2): where each pixel comes from; ``read`` gives the photograph's colours (3, h', w') there. Most
-    of a closed lid is ``skin``, the photograph grown over the eye. ``covered`` (0..1): by glasses, whose rims may be as
-    near as lashes are.
+    ``source`` (h, w, 2): source of each pixel; ``read`` returns the photograph's colours (3, h', w') there; ``skin``:
+    the photograph with filled eyes; ``covered`` (0..1): confidence of glasses, whose rims may be close to the lashes.
     """
     if float(np.abs(edge - upper).max()) < 0.5:
         return

@@ -1,7 +1,7 @@
 """Drawings of an open mouth: a dark cavity, a tongue, lower teeth fixed to the jaw, upper teeth fixed to the head.
 
 Drawn once in centimetres of the canonical head (x to the picture's right, y down from the resting lip line), in the
-light of the photograph; where the photograph shows teeth, those are used.
+light of the photograph. Teeth of the photograph are used if visible.
 """
 
 from typing import NamedTuple

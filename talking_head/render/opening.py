@@ -34,10 +34,10 @@ class Opening(NamedTuple):
 def opening(
     upper: np.ndarray, lower: np.ndarray, size: tuple[int, int], reach: float, soft: float = 0.8, aside: float = 2
 ) -> Opening | None:
-    """Contours (n, 2) in pixels, corner to corner, of a box (width, height); ``reach``: pixels above and below to
-    decide on, ``aside`` those beside it.
+    """Opening between two contours (n, 2) in pixels, corner to corner, of a box (width, height); ``reach``: pixels
+    above and below to cover, ``aside``: pixels beside.
 
-    None where it lies outside the box.
+    None if it lies outside the box.
     """
     both = np.concatenate((upper, lower))
     low = np.maximum(np.floor(both.min(0) - np.array([aside, reach])), 0).astype(int)

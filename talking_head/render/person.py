@@ -33,9 +33,8 @@ class Person(NamedTuple):
 
 
 def mask(network: Graph, pixels: np.ndarray, whole: Face, picture: np.ndarray, face: Face) -> Tensor:
-    """(h, w) in [0, 1]: how much of each pixel of a frame ``picture`` (h, w, 3) uint8 belongs to the person whose
-    ``face`` is in it. ``pixels`` (h', w', 3) with the face ``whole`` is the photograph that the frame was cut from:
-    what surrounds the frame says more about hats and hair."""
+    """Person mask (h, w) in [0, 1] of a frame ``picture`` (h, w, 3) uint8 with ``face``. ``pixels`` (h', w', 3) with
+    the face ``whole`` is the photograph that the frame was cropped from: it shows more of hats and hair."""
     guide = as_tensor(picture)
     wide, there = framed(pixels, whole, SIZE, "source", "whole" if max(pixels.shape) < 2 * SIZE else "shoulders")
     place = there.landmarks[[10, 152, 234, 454], :2], face.landmarks[[10, 152, 234, 454], :2]
@@ -95,8 +94,8 @@ def layers(mask: Tensor, picture: Tensor) -> Person:
 
 def cut_out(network: Graph, pixels: np.ndarray, whole: Face, picture: np.ndarray, face: Face,
             background: str | np.ndarray = "keep") -> Person | None:  # fmt: skip
-    """The person of :func:`mask`, before the photograph's own background ("keep"), nothing ("none"), a colour such as
-    "#00ff00" or a picture (h, w, 3). None, and a note, where only the own one is asked for and no person is found."""
+    """Separate the person by :func:`mask`; the background is the photograph's ("keep"), transparent ("none"), a colour
+    such as "#00ff00" or a picture (h, w, 3). Returns None with a note for "keep" if no person is found."""
     found = mask(network, pixels, whole, picture, face)
     keep = isinstance(background, str) and background == "keep"
     if not shows(found, face.landmarks):

@@ -1,7 +1,7 @@
 """A photograph with a face, ready to be moved: ``Portrait.frame(coefs, turn)``.
 
-The face is a linear basis on the tracked points (:mod:`talking_head.face.basis`); the photograph is warped by it as two
-sheets, mouth and eyes are filled from behind, and what lies outside the head stays as it is.
+The face is a linear basis on the tracked points (:mod:`talking_head.face.basis`). It warps the photograph as two
+sheets; mouth and eyes are drawn behind them; pixels outside the head do not change.
 """
 
 from __future__ import annotations
@@ -232,9 +232,9 @@ class Portrait:
     @torch.inference_mode()
     def frame(self, coefs: np.ndarray, turn: np.ndarray | None = None, closed: float = 0.0,
               sway: np.ndarray | None = None) -> np.ndarray:  # fmt: skip
-        """The picture (h, w, 3 or 4) uint8 with coefficients (52,), the head turned by a rotation vector (3,) from
-        where it is, its lips ``closed`` in [0, 1] whatever the coefficients say; shoulders ``sway`` (2,) cm right and
-        up where the person is cut out."""
+        """Draw a frame (h, w, 3 or 4) uint8 for coefficients (52,), a rotation vector (3,) of the head relative to the
+        photograph, ``closed`` lips in [0, 1] regardless of the coefficients, and ``sway`` (2,) of the shoulders in cm
+        right and up (only with a person)."""
         if self.covered:
             coefs = np.where(MOUTH, self.had, coefs)
         turn = matrix(np.zeros(3) if turn is None else turn)

@@ -2,8 +2,8 @@
 
 The ratio of the two multiplies the photograph (Liu, Shan and Zhang, "Expressive Expression Mapping with Ratio Images",
 SIGGRAPH 2001). Light is a quadratic form of the normal (Ramamoorthi and Hanrahan, "An Efficient Representation for
-Irradiance Environment Maps", SIGGRAPH 2001), found from the skin's pixels; hollows get darker beyond it. Whatever is
-linear in the coefficients is prepared once: tangents by deformation gradients, and the depth of hollows.
+Irradiance Environment Maps", SIGGRAPH 2001), fitted to skin pixels; hollows get darker in addition. All terms that are
+linear in the coefficients are computed once: tangents by deformation gradients, and the depth of hollows.
 """
 
 from __future__ import annotations

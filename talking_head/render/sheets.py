@@ -1,8 +1,8 @@
 """The photograph as two elastic sheets, with the displacement of each point per movement.
 
-A mouth or an eye that opens tears the picture. So there are two maps from the photograph to the frame: the ``upper``
-sheet continues the upper lip and lids smoothly across their openings, the ``lower`` sheet the lower ones; each pixel of
-a frame takes the one whose side of the opening it lies on. g grid points a side, k movements.
+An opening mouth or eye tears the picture. Therefore two maps lead from the photograph to the frame: the ``upper`` sheet
+continues the upper lip and lids smoothly across their openings, the ``lower`` sheet the lower ones. Each pixel of a
+frame uses the sheet of its side of the opening. g grid points per side, k movements.
 """
 
 from typing import NamedTuple
@@ -50,7 +50,7 @@ class Sheets(NamedTuple):
 
 
 def corrections() -> list[dict[int, float]]:
-    """Movements beyond the coefficients: one lip or lid point of an opening up or down, with what hangs on it.
+    """Movements beyond the coefficients: one lip or lid point of an opening up or down, with the points attached to it.
 
     In the order of :data:`OPENINGS`: the inner points of the upper contour, then of the lower one.
     """

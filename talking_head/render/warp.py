@@ -1,4 +1,4 @@
-"""From where the sheets' points go to where each pixel of a frame comes from. Pixels of a box; g grid points a side."""
+"""Image warping: from displacements of grid points to the sources of pixels. Pixels of a box; g points per side."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def places(width: int, height: int) -> Tensor:
 
 
 def inverted(shift: Tensor, size: tuple[int, int]) -> Tensor:
-    """Shifts (s, g, g, 2) in pixels of the grid's own points, of s sheets -> (s, g, g, 2) how far from each grid
-    point lies what is seen there, in [-1, 1]; by fixed-point iteration u += step * (y - shift(u) - u)."""
+    """Invert displacements (s, g, g, 2) in pixels of the grid points of s sheets: offsets (s, g, g, 2) in [-1, 1] from
+    each grid point to its source, by fixed-point iteration u += step * (y - shift(u) - u)."""
     target = places(shift.shape[2], shift.shape[1])
     field = (shift * (2 / torch.tensor(size))).permute(0, 3, 1, 2).contiguous()
     off = -field.permute(0, 2, 3, 1)
@@ -64,11 +64,11 @@ def blur(picture: Tensor, sigma: float) -> Tensor:
 
 
 class Photograph(NamedTuple):
-    """A picture that stays sharp where it moves.
+    """A picture for sharp resampling.
 
-    ``fine`` (c, 2 h, 2 w) is the picture enlarged by Lanczos's kernel and corrected so that each four of its pixels
-    have the mean of the one they came from: read linearly, it is as sharp as a cubic kernel would be at a quarter of
-    the cost, and pixels that do not move are read as they were. ``coarse`` (c, h, w) is for where it shrinks.
+    ``fine`` (c, 2 h, 2 w) is the picture enlarged by Lanczos's kernel and corrected so that each group of four pixels
+    has the mean of its source pixel: linear sampling of it is as sharp as cubic sampling at a quarter of the cost, and
+    unmoved pixels are unchanged. ``coarse`` (c, h, w) is used where the picture shrinks.
     """
 
     fine: Tensor

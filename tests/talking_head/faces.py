@@ -1,4 +1,4 @@
-"""What several tests need: the example portrait with its face, and a speaker of real but tiny networks."""
+"""Shared test objects: the example portrait with its face, and a speaker of tiny networks."""
 
 from functools import cache
 from pathlib import Path

@@ -29,7 +29,7 @@ class Ch:
 
 
 def release(folder, monkeypatch):
-    """A FLAME whose vertices are our 51 landmarks: expressions are movements of ours, the jaw hangs on the chin."""
+    """A FLAME whose vertices are our 51 landmarks: expressions are movements of ours, the chin moves with the jaw."""
     chumpy = types.ModuleType("chumpy.ch")
     chumpy.Ch, Ch.__module__, Ch.__qualname__ = Ch, "chumpy.ch", "Ch"
     monkeypatch.setitem(sys.modules, "chumpy", types.ModuleType("chumpy"))

@@ -1,4 +1,4 @@
-"""Training on a tiny copy of the material: what is held out, that it learns, that it goes on where it stopped."""
+"""Training on a tiny copy of the material: what is held out, that it learns, that it resumes."""
 
 import csv
 import json
