@@ -156,11 +156,11 @@ def contact(probability: np.ndarray) -> np.ndarray:
 def loudness(rows: Tensor) -> np.ndarray:
     """Loudness (t,) in [0, 1] from rows (4 t, 80); 0 everywhere if the recording is steady noise."""
     level = rows.mean(-1).view(-1, ROWS).amax(-1).numpy()
-    low, top = np.percentile(level, (20, 97))
+    floor, low, top = np.percentile(level, (5, 20, 97))
     if top < -8.5:
         return np.zeros(len(level), np.float32)
-    alive = ((top - low - EVEN[0]) / (EVEN[1] - EVEN[0])).clip(0, 1) if len(level) > FPS else 1.0
-    return (alive * ((level - top + 3.0) / 3.0).clip(0, 1)).astype(np.float32)
+    heard = ramp(top - low, EVEN) * ramp(level - floor, EVEN) if len(level) > FPS else 1.0
+    return (heard * ((level - top + 3.0) / 3.0).clip(0, 1)).astype(np.float32)
 
 
 def steadied(coefs: np.ndarray) -> np.ndarray:

@@ -135,6 +135,14 @@ def test_where_nobody_speaks_lips_are_closed_and_still(level):
     assert np.abs(made.coefs[:, mouth]).max() < 0.05 and np.abs(np.diff(made.coefs[:, mouth], axis=0)).max() < 0.01
 
 
+def test_lips_close_in_a_noisy_pause():
+    hiss = np.random.default_rng(0).normal(0, 3e-3, 96_000)
+    said = tone(3.0) * (1 + np.sin(np.arange(48_000) / 1_000))  # words
+    made = speaker().speak((np.pad(said, (0, 48_000)) + hiss).astype(np.float32), NEUTRAL, head_motion=0, blinks=False)
+    mouth = [i for name, i in INDEX.items() if name.startswith(("jaw", "mouth"))]
+    assert np.abs(made.coefs[87:, mouth]).max() < 0.05 < np.abs(made.coefs[:75, mouth]).max()
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_every_clip_of_three_seconds_blinks(seed):
     made = speaker().speak(tone(3.2), NEUTRAL, head_motion=0, seed=seed)
