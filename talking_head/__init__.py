@@ -1,1 +1,1 @@
-"""From a photograph and a recording to a face that speaks and feels."""
+"""Talking portraits: a photograph and a recording to a film of the face speaking with an emotion."""

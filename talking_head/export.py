@@ -1,7 +1,7 @@
-"""Motion for other tools: ARKit CSV as Live Link Face writes it, JSON, a GLB with morph targets, the head as BVH.
+"""Exports motion: ARKit CSV in Live Link Face's format, JSON, a GLB with morph targets, head rotation as BVH.
 
-Files appear under their name only when whole; the manifest goes into JSON and GLB, and beside the others, with the rate
-of the CSV's frames, which is in its name as well.
+Files are written atomically; the manifest is embedded in JSON and GLB, and beside the other files, with the frame rate
+of the CSV, which is also in its name.
 """
 
 import csv
@@ -25,12 +25,12 @@ from talking_head.motion.speaker import FPS, Motion
 ENDINGS = {"arkit": f".arkit.{FPS}fps.csv", "json": ".motion.json", "glb": ".glb", "mesh": ".mesh.mp4",
            "bvh": ".head.bvh"}  # fmt: skip
 LIVE_LINK_EYES = ("LeftEyeYaw", "LeftEyePitch", "LeftEyeRoll", "RightEyeYaw", "RightEyePitch", "RightEyeRoll")
-EYE_TURN = 0.5  # radians of the eyeball for a look of 1
-Look = Callable[[], tuple[np.ndarray, Face]] | None  # gives the portrait's pixels and the face in them
+EYE_TURN = 0.5  # eyeball rotation in radians for a look coefficient of 1
+Look = Callable[[], tuple[np.ndarray, Face]] | None  # returns the portrait's pixels and the face in them
 
 
 def _write(path: Path, content: bytes) -> None:
-    """A file that holds its manifest, and gets its digest."""
+    """Writes a file with an embedded manifest and stamps its hash."""
     hidden = path.with_name(f".{os.getpid()}-{path.name}")
     hidden.write_bytes(content)
     digest.stamp(hidden)
@@ -38,7 +38,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _beside(path: Path, content: bytes, manifest: dict) -> None:
-    """A file whose manifest lies beside it."""
+    """Writes a file with its manifest beside it."""
     facts = manifest | {"digest": hashlib.sha256(content).hexdigest()}
     _write(path, content)
     _write(sidecar(path), (json.dumps(facts, indent=2, sort_keys=True) + "\n").encode())
@@ -64,7 +64,7 @@ def head_angles(turns: np.ndarray) -> np.ndarray:
 
 
 def arkit_csv(path: Path, motion: Motion, basis: FaceBasis, manifest: dict, look: Look = None) -> None:
-    """Timecode, blendshape count, 52 coefficients, head and eye angles, one row a frame."""
+    """Writes timecode, blend shape count, 52 coefficients, head and eye angles, one row per frame."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = [name[0].upper() + name[1:] for name in ARKIT]
@@ -79,7 +79,7 @@ def arkit_csv(path: Path, motion: Motion, basis: FaceBasis, manifest: dict, look
 
 
 def bvh(path: Path, motion: Motion, basis: FaceBasis, manifest: dict, look: Look = None) -> None:
-    """The head's rotation about the neck (Biovision hierarchy): one joint, degrees about z, x and y."""
+    """Writes the head's rotation about the neck (Biovision hierarchy): one joint, degrees about z, x and y."""
     from scipy.spatial.transform import Rotation
 
     angles = Rotation.from_rotvec(motion.turns).as_euler("ZXY", degrees=True)
@@ -92,7 +92,7 @@ def bvh(path: Path, motion: Motion, basis: FaceBasis, manifest: dict, look: Look
 
 
 def motion_json(path: Path, motion: Motion, basis: FaceBasis, manifest: dict, look: Look = None) -> None:
-    """Names, rate and rows of coefficients and head rotation vectors."""
+    """Writes names, frame rate, and rows of coefficients and head rotation vectors."""
     rounded = lambda values: np.round(values.astype(float), 4).tolist()
     facts = {"fps": FPS, "names": ARKIT, "coefficients": rounded(motion.coefs), "head": rounded(motion.turns),
              "manifest": manifest}  # fmt: skip
@@ -100,14 +100,14 @@ def motion_json(path: Path, motion: Motion, basis: FaceBasis, manifest: dict, lo
 
 
 def glb_file(path: Path, motion: Motion, basis: FaceBasis, manifest: dict, look: Look = None) -> None:
-    """The face of the portrait, animated, as glTF 2.0: see :mod:`talking_head.glb`."""
+    """Writes the portrait's animated face as glTF 2.0, see :mod:`talking_head.glb`."""
     from talking_head import glb
 
     _write(path, glb.build(motion, basis, manifest, None if look is None else glb.person(*look(), basis)))
 
 
 def mesh_video(path: Path, motion: Motion, basis: FaceBasis, manifest: dict, look: Look = None) -> None:
-    """The motion on a shaded head, silent."""
+    """Renders the motion on a shaded head, without sound."""
     from gen import media
     from talking_head.render import mesh
 
@@ -116,7 +116,7 @@ def mesh_video(path: Path, motion: Motion, basis: FaceBasis, manifest: dict, loo
 
 
 def flame_npz(path: Path, motion: Motion, basis: FaceBasis, manifest: dict, flame: str) -> None:
-    """Expression (t, e), pose (t, 6: head, jaw) and rate, for the converted FLAME of that name."""
+    """Writes expression (t, e), pose (t, 6: head, jaw) and rate for the converted FLAME of that name."""
     from talking_head.face.flame import Flame, FlameAdapter
 
     expression, jaw = FlameAdapter(Flame.load(flame), basis).flame(motion.coefs)

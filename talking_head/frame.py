@@ -1,4 +1,4 @@
-"""The part of a picture that becomes the frame."""
+"""Crops a picture to the film's frame."""
 
 import numpy as np
 
@@ -7,18 +7,18 @@ from talking_head.face.points import OVAL
 from talking_head.face.tracker import Face
 
 ROOM = {"head": 2.05, "shoulders": 3.2, "whole": np.inf}  # shorter side of the frame, in heights of the face
-DOWN = {"head": -0.04, "shoulders": 0.35, "whole": 0.35}  # the frame's middle below the face's, in heights of the face
-ABOVE = 0.75  # heights of the face from its middle to the frame's upper edge, at least
-LEAST = 1.15  # heights of the face that a frame must have
+DOWN = {"head": -0.04, "shoulders": 0.35, "whole": 0.35}  # frame centre below the face centre, in face heights
+ABOVE = 0.75  # minimum face heights from its centre to the frame's upper edge
+LEAST = 1.15  # minimum frame height in face heights
 
 
 def framed(
     pixels: np.ndarray, face: Face, size: int, aspect: str = "1:1", crop: str = "head"
 ) -> tuple[np.ndarray, Face]:
-    """The part of a picture around the head, and the face in it: ``size`` pixels on its shorter side, ``aspect`` as
-    "9:16" (width to height) or "source", as much of the person as ``crop`` says and the picture has.
+    """Crops a picture around the head and returns the face in it: ``size`` pixels on the shorter side, ``aspect`` as
+    "9:16" (width to height) or "source", limited by ``crop`` and the picture.
 
-    InputError where the face would not fit.
+    Raises InputError if the face would not fit.
     """
     from PIL import Image
 
@@ -40,5 +40,5 @@ def framed(
 
 
 def even(pixels: np.ndarray) -> np.ndarray:
-    """The picture less an odd last row or column, which H.264 cannot hold."""
+    """The picture without an odd last row or column, which H.264 cannot hold."""
     return np.ascontiguousarray(pixels[: pixels.shape[0] // 2 * 2, : pixels.shape[1] // 2 * 2])

@@ -32,7 +32,7 @@ LAYOUTS = [
     ("flint", "last.ckpt", lightning, {"a": torch.ones(2)}, "decoder.smooth.weight"),
     ("flint", "last.ckpt", broken, {}, "not a training checkpoint"),
     ("emote", "last.ckpt", lightning, {"a": torch.ones(2)}, "sequence_decoder.obj_vector.map.weight"),
-    ("emote", "other.txt", broken, {}, "there is no .ckpt"),
+    ("emote", "other.txt", broken, {}, "no .ckpt in"),
     ("diffvc", "vc.pt", plain, {"a": torch.ones(2)}, "neither an encoder nor an estimator"),
     ("diffvc", "vc.pt", plain, {SCORE: torch.ones(4, 4)}, "mlp.0.weight"),
     ("diffvc", "vc.pt", broken, {}, "has no plain weights"),

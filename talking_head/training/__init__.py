@@ -1,1 +1,1 @@
-"""What the models of faces learn from, and how they are trained; nothing outside training and evaluation imports it."""
+"""Training of the face models and its data; imported only by training and evaluation."""

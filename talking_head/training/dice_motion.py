@@ -24,7 +24,7 @@ WEIGHT = torch.cat((1 + 2 * torch.from_numpy(SPEECH).float(), torch.ones(3)))  #
 
 
 class Settings(BaseModel):
-    """What ``--set`` may change."""
+    """The ``--set`` options."""
 
     model_config = ConfigDict(extra="forbid")
     size: str = "compact"

@@ -2,7 +2,7 @@
 
 The embedding whose priors are told (stage E) is that of ``affekt train emotion``. d1 trains the network, the speech
 projection and the pose guider, with emotion unsaid. d2 freezes them and trains the emotion adapters and the bank, with
-the bank's loss and the discrimination objective: the mid block's features must show what is felt (DICE-Talk, ACM MM
+the bank's loss and the discrimination objective: the mid block's features must show the emotion (DICE-Talk, ACM MM
 2025).
 """
 
@@ -31,7 +31,7 @@ CLEAR = 5.0  # noise level below which features can show an emotion
 
 
 class Settings(BaseModel):
-    """What ``--set`` may change."""
+    """The ``--set`` options."""
 
     model_config = ConfigDict(extra="forbid")
     size: str = "full"
@@ -53,7 +53,7 @@ class Settings(BaseModel):
 
 
 class Told(NamedTuple):
-    """What the network is told of a batch."""
+    """The network's conditions for a batch."""
 
     contexts: Contexts
     known: Tensor  # (b, f, 4, h, w) the reference latent in every frame
@@ -115,7 +115,7 @@ class Training(nn.Module):
 
 
 def choose(parts: nn.ModuleDict, settings: Settings) -> None:
-    """Which parameters a stage trains."""
+    """The parameters trained in a stage."""
     if settings.stage not in STAGES:
         raise InputError(f"there is no stage {settings.stage!r}: choose among {', '.join(STAGES)}")
     if settings.checkpointing:

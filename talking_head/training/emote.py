@@ -39,7 +39,7 @@ SEEN = {"grid": 7, "mead_silent": 4, "neurosync": 3}
 
 
 class Settings(BaseModel):
-    """What ``--set`` may change."""
+    """The ``--set`` options."""
 
     model_config = ConfigDict(extra="forbid")
     size: str = "compact"

@@ -115,7 +115,7 @@ def plain(path: Path) -> State:
 
 
 def prior(path: Path) -> Tensor:
-    """The mean (e,) in one of the release's emotion files, a pickled dictionary behind a numpy header."""
+    """The mean (e,) in an upstream emotion file, a pickled dictionary behind a numpy header."""
     import numpy as np
 
     with open(path, "rb") as file:

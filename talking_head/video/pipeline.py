@@ -39,7 +39,7 @@ PARTS = {"unet": VideoUNet, "audio": Tokens, "emotion": EmotionModel, "pose": Po
 PLAN = Plan()  # the default mode
 OPTIONAL = {"emotion", "pose", "interpolate"}
 MISSING = (
-    "Put the published files into a folder and run `affekt checkpoints convert dice-talk --from FOLDER`, "
+    "Put the upstream files into a folder and run `affekt checkpoints convert dice-talk --from FOLDER`, "
     "or use the model 'dice', which needs none"
 )
 

@@ -29,7 +29,7 @@ class VideoTalk:
         from talking_head.video.memory import PARTS
         from talking_head.video.pipeline import DiceVideo
 
-        changes = checkpoints.folder(names[0]) / "lora.safetensors"  # of a training of one's own
+        changes = checkpoints.folder(names[0]) / "lora.safetensors"  # of the user's training
         model = DiceVideo.load(names[0], device, PARTS, changes=changes if changes.is_file() else None)
         return cls(FaceTracker.load(), model)
 

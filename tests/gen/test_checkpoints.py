@@ -237,7 +237,7 @@ def test_pull_from_a_hub(root, tmp_path):
 def test_pull_offline(root):
     publish(root, {"config.json": b"{}"})
     done = pull("far", HF_HUB_OFFLINE="1")
-    assert done.returncode == 3 and "could not be downloaded" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert done.returncode == 3 and "download failed" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
 def test_an_installation_without_weights_names_the_variable(root, tmp_path, monkeypatch):

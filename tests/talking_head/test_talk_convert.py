@@ -1,4 +1,4 @@
-"""Published checkpoints: key for key at small size, and nothing in them is ever run."""
+"""Upstream checkpoints at small size: every key is converted, and no code in them is run."""
 
 import os
 import pickle

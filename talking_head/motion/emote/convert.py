@@ -1,4 +1,4 @@
-"""Published FLINT and EMOTE checkpoints -> our folders, key for key; sizes come from the tensors' shapes.
+"""Converts upstream FLINT and EMOTE checkpoints; sizes are inferred from tensor shapes.
 
 Weights of the head model, the renderer and the losses are skipped: the user's FLAME has the head model.
 """
@@ -51,12 +51,12 @@ FOREIGN = r"(preprocessor|postprocessor|renderer|.*\bflame|.*texture|.*loss|.*re
 
 
 def checkpoint_in(source: Path) -> Path:
-    """A .ckpt file, or the best one of a release's folder: ``last.ckpt``, else the smallest value after the last =."""
+    """A .ckpt file, or the best one in an upstream folder: ``last.ckpt``, else the smallest value after the last =."""
     if source.is_file():
         return source
     found = sorted(source.rglob("*.ckpt"))
     if not found:
-        raise InputError(f"there is no .ckpt in {source}: give the folder of the release")
+        raise InputError(f"no .ckpt in {source}: give the upstream folder")
     last = [path for path in found if path.name == "last.ckpt"]
     value = lambda path: float(re.findall(r"=(-?[\d.]+\d)", path.stem)[-1]) if "=" in path.stem else float("inf")
     return last[0] if last else min(found, key=value)
@@ -77,7 +77,7 @@ def own(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def flint(source: Path, out: Path) -> None:
-    """A published FLINT -> ``flint``."""
+    """Converts an upstream FLINT to ``flint``."""
     state = own(training_checkpoint(checkpoint_in(source))["state_dict"])
     named = {renamed(key, NAMES) or key: value for key, value in state.items()}
     with sizes(f"The FLINT checkpoint in {source}"):
@@ -89,7 +89,7 @@ def flint(source: Path, out: Path) -> None:
 
 
 def emote(source: Path, out: Path) -> None:
-    """A published EMOTE -> ``emote``, and its own wav2vec2 weights as ``audio.safetensors``."""
+    """Converts an upstream EMOTE to ``emote``, and its wav2vec2 weights to ``audio.safetensors``."""
     from safetensors.torch import save_file
 
     path = checkpoint_in(source)
@@ -118,8 +118,8 @@ def emote(source: Path, out: Path) -> None:
 
 
 def after_bug_fix(path: Path, content: dict) -> bool:
-    """Whether the decoder reads the transformer layer's output: ``post_bug_fix`` in the configuration, which is in the
-    checkpoint or in ``cfg.yaml`` in the release's folder. Where a configuration does not name it, it is from before.
+    """True if the decoder reads the transformer layer's output: ``post_bug_fix`` in the configuration, which is in the
+    checkpoint or in ``cfg.yaml`` of the upstream folder. Configurations without it are older than the fix.
     """
     if "hyper_parameters" in content:
         found = setting(content["hyper_parameters"], "post_bug_fix")
@@ -127,14 +127,14 @@ def after_bug_fix(path: Path, content: dict) -> bool:
         found = setting(yaml.safe_load(beside.read_text(encoding="utf-8")), "post_bug_fix")
     else:
         raise InputError(
-            f"{path} has no configuration, which says whether it is from before EMOTE's bug fix: "
-            "put the release's cfg.yaml beside it."
+            f"{path} has no configuration, so it is unknown whether it precedes EMOTE's bug fix: "
+            "put the upstream cfg.yaml beside it."
         )
     return bool(found)
 
 
 def modern(key: str) -> str:
-    """Wav2vec2's weight normalisation under the names of current releases."""
+    """Wav2vec2's weight normalisation with the current parameter names."""
     for old, new in (("weight_g", "original0"), ("weight_v", "original1")):
         key = key.replace(f"pos_conv_embed.conv.{old}", f"pos_conv_embed.conv.parametrizations.weight.{new}")
     return key

@@ -19,7 +19,7 @@ SIZES = {
 def sizes(name: str, conditioner: str = "label") -> dict[str, dict]:
     """Constructor arguments of ``speech``, ``flint`` and ``emote``."""
     if name not in SIZES:
-        raise InputError(f"there is no size {name!r}: choose among {', '.join(SIZES)}")
+        raise InputError(f"no size {name!r}: choose one of {', '.join(SIZES)}")
     size = SIZES[name]
     prior = {"heads": size["heads"]}
     return {
