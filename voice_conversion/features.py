@@ -1,4 +1,4 @@
-"""What the voice's networks see: mel spectrum, fundamental frequency, energy. One frame is 256 samples at 22,050 Hz.
+"""Inputs of the voice's networks: mel spectrum, fundamental frequency, energy. One frame is 256 samples at 22,050 Hz.
 
 The front end is HiFi-GAN's (NeurIPS 2020, sec. 3.1), which DiffVC and EmoReg use too, so that published vocoders fit.
 Shapes: b batch, s samples, n frames, 80 mel bands.
@@ -72,7 +72,7 @@ def loudness(samples: np.ndarray) -> float:
 class Pitch(NamedTuple):
     """A track of the fundamental frequency."""
 
-    hz: np.ndarray  # (n,) float32, 0 where there is none
+    hz: np.ndarray  # (n,) float32, 0 in unvoiced frames
 
     @property
     def voiced(self) -> np.ndarray:

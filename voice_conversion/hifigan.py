@@ -1,4 +1,4 @@
-"""HiFi-GAN's generator in its published layout, for published weights ("HiFi-GAN", NeurIPS 2020, sec. 2.2 and app. A).
+"""HiFi-GAN's generator in the layout of the authors' weights ("HiFi-GAN", NeurIPS 2020, sec. 2.2 and app. A).
 
 The mel front end is the same as ours, so any generator for 22,050 Hz and 256 samples a frame fits.
 """

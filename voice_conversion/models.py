@@ -1,4 +1,4 @@
-"""Which class a voice checkpoint is of: the ``config.json`` of its folder says so; without one it is a bank."""
+"""The class of a voice checkpoint: the ``config.json`` of its folder says so; without one it is a bank."""
 
 import json
 from importlib import import_module

@@ -30,8 +30,8 @@ LEAST = 0.02  # intensity below which nothing is changed
 Progress = Callable[[float], None]
 
 
-class Means(NamedTuple):
-    """How a conversion is made; see VoiceTask."""
+class SamplingOptions(NamedTuple):
+    """Options of a conversion; see VoiceTask."""
 
     performer: int | str = "auto"
     candidates: int = CANDIDATES
@@ -54,7 +54,7 @@ class VoiceGenerator:
 
     @staticmethod
     def reading(emotion: Emotion) -> str:
-        """What the voice makes of an emotion, in words."""
+        """Mean change of pitch and pace for an emotion, in words."""
         from gen.emotion.track import track
         from voice_conversion.performance.bank import Bank
 
@@ -121,7 +121,7 @@ class VoiceGenerator:
 
     def convert(self, samples: np.ndarray, rate: int, curve: EmotionCurve, **how) -> np.ndarray:
         """(c, s) or (s,) at any rate -> the same words in the emotion of a resolved ``curve``, as loud as before; see
-        :meth:`stream` for what ``how`` is."""
+        :meth:`stream` for ``how``."""
         from gen.loudness import CEILING, limit, loudness
 
         given = np.atleast_2d(samples)
@@ -139,21 +139,22 @@ class VoiceGenerator:
 
     def stream(self, samples: np.ndarray, rate: int, curve: EmotionCurve, *, spoken: EmotionCurve = NEUTRAL,
                progress: Progress = lambda share: None, record: list | None = None,
-               **means) -> Iterator[np.ndarray]:  # fmt: skip
-        """The converted recording (c, t) phrase by phrase; ``means`` of Means. Performances go into ``record``."""
+               **options) -> Iterator[np.ndarray]:  # fmt: skip
+        """The converted recording (c, t) phrase by phrase, with ``options`` of SamplingOptions. Performances go into
+        ``record``."""
         from gen.emotion.track import track
         from voice_conversion.features import HOP, RATE
         from voice_conversion.performance.recording import FADE, alone, piece
 
-        means = Means(**means)
-        recording, under = alone(samples, rate, means.separate)
+        options = SamplingOptions(**options)
+        recording, under = alone(samples, rate, options.separate)
         times = (np.arange(len(recording.whole.hz)) + 0.5) * HOP / RATE
         asked, had = self.calibration(track(curve, times)), track(spoken, times)
-        random, cuts = np.random.default_rng(means.seed), recording.cuts()
-        performer = None if means.performer == "auto" else self.bank.performer(int(means.performer))
+        random, cuts = np.random.default_rng(options.seed), recording.cuts()
+        performer = None if options.performer == "auto" else self.bank.performer(int(options.performer))
         tail, fade = np.zeros((len(samples), 0), np.float32), round(FADE * HOP * rate / RATE)
         for (low, high), (first, last) in zip(pairwise(cuts), recording.spans):
-            change, one = self.change(recording, first, last, asked, had, means, random, performer)
+            change, one = self.change(recording, first, last, asked, had, options, random, performer)
             if one is not None:
                 performer = one.speaker
                 if record is not None:
@@ -172,8 +173,8 @@ class VoiceGenerator:
             yield under
 
     def change(self, recording: Recording, first: int, last: int, asked: EmotionTrack, had: EmotionTrack,
-               means: Means, random: np.random.Generator, performer: str | None):  # fmt: skip
-        """What is done to frames ``first`` to ``last`` (None for nothing), and the performance that was chosen."""
+               options: SamplingOptions, random: np.random.Generator, performer: str | None):  # fmt: skip
+        """Changes of frames ``first`` to ``last`` (None for none), and the chosen performance."""
         from voice_conversion.emoreg.refine import adapted
         from voice_conversion.performance.lay import Contours, changed, sung
 
@@ -183,22 +184,22 @@ class VoiceGenerator:
         before = self.bank.mean((had.intensity[:, None] * had.weights).mean(0))
         if asked.intensity.max() < LEAST or (np.abs(felt).max() < LEAST and not before.any()):
             return None, None
-        choice = self.chooser(self.bank, recording, first, last, asked, means.candidates, random, performer)
+        choice = self.chooser(self.bank, recording, first, last, asked, options.candidates, random, performer)
         strength = asked.intensity
         if choice is None:
             n = len(own.hz)
             laid, one = Contours(own.octave - recording.median, np.zeros(n), np.zeros((n, len(before) - 2))), None
         else:
             laid, one = choice.laid, self.bank.performances[choice.which]
-            if self.refiner and means.refine and choice.sign > 0:
-                laid = adapted(self.refiner, recording, first, last, laid, asked, means.seed)
+            if self.refiner and options.refine and choice.sign > 0:
+                laid = adapted(self.refiner, recording, first, last, laid, asked, options.seed)
             strength = strength * np.where(choice.sign * felt > 0, np.abs(felt), 0) * choice.sign
-        if means.melody is not None:
-            spans = means.melody.spans
-            other = means.melody.whole.part(*spans[recording.spans.index((first, last)) % len(spans)])
+        if options.melody is not None:
+            spans = options.melody.spans
+            other = options.melody.whole.part(*spans[recording.spans.index((first, last)) % len(spans)])
             laid = sung(laid, own, other.cepstra, other.octave)
         laid = Contours(laid.pitch - before[0], laid.stretch - before[1], laid.change - before[2:])
-        if means.keep_tempo:
+        if options.keep_tempo:
             laid = laid._replace(stretch=np.zeros_like(laid.stretch))
         return changed(own, recording.median, laid, strength), one
 

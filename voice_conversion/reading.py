@@ -1,4 +1,4 @@
-"""What the emotion embedding reads of a recording (``affekt.reader``): the stretches in which a voice is heard."""
+"""Reader of recordings for the emotion embedding (``affekt.reader``): the stretches in which a voice is heard."""
 
 from pathlib import Path
 

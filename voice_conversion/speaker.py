@@ -1,4 +1,4 @@
-"""Who speaks: a vector of unit length from speech at any level of loudness ("Generalized End-to-End Loss for Speaker
+"""Speaker encoder: a vector of unit length from speech of any loudness ("Generalized End-to-End Loss for Speaker
 Verification", ICASSP 2018). The network is that of the Resemblyzer package (Apache-2.0); ``affekt checkpoints convert
 speaker`` reads its weights.
 

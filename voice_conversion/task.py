@@ -1,4 +1,4 @@
-"""What can be asked of a voice."""
+"""The task of the voice: its fields and their limits."""
 
 from pathlib import Path
 from typing import Annotated, Literal

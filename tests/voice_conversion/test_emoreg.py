@@ -1,4 +1,4 @@
-"""The published networks: their sizes, and state dicts of their layout."""
+"""The networks of the papers: their sizes, and state dicts of their layout."""
 
 import pytest
 import torch

@@ -1,1 +1,1 @@
-"""What is measured in conversions."""
+"""Measures of conversions, with and without a judge."""

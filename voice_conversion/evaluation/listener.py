@@ -97,7 +97,7 @@ class Listener:
         return np.concatenate([*pooled, prosody(own)]).astype(np.float32)
 
     def reference(self, samples: np.ndarray, rate: int = RATE) -> np.ndarray:
-        """What is known of a speaker from neutral speech (s,): (f,)"""
+        """Features of a speaker's neutral speech: (s,) -> (f,)"""
         return self.features(samples, rate)
 
     def shares(self, recordings: Sequence[np.ndarray], reference: np.ndarray, rate: int = RATE) -> np.ndarray:

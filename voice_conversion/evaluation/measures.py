@@ -1,4 +1,4 @@
-"""What can be measured in a conversion without a judge: pitch leaps, sibilants, loudness."""
+"""Measures of a conversion that need no judge: pitch leaps, sibilants, loudness."""
 
 import numpy as np
 import soxr

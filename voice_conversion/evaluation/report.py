@@ -39,7 +39,7 @@ COLUMNS = ("source", "output", "emotion", "intensity", "text", "lang")
 
 
 class Settings(BaseModel):
-    """What ``--set`` may change."""
+    """Settings that ``--set`` can change."""
 
     model_config = ConfigDict(extra="forbid")
     data: DirectoryPath

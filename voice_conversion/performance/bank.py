@@ -62,13 +62,13 @@ class Bank(NamedTuple):
         return sorted(self.medians)
 
     def performer(self, number: int) -> str:
-        """Who has a number. Raises InputError where nobody has."""
+        """The performer with a number. Raises InputError if there is none."""
         if not 1 <= number <= len(self.performers):
             raise InputError(f"there is no performer {number}: give 1 to {len(self.performers)}, or auto")
         return self.performers[number - 1]
 
     def mean(self, weights: np.ndarray) -> np.ndarray:
-        """What a mix (8,) of the canonical emotions changes on average, (22,): octaves, log stretch, 20 cepstra."""
+        """Mean change (22,) of a mix (8,) of the canonical emotions: octaves, log stretch, 20 cepstra."""
         return sum(w * np.array(self.means.get(name, [0.0] * (2 + CHANGED))) for name, w in zip(CANONICAL, weights))
 
     def save(self, folder: Path) -> None:
@@ -99,7 +99,7 @@ class Bank(NamedTuple):
 
     @classmethod
     def load(cls, folder: Path) -> Bank:
-        """What :meth:`save` wrote."""
+        """Read the files of :meth:`save`."""
         from safetensors.numpy import load_file
 
         found = load_file(folder / f"{FILE}.safetensors")

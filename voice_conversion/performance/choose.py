@@ -1,4 +1,4 @@
-"""Whose performance: proposals by who performs and what is said, the choice by what is heard of them.
+"""Choice of a performance: proposals by performer and phrase, then recognition of the rendered proposals.
 
 k proposals, e width of the shared embedding.
 """
@@ -79,7 +79,7 @@ def proposals(bank: Bank, emotion: str, own: Phrase, median: float, count: int, 
 
 
 def kept(own: Phrase, wave: np.ndarray, stretch: np.ndarray) -> float:
-    """How much of what is said is left in a rendering: the mean correlation, over the frames of speech, of the first
+    """Preservation of the words in a rendering: the mean correlation, over the frames of speech, of the first
     cepstra of the phrase and of its rendering (s,), in which a frame takes ``stretch`` (n,)."""
     import torch
 
@@ -94,10 +94,10 @@ def kept(own: Phrase, wave: np.ndarray, stretch: np.ndarray) -> float:
 
 
 class Ear(Protocol):
-    """What hears emotions, such as :class:`~voice_conversion.performance.scorer.Scorer`."""
+    """A recogniser of emotion, such as :class:`~voice_conversion.performance.scorer.Scorer`."""
 
     def reference(self, samples: np.ndarray, rate: int):
-        """What is known of a speaker from neutral speech (s,)."""
+        """Reference features of a speaker, from neutral speech (s,)."""
 
     def shares(self, recordings: list[np.ndarray], reference, rate: int) -> np.ndarray:
         """Recordings (s,) of that speaker -> shares (k, 7) over SEVEN."""

@@ -20,7 +20,7 @@ QUIET = (-5.5, -3.5)  # nepers below the loud frames: between them the sound's c
 HISS = 0.23  # nepers (2 dB): how far sounds without a voice may be moved on average above 2 kHz, and
 EACH = 0.7  # a band of theirs
 HIGH = 40  # the first band above 2 kHz
-HIGHEST = 1.8  # octaves above the speaker's median: nobody's pitch is raised further
+HIGHEST = 1.8  # octaves above the speaker's median: upper limit of the pitch
 WIDE = 1.0  # frames over which contours are smoothed, and
 LOUDEST = 3.0  # nepers that no band is moved beyond
 SOFT = 2.0  # changes of the sound, and
@@ -28,7 +28,7 @@ EVEN = 4.0  # the change of pitch, which leaves the speaker's own small movement
 
 
 class Change(NamedTuple):
-    """What is done to a phrase."""
+    """Changes of a phrase, frame by frame."""
 
     octave: np.ndarray  # (n,) log2 Hz that is to be heard
     stretch: np.ndarray  # (n,) seconds for a second
@@ -87,7 +87,7 @@ def _along(way: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def changed(own: Phrase, median: float, laid: Contours, intensity: np.ndarray | float) -> Change:
-    """What a performance does to a phrase at an intensity (n,) or one; the loudness of its voice stays."""
+    """The change that a performance makes to a phrase at an intensity (n,) or one; the voice keeps its loudness."""
     intensity = np.broadcast_to(np.asarray(intensity, float), (len(own.hz),))
     octave = own.octave + intensity * (median + laid.pitch - own.octave)
     octave = np.clip(octave, np.log2(PITCH[0]), np.minimum(np.log2(PITCH[1]), median + HIGHEST))

@@ -27,7 +27,7 @@ FADE = 2  # frames over which pieces are joined
 
 
 class Recording(NamedTuple):
-    """What is known of a recording before anything is changed."""
+    """Analysis of a recording: samples, frames, median pitch and phrases."""
 
     samples: np.ndarray  # (c, s)
     rate: int
@@ -43,7 +43,7 @@ class Recording(NamedTuple):
 
     @property
     def under(self) -> bool:
-        """Whether music or noise sounds in the pauses."""
+        """True if music or noise sounds in the pauses."""
         level = np.logaddexp.reduce(2 * self.whole.mel, axis=1) / 2
         return bool(np.quantile(level, 0.04) > np.quantile(level, 0.95) - UNDER)
 
@@ -65,14 +65,14 @@ def heard(samples: np.ndarray, rate: int) -> Recording:
     mel = features.mel(torch.from_numpy(plain)[None])[0].numpy()
     hz = features.track(plain)
     if not (hz > 0).any():
-        raise InputError("no voice is heard in the recording: give one in which somebody speaks")
+        raise InputError("no voice is heard in the recording: give a recording of speech")
     whole = phrase(mel, hz)
     return Recording(samples, rate, plain, whole, float(np.median(whole.octave[hz > 0])), spans(whole.level))
 
 
 def alone(samples: np.ndarray, rate: int, when: str = "auto") -> tuple[Recording, np.ndarray | None]:
-    """What is known of the voice in samples (c, s), and the music or noise under it (c, s), which is to stay as it is;
-    None where there is none, or no package that separates them, which is said. ``when``: see VoiceTask."""
+    """Analysis of the voice in samples (c, s), and the music or noise under it (c, s), which is kept; None without such
+    sound or without the package that separates them (a note says so). ``when``: see VoiceTask."""
     recording = heard(samples, rate)
     if when == "never" or (when == "auto" and not recording.under):
         return recording, None
@@ -86,7 +86,7 @@ def alone(samples: np.ndarray, rate: int, when: str = "auto") -> tuple[Recording
 
 
 def spans(level: np.ndarray) -> list[tuple[int, int]]:
-    """Where phrases are: stretches of sound without a longer pause, long ones cut where they are quietest."""
+    """First and last frames of phrases: sound without a longer pause, long stretches cut where they are quietest."""
     active = np.flatnonzero(level > -ACTIVE)
     runs = np.split(active, np.flatnonzero(np.diff(active) > PAUSE) + 1)
     found, smooth = [], np.convolve(level, np.ones(7) / 7, "same")

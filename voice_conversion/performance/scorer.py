@@ -42,7 +42,7 @@ class Scorer(nn.Module):
 
     @classmethod
     def load(cls, folder: Path) -> Scorer:
-        """What :meth:`save` wrote."""
+        """Read the file of :meth:`save`."""
         from safetensors.torch import load_file
 
         model = cls()
@@ -59,7 +59,7 @@ class Scorer(nn.Module):
 
     @torch.inference_mode()
     def reference(self, samples: np.ndarray, rate: int) -> Tensor:
-        """What is known of a speaker from neutral speech (s,): (v,)"""
+        """Vector of a speaker's neutral speech: (s,) -> (v,)"""
         return self.vectors([rows(samples, rate)])[0]
 
     @torch.inference_mode()

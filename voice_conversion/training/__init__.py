@@ -1,1 +1,1 @@
-"""How the voice's models are made from recordings."""
+"""Training of the voice's models."""

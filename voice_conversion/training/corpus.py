@@ -73,7 +73,7 @@ def levelled(samples: np.ndarray) -> np.ndarray:
 
 
 def text_of(row: dict[str, str]) -> str:
-    """What readings of the same words share, of a row of labels.csv."""
+    """The text of a row of labels.csv, the same for all readings of the same words."""
     return row["text_id"].split("r")[0] if row["set"] == "ravdess" else row["text_id"]
 
 

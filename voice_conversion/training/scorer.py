@@ -3,7 +3,7 @@
 Performances are laid on neutral readings of training speakers at several strengths, a recogniser on Whisper's blocks
 (:class:`voice_conversion.evaluation.listener.Listener`) says what it hears, and the encoder of the embedding's voices
 learns to say the same (Hinton et al., Distilling the knowledge in a neural network, 2015), beside the real recordings
-with their labels. Nobody who evaluates takes part.
+with their labels. Speakers of the evaluation take no part.
 
 c lessons, n rows of 20 ms.
 """

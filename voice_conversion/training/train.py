@@ -49,7 +49,7 @@ NEAR = 0.5  # octaves between the medians of those who may try each other's perf
 
 
 class Settings(BaseModel):
-    """What ``--set`` may change."""
+    """Settings that ``--set`` can change."""
 
     model_config = ConfigDict(extra="forbid")
     seed: int = 0
@@ -202,8 +202,8 @@ def shared(bank: Bank, corpus: Corpus, ear: Ear, files: int, seed: int) -> dict[
 
 def calibrated(bank: Bank, corpus: Corpus, chooser: Chooser, refiner: refine.Refiner, ear: Ear, files: int,
                seed: int) -> Calibration:  # fmt: skip
-    """What intensity means: the share of the emotion that ``ear`` hears at TRIED, over readings of validation speakers,
-    none of whom performs for himself."""
+    """The calibration of intensity: the share of the emotion that ``ear`` hears at TRIED, over readings of validation
+    speakers, none of whom performs for himself."""
     random = np.random.default_rng(seed)
     responses: dict[str, list[np.ndarray]] = {}
     for reader in readers(corpus, ear, files, random):
