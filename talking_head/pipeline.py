@@ -1,4 +1,4 @@
-"""From a photograph, a recording and an emotion to a video: what YAML, the command line and Python call."""
+"""Renders a video from a photograph, a recording and an emotion; used by YAML, the command line and Python."""
 
 from __future__ import annotations
 
@@ -31,41 +31,41 @@ if TYPE_CHECKING:
 FPS = 25
 HEAR = 16_000  # Hz
 MODELS = {"emote": "emote-compact", "dice": "dice-compact", "dice-video": "dice-talk"}
-LONGEST = 1280  # pixels of a whole picture's longer side
+LONGEST = 1280  # maximum pixels of an uncropped picture's longer side
 MOTION, DICE, VIDEO = {"EmoteSpeaker", "UpstreamSpeaker", "DiceSpeaker"}, {"DiceSpeaker", "DiceVideo"}, {"DiceVideo"}
-# fields that not every model has: their usual value, and the classes that have them
+# fields supported by some models only: default, supporting classes
 FOREIGN = {"emotion_scale": (1.0, DICE), "steps": (0, DICE), "vram": (24, VIDEO),
            "head_motion": (0.6, MOTION),
            "blinks": (True, MOTION), "mouth": (1.0, MOTION), "export": ((), MOTION),
            "background": ("keep", MOTION),
            "aspect": ("1:1", MOTION), "crop": ("head", MOTION), "fps": (FPS, MOTION)}  # fmt: skip
-HINTS = {"vram": "it says how dice-video fits into a GPU, so leave it out"}
+HINTS = {"vram": "omit it: it applies to dice-video only"}
 HINTS |= dict.fromkeys(("emotion_scale", "steps"), "use `emotion @ intensity`, or --model dice")
 HINTS |= dict.fromkeys(("head_motion", "blinks", "mouth", "export"),
-                       "it draws all of the face itself, so leave it as it is")  # fmt: skip
-HINTS |= dict.fromkeys(("aspect", "background", "crop", "fps"), "its frames are squares of the photograph, 25 a second")
+                       "omit it: the model renders the whole face")  # fmt: skip
+HINTS |= dict.fromkeys(("aspect", "background", "crop", "fps"), "its frames are square, 25 per second")
 Progress = Callable[[float, str], None]
-Told = Callable[[float], None]  # the share that is done
+Told = Callable[[float], None]  # the fraction completed
 
 
 def silent(done: float) -> None:
-    """Ignore progress."""
+    """Ignores the progress."""
 
 
 class TalkGenerator:
-    """Tracker, basis and speaker, ready to animate."""
+    """Tracker, basis and speaker."""
 
     endings = (".mp4",)
-    models = tuple(MODELS.values())  # that the studio offers, if they are here
+    models = tuple(MODELS.values())  # offered by the studio if installed
 
     def __init__(self, tracker: FaceTracker, basis: FaceBasis, speaker: EmoteSpeaker | DiceSpeaker,
                  matte: Graph | None = None):  # fmt: skip
-        """``matte`` tells the person from the background, which bends beside a turning head without it."""
+        """``matte`` segments the person; without it the background bends beside a turning head."""
         self.tracker, self.basis, self.speaker, self.matte = tracker, basis, speaker, matte
 
     @staticmethod
     def reading(emotion: Emotion) -> str:
-        """Describe the expression of an emotion in words."""
+        """The expression of an emotion, in words."""
         from talking_head.face.points import ARKIT
         from talking_head.motion.expression import target
 
@@ -80,7 +80,7 @@ class TalkGenerator:
 
     @staticmethod
     def checkpoints(task: TalkTask) -> tuple[str, ...]:
-        """Their names; InputError where the task asks a model for what only another one has."""
+        """The checkpoint names; InputError if the task has fields that its model does not support."""
         model = MODELS.get(task.model, task.model)
         _refuse_foreign(task, model)
         return (model, "face-tracker", "face-basis", "person-mask", *([task.flame] if task.flame else []))
@@ -88,7 +88,7 @@ class TalkGenerator:
     @classmethod
     def from_pretrained(cls, name: str | Path = "emote-compact", *others: str | Path,
                         device: str = "cpu") -> TalkGenerator | VideoTalk:  # fmt: skip
-        """The generator of the class that a checkpoint says it is; ``others`` as :meth:`checkpoints` says."""
+        """The generator of a checkpoint's class; ``others`` as in :meth:`checkpoints`."""
         from talking_head.face.basis import FaceBasis
         from talking_head.face.graph import Graph
         from talking_head.face.tracker import FaceTracker
@@ -101,12 +101,12 @@ class TalkGenerator:
 
             return VideoTalk.load(names, device)
         if device != "cpu":
-            note(f"only the motion model runs on {device}: frames are drawn on the CPU")
+            note(f"only the motion model runs on {device}: frames are rendered on the CPU")
         basis = FaceBasis.load()
         return cls(FaceTracker.load(), basis, found.load(names, basis, device), checkpoints.load("person-mask", Graph))
 
     def render(self, task: TalkTask, folder: Path, manifest: dict, progress: Progress) -> list[Path]:
-        """Write ``talk.mp4`` and the exports asked for into ``folder``."""
+        """Writes ``talk.mp4`` and the requested exports to ``folder``."""
         from talking_head import export
         from talking_head.task import chapters
 
@@ -126,7 +126,7 @@ class TalkGenerator:
         return paths
 
     def clip(self, task: TalkTask) -> VideoClip:
-        """The film of a task as a clip of moviepy, with its sound; a frame is drawn when it is asked for."""
+        """The film of a task as a moviepy clip with sound; frames are rendered on demand."""
         from gen.emotion.resolve import resolve
         from gen.jobs.schema import curves
         from gen.provenance import manifest
@@ -139,7 +139,7 @@ class TalkGenerator:
         return media.as_clip(lambda: self._drawn(heard, motion), count, task.fps, samples, rate, (facts,))
 
     def _motion(self, task: TalkTask, samples: np.ndarray, rate: int, told: Told = silent) -> Motion:
-        """The motion of a task; ``told`` receives the share done."""
+        """The motion of a task; ``told`` receives the fraction completed."""
         how = {"steps": task.steps} if task.steps else {}
         return self.speak(samples, rate, task.felt(), seed=task.seed, head_motion=task.head_motion, blinks=task.blinks,
                           mouth=task.mouth, emotion_scale=task.emotion_scale, progress=told, **how)  # fmt: skip
@@ -152,7 +152,7 @@ class TalkGenerator:
         )  # fmt: skip
 
     def speak(self, samples: np.ndarray, rate: int, emotion: EmotionCurve, **options) -> Motion:
-        """Mono samples -> motion; ``options`` as of the speaker's ``from_rows``."""
+        """Mono samples -> motion; ``options`` are those of the speaker's ``from_rows``."""
         import soxr
 
         if len(samples) < rate // FPS:
@@ -165,8 +165,8 @@ class TalkGenerator:
     def frames(self, pixels: np.ndarray, motion: Motion, *, size: int = 512, which: int | None = None,
                aspect: str = "1:1", crop: str = "head", fps: int = FPS, background: str | np.ndarray = "keep",
                progress: Told = silent) -> Iterator[np.ndarray]:  # fmt: skip
-        """The video's frames (h, w, 3) uint8, one by one, without the visible label that a written file gets;
-        (h, w, 4) for the background "none"."""
+        """The video's frames (h, w, 3) uint8 as an iterator, without the visible label of written files; (h, w, 4) for
+        the background "none"."""
         from talking_head.render.film import film
 
         portrait = self.portrait(pixels, size, which, aspect, crop, background)
@@ -181,8 +181,8 @@ class TalkGenerator:
 
     def portrait(self, pixels: np.ndarray, size: int = 512, which: int | None = None, aspect: str = "1:1",
                  crop: str = "head", background: str | np.ndarray = "keep") -> Portrait:  # fmt: skip
-        """The photograph ready to be moved, the person cut out of it. ``background``: "keep", "none", a colour such as
-        "#00ff00", or a picture (h, w, 3)."""
+        """The photograph prepared for animation, with the person segmented. ``background``: "keep", "none", a colour
+        such as "#00ff00", or a picture (h, w, 3)."""
         from talking_head.render.person import cut_out
         from talking_head.render.portrait import Portrait
 
@@ -199,28 +199,28 @@ class TalkGenerator:
 
 def prepared(tracker: FaceTracker, pixels: np.ndarray, size: int, which: int | None = None, aspect: str = "1:1",
              crop: str = "head") -> tuple[np.ndarray, Face]:  # fmt: skip
-    """The frame's picture and the face in it; what they mean says :func:`talking_head.frame.framed`."""
+    """The frame's picture and the face in it; arguments as in :func:`talking_head.frame.framed`."""
     return fitted(pixels, tracker.face(pixels, which), size, aspect, crop)
 
 
 def fitted(
     pixels: np.ndarray, face: Face, size: int, aspect: str = "1:1", crop: str = "head"
 ) -> tuple[np.ndarray, Face]:
-    """:func:`prepared` of a face that was found already."""
+    """:func:`prepared` for a face that is already detected."""
     from PIL import Image
 
     from talking_head.frame import even, framed
 
     if size % 2:
-        note(f"a film's sides are even: the frame has {size // 2 * 2} pixels, not {size}")
+        note(f"frame size reduced from {size} to {size // 2 * 2} pixels: a film's sides are even")
     if not size and (aspect, crop) != ("1:1", "head"):
-        note("size 0 is the whole picture, so aspect and crop change nothing: give a size as well")
+        note("aspect and crop are ignored for size 0 (the whole picture): give a size")
     if size:
         return framed(pixels, face, size // 2 * 2, aspect, crop)
     scale = min(1.0, LONGEST / max(pixels.shape[:2]))
     if scale < 1:
         wanted = tuple(round(n * scale) for n in pixels.shape[1::-1])
-        note(f"the picture of {pixels.shape[1]} x {pixels.shape[0]} pixels is reduced to {wanted[0]} x {wanted[1]}")
+        note(f"the picture of {pixels.shape[1]} x {pixels.shape[0]} pixels was reduced to {wanted[0]} x {wanted[1]}")
         pixels = np.asarray(Image.fromarray(pixels).resize(wanted, Image.Resampling.LANCZOS))
         face = face._replace(landmarks=face.landmarks * scale)
     return even(pixels), face
@@ -231,17 +231,17 @@ def _background(task: TalkTask) -> str | np.ndarray:
 
 
 def _say(portrait: Portrait, motion: Motion) -> None:
-    """Notes on what the photograph does not allow."""
+    """Notes limitations of the photograph."""
     from talking_head.face.points import side
 
     if portrait.covered:
-        note("the mouth seems to be covered in the photograph, so it does not move: give one that shows it")
+        note("the mouth seems to be covered, so it does not move: give a photograph with a visible mouth")
     elif portrait.broad and np.median(motion.coefs[:, side("mouthSmile")]) < 0.3:
-        note("something of the photograph's broad smile stays: give one with a closed mouth for other expressions")
+        note("some of the photograph's broad smile remains: give one with a closed mouth for other expressions")
 
 
 def _refuse_foreign(task: TalkTask, model: str) -> None:
-    """InputError for fields that the model's class does not know."""
+    """Raises InputError for fields that the model's class does not support."""
     asked = {name for name, (usual, _) in FOREIGN.items() if getattr(task, name) != usual}
     if not asked:
         return
@@ -252,7 +252,7 @@ def _refuse_foreign(task: TalkTask, model: str) -> None:
 
 
 def _at_rate(values: np.ndarray, fps: int) -> np.ndarray:
-    """Rows at :data:`FPS` a second -> rows at ``fps``, linearly interpolated between the middles of the frames."""
+    """Resamples rows from :data:`FPS` to ``fps``, linearly interpolated between frame centres."""
     if fps == FPS:
         return values
     at = ((np.arange(round(len(values) * fps / FPS)) + 0.5) * FPS / fps - 0.5).clip(0, len(values) - 1)
@@ -262,5 +262,5 @@ def _at_rate(values: np.ndarray, fps: int) -> np.ndarray:
 
 
 def _counted(values: np.ndarray, count: int) -> np.ndarray:
-    """Exactly ``count`` rows: the last one held, or surplus ones left out."""
+    """Exactly ``count`` rows: repeats the last one or drops surplus ones."""
     return np.concatenate((values, np.repeat(values[-1:], max(0, count - len(values)), 0)))[:count]

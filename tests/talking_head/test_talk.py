@@ -124,7 +124,7 @@ def test_a_number_of_several_is_given_in_words_too(tmp_path):
 
 @pytest.mark.parametrize(
     ("size", "said"),
-    [(0, ["the picture of 1600 x 1800 pixels is reduced to 1138 x 1280"]), (301, ["not 301"]), (300, [])],
+    [(0, ["the picture of 1600 x 1800 pixels was reduced to 1138 x 1280"]), (301, ["reduced from 301"]), (300, [])],
 )
 def test_a_picture_that_is_made_smaller_is_said(size, said):
     large = np.asarray(Image.fromarray(media.read_image(PICTURE)).resize((1600, 1800)))

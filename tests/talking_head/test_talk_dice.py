@@ -78,7 +78,7 @@ def test_a_photograph_speaks_by_diffusion(motion, sound, tmp_path):
 def test_every_frame_is_drawn_by_the_video_network(video, sound, tmp_path):
     frames = rendered(task(model=str(video), audio=sound, steps=1), tmp_path)
     assert len(frames) == 15 and frames[0].shape == (256, 256, 3)
-    with pytest.raises(InputError, match="so leave it as it is"):
+    with pytest.raises(InputError, match="omit it: the model renders the whole face"):
         rendered(task(model=str(video), audio=sound, head_motion=1.0), tmp_path)
 
 
@@ -98,7 +98,7 @@ def test_without_converted_weights_it_says_what_to_do():
 
 
 @pytest.mark.parametrize(("field", "says"), [("emotion_scale: 3", "emotion_scale.*--model dice"), ("steps: 4", "steps"),
-                                             ("vram: 10", "vram"), ("vram: 16", "leave it out")])  # fmt: skip
+                                             ("vram: 10", "vram"), ("vram: 16", "omit it")])  # fmt: skip
 def test_what_a_model_does_not_have_is_said_by_plan(tmp_path, field, says):
     path = tmp_path / "f.yaml"
     path.write_text(f"jobs:\n  - {{id: a, kind: talk, portrait: {PICTURE}, audio: {LINE}, {field}}}\n")
