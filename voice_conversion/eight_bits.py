@@ -18,7 +18,7 @@ def packed(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def unpacked(parts: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What :func:`packed` made -> a state dict in single precision."""
+    """The inverse of :func:`packed`: a state dict in single precision."""
     state = {}
     for name, value in parts.items():
         if not name.endswith("_scale"):

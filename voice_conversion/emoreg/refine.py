@@ -81,7 +81,7 @@ class Refiner(ModelMixin, ConfigMixin):
 
     @classmethod
     def load(cls, folder: Path) -> Refiner:
-        """What :meth:`save` wrote."""
+        """Loads a folder written by :meth:`save`."""
         from safetensors.torch import load_file
 
         model = cls()
@@ -96,7 +96,7 @@ class Refiner(ModelMixin, ConfigMixin):
         return left * self.config.spread**2 / total, self.config.spread * (noise / total).sqrt(), total**-0.5, left
 
     def network(self, x: Tensor, t: Tensor, mean: Tensor, moved: Tensor, told: Tensor, emotion: Tensor) -> Tensor:
-        """What the preconditioning multiplies by c_out: (b n 20)"""
+        """The network's output (b n 20), which the preconditioning scales by c_out."""
         *_, into, left = self.scalings(t, x)
         level = 0.25 * ((1 - left**2).sqrt() / left).log()[:, :, 0]
         h = self.into(torch.cat((into * (x - mean), mean, moved / 3 + 1.5, told), -1))

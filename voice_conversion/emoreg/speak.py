@@ -121,7 +121,7 @@ class DiffVC:
                 steps: int = STEPS, solver: str = "ml", progress: Progress = lambda share: None
                 ) -> np.ndarray:  # fmt: skip
         """(s,) -> (s,) the same words in the emotion of a resolved ``curve``; ``reference`` (s',) tells the manner,
-        the recording itself where there is none. One emotion for each piece of about 12 s: that of its middle."""
+        the recording itself if there is none. One emotion per piece of about 12 s: that of its centre."""
         heard = self._mel(samples if reference is None else reference)
         if heard.shape[1] > PIECE:
             heard = heard[:, :PIECE]

@@ -1,4 +1,4 @@
-"""What the refiner (:class:`voice_conversion.emoreg.refine.Refiner`) learns from: a speaker's neutral reading at the
+"""Training data of the refiner (:class:`voice_conversion.emoreg.refine.Refiner`): a speaker's neutral reading at the
 pitch and pace of his own rendition in an emotion, the sound that other performers would lay on it, and the rendition.
 
 n frames of the reading, m of the rendition; a row is two frames of the rendition (43 a second).
