@@ -1,4 +1,4 @@
-"""What can be asked of the faders."""
+"""The task of the faders."""
 
 from pathlib import Path
 from typing import Literal
@@ -13,19 +13,19 @@ LIMITS = {"rhythm": (0.25, 4.0), "voices": (0.25, 12.0), "arousal": (-1.0, 1.0)}
 
 
 class FadersTask(Task):
-    """A piece of the user's with its rhythm, its fullness or its arousal changed: one MIDI file, and a WAV unless
-    ``audio`` is false. Numbers may change over bars: "0: 1, 8: 3"."""
+    """Changes rhythm, polyphony or arousal of the user's piece: a MIDI file, and a WAV if ``audio``. Numbers can be
+    curves over bars: "0: 1, 8: 3"."""
 
     kind: Literal["faders"] = "faders"
-    midi: Path = Field(description="a MIDI file in 4/4, or a performance whose bars are to be found")
-    rhythm: str | None = Field(None, description="onsets a beat, 0.25 to 4; with a sign, that many more or fewer")
+    midi: Path = Field(description="a MIDI file in 4/4, or a performance without bars, which are then tracked")
+    rhythm: str | None = Field(None, description="onsets per beat, 0.25 to 4; with a sign: relative")
     voices: str | None = Field(
-        None, alias="notes", description="notes that sound on average, 0.25 to 12; with a sign, more or fewer"
+        None, alias="notes", description="mean number of simultaneous notes, 0.25 to 12; with a sign: relative"
     )
-    arousal: str | None = Field(None, description="how roused it is to be, -1 to 1")
+    arousal: str | None = Field(None, description="arousal, -1 to 1")
     audio: bool = Field(True, description="also render the sound")
     format: Sound = Field("wav", description=OF_SOUND)
-    candidates: int = Field(24, ge=1, le=128, description="versions of each bar drawn for the one kept")
+    candidates: int = Field(24, ge=1, le=128, description="versions of each bar sampled for the one kept")
     model: str = Field("faders-compact", description="checkpoint")
 
     @field_validator("rhythm", "voices", "arousal")
@@ -42,5 +42,5 @@ class FadersTask(Task):
     @model_validator(mode="after")
     def _something(self):
         if self.rhythm is self.voices is self.arousal is None:
-            raise ValueError("say what is to change: rhythm, notes or arousal")
+            raise ValueError("give at least one of rhythm, notes and arousal")
         return self

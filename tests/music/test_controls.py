@@ -145,9 +145,10 @@ def test_controls_in_the_text_of_an_emotion():
 
 
 @pytest.mark.parametrize(("given", "said"), [
-    ({"meter": "3/4"}, "3/4 was not learnt"), ({"emotion": "sad in 6/8"}, "6/8 was not learnt"),
+    ({"meter": "3/4"}, "3/4 is not supported"), ({"emotion": "sad in 6/8"}, "6/8 is not supported"),
     ({"key": "H"}, "key"), ({"chords": "C Xm"}, "chord"), ({"dynamics": "loud"}, "ppp"), ({"articulation": "3"}, "1.5"),
-    ({"seconds": 30, "bars": 8}, "both"), ({"key": "C minor", "mode": "major"}, "mode"), ({"replace": "5-8"}, "song"),
+    ({"seconds": 30, "bars": 8}, "both"), ({"key": "C minor", "mode": "major"}, "mode"),
+    ({"replace": "5-8"}, "replace needs"),
     ({"chords": "C", "key": "C"}, "chords"), ({"loop": True, "continue": "a.mid"}, "loop"),
     ({"melody": "a.mid", "tempo": 90}, "tempo"), ({"melody": "a.mid", "theme": "b.mid"}, "one of"),
     ({"continue": "a.mid", "replace": "8-5"}, "5-8"),
