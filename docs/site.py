@@ -21,7 +21,7 @@ LANGUAGE = {".py": "python", ".toml": "toml", ".yaml": "yaml", ".json": "json", 
 
 
 def uri(path: str) -> str:
-    """Where a file of the repository is in the site."""
+    """The address in the site of a file of the repository."""
     if path.startswith("docs/"):
         return path.removeprefix("docs/")
     if path == "checkpoints/README.md":
@@ -120,7 +120,7 @@ def on_page_content(html, page, config, files):
     return re.sub(r":(?:class|func|meth|mod|data|attr):<code>~?", "<code>", html)
 
 
-# ---------------------------------------------------------------- what is generated
+# ---------------------------------------------------------------- generated pages
 
 
 def cell(text) -> str:
@@ -144,7 +144,7 @@ def jobs() -> str:
 
 
 def values(rule: dict) -> str:
-    """What a field may be, in words."""
+    """The values of a field, in words."""
     if "anyOf" in rule:
         return ", or ".join(dict.fromkeys(filter(None, map(values, rule["anyOf"]))))
     if "$ref" in rule:
