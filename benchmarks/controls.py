@@ -21,7 +21,7 @@ from gen.evaluate.bootstrap import mean_of
 from gen.jobs.schema import parse_task
 from gen.notes import collect
 from music import controls, finish, names
-from music.controls import Wishes
+from music.controls import Requests
 from music.evaluation import metrics
 from music.evaluation.evaluate import Music, from_rows, with_end
 from music.evaluation.judge import Judge
@@ -58,7 +58,7 @@ def swept(name: str, raw, faders, real: dict[str, float]) -> dict:
     """One control at all its levels."""
     asked, found, others = [], [], []
     for grid, arousal, seed in zip(*raw, strict=True):
-        made = [shaped(grid, arousal, Wishes(**{name: float(level)}), seed, None,
+        made = [shaped(grid, arousal, Requests(**{name: float(level)}), seed, None,
                        faders if name in ("density", "voices") else None)[0] for level in LEVELS[name]]  # fmt: skip
         asked += LEVELS[name]
         found += [MEASURES[name](one) for one in made]
@@ -79,18 +79,18 @@ def others(raw) -> list[dict]:
         for tonic in range(0, 12, 3):
             for minor in (False, True):
                 key = names.Key(tonic + i % 3, minor)
-                made = shaped(grid, arousal, Wishes(key=key), seed)[0]
+                made = shaped(grid, arousal, Requests(key=key), seed)[0]
                 share.append(controls.in_scale(made, key))
                 right.append(names.found(made.notes) == key)
         for seconds in SECONDS:
             part = grid._replace(notes=grid.notes, tempo=grid.tempo)
-            made = shaped(part, arousal, Wishes(seconds=seconds), seed)[0]
+            made = shaped(part, arousal, Requests(seconds=seconds), seed)[0]
             exact.append(abs(controls.length(made) - seconds))
         for text in PROGRESSIONS:
             wanted = tuple(names.chord(part) for part in text.split())
-            made = shaped(grid, arousal, Wishes(chords=wanted), seed)[0]
+            made = shaped(grid, arousal, Requests(chords=wanted), seed)[0]
             on.append(controls.on_chords(made, wanted))
-        made, key, _ = shaped(grid, arousal, Wishes(loop=True), seed)
+        made, key, _ = shaped(grid, arousal, Requests(loop=True), seed)
         loops.append(made.chords[-1] == f"{names.ROOTS[(key.tonic + 7) % 12]}_7" and len(made.tempo) == len(grid.tempo))
     row = lambda name, values, measure, also="": {"row": name, "n": len(values), "measure": measure,
                                                  "value": float(np.mean(values)), "also": also}  # fmt: skip

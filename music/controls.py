@@ -1,7 +1,7 @@
-"""A musician's controls: what a piece is to have besides its emotion, and the changes of its grid that give it that.
+"""A musician's controls: requested properties of a piece, and the changes of its grid that achieve them.
 
-Each control has a measure here, by which it is set and by which it is checked. What is sampled is the emotion's; a
-control moves what was sampled by as little as it takes.
+Each control has a measure, which is used to set and to check it. Sampling follows the emotion; a control changes the
+sampled grid as little as possible.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ FLOOR = 33  # lowest pitch that is added
 PARALLEL = {False: {4: 3, 9: 8, 11: 10}, True: {3: 4, 8: 9, 10: 11}}  # degrees in semitones: major to minor, and back
 
 
-class Wishes(NamedTuple):
-    """What a piece is to have; None leaves it to the emotion."""
+class Requests(NamedTuple):
+    """The requested properties of a piece; None: by the emotion."""
 
     key: Key | None = None
     minor: bool | None = None
@@ -281,8 +281,8 @@ def lasting(grid: Grid, wanted: float, steady: bool) -> Grid:
 
 
 def bars_for(wanted: float, bpm: float, steady: bool) -> int:
-    """How many bars at a tempo last nearest to ``wanted`` seconds; rounded down where the last is to be held for the
-    rest."""
+    """The number of bars at a tempo whose duration is nearest to ``wanted`` seconds; rounded down if the last bar is
+    held for the rest."""
     count = wanted * bpm / 240
     return max(int(count if steady else round(count)), 1)
 

@@ -1,7 +1,7 @@
-"""What a drawn piece lacks to be one that is played: hands that reach, one pulse, cadences, an end.
+"""Post-processing of sampled pieces: playable hands, a steady pulse, cadences, an ending.
 
-All on grids, after sampling. The network's own notes stay but for what is said here: notes that no hand reaches go,
-the second half of every eighth bar turns to the dominant, the last bar is a held tonic chord.
+On grids, after sampling. Changes of the sampled notes: notes out of the hands' reach are dropped, the second half of
+every eighth bar moves to the dominant, the last bar is a held tonic chord.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ SAME = 0.25  # most that valence and arousal may differ where a phrase returns
 SHORTEST = 4  # bars of a piece that gets cadence and ending
 RUBATO = 0.055  # most that a bar departs from the pulse, as a share
 PACE, LIVELY = 88.0, 0.40  # bpm of a piece of no arousal; log of the tempo for each unit of it
-WISH = 0.65  # weight of that against the tempo that was drawn
+TARGET_WEIGHT = 0.65  # weight of that tempo against the sampled one
 DRIFT = 0.08  # most by which the log of the pulse moves from bar to bar
 SLOWING = (0.95, 0.84)  # of the pulse in the last bars
 
@@ -141,10 +141,10 @@ def in_reach(grid: Grid) -> tuple[Grid, int]:
 
 
 def paced(drawn: np.ndarray, arousal: np.ndarray, before: float | None = None, ends: bool = True) -> np.ndarray:
-    """Drawn tempi (bars,) -> one pulse with rubato: it follows ``arousal`` (bars,), goes on from the tempo ``before``
-    where there is one, departs by RUBATO at most, and slows where the piece ``ends``."""
+    """Sampled tempi (bars,) -> one pulse with rubato: it follows ``arousal`` (bars,), continues from the tempo
+    ``before`` if given, deviates by RUBATO at most, and slows down if the piece ``ends``."""
     new = np.log(np.maximum(drawn, 20.0))
-    base = np.median(new) * (1 - WISH) + (np.log(PACE) + LIVELY * arousal) * WISH
+    base = np.median(new) * (1 - TARGET_WEIGHT) + (np.log(PACE) + LIVELY * arousal) * TARGET_WEIGHT
     if before is not None:
         base = np.log(before) + LIVELY * (arousal - arousal[0])
     pulse = np.cumsum(np.concatenate((base[:1], np.diff(base).clip(-DRIFT, DRIFT))))

@@ -62,7 +62,7 @@ def _reached(pitch: np.ndarray) -> bool:
 
 
 def _line(pitch: np.ndarray) -> int | None:
-    """How many of a chord's notes, from high to low, the right hand may take so that both hands reach theirs."""
+    """The number of a chord's notes, from high to low, for the right hand so that both hands reach theirs."""
     return next((k for k in range(len(pitch) + 1) if _reached(pitch[:k]) and _reached(pitch[k:])), None)
 
 

@@ -1,8 +1,8 @@
-"""What training calls the valence and arousal of a passage: EMOPIA's labels, carried to unlabelled music.
+"""Valence and arousal labels of passages for training: EMOPIA's labels, transferred to unlabelled music.
 
 A ridge-regularised logistic regression on features of the notes gives each window two probabilities. On EMOPIA the
-annotator's sign stays and the probability only says how strongly; elsewhere features are standardised within their
-corpus, so a label reads "for this repertoire". The judge of :mod:`music.evaluation.judge` knows nothing of this.
+annotator's sign is kept and the probability gives only the degree; elsewhere features are standardised within their
+corpus, so a label reads "for this repertoire". The judge of :mod:`music.evaluation.judge` does not use it.
 """
 
 import json

@@ -27,6 +27,6 @@ class Piece(NamedTuple):
         return bar_lines(self.grid)
 
     def valid(self) -> bool:
-        """Whether the rows keep to the grammar, every bar has notes, and the last row ends the last bar."""
+        """True if the rows follow the grammar, every bar has notes, and the last row ends the last bar."""
         bars = np.flatnonzero(self.tokens[:, BEAT] == BAR)
         return violation(self.tokens) is None and bool(np.all(np.diff(np.append(bars, len(self.tokens))) > 1))

@@ -15,7 +15,7 @@ from gen.emotion.spec import Emotion, EmotionCurve
 from gen.emotion.track import EmotionTrack, track
 from gen.notes import note
 from music import controls
-from music.controls import Wishes
+from music.controls import Requests
 from music.labels import Labeller, anchored, features, points_of
 from music.piece import Piece
 from music.shape import followed, parted
@@ -65,7 +65,7 @@ class MusicGenerator:
 
     @staticmethod
     def reading(emotion: Emotion) -> str:
-        """What the piano makes of an emotion, in words."""
+        """The piano's interpretation of an emotion, in words."""
         valence, arousal, _ = emotion.scaled()
         pace = "fast, dense and loud" if arousal > 0.25 else "slow, sparse and soft" if arousal < -0.25 else "moderate"
         mode = "in major" if valence > 0.2 else "in minor" if valence < -0.2 else "between major and minor"
@@ -115,8 +115,8 @@ class MusicGenerator:
 
         return blocks(self, task)
 
-    def _made(self, task: MusicTask, wishes: Wishes, bars: int, seeds: list[int], progress: Progress) -> list[Made]:
-        """What each seed gives: a piece of its own, or one that begins from files of the user's."""
+    def _made(self, task: MusicTask, wishes: Requests, bars: int, seeds: list[int], progress: Progress) -> list[Made]:
+        """The piece of each seed: new, or based on the user's files."""
         from music import rework
         from music.score import after, read_song, shortened
 
@@ -197,14 +197,14 @@ class MusicGenerator:
     def compose(
         self, curves: Sequence[EmotionCurve], bars: int, seeds: Sequence[int], *, opening: np.ndarray | None = None,
         guidance: float = GUIDANCE, temperature: float = TEMPERATURE, candidates: int = CANDIDATES,
-        wishes: Wishes | None = None, progress: Callable[[float], None] = lambda done: None,
+        wishes: Requests | None = None, progress: Callable[[float], None] = lambda done: None,
     ) -> list[Piece]:  # fmt: skip
         """One piece of ``bars`` new bars for each curve (its unit read as bars) and seed, after ``opening`` (T, 7):
         what is :meth:`drawn`, shaped to the ``wishes`` and to what every piece has (:mod:`music.shape`)."""
         rows = self.drawn(curves, bars, seeds, opening=opening, guidance=guidance, temperature=temperature,
                           candidates=candidates, progress=progress)  # fmt: skip
         each = zip(rows, map(resolve, curves), seeds, strict=True)
-        found = [self._shaped(*one, bars, wishes or Wishes()) for one in each]
+        found = [self._shaped(*one, bars, wishes or Requests()) for one in each]
         if gone := sum(piece.gone for piece in found):
             note(f"{gone} notes that two hands do not reach were left out.")
         return [piece.piece for piece in found]
@@ -239,7 +239,7 @@ class MusicGenerator:
                 rows |= dict(zip(some, passes.run(opening, share), strict=True))
         return [rows[i] for i in range(len(seeds))]
 
-    def _shaped(self, rows: np.ndarray, curve: EmotionCurve, seed: int, bars: int, wishes: Wishes) -> _Shaped:
+    def _shaped(self, rows: np.ndarray, curve: EmotionCurve, seed: int, bars: int, wishes: Requests) -> _Shaped:
         """Sampled rows (T, 7) as a piece whose last ``bars`` bars are shaped."""
         from music.shape import shaped
 

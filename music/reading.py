@@ -1,4 +1,4 @@
-"""What the emotion embedding reads of piano music (``affekt.reader``): rows of numbers, one a second.
+"""Reads piano music for the emotion embedding (``affekt.reader``): rows of numbers, one per second.
 
 n notes as (n, 4): start s, end s, pitch, velocity. Nothing tells the key.
 """
@@ -18,7 +18,7 @@ FEW = 3  # notes that say nothing
 
 
 def read(path: Path) -> Readable:
-    """The notes of a MIDI file, drums left out. Raises InputError where there are none."""
+    """The notes of a MIDI file without drums. Raises InputError if it has none."""
     notes = notes_of(path)
 
     def part(start: float, end: float) -> np.ndarray | None:

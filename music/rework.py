@@ -18,7 +18,7 @@ from music.score import Song, read_song
 from music.tokens import BAR, BEAT, POSITIONS, Grid, decode, encode
 
 if TYPE_CHECKING:
-    from music.controls import Wishes
+    from music.controls import Requests
     from music.names import Key
     from music.pipeline import MusicGenerator
     from music.task import MusicTask
@@ -41,7 +41,7 @@ def kept(generator: MusicGenerator, task: MusicTask, seed: int):
     return with_part(song, accompaniment(drawn, song.grid, chords, key), key)
 
 
-def turned(generator: MusicGenerator, task: MusicTask, wishes: Wishes, bars: int, seed: int) -> tuple[Grid, Key]:
+def turned(generator: MusicGenerator, task: MusicTask, wishes: Requests, bars: int, seed: int) -> tuple[Grid, Key]:
     """The theme over and over, each time as the emotion there asks, and the key at the end."""
     theme, curve = read_song(task.theme).grid, resolve(task.emotion)
     feeling = generator.points(curve, bars)
@@ -59,8 +59,8 @@ def turned(generator: MusicGenerator, task: MusicTask, wishes: Wishes, bars: int
     return timed(grid, wishes), keys[-1]
 
 
-def taken(generator: MusicGenerator, task: MusicTask, wishes: Wishes, bars: int, seed: int) -> tuple[Grid, Key]:
-    """What is drawn for the emotion with elements of other pieces (:mod:`music.transfer`), and its key."""
+def taken(generator: MusicGenerator, task: MusicTask, wishes: Requests, bars: int, seed: int) -> tuple[Grid, Key]:
+    """A piece sampled for the emotion with elements of other pieces (:mod:`music.transfer`), and its key."""
     from music import transfer
 
     others = {part: read_song(path).grid for part, path in task.taken.items()}
@@ -83,7 +83,7 @@ def taken(generator: MusicGenerator, task: MusicTask, wishes: Wishes, bars: int,
     return timed(grid, wishes), names.found(grid.notes)
 
 
-def timed(grid: Grid, wishes: Wishes) -> Grid:
+def timed(grid: Grid, wishes: Requests) -> Grid:
     """The grid at the tempo and of the length that are wished for."""
     if wishes.tempo is not None:
         grid = controls.at_tempo(grid, wishes.tempo)

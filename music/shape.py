@@ -8,7 +8,7 @@ import numpy as np
 
 from gen import media
 from music import controls, finish, names
-from music.controls import Wishes
+from music.controls import Requests
 from music.names import Key
 from music.tokens import POSITIONS, Grid
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from music.task import MusicTask
 
 
-def shaped(grid: Grid, arousal: np.ndarray, wishes: Wishes, seed: int, before: float | None = None,
+def shaped(grid: Grid, arousal: np.ndarray, wishes: Requests, seed: int, before: float | None = None,
            faders: Faders | None = None) -> tuple[Grid, Key, int]:  # fmt: skip
     """A drawn grid as a piece, its key, and how many notes went because no two hands reach them.
 
@@ -77,10 +77,10 @@ def followed(one: Grid, other: Grid) -> Grid:
     return Grid(notes, np.concatenate((one.tempo, other.tempo)), [*one.chords, *other.chords])
 
 
-def wishes_of(task: MusicTask, arousal: float) -> tuple[Wishes, int]:
+def wishes_of(task: MusicTask, arousal: float) -> tuple[Requests, int]:
     """The controls of a task, and how many bars it comes to with the tempo that its ``arousal`` has."""
     wanted = media.length(task.film) if task.film else task.seconds
-    wishes = Wishes(
+    wishes = Requests(
         key=names.key(task.key) if task.key else None,
         minor=None if task.mode is None else task.mode == "minor",
         chords=tuple(map(names.chord, task.chords.split())) if task.chords else (),

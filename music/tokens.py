@@ -27,7 +27,7 @@ APPLIES = {METRICAL: (TEMPO, CHORD, BEAT), NOTE: (PITCH, DURATION, VELOCITY)}
 
 
 class Vocabulary:
-    """What each id means: ``values[element][id]``. Numbers are BPM, MIDI pitch, sixteenths, MIDI velocity.
+    """The value of each id: ``values[element][id]``. Numbers are BPM, MIDI pitch, sixteenths, MIDI velocity.
 
     Ids stand in musical order always; MusER's release sorts them as text, so its importer permutes
     (:mod:`music.muser.upstream`).
@@ -187,9 +187,9 @@ def decode(tokens: np.ndarray, vocabulary: Vocabulary) -> Grid:
 
 
 def violation(tokens: np.ndarray) -> str | None:
-    """What breaks the grammar in (T, 7), or None: rows of one type only, positions that rise, none empty.
+    """The first violation of the grammar in (T, 7), or None: rows of one type only, rising positions, none empty.
 
-    A bar without notes is a rest that somebody wrote; the sampler never writes one.
+    A bar without notes is a written rest; the sampler never writes one.
     """
     previous, at = None, 0
     for index, row in enumerate(np.asarray(tokens)):

@@ -28,7 +28,7 @@ FULL = {"pieces": 50, "sweep": 8, "curves": 24, "valid": 200}
 
 
 class Settings(BaseModel):
-    """What ``--set`` may change; ``full`` takes the sizes of :data:`FULL` for all that is not set: two hours."""
+    """The ``--set`` options; ``full`` uses the sizes of :data:`FULL` as defaults (two hours)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     data: DirectoryPath  # the folder that holds emopia/
@@ -109,7 +109,7 @@ def from_rows(rows: np.ndarray) -> Music:
 
 
 class Composer:
-    """The generator under test, asked in batches; counts what it made, what of it was valid, and the time."""
+    """The generator under test, called in batches; counts pieces, valid pieces and time."""
 
     def __init__(self, generator, chosen: Settings):
         self.generator, self.chosen = generator, chosen
@@ -227,7 +227,7 @@ def copying(book_songs: list[Music], sets: dict[str, list[Music]]) -> dict[str, 
     return found
 
 
-class Findings(NamedTuple):
+class Results(NamedTuple):
     """All that was measured; origins are "held out", "training", "generated" and "neutral"."""
 
     chosen: Settings
@@ -243,7 +243,7 @@ class Findings(NamedTuple):
     seconds: float
 
 
-def measure(generator, judge: Judge, chosen: Settings) -> Findings:
+def measure(generator, judge: Judge, chosen: Settings) -> Results:
     """Compose and measure everything; some minutes."""
     parts, performed, book, corpora = real(chosen)
     compose = Composer(generator, chosen)
@@ -260,7 +260,7 @@ def measure(generator, judge: Judge, chosen: Settings) -> Findings:
     copies = copying(book, sets)
     by_quadrant(compose, chosen.valid, candidates=1)  # each draw is a piece that must be valid
     facts = compose.made, compose.valid, compose.seconds
-    return Findings(chosen, pieces, told, judge(performed), sweeps, following, copies, corpora, *facts)
+    return Results(chosen, pieces, told, judge(performed), sweeps, following, copies, corpora, *facts)
 
 
 class MusicEvaluator:

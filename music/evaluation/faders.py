@@ -17,9 +17,9 @@ from gen.evaluate.bootstrap import mean_of
 from gen.evaluate.report import Estimate, Report
 from gen.generator import Bar
 from music import controls
+from music.automation import Automation
 from music.beats import track
 from music.chords import estimate
-from music.dials import Dial
 from music.evaluation.judge import Judge
 from music.faders import segments
 from music.faders.model import FaderNet
@@ -34,7 +34,7 @@ SHIFT = 0.9  # of arousal, that songs are taken to
 
 
 class Settings(BaseModel):
-    """What ``--set`` may change."""
+    """The ``--set`` options."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     data: DirectoryPath  # the folder that holds emopia/
@@ -139,7 +139,7 @@ def shifted(faders: Faders, clips: list, judge: Judge) -> Shifted:
     """The clips with their arousal turned round."""
     grids = [gridded(clip.path) for clip in clips]
     high = np.array([clip.quadrant in (1, 2) for clip in clips])
-    moved = [faders.moved(grid, {}, seed, Dial((0.0,), (-SHIFT if up else SHIFT,), False))
+    moved = [faders.moved(grid, {}, seed, Automation((0.0,), (-SHIFT if up else SHIFT,), False))
              for seed, (grid, up) in enumerate(zip(grids, high, strict=True))]  # fmt: skip
     before, after = (judge([to_notes(grid) for grid in part]).arousal for part in (grids, moved))
     tunes = [controls.tune(grid) for grid in grids]

@@ -167,7 +167,7 @@ class Songbook:
         self.known: dict[int, np.ndarray] = {}
 
     def longest(self, song: np.ndarray) -> int:
-        """How many notes in a row ``song`` (transitions) has in common with any song of the book."""
+        """The longest run of notes that ``song`` (transitions) shares with any song of the book."""
         symbols, low, high = _mix(song), 0, min(len(song), len(self.symbols))
         while low < high:
             middle = (low + high + 1) // 2

@@ -1,4 +1,4 @@
-"""What an evaluation of music found, as a report."""
+"""The report of a music evaluation."""
 
 import io
 
@@ -9,20 +9,20 @@ from scipy.stats import ks_2samp
 from gen.evaluate.bootstrap import mean_of
 from gen.evaluate.report import COLOURS, STYLE, Estimate, Report, Spread
 from music.evaluation import figures, metrics
-from music.evaluation.evaluate import AROUSAL, VALENCE, Findings, Music, Pieces
+from music.evaluation.evaluate import AROUSAL, VALENCE, Music, Pieces, Results
 from music.evaluation.judge import accuracy
 from music.roll import draw
 
 SONG = ("PR", "NPC", "POLY", "BPR", "BNPC", "BPOLY")
 AXES = {"a": ("arousal", AROUSAL, 0.9), "v": ("valence", VALENCE, 0.7)}
-UNTOLD = ("data", "tokens", "full")  # paths of this machine, and what the sizes say already
+OMITTED = ("data", "tokens", "full")  # paths of this machine, and what the sizes say already
 RATE = 32000
 PER_NOTE = ("pitch", "length", "velocity", "onset step", "position")
 
 
-def report_of(found: Findings) -> Report:
+def report_of(found: Results) -> Report:
     """The report of what was found."""
-    sizes = " ".join(f"{name}={value}" for name, value in found.chosen.model_dump().items() if name not in UNTOLD)
+    sizes = " ".join(f"{name}={value}" for name, value in found.chosen.model_dump().items() if name not in OMITTED)
     report = Report("Emotional piano: evaluation", f"Made by `affekt evaluate music --set data=DIR {sizes}`.")
     with rc_context(STYLE):
         bars(report, found)
@@ -35,8 +35,8 @@ def report_of(found: Findings) -> Report:
     return report
 
 
-def bars(report: Report, found: Findings) -> None:
-    """What is aimed at, and the speed."""
+def bars(report: Report, found: Results) -> None:
+    """Targets, and speed."""
     real, made = (accuracy(found.told[o], *found.pieces[o][1:])["quadrant"] for o in ("held out", "generated"))
     table = {origin: song_table(found.pieces[origin]) for origin in ("held out", "generated")}
     mean, spread = table["held out"].mean(axis=0), table["held out"].std(axis=0)
@@ -61,8 +61,8 @@ def bars(report: Report, found: Findings) -> None:
     )
 
 
-def emotion(report: Report, found: Findings) -> None:
-    """What the judge hears."""
+def emotion(report: Report, found: Results) -> None:
+    """The judge's predictions."""
     report.section(
         "Emotion",
         "The judge is trained on EMOPIA's training songs alone and shares nothing with the generator. Its accuracy on "
@@ -87,7 +87,7 @@ def emotion(report: Report, found: Findings) -> None:
     report.figure(figures.confusion(told), "Labels or requests (rows) and the judge's word (columns).")
 
 
-def control(report: Report, found: Findings) -> None:
+def control(report: Report, found: Results) -> None:
     """Requested against measured, 21 steps of each axis."""
     count = found.chosen.sweep
     report.section(
@@ -107,7 +107,7 @@ def control(report: Report, found: Findings) -> None:
         report.figure(picture, f"Requested {name}: single pieces and the mean of each level.")
 
 
-def change(report: Report, found: Findings) -> None:
+def change(report: Report, found: Results) -> None:
     """Emotions that change from bar to bar."""
     rows = []
     for item in found.following:
@@ -142,8 +142,8 @@ def per_note(piece: Music) -> np.ndarray:
     return np.stack([piece.notes[1:, 2], length[1:], piece.notes[1:, 3], wait, position[1:]], axis=1)
 
 
-def likeness(report: Report, found: Findings) -> None:
-    """Whether the pieces are like real ones, all together and by quadrant."""
+def likeness(report: Report, found: Results) -> None:
+    """Similarity of the pieces to real ones, overall and by quadrant."""
     report.section(
         "Likeness to real music",
         "Real clips are measured as the tokens keep them. PR pitch range, NPC pitch classes, POLY simultaneous pitches "
@@ -174,7 +174,7 @@ def note_values(pieces: Pieces, quadrant: int, column: int) -> np.ndarray:
     return np.concatenate([per_note(piece)[:, column] for piece in chosen])
 
 
-def distances(report: Report, found: Findings, tables: dict[str, np.ndarray]) -> None:
+def distances(report: Report, found: Results, tables: dict[str, np.ndarray]) -> None:
     """Overlap area and KL divergence per measure, Kolmogorov-Smirnov per element; the training clips for comparison."""
     origins = ("generated", "training")
     rows = []
@@ -194,8 +194,8 @@ def distances(report: Report, found: Findings, tables: dict[str, np.ndarray]) ->
     report.table("Kolmogorov-Smirnov distance to held-out notes", ["element", *origins], rows)
 
 
-def originality(report: Report, found: Findings) -> None:
-    """Whether pieces are copied from training songs."""
+def originality(report: Report, found: Results) -> None:
+    """Copying from training songs."""
     report.section(
         "Originality",
         "The longest run of notes (pitch steps and onset steps) that a piece shares with any piece of training "
@@ -209,7 +209,7 @@ def originality(report: Report, found: Findings) -> None:
     report.figure(figures.shared_runs(found.copies), "Share of pieces with a shared run at least so long; dashed: 5 %.")
 
 
-def listening(report: Report, found: Findings) -> None:
+def listening(report: Report, found: Results) -> None:
     """Piano rolls, and sound where it was asked for."""
     report.section("To see and to hear", "The first pieces of each quadrant, not chosen.")
     made, told, count = found.pieces["generated"], found.told["generated"].quadrant, found.chosen.pieces

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from gen import checkpoints, media
 from gen.emotion.spec import Emotion
 from gen.notes import note
+from music.automation import automation
 from music.controls import density, melody_likeness, tune, voices
-from music.dials import dial
 
 if TYPE_CHECKING:
     from music.faders.play import Faders
@@ -30,7 +30,7 @@ class FadersGenerator:
 
     @staticmethod
     def reading(emotion: Emotion) -> str:
-        """What the faders make of an emotion, in words."""
+        """The faders' interpretation of an emotion, in words."""
         arousal = emotion.scaled()[1]
         way = "fuller and busier" if arousal > 0 else "thinner and calmer" if arousal < 0 else "as it is"
         return f"{way} (arousal {arousal:+.2f}); valence is left to the piece"
@@ -55,8 +55,8 @@ class FadersGenerator:
 
         grid = read_grid(task.midi)
         progress(0.1, "moving the faders")
-        wanted = {"rhythm": task.rhythm and dial(task.rhythm), "notes": task.voices and dial(task.voices)}
-        arousal = dial(task.arousal, signed=True) if task.arousal else None
+        wanted = {"rhythm": task.rhythm and automation(task.rhythm), "notes": task.voices and automation(task.voices)}
+        arousal = automation(task.arousal, signed=True) if task.arousal else None
         moved = self.faders.moved(grid, wanted, task.seed, arousal, task.candidates)
         note(self.told(grid, moved, arousal is not None))
         paths = [folder / "faders.mid"]
@@ -68,7 +68,7 @@ class FadersGenerator:
         return paths
 
     def told(self, before: Grid, after: Grid, arousal: bool) -> str:
-        """What was measured of a piece before and after."""
+        """Measures of a piece before and after."""
         facts = [(f"{what} {measure(before):.2f} -> {measure(after):.2f}")
                  for what, measure in (("onsets a beat", density), ("notes that sound", voices))]  # fmt: skip
         if arousal:

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from gen import checkpoints
 from gen.emotion.embedding.direction import DirectionSpace
+from music.automation import Automation
 from music.controls import on_keyboard
-from music.dials import Dial
 from music.faders import segments
 from music.faders.model import FaderNet
 from music.finish import merged
@@ -39,9 +39,9 @@ WINDOW = 4  # bars on each side whose arousal is heard as a bar's
 
 
 class Curve(NamedTuple):
-    """What is decoded (k,) at places (k,) of a fader, and the spreads of both over music.
+    """Decoded values (k,) at positions (k,) of a fader, and the standard deviations of both over music.
 
-    Of arousal: how much higher it is heard at intensities along its direction.
+    For arousal: the change of predicted arousal at intensities along its direction.
     """
 
     places: np.ndarray
@@ -66,8 +66,8 @@ class Faders:
         net, folder = checkpoints.load(name, FaderNet), checkpoints.folder(name)
         return cls(net, load_curves(folder), DirectionSpace.load(folder), Labeller.load(folder / "labeller.json"))
 
-    def moved(self, grid: Grid, wanted: Mapping[str, float | Dial | None], seed: int,
-              arousal: Dial | None = None, candidates: int = CANDIDATES) -> Grid:  # fmt: skip
+    def moved(self, grid: Grid, wanted: Mapping[str, float | Automation | None], seed: int,
+              arousal: Automation | None = None, candidates: int = CANDIDATES) -> Grid:  # fmt: skip
         """The grid with its faders where they are ``wanted``, and its arousal (-1 to 1), as far as bars go there.
 
         An attribute that nothing is said of stays as it is, unless arousal moves it. Empty bars stay empty; of more
@@ -98,19 +98,19 @@ class Faders:
             bars[bar] = found
         return _back(segments.joined(bars, at_home), by)
 
-    def _goal(self, wanted, has: np.ndarray, which: np.ndarray, count: int, arousal: Dial | None):
+    def _goal(self, wanted, has: np.ndarray, which: np.ndarray, count: int, arousal: Automation | None):
         """(b, 2) what each bar should measure, and (2,) how much that counts."""
         whole, goal, weight = np.zeros(count), has.copy(), np.zeros(2)
         for at, name in enumerate(NAMES):
-            dial = wanted.get(name)
-            dial = Dial((0.0,), (float(dial),), False) if isinstance(dial, int | float) else dial
-            weight[at] = 1.0 if dial is not None else 0.5 if arousal is None else 0.0
-            if dial is not None:
+            curve = wanted.get(name)
+            curve = Automation((0.0,), (float(curve),), False) if isinstance(curve, int | float) else curve
+            weight[at] = 1.0 if curve is not None else 0.5 if arousal is None else 0.0
+            if curve is not None:
                 whole[which] = has[:, at]
-                goal[:, at] = dial.at(count, whole)[which].clip(0.25, 4 if at == 0 else 12)
+                goal[:, at] = curve.at(count, whole)[which].clip(0.25, 4 if at == 0 else 12)
         return goal, weight
 
-    def _aroused(self, z: Tensor, grid: Grid, which: np.ndarray, arousal: Dial) -> Tensor:
+    def _aroused(self, z: Tensor, grid: Grid, which: np.ndarray, arousal: Automation) -> Tensor:
         """z (b, s, d) moved along the direction from low to high arousal by what is missing."""
         heard = self.heard(grid)
         lacks = (arousal.at(len(heard), heard) - heard)[which]
@@ -184,9 +184,9 @@ def _bias(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 @torch.inference_mode()
 def decode(net: FaderNet, known: Tensor, temperature: float, random: torch.Generator | None = None,
            bias: Sequence[Tensor] | None = None) -> Tensor:  # fmt: skip
-    """What the decoder knows (b, c) -> ids (b, n, 4): the likeliest at ``temperature`` 0, else drawn.
+    """The decoder's condition (b, c) -> ids (b, n, 4): the likeliest at ``temperature`` 0, else sampled.
 
-    The grammar holds by masks: positions rise within the bar, notes of a chord go down, no bar is empty. ``bias``,
+    Masks enforce the grammar: positions rise within the bar, notes of a chord go down, no bar is empty. ``bias``,
     two of (b, 16, 88), is added to the logits of an onset's first pitch and of those under it, by position.
     """
     batch, ids, state = len(known), torch.arange(segments.KEYS), None
@@ -284,7 +284,7 @@ def _back(grid: Grid, by: int) -> Grid:
 
 
 def load_curves(folder: Path) -> dict[str, Curve]:
-    """What :func:`save_curves` wrote."""
+    """Loads the curves written by :func:`save_curves`."""
     kept = json.loads((folder / "faders.json").read_text(encoding="utf-8"))
     return {name: Curve(np.array(x["places"]), np.array(x["values"]), x["place_spread"], x["value_spread"])
             for name, x in kept.items()}  # fmt: skip

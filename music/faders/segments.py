@@ -24,7 +24,7 @@ AROUND = 2  # bars before and after that tell a bar's key
 
 
 class Attributes(NamedTuple):
-    """What the faders say of bars: (b,) onsets a beat, and (b,) notes that sound on average."""
+    """The faders' attributes of bars: (b,) onsets per beat, and (b,) mean number of simultaneous notes."""
 
     rhythm: np.ndarray
     notes: np.ndarray
@@ -114,5 +114,5 @@ def keys_of(bars: list[np.ndarray]) -> np.ndarray:
 
 
 def may_be_moved(notes: np.ndarray) -> bool:
-    """Whether a bar has as many notes as the faders can move: bars with hardly any, or very many, stay."""
+    """True if the faders can change a bar: bars with very few or very many notes are unchanged."""
     return LEAST <= len(notes) <= MOST

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from gen.jobs.formats import OF_SOUND, Sound
 from gen.jobs.schema import Task
-from music.dials import dial
+from music.automation import automation
 
 LIMITS = {"rhythm": (0.25, 4.0), "voices": (0.25, 12.0), "arousal": (-1.0, 1.0)}
 
@@ -30,10 +30,10 @@ class FadersTask(Task):
 
     @field_validator("rhythm", "voices", "arousal")
     @classmethod
-    def _a_dial(cls, text: str | None, info) -> str | None:
+    def _an_automation(cls, text: str | None, info) -> str | None:
         if text is None:
             return None
-        found = dial(text, signed=info.field_name == "arousal")
+        found = automation(text, signed=info.field_name == "arousal")
         low, high = LIMITS[info.field_name]
         if not found.relative and not all(low <= value <= high for value in found.values):
             raise ValueError(f"give numbers from {low:g} to {high:g}, not {text}")

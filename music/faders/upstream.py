@@ -49,7 +49,7 @@ Features via Low-Level Feature Modelling" (ISMIR 2020), which states no licence.
 def convert(source: Path, out: Path) -> None:
     """Write the network into ``out``; CheckpointError says what is missing, left over or of another shape."""
     path = source / FILE if source.is_dir() else source
-    state = states.read(path, f"the release's {FILE}")
+    state = states.read(path, f"the upstream {FILE}")
     if absent := [key for key in UNUSED if key not in state]:
         raise CheckpointError(f"{path.name} does not fit (missing: {', '.join(absent[:6])}).")
     kept = {key: value for key, value in state.items() if key not in UNUSED}

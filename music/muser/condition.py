@@ -1,4 +1,4 @@
-"""MusER's own emotion element: one of four quadrants, looked up in a table (AAAI 2024, sec. 3.1)."""
+"""The emotion element of MusER: one of four quadrants, looked up in a table (AAAI 2024, sec. 3.1)."""
 
 from collections.abc import Sequence
 

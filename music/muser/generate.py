@@ -38,7 +38,7 @@ Progress = Callable[[float], None]
 
 
 class Prompt(NamedTuple):
-    """What each item begins with: ids (b, p, ...) of which the first ``lengths`` (b,) exist."""
+    """The prompt of each item: ids (b, p, ...) of which the first ``lengths`` (b,) exist."""
 
     ids: Tensor
     lengths: Tensor
@@ -55,7 +55,7 @@ class Prompt(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """How one kind of id is drawn: softmax temperature and nucleus mass."""
+    """Sampling of one kind of id: softmax temperature and nucleus mass."""
 
     temperature: float = 1.0
     nucleus: float = 0.95
@@ -245,7 +245,7 @@ def _length(end: Tensor) -> int:
 
 
 class Held(NamedTuple):
-    """What a batch of unfinished pieces stands at; all (b,)."""
+    """The state of a batch of unfinished pieces; all (b,)."""
 
     previous: Tensor  # kind of the last row: 0 bar, METRICAL, NOTE
     beat: Tensor  # id of the last position of this bar, 1 when it has none
@@ -259,7 +259,7 @@ class Held(NamedTuple):
         return cls(zero, zero, zero, zero == 0)
 
     def after(self, row: Tensor) -> "Held":
-        """Where the pieces stand after one more row (b, 7)."""
+        """The state after one more row (b, 7)."""
         is_bar, is_note = row[:, BEAT] == BAR, row[:, TYPE] == NOTE
         return Held(
             torch.where(is_bar, 0, row[:, TYPE]),

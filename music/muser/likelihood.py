@@ -1,4 +1,4 @@
-"""How likely the prior finds bars that are there already: what seams are judged by."""
+"""The prior's likelihood of given bars, used to evaluate seams."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class MusER(ModelMixin, ConfigMixin):
     heads, ffn}; without an encoder (None) each slot reads its own element of its own row alone; ``elements`` {layers,
     heads, ffn, slot}, where ``slot`` is each one's part of the latent (16); ``quantizer`` and ``conditioner`` {name,
     **config}; ``layer`` {kind, norm_first, dropout}; ``reducer`` "mean" or "transformer". With ``marks_bars`` a Bar
-    row has a code of its own, ``bar`` (= the quantizer's size), so that whoever counts codes counts bars.
+    row has a code of its own, ``bar`` (= the quantizer's size), so that counting codes counts bars.
     """
 
     @register_to_config
@@ -128,8 +128,8 @@ class MusER(ModelMixin, ConfigMixin):
 
     @property
     def literal(self) -> bool:
-        """Whether codes are the ids of the elements (after :meth:`fit_codebook`): each slot reads its own element
-        alone and has room for all of its ids."""
+        """True if codes equal the ids of the elements (after :meth:`fit_codebook`): each slot encodes only its element
+        and has enough codes for its ids."""
         book = self.codebook
         alone = self.encoder_layers is None and isinstance(book, SlotVectorQuantizer)
         return alone and book.size >= max(self.config.classes)
@@ -162,7 +162,7 @@ class MusER(ModelMixin, ConfigMixin):
             book.total.zero_()
 
     def off(self, rows: Tensor) -> Tensor:
-        """Which codes say nothing: of Bar rows (b, n, 1); with a quantizer per slot, of slots not set too (b, n, 7)."""
+        """Mask of unused codes: of Bar rows (b, n, 1); with a quantizer per slot, also of unset slots (b, n, 7)."""
         is_bar = (rows[..., BEAT, None] == BAR) & self.config.marks_bars
         return is_bar if self.codebook.slots == 1 else is_bar | (rows == 0)
 

@@ -113,7 +113,7 @@ def key_of(seed: int) -> int:
 
 
 def prompt(parts: list[Tensor]) -> Prompt:
-    """What sampling begins with, of parts (n, k) that differ in length."""
+    """The prompt of sampling from parts (n, k) of different lengths."""
     return Prompt(pad_sequence(parts, batch_first=True), torch.tensor([len(p) for p in parts], device=parts[0].device))
 
 

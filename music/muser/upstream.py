@@ -36,10 +36,11 @@ JOINED = (TYPE, TEMPO, CHORD, BEAT, PITCH, DURATION, VELOCITY)  # order of the e
 UNUSED = re.compile(r"DR\.|VQ_pos_embedd\.")  # the dimension reducer
 CARD = """# MusER, as published
 
-Converted from the release of Ji and Yang, "MusER: Musical Element-Based Regularization for Generating Symbolic Music
-with Emotion" (AAAI 2024). Four quadrants; the emotion at a piece's first bar (and at the start of each later passage)
-counts, and guidance has no effect, because these weights never saw music without an emotion. Bars are counted while the
-decoder writes them; where it ends a piece too early, the next passage goes on from the last bars. One tempo a bar.
+Converted from the upstream weights of Ji and Yang, "MusER: Musical Element-Based Regularization for Generating Symbolic
+Music with Emotion" (AAAI 2024). Four quadrants; the emotion at a piece's first bar (and at the start of each later
+passage) is used, and guidance has no effect, because these weights were never trained without an emotion. Bars are
+counted while the decoder writes them; if it ends a piece too early, the next passage continues from the last bars. One
+tempo per bar.
 """
 
 
@@ -67,7 +68,7 @@ def convert(source: Path, out: Path) -> None:
 
 
 def _state(path: Path) -> dict[str, Tensor]:
-    content = states.read(path, "the release's file")
+    content = states.read(path, "the upstream file")
     state = content.get("model", content)
     return {key: value for key, value in state.items() if isinstance(value, Tensor)} if isinstance(state, dict) else {}
 
@@ -90,7 +91,7 @@ def _read(folder: Path, name: str):
 
 
 def _plain(content) -> bool:
-    """Whether a pickle holds nothing but containers, texts and numbers."""
+    """True if a pickle has only containers, texts and numbers."""
     if isinstance(content, dict):
         return _plain([*content, *content.values()])
     if isinstance(content, list | tuple | set | frozenset):
@@ -111,7 +112,7 @@ def _used(tables: tuple[dict, dict]) -> Tensor:
 
 
 def _events(content) -> dict[str, dict]:
-    """The release's dictionary, a pair of which the first part is {element: {event: id}}."""
+    """The upstream dictionary, a pair whose first part is {element: {event: id}}."""
     found = content[0] if isinstance(content, list | tuple) and content else {}
     for name in (*(NAMES.get(element, element).replace("_", "-") for element in ELEMENTS), "emotion"):
         ids = found.get(name) if isinstance(found, dict) else None
@@ -121,7 +122,7 @@ def _events(content) -> dict[str, dict]:
 
 
 def musical(dictionary: dict[str, dict]) -> tuple[dict[str, list], list[Tensor], list[int]]:
-    """{element: {event: id}} -> values of each element in musical order, the release's ids in it, ids of Q1..Q4."""
+    """{element: {event: id}} -> values of each element in musical order, their upstream ids, ids of Q1..Q4."""
     values, order = {}, []
     for element, known in Vocabulary.default().values.items():
         events = dictionary[NAMES.get(element, element).replace("_", "-")]
@@ -152,7 +153,7 @@ def _place(element: str, known: list, event: str | int) -> tuple:
 
 
 class Release:
-    """A state dict that notes what was asked of it in vain; what nobody asked for remains in ``left``."""
+    """A state dict that records missing keys that were requested; unused keys remain in ``left``."""
 
     def __init__(self, state: dict[str, Tensor]):
         self.left = {key: value for key, value in state.items() if not UNUSED.match(key)}
@@ -211,7 +212,7 @@ def _network(state: dict[str, Tensor], layers: str) -> dict:
 
 
 def _fill(model, state: dict[str, Tensor], own: dict[str, Tensor]):
-    """The model with the release's tensors and its ``own``, those that the release has no counterpart of."""
+    """The model with the upstream tensors, and ``own`` tensors for those without an upstream counterpart."""
     states.fit(model, state | own, "The release")
     return model.eval()
 

@@ -1,8 +1,8 @@
-"""Playing MusER's published weights (see :mod:`music.muser.upstream`), which count no bars and know no end to come.
+"""Generates with MusER's upstream weights (see :mod:`music.muser.upstream`), which have no bar counts.
 
-The prior tells codes after the emotion, which is said once; the decoder then writes rows and with them the bar lines,
-under the same grammar. A passage ends with the bars asked for, where the decoder ends the piece, or with its last code;
-while bars are missing, another goes on from the last ones.
+The prior predicts codes from the emotion, given once; the decoder then writes rows with bar lines, under the same
+grammar. A passage ends with the requested bars, where the decoder ends the piece, or with its last code; while bars are
+missing, the next passage continues from the last ones.
 """
 
 from collections.abc import Callable, Mapping, Sequence

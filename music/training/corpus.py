@@ -127,7 +127,7 @@ def labelled(
 
 
 def feelings(labeller: Labeller, windows: list, scale: tuple[np.ndarray, np.ndarray], quadrant: int) -> np.ndarray:
-    """(blocks, 2) valence and arousal by each window's features; one with hardly a note goes on from the last."""
+    """(blocks, 2) valence and arousal by each window's features; windows with very few notes repeat the last values."""
     found = [np.zeros(2)]
     for x in windows:
         found.append(found[-1] if x is None else labeller(x[None], scale)[0])

@@ -1,8 +1,8 @@
 """``affekt train faders``: Music FaderNets and the variants of its table, on the bars of the music corpora.
 
-Losses are those of Tan and Herremans (ISMIR 2020, sec. 3.2 to 3.4), without the release's slips: sub-decoders see the
-steps before, their softmax runs over classes, the weight of the KL rises from 0 and stays, spreads are used as what
-they are. Attributes are regularised on z_0 in units of its own spread.
+Losses are those of Tan and Herremans (ISMIR 2020, sec. 3.2 to 3.4), without the mistakes of the upstream code:
+sub-decoders see the previous steps, their softmax is over classes, the KL weight rises from 0 and stays, standard
+deviations are used as such. Attributes are regularised on z_0 in units of its own spread.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ VARIANTS = {
 
 
 class Settings(BaseModel):
-    """What ``--set`` may change."""
+    """The ``--set`` options."""
 
     model_config = ConfigDict(extra="forbid")
     size: str = "compact"
@@ -304,7 +304,7 @@ def fit(learner: Learner, kept: dict[str, Bars], out: Path, minutes: float, sett
 
 
 def curves_of(net: FaderNet, data: Bars, seed: int = 0) -> dict[str, Curve]:
-    """What is decoded along each fader, on average over :data:`MEASURED` bars, made to rise."""
+    """Decoded values along each fader, means over :data:`MEASURED` bars, made monotone."""
     from scipy.optimize import isotonic_regression
 
     at = np.random.default_rng(seed).choice(len(data.rows), min(MEASURED, len(data.rows)), replace=False)
@@ -343,8 +343,8 @@ def encoded(net: FaderNet, data: Bars, at: np.ndarray) -> torch.Tensor:
 
 
 def arousal_curve(net: FaderNet, data: Bars, space: DirectionSpace, labeller: Labeller, seed: int = 0) -> Curve:
-    """How much higher the labeller hears arousal along the direction than at its beginning: low bars taken up, high
-    ones down, :data:`GROUP` bars together, made to rise."""
+    """The increase of labelled arousal along the direction: low bars moved up, high bars down, :data:`GROUP` bars
+    together, made monotone."""
     from scipy.optimize import isotonic_regression
 
     intensities, change, random = np.linspace(-2, 2, AROUSALS), [], np.random.default_rng(seed)

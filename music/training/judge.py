@@ -17,7 +17,7 @@ from music.training.emopia import emopia, vary
 
 
 class Settings(NamedTuple):
-    """What ``--set`` may change."""
+    """The ``--set`` options."""
 
     members: int = 5
     width: int = 64

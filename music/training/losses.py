@@ -1,4 +1,4 @@
-"""What the autoencoder and the prior are trained to: passages as tensors, with conditions, and the losses on them."""
+"""Training data and losses of the autoencoder and the prior: passages as tensors, with conditions."""
 
 from __future__ import annotations
 

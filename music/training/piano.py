@@ -30,7 +30,7 @@ GAP = 2048  # frames of silence before each sample, the longest block over which
 
 
 def seconds(pitch: int) -> float:
-    """How long a sample rings: 8.2 s for the lowest key, 1.5 s for the highest."""
+    """Duration of a sample: 8.2 s for the lowest key, 1.5 s for the highest."""
     return round(8.2 - (pitch - 21) * 0.077, 2)
 
 

@@ -1,7 +1,7 @@
 """``affekt train music``: the autoencoder, then the prior over its codes; all corpora first, then mostly EMOPIA.
 
 Time is the budget, so the learning rate follows the clock: the same command trains on a laptop and on a GPU.
-State goes to ``OUT/*.pt`` every two minutes; the same command goes on from there.
+State goes to ``OUT/*.pt`` every two minutes; the same command resumes.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ FINETUNE = {"pop909": 0.3, "emopia": 0.7}
 
 
 class Settings(BaseModel):
-    """What ``--set`` may change."""
+    """The ``--set`` options."""
 
     model_config = ConfigDict(extra="forbid")
     size: str = "compact"

@@ -172,7 +172,7 @@ class Formulas:
         return x + waves(*x.shape)
 
     def rows(self, ids, count):
-        """Embeddings side by side in the release's order; ids (n, 7 or 8) are in the compound word's."""
+        """Embeddings side by side in the upstream order; ids (n, 7 or 8) are in the compound word's."""
         places = list(EMBED)
         return torch.cat([self.embed(f"{name}_emb", ids[:, places.index(name)]) for name in JOINED[:count]], -1)
 

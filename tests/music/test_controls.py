@@ -9,7 +9,7 @@ from gen import media
 from gen.errors import InputError
 from gen.jobs.schema import parse_task
 from music import controls, finish, melody, names, synth
-from music.controls import Wishes
+from music.controls import Requests
 from music.hands import chords, divide
 from music.names import Key
 from music.score import notes_of, read_grid, read_song, to_score
@@ -32,7 +32,7 @@ def tonal(seed=0, bars=8):
 
 
 def made(seed=0, bars=8, **wishes):
-    return shaped(tonal(seed, bars), np.zeros(bars), Wishes(**wishes), seed)
+    return shaped(tonal(seed, bars), np.zeros(bars), Requests(**wishes), seed)
 
 
 # ---------------------------------------------------------------- asked and measured

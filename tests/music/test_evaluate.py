@@ -11,7 +11,7 @@ from gen.errors import InputError
 from gen.generator import check_evaluator
 from gen.settings import settings_of
 from music.evaluation import evaluate as subject
-from music.evaluation import report as findings
+from music.evaluation import report
 from music.evaluation.evaluate import Composer, Music, Settings
 from music.evaluation.judge import Judge
 
@@ -88,7 +88,7 @@ def test_changing_emotions_are_followed_bar_by_bar(found):
 
 @pytest.mark.slow
 def test_report_holds_every_bar(found, tmp_path):
-    findings.report_of(found).write(tmp_path)
+    report.report_of(found).write(tmp_path)
     written = json.loads((tmp_path / "report.json").read_text())
     sections = {s["title"]: s for s in written["sections"]}
     assert len(written["bars"]) == 7

@@ -117,7 +117,7 @@ def test_components_are_told_apart():
 
 
 def published(roll, hidden, width, components=2):
-    """A state of the release's layout, at any size."""
+    """A state dict in the upstream layout, at any size."""
     part = {}
     encoder = lambda: nn.GRU(roll, hidden, batch_first=True, bidirectional=True)
     for space, classes in (("r", 3), ("n", 16), ("c", 24)):

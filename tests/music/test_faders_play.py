@@ -8,8 +8,8 @@ from grids import random_grid, song
 from gen import media
 from gen.emotion.embedding.direction import DirectionSpace
 from gen.jobs.schema import parse_task
+from music.automation import automation
 from music.controls import density, melody_likeness, tune, voices
-from music.dials import dial
 from music.faders import segments
 from music.faders.model import FaderNet
 from music.faders.pipeline import FadersGenerator
@@ -40,13 +40,13 @@ def piece(bars=6, seed=0):
 
 
 def test_dials():
-    assert dial("2.5").at(2, np.zeros(2)).tolist() == [2.5, 2.5]
-    assert dial("+0.5").at(2, np.ones(2)).tolist() == [1.5, 1.5] and dial("-1").relative
-    assert dial("0: 1, 4: 3").at(5, np.zeros(5)).tolist() == [1, 1.5, 2, 2.5, 3]
-    assert not dial("-0.5", signed=True).relative
+    assert automation("2.5").at(2, np.zeros(2)).tolist() == [2.5, 2.5]
+    assert automation("+0.5").at(2, np.ones(2)).tolist() == [1.5, 1.5] and automation("-1").relative
+    assert automation("0: 1, 4: 3").at(5, np.zeros(5)).tolist() == [1, 1.5, 2, 2.5, 3]
+    assert not automation("-0.5", signed=True).relative
     for wrong in ("", "fast", "1, 2", "0: 1, 4: +3"):
         with pytest.raises(ValueError, match=r"number"):
-            dial(wrong)
+            automation(wrong)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
@@ -65,7 +65,7 @@ def test_what_is_not_asked_for_stays():
     made, grid = faders(), piece()
     same = made.moved(grid, {"rhythm": density(grid) * 0 + 1.0}, 0)
     assert len(same.tempo) == len(grid.tempo) and same.chords == grid.chords
-    still = made.moved(grid, {"rhythm": dial("+0"), "notes": dial("+0")}, 0)
+    still = made.moved(grid, {"rhythm": automation("+0"), "notes": automation("+0")}, 0)
     np.testing.assert_array_equal(still.notes, apart(grid.notes))  # the piece itself is the best candidate
 
 
@@ -79,7 +79,7 @@ def test_more_is_more_and_less_is_less():
 
 def test_a_seed_gives_the_same_and_arousal_changes():
     made, grid = faders(), piece()
-    up = dial("0.9", signed=True)
+    up = automation("0.9", signed=True)
     one, two, other = (made.moved(grid, {}, seed, up) for seed in (3, 3, 4))
     np.testing.assert_array_equal(one.notes, two.notes)
     assert one.notes.shape != other.notes.shape or not np.array_equal(one.notes, other.notes)
@@ -128,7 +128,7 @@ def test_training_writes_what_faders_load(tmp_path):
     train(data, out, 0.05, Settings(size="tiny", batch=32, device="cpu"))
     made = Faders.load(str(out / "checkpoint"))
     assert set(made.curves) == {"rhythm", "notes", "arousal"} and np.all(np.diff(made.curves["notes"].values) > 0)
-    assert len(made.moved(piece(), {"rhythm": 1.0}, 0, dial("0.5", signed=True)).tempo) == 6
+    assert len(made.moved(piece(), {"rhythm": 1.0}, 0, automation("0.5", signed=True)).tempo) == 6
     attributes = parts(data, out)["train"].attributes
     for variant in VARIANTS:
         learner = build(Settings(size="tiny", variant=variant), attributes)

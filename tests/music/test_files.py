@@ -1,4 +1,4 @@
-"""What begins from a user's files, and what is written besides: kept tracks, taken elements, stems, instruments."""
+"""Pieces based on user files, and additional outputs: kept tracks, transferred elements, stems, instruments."""
 
 import io
 import struct

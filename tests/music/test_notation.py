@@ -1,4 +1,4 @@
-"""What a musician opens: hands, keys, chord symbols, scores as music21 reads them."""
+"""Notation: hands, keys, chord symbols, scores as read by music21."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Training: it learns, it stops on time, a killed run goes on from its step, what it writes can play."""
+"""Training learns, stops on time and resumes after a kill; its checkpoint generates."""
 
 import json
 
@@ -102,7 +102,7 @@ def log(out):
 
 
 class Killed(BaseException):
-    """What stops a run at once."""
+    """Stops a run immediately."""
 
 
 @pytest.mark.slow

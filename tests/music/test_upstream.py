@@ -1,4 +1,4 @@
-"""What the converter makes of a small release: the same networks, and errors that name what is wrong."""
+"""Conversion of small upstream checkpoints: equal networks, and errors that name the problem."""
 
 import os
 import pickle
@@ -184,7 +184,7 @@ def test_tensors_that_do_not_fit_are_told(tmp_path, change, said):
 
 
 class Touch:
-    """What a hostile pickle would be."""
+    """A malicious pickle."""
 
     def __reduce__(self):
         return open, ("touched", "w")
@@ -250,7 +250,7 @@ def test_codes_and_greedy_rows_are_those_of_the_published_networks(tmp_path, siz
     muser = MusER.from_pretrained(tmp_path / "out" / "autoencoder").eval()
     by_column(muser)  # as it is sampled from
     formulas, maps = Formulas(published_autoencoder(size)), in_ours(Vocabulary.load(tmp_path / "out/vocabulary.json"))
-    back = [ids.argsort() for ids in maps]  # ours -> the release's
+    back = [ids.argsort() for ids in maps]  # ours -> upstream
     in_order = lambda rows: torch.stack([ids[rows[..., e]] for e, ids in enumerate(maps)], -1)
 
     compact, _ = numbering(size=size)

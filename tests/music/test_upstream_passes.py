@@ -1,4 +1,4 @@
-"""Published weights play: valid pieces of the asked length, each draw from what the published loop would compute."""
+"""Upstream weights generate valid pieces of the requested length, with the upstream sampling distribution."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_what_published_weights_cannot_follow_is_said(made):
 
 
 def ending(model, bias, monkeypatch):
-    """How much the decoder wants pieces to end."""
+    """The decoder's tendency to end pieces."""
     head = model.heads[TYPE]
     changed = torch.where(torch.arange(len(head.bias)) == EOS, bias, head.bias)
     monkeypatch.setitem(head._parameters, "bias", torch.nn.Parameter(changed, requires_grad=False))

@@ -1,4 +1,4 @@
-"""Numbers that change over bars, as users write them: "2.5", "+0.3", "0: 1.5, 8: +0.5"."""
+"""Automation curves: numbers that change over bars, written as "2.5", "+0.3", "0: 1.5, 8: +0.5"."""
 
 import re
 from typing import NamedTuple
@@ -8,23 +8,23 @@ import numpy as np
 NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)"
 
 
-class Dial(NamedTuple):
-    """Values at bars, straight between them; ``relative`` ones are added to what the music has."""
+class Automation(NamedTuple):
+    """Values at bars, linearly interpolated; ``relative`` values are added to the music's own."""
 
     bars: tuple[float, ...]
     values: tuple[float, ...]
     relative: bool
 
     def at(self, count: int, has: np.ndarray) -> np.ndarray:
-        """(count,) what is wanted in each bar of music that ``has`` (count,)."""
+        """(count,) target of each bar, for music with the values ``has`` (count,)."""
         found = np.interp(np.arange(count), self.bars, self.values)
         return has + found if self.relative else found
 
 
-def dial(text: str, signed: bool = False) -> Dial:
-    """Parse a dial. A sign makes its values relative, unless numbers here are ``signed`` themselves.
+def automation(text: str, signed: bool = False) -> Automation:
+    """Parses an automation curve. A sign makes its values relative, unless the numbers themselves are ``signed``.
 
-    Raises ValueError with how it is written.
+    Raises ValueError with the correct form.
     """
     parts = [part.strip() for part in str(text).split(",") if part.strip()]
     points = []
@@ -37,5 +37,5 @@ def dial(text: str, signed: bool = False) -> Dial:
         raise ValueError('give a number, or numbers at bars such as "0: 1.5, 8: 3"')
     bars, values, signs = zip(*sorted(points), strict=True)
     if not signed and len(set(signs)) > 1:
-        raise ValueError(f"{text!r} mixes numbers with a sign, which are added, and numbers without: write one kind")
-    return Dial(bars, values, not signed and signs[0])
+        raise ValueError(f"{text!r} mixes relative numbers (with a sign) and absolute ones: use one kind")
+    return Automation(bars, values, not signed and signs[0])
