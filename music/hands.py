@@ -1,4 +1,4 @@
-"""Two hands for a piece: which plays what, what no hand can reach, and where the pedal has to help.
+"""Divides a piece between two hands: finds notes out of reach and the pedal that is needed.
 
 A hand takes five notes within a tenth. The hands divide the keyboard at a line that moves little: the best path over
 the onsets (Viterbi), as in Nakamura, Yoshii and Katayose (2014), with plain costs in place of learnt ones.
@@ -26,7 +26,7 @@ class Hands(NamedTuple):
 
 
 def within(grid: Grid) -> Grid:
-    """The grid without what rings on over its last bar line."""
+    """The grid with notes cut at its last bar line."""
     end = len(grid.tempo) * POSITIONS
     notes = grid.notes.copy()
     notes[:, 2] = np.minimum(notes[:, 2], end - notes[:, 0])
@@ -81,7 +81,7 @@ def divide(grid: Grid) -> Hands:
 
 
 def _costs(pitch: np.ndarray) -> np.ndarray:
-    """(lines,) what it costs to divide a chord, high to low, at each line; 1,000 where a hand does not reach."""
+    """Costs (lines,) of dividing a chord, high to low, at each line; 1,000 where a hand does not reach."""
     each = []
     for count in range(len(pitch) + 1):
         high, low = pitch[:count], pitch[count:]

@@ -28,9 +28,8 @@ WIDTH, PRINT, PAPER = 1600, 3308, 8.27  # pixels of a page on a screen and on pa
 
 
 def write(grid: Grid, key: Key | None, stem: Path, manifest: dict, title: str) -> list[Path]:
-    """``STEM.musicxml``, ``STEM.pdf`` and, of its pages, ``STEM.png`` (``STEM-2.png`` and so on); returns what was
-    written. The PDF holds pictures for a printer, since converters of Verovio's SVG that need no system library
-    misplace its text."""
+    """Write ``STEM.musicxml``, ``STEM.pdf`` and a PNG per page (``STEM.png``, ``STEM-2.png``); return their paths. The
+    PDF contains pictures, since converters of Verovio's SVG that need no system library misplace its text."""
     text = musicxml(grid, key or key_of(grid.notes), title)
     paths = [stem.with_suffix(".musicxml")]
     media.write_musicxml(paths[-1], text, manifest)
@@ -145,7 +144,7 @@ def _pedal(m21, staff, down: float, up: float) -> None:
 
 
 def pages(text: str, width: int = WIDTH) -> list[np.ndarray]:
-    """MusicXML as pages (height, width, 3) uint8, drawn by Verovio; for a screen as high as they are full."""
+    """MusicXML as pages (height, width, 3) uint8, drawn by Verovio; at the screen width cropped to their content."""
     verovio, resvg = _needed("verovio"), _needed("resvg_py")
     tool = verovio.toolkit()
     tool.setOptions({"pageWidth": 2100, "pageHeight": 2970, "scale": 40, "adjustPageHeight": width == WIDTH,

@@ -54,7 +54,7 @@ def to_score(grid: Grid, key: Key | None = None, program: int = 0, hands: Sequen
 
 
 def after(song: "Song", grid: Grid, key: Key | None = None, program: int = 0):
-    """The song's own score, all of it, and the grid in two tracks more from its last bar line on."""
+    """The song's whole score, followed by the grid in two more tracks from its last bar line on."""
     score, begin = song.score.copy(), int(song.ticks(np.array([len(song.grid.tempo) * POSITIONS]))[0])
     score.tempos.filter(lambda tempo: tempo.time < begin, inplace=True)
     return _appended(score, begin, grid, key, program)
@@ -91,7 +91,7 @@ def _appended(score, begin: int, grid: Grid, key: Key | None, program: int, hand
 
 
 def shortened(score, begin: int):
-    """A score from a tick on, which becomes 0; what sounds there already is left out."""
+    """A score from a tick on, which becomes 0; notes that began earlier are dropped."""
     import symusic
 
     score = score.copy()
@@ -128,7 +128,7 @@ def notes_of(score, programs: set[str] | None = None) -> np.ndarray:
 
 
 class Song(NamedTuple):
-    """A MIDI file as it is, all of it or its last bars on the grid, and where the grid's beats lie in its ticks."""
+    """A MIDI file, its notes or last bars on the grid, and the ticks of the grid's beats."""
 
     score: object  # symusic.Score
     grid: Grid
@@ -143,8 +143,8 @@ class Song(NamedTuple):
 
 
 def read_song(path: Path, last: int | None = None) -> Song:
-    """A user's MIDI file on the sixteenth grid, or its ``last`` bars alone: its own bars where its notes keep to them,
-    tracked ones elsewhere.
+    """Loads a MIDI file, or its ``last`` bars, on the sixteenth grid: by the file's own bars if its notes keep to them,
+    else by beat tracking.
 
     Raises InputError when the file has no notes, or is not in 4/4 where it does keep to its bars.
     """
@@ -197,8 +197,8 @@ def read_grid(path: Path) -> Grid:
 
 
 def _written_beats(score, path: Path, end: bool) -> tuple[Beats, np.ndarray] | None:
-    """The file's own beats and their ticks (m,), when at least ON_GRID of its onsets keep to its sixteenths; of its
-    ``end``, those since its metre changed last."""
+    """The file's own beats and their ticks (m,), if at least ON_GRID of its onsets keep to its sixteenths; with ``end``
+    only those after the last change of metre."""
     ticks = np.concatenate([t.notes.numpy()["time"] for t in score.tracks if not t.is_drum])
     step = score.tpq / 4
     off = np.abs(ticks / step - np.round(ticks / step))

@@ -1,4 +1,4 @@
-"""From what was drawn to a piece: the wishes of :mod:`music.controls`, and what :mod:`music.finish` gives every one."""
+"""Turns sampled grids into pieces: applies the controls (:mod:`music.controls`) and :mod:`music.finish`."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def shaped(grid: Grid, arousal: np.ndarray, wishes: Requests, seed: int, before:
 
 
 def parted(grid: Grid, bars: int) -> tuple[Grid, Grid]:
-    """The grid's first ``bars`` bars and the rest, which begins at 0; what sounds over the line is the first's."""
+    """The grid's first ``bars`` bars and the rest, which begins at 0; notes across the line go to the first."""
     line = bars * POSITIONS
     at = int(np.searchsorted(grid.notes[:, 0], line))
     later = grid.notes[at:] - np.array([line, 0, 0, 0])
