@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from tone import ToneGenerator
+from tone import Tone, ToneGenerator
 
 from gen.cli import main
-from gen.errors import InputError
+from gen.errors import InputError, RenderError
 from gen.jobs import executors
 from gen.jobs import run as runner
 from gen.jobs.cache import Cache
@@ -313,3 +313,12 @@ def test_ray_cluster(show):
     text = "jobs:\n- {id: a, kind: tone, matrix: {seed: [1, 2]}}\n- {id: b, kind: tone, continue: {job: a, seed: 2}}\n"
     states = show.render(f"{text}- {{id: bad, kind: tone, fault: raise}}\n", on="ray", workers=2)
     assert states == {"a.1": "rendered", "a.2": "rendered", "b": "rendered", "bad": "failed"}
+
+
+def test_one_task_is_rendered_from_python(show):
+    files = runner.files_of(Tone(seed=3), root=show.cache.root)
+    before = files[0].stat().st_mtime_ns
+    assert files == [files[0], sidecar(files[0])] and files[0].suffix == ".wav"
+    assert runner.files_of(Tone(seed=3), root=show.cache.root) == files and files[0].stat().st_mtime_ns == before
+    with pytest.raises(RenderError):
+        runner.files_of(Tone(fault="raise"), root=show.cache.root)
