@@ -121,8 +121,8 @@ def attempt(work: Work, progress: Callable[[float, str], None]) -> Outcome:
 
 
 def files_of(task: Task, device: str = "auto", root: Path | None = None) -> list[Path]:
-    """The files of one task, the main one first, from the cache in ``root`` (default: the usual cache); rendered into it
-    if they are missing. Raises RenderError.
+    """The files of one task, the main one first, from the cache in ``root`` (default: the usual cache); rendered
+    into it if they are missing. Raises RenderError.
     """
     item, cache = plan_tasks({task.kind: task}).items[0], Cache(root or default_root())
     if item.key not in cache:
