@@ -26,14 +26,6 @@ def divergence(mu: Tensor, log_var: Tensor) -> Tensor:
     return 0.5 * (mu.square() + log_var.exp() - 1 - log_var).mean()
 
 
-def relevance(code: Tensor) -> Tensor:
-    """Half the mean of log(1 + power) of the axes of ``code`` (b d): the KL divergence of codes with unit noise from a
-    zero-mean prior with fitted variances. Axes that are not needed go to 0 (automatic relevance determination: MacKay
-    1994; for latents ARD-VAE, Saha et al. 2025).
-    """
-    return 0.5 * code.square().mean(0).log1p().mean()
-
-
 def ordered(mu: Tensor, axis: Tensor, weaker: Tensor, stronger: Tensor, margin: float = 0.3) -> Tensor:
     """Logistic loss for pairs of rows whose second must lie further along ``axis`` (pairs, e).
 

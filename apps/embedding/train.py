@@ -14,7 +14,6 @@ import json
 import logging
 import math
 from collections import defaultdict
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,14 +25,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from apps.embedding import corpus, hearing, losses
 from apps.embedding.attach import attach, export_attached
-from apps.embedding.batches import POINTS, Batches, Part, targets
+from apps.embedding.batches import Batches, Part, targets
 from apps.embedding.corpus import SEVEN
 from apps.embedding.export import HeldOutPredictions, crossed, export_space, fit_speech_head, whiten
 from apps.embedding.measures import likeliest, recall
 from apps.embedding.speech import ACTED, ASIDE, READING, Speech, prepare
 from gen import checkpoints
 from gen.emotion.embedding.features import MODALITIES
-from gen.emotion.embedding.network import TERMS, EmotionEmbedder, Gaussian
+from gen.emotion.embedding.network import EmotionEmbedder, Gaussian
 from gen.emotion.embedding.voice import VoiceEncoder
 from gen.evaluate.bootstrap import interval
 from gen.training import Run
@@ -66,9 +65,6 @@ class Settings(NamedTuple):
     identity: float = 0.3
     modality: float = 0.1
     alignment: float = 0.3
-    relevance: float = 0.0  # weight of losses.relevance of the neck's axes
-    soft: float = 0.0  # share of the label that goes to the neighbouring classes
-    dependence: float = 0.0  # weight of the distance between the point and the mean point of the classes
 
 
 def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> None:
@@ -206,7 +202,7 @@ def loss(model: EmotionEmbedder, judges: nn.ModuleDict, batches: Batches, chosen
     scale = 2 / (1 + math.exp(-8 * done)) - 1
     found: dict[str, Tensor] = defaultdict(float)
     for part, gaussian, weight in zip(parts, seen, (1, 0.7, 0.7)):
-        for name, value in supervised(model, part, gaussian, chosen.soft).items():
+        for name, value in supervised(model, part, gaussian).items():
             found[name] += weight * getattr(chosen, name) * value
     mu, z = (torch.cat(rows) for rows in ([g.mu for g in seen], [g.sample() for g in seen]))
     where = torch.cat([torch.full_like(part.term, i) for i, part in enumerate(parts)])
@@ -217,14 +213,12 @@ def loss(model: EmotionEmbedder, judges: nn.ModuleDict, batches: Batches, chosen
     axis = (model.terms.weight[parts[0].term[pairs]] - model.terms.weight[0]).detach()
     found["order"] = chosen.order * losses.ordered(seen[0].mu, axis, pairs, pairs + 1)
     found["alignment"] = chosen.alignment * alignment(mu, quadrant, where)
-    if chosen.relevance:
-        found["relevance"] = chosen.relevance * losses.relevance(model.narrow(torch.cat(pooled).float()))
     found["identity"] = judges["identity"](mu, batches.named[person], chosen.identity * scale)
     found["modality"] = judges["modality"](mu, where, chosen.modality * scale)
     return sum(found.values()), found
 
 
-def supervised(model: EmotionEmbedder, part: Part, gaussian: Gaussian, soft: float) -> dict[str, Tensor]:
+def supervised(model: EmotionEmbedder, part: Part, gaussian: Gaussian) -> dict[str, Tensor]:
     """Losses of classes (where known), quadrants, points, and of the distance between the points and the mean of the
     classes.
     """
@@ -233,16 +227,8 @@ def supervised(model: EmotionEmbedder, part: Part, gaussian: Gaussian, soft: flo
     found = {"quadrants": F.cross_entropy(reading.quadrants, 0.9 * shares + 0.025)}
     found["points"] = ((reading.vad - points).square() * known).mean()
     if (part.term >= 0).any():
-        label = torch.lerp(torch.eye(len(TERMS)), neighbours(), soft)[part.term]
-        found["classes"] = F.cross_entropy(reading.terms, label, label_smoothing=0.1)
-        found["dependence"] = (reading.terms.softmax(-1) @ torch.from_numpy(POINTS) - reading.vad).square().mean()
+        found["classes"] = F.cross_entropy(reading.terms, part.term, label_smoothing=0.1)
     return found
-
-
-@lru_cache(maxsize=1)
-def neighbours() -> Tensor:
-    """Shares of the other terms (10, 10), by proximity in valence-arousal-dominance."""
-    return hearing.near(torch.from_numpy(POINTS))
 
 
 def relations(term: Tensor, quadrant: Tensor, person: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
