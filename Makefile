@@ -1,5 +1,5 @@
-# Needs only Python 3.11 or newer with venv. `make demo` renders the showcase, `make test` runs all the tests,
-# `make test-fast` those that a change needs before each commit.
+# Needs only Python 3.11 or newer with venv. `make demo` renders the showcase, `make studio` opens the studio,
+# `make test` runs all the tests, `make test-fast` those that a change needs before each commit.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/pip --quiet --quiet --disable-pip-version-check --no-input
@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist worksteal -
 MATRIX := OMP_NUM_THREADS=1 OMP_NUM_THREADS=2 OMP_NUM_THREADS=4 \
           ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=SSE41
 
-.PHONY: demo pictures test test-fast test-matrix lint types docs wheel bench clean
+.PHONY: demo studio pictures test test-fast test-matrix lint types docs wheel bench clean
 
 demo: .venv/installed
 	@date +%s > .venv/started
@@ -18,6 +18,10 @@ demo: .venv/installed
 	@echo "rendered in $$(( $$(date +%s) - $$(cat .venv/started) )) seconds"
 	@echo
 	@sed '/^#/!q; s/^# \{0,1\}//' examples/showcase.yaml
+
+studio: .venv/installed
+	@$(PIP) install -c constraints.txt --editable ".[apps,provenance]"
+	@$(BIN)/affekt studio --open
 
 pictures: demo
 	$(BIN)/python benchmarks/pictures.py out examples/pictures

@@ -14,6 +14,7 @@ def studio(parser) -> None:
     parser.add_argument("--mcp", action="store_true", help="also offer tools to assistants (pip install 'gradio[mcp]')")
     parser.add_argument("--files", type=path, nargs="+", default=[], metavar="FOLDER",
                         help="local folders that assistants may read")  # fmt: skip
+    parser.add_argument("--out", type=path, help="folder of the results (default: out/studio)")
     parser.add_argument("--open", action="store_true", help="open the browser")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 (default: a GPU if available)")
     parser.set_defaults(command=_studio)
@@ -24,10 +25,10 @@ def _studio(options) -> None:
         raise InputError('the studio needs Gradio: run `pip install -e ".[apps]"` in the checkout')
     if options.mcp and find_spec("mcp") is None:
         raise InputError("--mcp needs the MCP package: run `pip install 'gradio[mcp]'`")
-    from apps.studio import launch
+    from apps.studio.main import launch
 
     where = {"port": options.port, "lan": options.share_lan, "browser": options.open, "device": options.device}
-    launch(mcp=options.mcp, files=options.files, **where)
+    launch(out=options.out, mcp=options.mcp, files=options.files, **where)
 
 
 def serve(parser) -> None:

@@ -17,7 +17,7 @@ from gen.errors import InputError
 
 ASSETS = Path(__file__).parent / "assets"
 TITLES = {"talk": "Face", "voice": "Voice", "music": "Piano"}  # rows of a grid, in this order
-STEMS = (".speech", ".music")  # stems of a scene, not separate results
+STEMS = (".speech", ".music", ".voice", ".face", ".piano")  # stems and parts of a scene, not separate results
 LEAD = (
     "A face, a voice and a piano with the same emotion. Everything here is AI-generated, and each file "
     "is marked as such: check it with <code>affekt verify FILE</code>."

@@ -25,7 +25,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, Field
 
 import gen
-from apps.rendering import without_folders
+from apps.studio.words import without_folders
 from gen import checkpoints, registry
 from gen.emotion import own
 from gen.errors import AffektError, InputError

@@ -21,7 +21,9 @@ from mcp import types
 from mcp.server.lowlevel import Server
 
 import gen
-from apps.rendering import PICTURE, Renderer, Result, Stopped, uploads, without_folders
+from apps.studio.files import uploads
+from apps.studio.words import without_folders
+from apps.studio.work import PICTURE, Renderer, Result, Stopped
 from gen import media
 from gen.emotion.describe import describe
 from gen.emotion.spec import EmotionCurve
@@ -177,7 +179,7 @@ def shown(done: Result, base: str) -> types.CallToolResult:
         for path in done.files
     ]  # fmt: skip
     files = [{"name": one.name, "link": str(one.uri), "type": one.mimeType, "bytes": one.size} for one in links]
-    facts = {"summary": done.summary, "files": files, "manifest": done.manifest}
+    facts = {"summary": f"{done.summary}\n{done.details}", "files": files, "manifest": done.manifest}
     return answer(facts, [*links, *seen(done), *heard(done)])
 
 
@@ -191,7 +193,7 @@ def seen(done: Result) -> list[types.ImageContent]:
     """A picture: the middle frame of a film, the piano roll of a score."""
     from PIL import Image
 
-    from apps.studio import drawn
+    from apps.studio.tabs import drawn
 
     if film := done.first(media.PLAYED):
         frames = [*media.read_video(film)[0]]

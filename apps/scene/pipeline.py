@@ -6,6 +6,7 @@ music does not render the face again.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from itertools import chain, repeat
 from pathlib import Path
@@ -21,6 +22,7 @@ from gen import channels, media, registry
 from gen.emotion.spec import Emotion, EmotionCurve
 from gen.jobs.schema import Task
 from gen.notes import note
+from gen.provenance import sidecar
 from music.task import MusicTask
 from talking_head.task import TalkTask, chapters
 from voice_conversion.task import VoiceTask
@@ -35,6 +37,8 @@ TRIES = 3  # attempts with other numbers of bars
 RING = 0.6  # seconds between the end of the piece and the end of the scene
 STILL = 0.2  # seconds of silence that a resting face is rendered from
 FRAME_OF_A_PICTURE = ("size", "aspect", "crop", "background")  # fields ignored if the portrait is a film
+# the shares of the time that the parts take, as measured
+STAGES = {"voice": (0.0, 0.07), "face": (0.07, 0.72), "music": (0.72, 0.85), "film": (0.85, 1.0)}
 Progress = Callable[[float, str], None]
 Make = Callable[[Task, Progress], list[Path]]
 
@@ -100,7 +104,7 @@ class SceneGenerator:
         shown = words if task.captions else []
         how = {"codec": task.codec, "chapters": marked, "subtitles": words if task.subtitles else ()}
         count = round(mix.whole.shape[1] / RATE * FPS)
-        tell = scene.stage(0.75, 1.0)
+        tell = scene.stage("film")
 
         def with_progress():
             for number, frame in enumerate(media.exactly(captioned(pictures, shown, FPS), count)):
@@ -114,6 +118,20 @@ class SceneGenerator:
         for name, samples in (("speech", mix.speech), ("music", mix.music)) if task.stems else ():
             paths.append(folder / f"scene.{name}.wav")
             media.write_audio(paths[-1], samples, RATE, manifest)
+        if task.parts:
+            paths += self._parts(scene, folder, manifest, mix)
+        return paths
+
+    def _parts(self, scene: Scene, folder: Path, manifest: dict, mix: Mix) -> list[Path]:
+        """Copies of the parts as they were made, and the piano's sound."""
+        paths = []
+        for name, made in scene.made.items():
+            paths.append(folder / f"scene.{name}{made.suffix}")
+            for source, target in ((made, paths[-1]), (sidecar(made), sidecar(paths[-1]))):
+                shutil.copyfile(source, target)
+        if "piano" in scene.made and mix.music is not None:
+            paths.append(folder / "scene.piano.mp3")
+            media.write_audio(paths[-1], mix.music, RATE, manifest)
         return paths
 
 
@@ -122,9 +140,11 @@ class Scene:
 
     def __init__(self, task: SceneTask, place: Path, progress: Progress, make: Make):
         self.task, self.place, self.progress, self.make = task, place, progress, make
+        self.made: dict[str, Path] = {}  # what was made, by the name that its file gets
 
-    def stage(self, low: float, high: float) -> Progress:
+    def stage(self, part: str) -> Progress:
         """Maps the progress of a part to that of the scene."""
+        low, high = STAGES[part]
         return lambda share, text: self.progress(low + (high - low) * share, text)
 
     def speech(self) -> tuple[np.ndarray, float]:
@@ -138,8 +158,9 @@ class Scene:
 
             source = self.place / "read.wav"
             media.write_audio(source, *read_aloud(task.text))
-        voice = VoiceTask(source=source, emotion=task.emotion, model=task.voice_model, **task.shared)
-        samples = media.read_audio(self.make(voice, self.stage(0.0, 0.2))[0], RATE)[0]
+        voice = VoiceTask(source=source, emotion=task.emotion, model=task.voice_model, **task.shared("voice"))
+        self.made["voice"] = self.make(voice, self.stage("voice"))[0]
+        samples = media.read_audio(self.made["voice"], RATE)[0]
         before, rate = media.read_audio(source)
         return samples, len(samples) / RATE / (len(before) / rate)
 
@@ -160,8 +181,9 @@ class Scene:
         media.write_audio(heard, speech / max(1.0, np.abs(speech).max()), RATE)
         frame = {name: getattr(task, name) for name in FRAME_OF_A_PICTURE}
         face = TalkTask(portrait=task.portrait, audio=heard, emotion=curve, label=False, model=task.face_model,
-                        **frame, **how, **task.shared)  # fmt: skip
-        return media.read_video(self.make(face, self.stage(0.2, 0.55))[0], FPS)[0]
+                        **frame, **how, **task.shared("face"))  # fmt: skip
+        self.made["face"] = self.make(face, self.stage("face"))[0]
+        return media.read_video(self.made["face"], FPS)[0]
 
     def music(self, total: float, curve: EmotionCurve) -> np.ndarray | None:
         """The music (2, n), as long as the scene, or None."""
@@ -173,8 +195,8 @@ class Scene:
         if given and given.suffix.lower() not in media.MIDI:
             sound = channels.stereo(media.read_audio(given, RATE, mono=False)[0], RATE, given.name)
         else:
-            self.progress(0.7, "playing the piano")
             score = media.read_midi(given) if given else self.composed(total - RING, curve)
+            self.stage("music")(0.7, "playing the piano")
             sound = synth.render(score, RATE)[:, round(sounding(score)[0] * RATE) :]
         length = round(total * RATE)
         sound = np.broadcast_to(sound[:2], (2, sound.shape[1]))[:, :length]
@@ -185,8 +207,9 @@ class Scene:
         bars = max(2, round(seconds / A_BAR))
         for _ in range(TRIES):
             piece = MusicTask(emotion=in_bars(curve, seconds / bars), bars=bars, audio=False,
-                              model=self.task.music_model, **self.task.shared)  # fmt: skip
-            score = media.read_midi(self.make(piece, self.stage(0.55, 0.7))[0])
+                              model=self.task.music_model, **self.task.shared("music"))  # fmt: skip
+            self.made["piano"] = self.make(piece, self.stage("music"))[0]
+            score = media.read_midi(self.made["piano"])
             begin, end = sounding(score)
             ratio = seconds / (end - begin)
             if STRETCH[0] <= ratio <= STRETCH[1]:

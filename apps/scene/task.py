@@ -52,6 +52,7 @@ class SceneTask(Task):
     format: Film = Field("auto", description=f"{OF_FILM}, else mp4")
     codec: Codec = Field("auto", description=OF_CODEC)
     stems: bool = Field(False, description="also write the speech and the music of the mix")
+    parts: bool = Field(False, description="also write the voice, the face and the piano as they were made")
     size: Annotated[int, AfterValidator(sized)] = Field(
         512,
         le=1024,
@@ -71,6 +72,9 @@ class SceneTask(Task):
     voice_model: str = Field(_model(VoiceTask), description="voice checkpoint")
     face_model: str = Field(_model(TalkTask), description="face checkpoint")
     music_model: str = Field(_model(MusicTask), description="music checkpoint")
+    voice_seed: int | None = Field(None, ge=0, lt=2**32, description="seed of the voice alone")
+    face_seed: int | None = Field(None, ge=0, lt=2**32, description="seed of the face alone")
+    music_seed: int | None = Field(None, ge=0, lt=2**32, description="seed of the piano alone")
 
     @model_validator(mode="after")
     def _one_speech(self):
@@ -87,10 +91,10 @@ class SceneTask(Task):
             raise ValueError("voice and music cannot both be muted: the film would be silent")
         return self
 
-    @property
-    def shared(self) -> dict:
-        """Fields that the parts share with the scene."""
-        return {"seed": self.seed, "consent": self.consent}
+    def shared(self, part: Literal["voice", "face", "music"]) -> dict:
+        """Fields that a part shares with the scene; its seed is its own where it has one."""
+        own = getattr(self, f"{part}_seed")
+        return {"seed": self.seed if own is None else own, "consent": self.consent}
 
     @property
     def ending(self) -> str:

@@ -148,13 +148,13 @@ def _render(work: Work, task: Task, progress: Callable[[float, str], None], note
     for sentence in work.notes:
         note(sentence)
     device = executors.pick_device(work.device)
-    generator = _generator(task.kind, work.checkpoints, device)
+    renders = generator(task.kind, work.checkpoints, device)
     facts = manifest(work.task, task.seed, device.split(":")[0], work.checkpoints, notes)
     cache = Cache(work.cache)
     with cache.draft() as draft:
         heard = curves(task, resolve)
-        parts = {"make": partial(_made, work)} if getattr(generator, "parts", ()) else {}
-        cache.commit(draft, work.key, generator.render(heard, draft, facts, progress, **parts), notes)
+        parts = {"make": partial(_made, work)} if getattr(renders, "parts", ()) else {}
+        cache.commit(draft, work.key, renders.render(heard, draft, facts, progress, **parts), notes)
 
 
 def _made(work: Work, task: Task, progress: Callable[[float, str], None]) -> list[Path]:
@@ -170,7 +170,7 @@ def _made(work: Work, task: Task, progress: Callable[[float, str], None]) -> lis
 
 
 @lru_cache(maxsize=4)
-def _generator(kind: str, checkpoints: tuple[str, ...], device: str):
+def generator(kind: str, checkpoints: tuple[str, ...], device: str):
     """Keeps the last generators loaded; items of one group are adjacent, and a scene alternates with its parts."""
     return registry.get("generator", kind).from_pretrained(*checkpoints, device=device)
 

@@ -3,16 +3,12 @@
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
-from PIL import Image
 
 pytest.importorskip("gradio")
 
-from gradio.data_classes import ImageData
-
-from apps import form
+from apps.studio import form
 from gen.checkpoints import folder
 from gen.errors import InputError
 from gen.jobs.jobfile import JobFile
@@ -36,7 +32,7 @@ def test_limits_and_choices_of_the_components():
     parts = {place.name: form.component(place, kind="music") for place in made.places}
     assert (parts["bars"].minimum, parts["bars"].maximum, parts["bars"].value) == (1, 512, 16)
     assert parts["audio"].value is True
-    assert parts["continue_from"].file_types == [".mid", ".midi", ".kar"]
+    assert form.takes("continue_from") == (".mid", ".midi", ".kar")
     assert [choice for _, choice in parts["model"].choices] == ["muser-compact"]
 
 
@@ -92,12 +88,15 @@ def test_a_job_of_another_kind_says_where_it_belongs(tmp_path, request):
         form.from_yaml(file, "music")
 
 
-@pytest.mark.parametrize("name", ["a.heic", "deep gray.png", "print.jpg"])
-def test_a_picture_reaches_the_generator_as_it_is(name, tmp_path):
-    image = {"a.heic": Image.new("RGB", (32, 32)), "deep gray.png": Image.fromarray(np.zeros((32, 32), np.uint16)),
-             "print.jpg": Image.new("CMYK", (32, 32))}[name]  # fmt: skip
-    pytest.importorskip("pillow_heif").register_heif_opener()
-    image.save(tmp_path / name)
-    place = next(p for p in form.Form("talk").places if p.name == "portrait")
-    given = ImageData(path=str(tmp_path / name), orig_name=name)
-    assert form.component(place).preprocess(given) == str(tmp_path / name)
+def test_what_is_missing_is_said_in_one_sentence():
+    both = "Add a portrait and a recording first."
+    for kind, sentence in (("talk", both), ("scene", both), ("voice", "Add a recording first.")):
+        made = form.Form(kind)
+        with pytest.raises(InputError) as caught:
+            made.task("happy", values(made))
+        assert str(caught.value) == sentence
+
+
+def test_a_model_has_its_own_fields():
+    assert form.used("talk", "steps", "dice-compact") and not form.used("talk", "steps", "emote-compact")
+    assert not form.used("voice", "steps", "voice-compact") and form.used("voice", "plot", "voice-compact")

@@ -1,8 +1,13 @@
 """Malicious input: refused with a sentence that contains no server path; the server keeps running."""
 
 import io
+import os
 import pickle
+import re
+import signal
 import struct
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 import uuid
@@ -19,8 +24,10 @@ from gradio.utils import get_upload_folder
 from gradio_client import Client, handle_file
 from tone_site import TONE
 
-from apps import form, picker
-from apps.rendering import said, without_folders
+from apps.studio import emotion, form, intake
+from apps.studio.security import Guard
+from apps.studio.words import without_folders
+from apps.studio.work import said
 
 SAMPLES = struct.pack("<400h", *range(400))
 
@@ -137,13 +144,19 @@ def test_bad_job_file(tmp_path, tone_kind, name):
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.npz", "a.wav", "a.mid", "a.txt", "a"])
-def test_no_emotion_in_a_bad_file(tmp_path, name):
+def test_no_emotion_in_a_bad_file(tmp_path, monkeypatch, name):
     (tmp_path / name).write_bytes(b"\xff\xfe broken" * 20)
-    wire = picker._Wire(picker.Picker(*[None] * 5), "music", "bars", 8.0)
-    plane = picker.state(picker.parse("sad"), 0, 8)
-    with pytest.raises(gr.Error) as caught:
-        picker.guarded(wire.heard)(str(tmp_path / name), False, plane)
-    assert_sentence(caught.value.message)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    assert_sentence(emotion.read({"text": f"from: {name}", "files": {name: str(tmp_path / name)}})["wrong"])
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.heic", "a.mp4", "a.mov", "a.wav", "a.mid", "a"])
+@pytest.mark.parametrize("field", ["portrait", "audio", "music"])
+def test_a_bad_file_is_refused_when_it_arrives(tmp_path, monkeypatch, name, field):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    (tmp_path / name).write_bytes(b"\xff\xfe broken" * 20)
+    assert_sentence(intake.taken({"path": str(tmp_path / name), "name": name, "field": field})["wrong"])
+    assert "upload" in intake.taken({"path": "/etc/passwd", "name": name, "field": field})["wrong"]
 
 
 @pytest.mark.parametrize("path", [
@@ -158,7 +171,7 @@ def test_serves_nothing_outside_its_own_folder(served, path):
 
 
 def test_too_large(served):
-    answer = post(served[1], "large.wav", b"x" * 1_500_000)
+    answer = post(served[1], "large.wav", b"x" * 9_500_000)
     assert answer == 413
 
 
@@ -184,12 +197,53 @@ def test_folders_are_removed_from_messages(message, shown):
     assert without_folders(message) == shown
 
 
-def post(url: str, name: str, content: bytes) -> int:
-    """Uploads as a form, with any file name; returns the status."""
+def test_other_names_and_other_sites_are_refused(served):
+    port = served[1].rstrip("/").rsplit(":", 1)[1]
+    for host, status in ((f"127.0.0.1:{port}", 200), (f"localhost:{port}", 200), (f"evil.example:{port}", 421),
+                         ("", 421), (f"192.168.0.1:{port}", 421)):  # fmt: skip
+        request = urllib.request.Request(served[1], headers={"Host": host})
+        try:
+            with urllib.request.urlopen(request, timeout=120) as got:
+                assert got.status == status
+                policy = got.headers["Content-Security-Policy"]
+                assert "frame-ancestors 'none'" in policy and "default-src 'self'" in policy
+        except urllib.error.HTTPError as error:
+            assert error.code == status
+    assert post(served[1], "a.wav", b"x", Origin="http://evil.example") == 403
+    assert post(served[1], "a.wav", b"x", Origin="null") == 403
+    assert post(served[1], "a.wav", b"x", Origin=served[1].rstrip("/")) == 200
+
+
+def test_in_a_network_addresses_are_known_and_names_are_not():
+    guard = Guard(None, lan=True)
+    assert guard.known("192.168.0.7:7860") and guard.known("[::1]:7860") and guard.known("localhost")
+    assert not guard.known("evil.example:7860") and not Guard(None).known("192.168.0.7:7860")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_uploads_end_with_the_studio(tmp_path, end):
+    """Also those of one that was killed: the next studio removes them."""
+    here = os.environ | {"TMPDIR": str(tmp_path), "AFFEKT_SIGNING": "off"}
+    command = [sys.executable, "-m", "gen.cli", "studio", "--out", str(tmp_path / "out"), "--device", "cpu"]
+    studio = subprocess.Popen(command, env=here, stderr=subprocess.PIPE, text=True)
+    url = next(found[0] for line in studio.stderr if (found := re.search(r"http://[\d.:]+/", line)))
+    assert post(url, "voice.wav", wav()) == 200
+    assert [*tmp_path.glob("affekt-studio-*/**/voice.wav")]
+    studio.send_signal(end)
+    studio.wait(timeout=120)
+    if end == signal.SIGKILL:
+        later = "from apps.studio.files import temporary; temporary()"
+        subprocess.run([sys.executable, "-c", later], env=here, check=True)
+    assert not [*tmp_path.glob("affekt-studio-*")]
+
+
+def post(url: str, name: str, content: bytes, **headers: str) -> int:
+    """Upload as a form, with any name at all; the status."""
     edge = uuid.uuid4().hex
     head = f'--{edge}\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'
     body = head.encode() + content + f"\r\n--{edge}--\r\n".encode()
-    kind = {"Content-Type": f"multipart/form-data; boundary={edge}"}
+    kind = {"Content-Type": f"multipart/form-data; boundary={edge}", **headers}
     try:
         with urllib.request.urlopen(urllib.request.Request(f"{url}gradio_api/upload", body, kind), timeout=120) as got:
             return got.status

@@ -23,6 +23,7 @@ def test_every_public_function_has_its_name(client):
     told = client.view_api(return_format="dict", print_info=False)
     names = set(told["named_endpoints"])
     of_kinds = {f"/{kind}{part}" for kind in registry.names("task") for part in ("", "_job", "_strip")}
+    of_kinds -= {"/faders_strip"}  # it follows no emotion
     assert of_kinds | {"/explore", "/describe", "/stop"} == names
     parameters = [p["parameter_name"] for p in told["named_endpoints"]["/music"]["parameters"]]
     assert parameters[:3] == ["emotion", "bars", "seed"] and "continue_from" in parameters
@@ -31,7 +32,7 @@ def test_every_public_function_has_its_name(client):
 
 def test_a_kind_that_is_installed_gets_its_tab(served):
     tabs = [block.label for block in served[0].blocks.values() if type(block).__name__ == "Tab"]
-    assert {"Music", "Tone"} < set(tabs) and tabs[-1] == "Explore" and len(tabs) == len(registry.names("task")) + 1
+    assert {"Music", "Tone"} < set(tabs) and "Research" in tabs and len(tabs) == len(registry.names("task")) + 1
 
 
 def test_render_gives_files_and_their_manifest(client, tmp_path):
@@ -72,7 +73,7 @@ def test_gradios_javascript_client_gets_plain_files(served, tmp_path):
 
 def test_several_files_of_one_task(client):
     made = client.predict(**TONE | {"count": 3}, api_name="/tone")
-    assert made[0].startswith("3 files")
+    assert "3 files" in made[0]
 
 
 def test_stop(client):
@@ -84,7 +85,7 @@ def test_stop(client):
     with pytest.raises(Exception, match="Stopped"):
         job.result(timeout=300)
     fresh = Client(client.src, verbose=False)
-    assert "made in" in fresh.predict(**TONE | {"seed": 98}, api_name="/tone")[0]
+    assert "Done in" in fresh.predict(**TONE | {"seed": 98}, api_name="/tone")[0]
 
 
 def test_job_file(client):
@@ -111,7 +112,7 @@ def test_music_end_to_end(client):
     named = {"emotion": "happy @ 1.2", "bars": 1, "seed": 1, "count": 1, "audio": True, "continue_from": None,
              "guidance": 3, "temperature": 0.95, "candidates": 1, "model": "muser-compact"}  # fmt: skip
     summary, _, sound, picture, _, manifest = client.predict(**named, api_name="/music")
-    assert "muser-compact" in summary and "Not for commercial use" in summary
+    assert "muser-compact" in summary and "Non-commercial use only." in summary
     assert sound and picture
     assert manifest["checkpoints"].keys() == {"muser-compact", "piano"} or isinstance(manifest, str)
 

@@ -23,7 +23,7 @@ RATE = 8000
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory):
     """The URL of a studio with tools, and a folder that assistants may read."""
-    from apps.studio import launch
+    from apps.studio.main import launch
 
     folder = tmp_path_factory.mktemp("studio")
     (folder / "mine").mkdir()

@@ -44,7 +44,7 @@ class Show:
 
 @pytest.fixture
 def show(tmp_path):
-    runner._generator.cache_clear()
+    runner.generator.cache_clear()
     return Show(tmp_path)
 
 

@@ -2,23 +2,25 @@
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_origin
 
 import gradio as gr
 import yaml
-from gradio.utils import get_upload_folder
 from pydantic.fields import FieldInfo
 
+from apps.studio import words
+from apps.studio.files import uploads
 from gen import checkpoints, registry
 from gen.emotion.spec import EmotionCurve
-from gen.errors import InputError
+from gen.errors import AffektError, InputError
 from gen.jobs.inputs import PICTURES, SOUNDS, extensions
 from gen.jobs.jobfile import JobFile
 from gen.jobs.schema import Task, choices, curves, field_names, parse_task, task_class, with_paths
-from gen.raster import know_heif
 
 LONGEST = 1000  # signs of an emotion
+FILMS = (".mp4", ".mov", ".webm", ".mkv")
 PERSONAL = ("consent", "label")  # of use where a real person's face or voice goes in
 PARTS = {"voice_model": "voice", "face_model": "talk", "music_model": "music"}  # fields of a kind made of others
 
@@ -31,6 +33,29 @@ class Place(NamedTuple):
     label: str
     info: str
     field: FieldInfo
+
+
+@cache
+def foreign(kind: str) -> dict[str, set[str]]:
+    """Field -> the classes of models that have it, for the fields of a kind that not every model has."""
+    if kind == "talk":
+        from talking_head.pipeline import FOREIGN as found
+
+        return {name: classes for name, (_, classes) in found.items()}
+    return {"steps": {"DiffVC"}} if kind == "voice" else {}
+
+
+def used(kind: str, field: str, model: str) -> bool:
+    """Whether a model has a field."""
+    classes = foreign(kind).get(field)
+    if classes is None:
+        return True
+    name = {"emote": "emote-compact", "dice": "dice-compact", "dice-video": "dice-talk"}.get(model, model)
+    try:
+        config = json.loads((checkpoints.folder(name) / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, AffektError):  # voice-compact needs none
+        return False
+    return config.get("_class_name") in classes
 
 
 def models(kind: str, usual: str) -> list[str]:
@@ -78,8 +103,9 @@ class Form:
 
     def _place(self, name: str) -> Place:
         field = self.cls.model_fields[name]
-        label = (field.alias or name).replace("_", " ").capitalize()
-        return Place(name, field.alias or name, label, field.description or "", field)
+        plain = (field.alias or name).replace("_", " ").capitalize(), field.description or ""
+        label, info = words.FIELDS.get(name, plain)
+        return Place(name, field.alias or name, label, info, field)
 
     def build(self, places: Sequence[Place], begin: dict) -> list[gr.components.Component]:
         """Components for some of the places, in the order given; ``begin`` has values other than the defaults."""
@@ -88,15 +114,23 @@ class Form:
     def task(self, emotion: str, values: Sequence[Any]) -> Task:
         """The task that the form describes; a field left as it was is left out. Raises ``InputError``."""
         found: dict[str, Any] = {"kind": self.kind}
-        emotion = short(emotion)
-        if emotion.strip():
+        if short(emotion).strip() and "emotion" in self.cls.model_fields:
             found["emotion"] = emotion
         for place, value in zip(self.places, values, strict=True):
             if value not in (None, "", []) and value != default(place.field):
                 found[place.alias] = value
+        self.require(found)
         task = parse_task(found)
         curves(task, openable)
         return task
+
+    def require(self, found: dict[str, Any]) -> None:
+        """Raises ``InputError`` that names all required fields which are empty."""
+        empty = [place.label for place in self.places if place.field.is_required() and place.alias not in found]
+        if "text" in self.cls.model_fields and not {"audio", "voice", "text"} & found.keys():  # a scene's speech
+            empty.append(words.FIELDS["audio"][0])
+        if empty:
+            raise InputError(words.missing(empty))
 
     def values(self, task: Task, own: Sequence[Path] = ()) -> list[Any]:
         """What the components show for a task; files but the studio's ``own`` stay empty: they are not its to open."""
@@ -113,36 +147,34 @@ def short(emotion: str) -> str:
 
 def component(place: Place, begin: Any = None, kind: str = "") -> gr.components.Component:
     """The component that asks for a field of a kind."""
-    field, words = place.field, {"label": place.label, "info": place.info}
+    field, says = place.field, {"label": place.label, "info": place.info or None}
     value, allowed = default(field) if begin is None else begin, choices(field.annotation)
     if holds_file(field):
         return _file(place)
     if of := kind if place.name == "model" else PARTS.get(place.name):
-        return gr.Dropdown(models(of, value), value=value, **words)
+        return gr.Dropdown(models(of, value), value=value, **says)
     if allowed and get_origin(field.annotation) is tuple:
-        return gr.CheckboxGroup(allowed, value=list(value), **words)
+        return gr.CheckboxGroup(allowed, value=list(value), **says)
     if allowed:
-        return gr.Dropdown(allowed, value=value, **words)
+        return gr.Dropdown(allowed, value=value, **says)
     if field.annotation is bool:
-        return gr.Checkbox(value=value, **words)
+        return gr.Checkbox(value=value, **says)
     if field.annotation in (int, float):
         low, high = bound(field, ("ge", "gt")), bound(field, ("le", "lt"))
         step = 1 if field.annotation is int else 0.05
         if low is not None and high is not None and high - low <= 1000:
-            return gr.Slider(low, high, value=value, step=step, **words)
-        return gr.Number(value=value, precision=0 if step == 1 else None, minimum=low, maximum=high, **words)
-    return gr.Textbox(value=value or "", max_length=LONGEST, **words)
+            return gr.Slider(low, high, value=value, step=step, **says)
+        return gr.Number(value=value, precision=0 if step == 1 else None, minimum=low, maximum=high, **says)
+    return gr.Textbox(value=value or "", max_length=LONGEST, **says)
 
 
-def _file(place: Place) -> gr.components.Component:
-    kinds, label = extensions(place.name), f"{place.label}: {place.info}" if place.info else place.label
-    if kinds is PICTURES:
-        know_heif()  # Gradio opens it to see what it is
-        return gr.Image(type="filepath", image_mode=None, label=place.label, height=260,
-                        sources=["upload", "webcam", "clipboard"])  # fmt: skip
-    if kinds is SOUNDS:
-        return gr.Audio(type="filepath", label=place.label, sources=["upload", "microphone"])
-    return gr.File(label=label, file_types=list(kinds) or None, height=110)
+def _file(place: Place) -> gr.File:
+    return gr.File(label=place.label, type="filepath")
+
+
+def takes(field: str) -> tuple[str, ...]:
+    """The endings of the files that a field takes; a portrait may be a film."""
+    return (*extensions(field), *FILMS) if field == "portrait" else extensions(field)
 
 
 def holds_file(field: FieldInfo) -> bool:
@@ -173,9 +205,9 @@ def bound(field: FieldInfo, names: tuple[str, str]) -> float | None:
 
 def openable(curve: EmotionCurve) -> EmotionCurve:
     """The curve, if it names no file but uploaded ones. Raises ``InputError``."""
-    uploads = Path(get_upload_folder()).resolve()
+    folder = uploads().resolve()
     files = (curve.source, *curve.reference) if curve.source else ()
-    if not all(file.resolve().is_relative_to(uploads) for file in files):
+    if not all(file.resolve().is_relative_to(folder) for file in files):
         raise InputError("To take the emotion from a file, upload it under the emotion; a path is not opened.")
     return curve
 
@@ -217,5 +249,6 @@ def from_yaml(path: str | Path, kind: str) -> tuple[Task, str]:
     notes = [f"It has {len(file.tasks)} jobs; this is the first of kind {kind}."] if len(file.tasks) > 1 else []
     for alias, name in names.items():
         if isinstance(getattr(task, name), Path) and alias not in type(task).model_fields.keys() - {name}:
-            notes.append(f"Give the file for “{alias}” again: {getattr(task, name).name}.")
+            label = words.FIELDS.get(name, (alias,))[0].lower()
+            notes.append(f"Please upload the {label} again ({getattr(task, name).name}).")
     return task, " ".join(dict.fromkeys(notes)) or "Loaded."

@@ -1,0 +1,1 @@
+"""The studio: `affekt studio` serves it; `apps.studio.main` builds the page."""
