@@ -45,10 +45,10 @@ class Research:
                 models = gr.CheckboxGroup(self.models[first], value=self.models[first], scale=2,
                                           label="Checkpoints, each with its conditioner")  # fmt: skip
             with gr.Row():
-                side = gr.Button("Side by side", variant="primary", elem_id="compare", min_width=0)
-                strip = gr.Button("At five intensities", elem_id="strip", min_width=0)
-                look = gr.Button("Where it lies", elem_id="explore-show", min_width=0)
-                halt = gr.Button("Stop", elem_id="research-stop", interactive=False, min_width=0)
+                side = gr.Button("Side by side", variant="primary", elem_id="compare", min_width=140)
+                strip = gr.Button("At five intensities", elem_id="strip", min_width=140)
+                look = gr.Button("Where it lies", elem_id="explore-show", min_width=140)
+                halt = gr.Button("Stop", elem_id="research-stop", interactive=False, min_width=140)
             plain = partial(gr.HTML, "", apply_default_css=False)
             told, shown, readings = plain(elem_id="research-told"), plain(), plain(elem_classes="reading")
             with gr.Row():
