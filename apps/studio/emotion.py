@@ -72,7 +72,7 @@ def asked(value: Any) -> str:
 
 
 def drawn(curve: EmotionCurve, text: str, span: float, unit: str, kind: str | None) -> dict:
-    """What the panel shows of a resolved curve: its keyframes, the way between them, and how it will be read."""
+    """The panel's content for a resolved curve: keyframes, the path between them, and the generators' readings."""
     keys = thinned(curve.keyframes)
     curve = curve.model_copy(update={"keyframes": keys, "unit": unit})
     span = min(max(span, keys[-1].at, 1.0), LONG)
@@ -99,8 +99,8 @@ def thinned(keys: tuple[Keyframe, ...]) -> tuple[Keyframe, ...]:
 
 
 def read(value: Any) -> dict:
-    """What a text means, for the panel: all of :func:`drawn`, or the sentence that is ``wrong`` with it. ``value`` is
-    what a browser sent: ``text``, ``files``, ``unit``, ``span`` and ``kind``."""
+    """The panel's content for a text: the result of :func:`drawn`, or an error sentence in ``wrong``. ``value`` is the
+    browser's input: ``text``, ``files``, ``unit``, ``span`` and ``kind``."""
     try:
         text, unit = short(value["text"]), "bars" if value.get("unit") == "bars" else "seconds"
         kind = value.get("kind") if value.get("kind") in registry.names("generator") else None
@@ -117,7 +117,7 @@ def shown(text: str, unit: str = "seconds", span: float = 6.0, kind: str | None 
 
 
 def reading(curve: EmotionCurve, kind: str | None) -> str:
-    """What the generator of a kind (or all of them) will make of each keyframe, as HTML."""
+    """The reading of each keyframe by the generator of a kind (or by all), as HTML."""
     whole = lambda name: getattr(registry.get("generator", name), "parts", ())
     kinds = [kind] if kind else [name for name in registry.names("generator") if not whole(name)]
     rows = []

@@ -81,5 +81,5 @@ def served(path: Path, name: str = "") -> Path:
 
 
 def address(path: Path | str) -> str:
-    """Where the page finds a file."""
+    """The URL of a file on the page."""
     return f"gradio_api/file={quote(str(path))}"

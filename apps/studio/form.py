@@ -26,7 +26,7 @@ PARTS = {"voice_model": "voice", "face_model": "talk", "music_model": "music"}  
 
 
 class Place(NamedTuple):
-    """Where a field stands in the form, and what it is called there."""
+    """The position and the label of a field in the form."""
 
     name: str
     alias: str
@@ -46,7 +46,7 @@ def foreign(kind: str) -> dict[str, set[str]]:
 
 
 def used(kind: str, field: str, model: str) -> bool:
-    """Whether a model has a field."""
+    """True if a model has a field."""
     classes = foreign(kind).get(field)
     if classes is None:
         return True
@@ -60,7 +60,7 @@ def used(kind: str, field: str, model: str) -> bool:
 
 def models(kind: str, usual: str) -> list[str]:
     """The checkpoints that are here and that a kind can be rendered with, the usual one first: those that its generator
-    names, and those that have the same networks as one of these, such as weights of one's own in the user's cache."""
+    names, and those that have the same networks as one of these, such as the user's weights in the cache."""
     known = [usual, *getattr(registry.get("generator", kind), "models", ())]
     there = {path.name: path for root in reversed(checkpoints.roots()) for path in root.glob("*") if path.is_dir()}
     shapes = [_networks(there[name]) for name in known if name in there]
@@ -133,7 +133,7 @@ class Form:
             raise InputError(words.missing(empty))
 
     def values(self, task: Task, own: Sequence[Path] = ()) -> list[Any]:
-        """What the components show for a task; files but the studio's ``own`` stay empty: they are not its to open."""
+        """The components' values for a task; files other than the studio's ``own`` stay empty for privacy."""
         given = [(p, getattr(task, p.name)) for p in self.places]
         return [(str(v) if v in own else None) if holds_file(p.field) else shown(v) for p, v in given]
 
@@ -182,7 +182,7 @@ def holds_file(field: FieldInfo) -> bool:
 
 
 def default(field: FieldInfo) -> Any:
-    """The default as a component shows it; None where there is none."""
+    """The default as a component shows it; None if there is no default."""
     return None if field.is_required() else shown(field.get_default(call_default_factory=True))
 
 

@@ -1,4 +1,4 @@
-"""Where files go in: one control for pictures, films, sounds and scores, whose files are checked when they arrive.
+"""File input: one control for pictures, films, sounds and scores, which are checked on upload.
 
 Its value is a dict: ``path``, ``name``, ``url``, ``sort`` (picture, film, sound, file), ``seconds`` where it sounds,
 ``still`` (a film's first frame, for what needs a photograph) and ``notes``, sentences on what was found or changed.
@@ -45,7 +45,7 @@ def control(place: Place, elem_id: str, classes: list[str] | None = None, render
 
 
 def accepted(kinds: tuple[str, ...]) -> str:
-    """What a file chooser offers: by kind, since phones know no endings."""
+    """The file types of a file chooser: by media kind, since phones do not filter by extension."""
     groups = ((PICTURES, "image/*"), (SOUNDS, "audio/*,video/*"), (FILMS, "video/*"), (SCORES, "audio/midi"))
     found = [kind for one, kind in groups if set(one) & set(kinds)]
     return ",".join(dict.fromkeys([*found, *kinds]))
@@ -104,7 +104,7 @@ def picture(path: Path) -> dict:
 
 
 def sound(path: Path) -> dict:
-    """How long a recording is, and whether anything is heard in it."""
+    """The duration of a recording, and whether it is silent."""
     seconds = media.length(path)
     silent = seconds < LONG and np.abs(media.read_audio(path)[0]).max(initial=0) < SILENT
     return {"seconds": seconds, "notes": ["This recording is silent: the mouth stays closed."] if silent else []}

@@ -45,7 +45,7 @@ def kinds() -> list[str]:
 
 
 def describe(emotion: str) -> str:
-    """What an emotion, a mix, a point or a curve means, as JSON: its mix, its point, and how each generator reads it.
+    """Describes an emotion, a mix, a point or a curve as JSON: its mix, its point, and its reading by each generator.
 
     Args:
         emotion: such as "happy 0.7 + surprise 0.3 @ 1.2", "v=0.6 a=-0.3" or "0: sad, 8: happy"
@@ -163,7 +163,7 @@ class Page:
         self._remember()
 
     def _remember(self) -> None:
-        """What the form holds is kept in the browser, and comes back with its results when the page is loaded again."""
+        """Stores the form's values in the browser, and restores them with their results when the page is reloaded."""
         keep = "(...values) => [{ kind: document.body.dataset.kind, values }]"
         gr.on([part.change for part in self.all], None, self.all, self.kept, js=keep)
         for kind, button in self.buttons.items():
@@ -245,7 +245,7 @@ class Page:
         return held if event.part == "voice" else gr.skip(), held if event.part == "piano" else gr.skip(), note
 
     def _reuse(self, me: str, event: gr.EventData) -> tuple:
-        """What the form held for a result."""
+        """The form's values of a result."""
         entry = next(entry for entry in self.results.entries(me) if entry["id"] == event.id)
         tab = self.tabs[entry["given"]["kind"]]
         given = {part: again(part, value) for part, value in zip(tab.inputs, entry["given"]["values"])}

@@ -1,4 +1,4 @@
-"""What an emotion will look and sound like, in a moment: one frame at 256 pixels, and one phrase."""
+"""Quick preview of an emotion: one frame at 256 pixels, and one phrase."""
 
 import html
 import threading

@@ -142,7 +142,7 @@ def figures(made: Mapping[str, Result], more: Callable[[str], str]) -> str:
 
 
 def measured(name: str) -> str:
-    """What was measured of a checkpoint, with the bars that it was held to, and links to its report and its card."""
+    """The measures of a checkpoint with their targets, and links to its report and its card."""
     place = checkpoints.folder(name)
     rows, links = [("conditioner", conditioner(place), "")], []
     report = place / "report.json"
@@ -204,7 +204,7 @@ def plane_picture(curve: EmotionCurve) -> str:
 
 
 def directions_picture(felt: Emotion) -> str:
-    """Where in the embedding an emotion leads: the cosine of its direction from neutral with the others'."""
+    """The direction of an emotion in the embedding: its cosine with the directions of the others, from neutral."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

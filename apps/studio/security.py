@@ -1,4 +1,4 @@
-"""What keeps other sites out of a studio: whose name it answers to, who may send to it, and what its page may load."""
+"""Protects the studio from other sites: allowed host names, allowed origins, and content security policy."""
 
 import ipaddress
 import socket
@@ -20,8 +20,8 @@ HEADERS = (
 
 
 class Guard:
-    """ASGI middleware: a request to another name than this machine's is refused, which ends DNS rebinding, and so is
-    one that a page of another origin sends; answers say what the page may load, and that nobody may frame it."""
+    """ASGI middleware: refuses requests to other host names (DNS rebinding) and from pages of other origins; responses
+    have a content security policy that also forbids framing."""
 
     def __init__(self, app, lan: bool = False):
         self.app = app

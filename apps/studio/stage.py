@@ -47,7 +47,7 @@ class Results:
             file.write(json.dumps(entry) + "\n")
 
     def entries(self, owner: str) -> list[dict]:
-        """What a browser made, the newest first, as far as the files are there."""
+        """The results of a browser, newest first, whose files still exist."""
         path = self._list(owner)
         lines = path.read_text(encoding="utf-8").splitlines()[-KEPT:] if path.is_file() else []
         found = [json.loads(line) for line in reversed(lines)]

@@ -35,7 +35,7 @@ class Example(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """How a known kind is shown; any other kind gets the plain one."""
+    """The layout of a known kind; other kinds use the default layout."""
 
     first: tuple[str, ...] = ()  # the fields that stand at the top
     start: str = "happy"
@@ -95,7 +95,7 @@ class Tab:
     # ------------------------------------------------------------ what is shown
 
     def top(self) -> None:
-        """What stands in the tab itself: what it does, and examples."""
+        """The tab's introduction and examples."""
         does = (inspect.getdoc(self.form.cls) or "").split("\n\n")[0]
         gr.Markdown(words.LEADS.get(self.kind) or " ".join(does.split()))
         self.examples = [one for one in self.layout.examples if all(path.is_file() for path in example_files(one))]
@@ -164,7 +164,7 @@ class Tab:
 
     @property
     def felt(self) -> bool:
-        """Whether the kind follows an emotion."""
+        """True if the kind has an emotion."""
         return "emotion" in self.form.cls.model_fields
 
     def _file(self, field: str, value: dict) -> Path:

@@ -1,4 +1,4 @@
-"""How the studio looks, by day and by night."""
+"""The studio's light and dark themes."""
 
 import gradio as gr
 

@@ -1,5 +1,4 @@
-"""What the studio says: plain sentences for each kind, labels that are plainer than a field's name, and error messages
-as a creator would want to read them."""
+"""The studio's texts: a sentence for each kind, labels of fields, and simplified error messages."""
 
 import re
 
@@ -39,7 +38,7 @@ FIELDS = {
 }
 
 NO_SPEECH = 'Text-to-speech is not installed. Add a recording, or run pip install -e ".[tts]".'
-# a message of the toolkit -> the same, said plainer
+# pattern of a toolkit message -> simplified message
 SENTENCES = (
     (r"^(?:[\w.]+: )?unknown emotion (.+); the nearest terms are (.+), (.+?)\.?$",
      r"\1 is not an emotion I know. Did you mean \2 or \3?"),
@@ -68,6 +67,6 @@ def without_folders(message: str) -> str:
 
 
 def missing(labels: list[str]) -> str:
-    """What to say where required fields are empty."""
+    """The message for empty required fields."""
     named = [f"a {label.lower()}" for label in labels]
     return f"Add {' and '.join([', '.join(named[:-1]), named[-1]] if len(named) > 1 else named)} first."

@@ -31,11 +31,11 @@ Tell = Callable[[float, str], None]
 
 
 class Stopped(BaseException):
-    """Someone pressed Stop; like Ctrl-C it passes through the runner, which leaves nothing half-written."""
+    """Stop was pressed; passes through the runner like Ctrl-C, without leaving partial files."""
 
 
 class Result(NamedTuple):
-    """What a task came to: its files, the manifest of the first, a sentence, and the rest that can be told."""
+    """The result of a task: its files, the manifest of the first, a sentence, and further facts."""
 
     files: list[Path]
     manifest: dict
@@ -83,7 +83,7 @@ class Renderer:
         return STOPPED
 
     def render(self, task: Task, session: str, tell: Tell, out: Path | None = None) -> Result:
-        """Render a task; raises an error that the user can mend, or :class:`Stopped`."""
+        """Renders a task; raises an error that the user can fix, or :class:`Stopped`."""
         stop = threading.Event()
         self.stops[session].append(stop)
         self.line.append(stop)
@@ -158,7 +158,7 @@ class Job:
 
 
 def name(task: Task) -> str:
-    """What the files of a task are called: after its picture or recording, and its emotion."""
+    """The names of a task's files: from its picture or recording, and its emotion."""
     given = next((path for field in ("portrait", "source", "midi") if (path := getattr(task, field, None))), None)
     said = slug(spelled(task.emotion)) if getattr(task, "emotion", None) else ""
     parts = [slug(given.stem)[:60] if given else "piano" if task.kind == "music" else task.kind, said[:60]]

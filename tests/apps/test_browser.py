@@ -67,7 +67,7 @@ def rendered(view) -> dict:
 
 
 def count(view) -> int:
-    """How many results are listed."""
+    """The number of listed results."""
     return max(view.locator("#stage .history li").count(), view.locator("#stage .main").count())
 
 
