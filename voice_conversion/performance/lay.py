@@ -15,7 +15,7 @@ from voice_conversion.performance.bank import Bank, predicted, seen
 from voice_conversion.performance.phrase import Phrase, basis, smooth
 from voice_conversion.performance.warp import align, resampled, sampled
 
-STRETCH = (np.log(1 / 1.8), np.log(1 / 0.6))  # limits of the local stretch
+STRETCH = (np.log(0.72), np.log(1.4))  # limits of the local stretch: beyond them words are lost
 QUIET = (-5.5, -3.5)  # nepers below the loud frames: between them the sound's change fades in
 HISS = 0.23  # nepers (2 dB): how far sounds without a voice may be moved on average above 2 kHz, and
 EACH = 0.7  # a band of theirs
