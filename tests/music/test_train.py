@@ -128,7 +128,7 @@ def test_a_killed_run_goes_on_from_its_step_and_ends_with_a_checkpoint(data, tmp
     after = log(tmp_path)[before:]
     assert min(line["step"] for line in after if line["model"] == "autoencoder") > saved["step"]
     done = {name: torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("autoencoder", "prior")}
-    assert done["autoencoder"]["elapsed"] == pytest.approx(0.08 * 60 * 0.2, rel=0.3)
+    assert done["autoencoder"]["elapsed"] >= 0.08 * 60 * 0.2
     assert done["prior"]["step"] > 0 and {line["model"] for line in after} == {"autoencoder", "prior"}
     monkeypatch.setattr("gen.checkpoints.roots", lambda: [tmp_path])
     made = MusicGenerator.from_pretrained(tmp_path / "checkpoint")
