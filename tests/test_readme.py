@@ -85,7 +85,7 @@ def test_an_example_runs(script, tmp_path):
     if script == "edit_film.py":
         pytest.importorskip("moviepy")
     run(Block("bash", f"python {ROOT / 'examples' / script}", None), tmp_path)
-    made = sorted(path.suffix for path in tmp_path.rglob("*") if path.suffix != ".json")
+    made = sorted(path.suffix for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".json")
     assert made == {"curves.py": [".mid"] * 3 + [".png"] * 3, "edit_film.py": [".mp4"]}[script]
 
 
