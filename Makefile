@@ -40,6 +40,7 @@ test-matrix: .venv/developing
 
 lint: .venv/developing
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 
 types: .venv/developing
 	@$(PIP) install -c constraints.txt --group types

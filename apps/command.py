@@ -12,8 +12,9 @@ def studio(parser) -> None:
     parser.add_argument("--port", type=int, help="(default: 7860, or the next free one)")
     parser.add_argument("--share-lan", action="store_true", help="allow access from the local network; no password")
     parser.add_argument("--mcp", action="store_true", help="also offer tools to assistants (pip install 'gradio[mcp]')")
-    parser.add_argument("--files", type=path, nargs="+", default=[], metavar="FOLDER",
-                        help="local folders that assistants may read")  # fmt: skip
+    parser.add_argument(
+        "--files", type=path, nargs="+", default=[], metavar="FOLDER", help="local folders that assistants may read"
+    )
     parser.add_argument("--out", type=path, help="folder of the results (default: out/studio)")
     parser.add_argument("--open", action="store_true", help="open the browser")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 (default: a GPU if available)")
@@ -33,8 +34,9 @@ def _studio(options) -> None:
 
 def serve(parser) -> None:
     """start an HTTP server for tasks, with a token and a queue (OpenAPI)"""
-    parser.add_argument("--folder", type=path, default=Path(".cache") / "serve",
-                        help="folder of jobs and files (default: .cache/serve)")  # fmt: skip
+    parser.add_argument(
+        "--folder", type=path, default=Path(".cache") / "serve", help="folder of jobs and files (default: .cache/serve)"
+    )
     parser.add_argument("--port", type=int, default=8420, help="(default: 8420)")
     parser.add_argument("--share-lan", action="store_true", help="allow access from the local network")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 (default: a GPU if available)")

@@ -35,8 +35,10 @@ SESSION = "assistants"  # one shared session, since each call of a stateless pro
 HEARD = 30.0  # maximum seconds of sound in a result; the link has the whole
 SIDE = 512  # pixels of a picture in a result
 FILE = "; a link from an earlier result, a data: URL of up to 3 MB, or a path returned by an upload to {upload}"
-ABOUT = ("Renders emotional speech, talking portraits, piano music and films of all three. An emotion is a word, a mix "
-         '("happy 0.7 + surprise 0.3 @ 1.2"), a point ("v=0.6 a=-0.3") or a curve ("0: sad, 4: happy").')  # fmt: skip
+ABOUT = (
+    "Renders emotional speech, talking portraits, piano music and films of all three. An emotion is a word, a mix "
+    '("happy 0.7 + surprise 0.3 @ 1.2"), a point ("v=0.6 a=-0.3") or a curve ("0: sad, 4: happy").'
+)
 
 
 def server(renderer: Renderer, kinds: Sequence[str], folders: Sequence[Path] = ()) -> Server:
@@ -48,12 +50,17 @@ def server(renderer: Renderer, kinds: Sequence[str], folders: Sequence[Path] = (
         upload = f"{address(made)}/gradio_api/upload"
         return [
             *(types.Tool(name=kind, description=summary_of(kind), inputSchema=fields(kind, upload)) for kind in kinds),
-            types.Tool(name="describe", description="Explains an emotion, a mix, a point or a curve, as JSON.",
-                       inputSchema={"type": "object", "required": ["emotion"],
-                                    "properties": {"emotion": {"type": "string"}}}),
-            types.Tool(name="stop", description="Stops the running render of an assistant.",
-                       inputSchema={"type": "object", "properties": {}}),
-        ]  # fmt: skip
+            types.Tool(
+                name="describe",
+                description="Explains an emotion, a mix, a point or a curve, as JSON.",
+                inputSchema={"type": "object", "required": ["emotion"], "properties": {"emotion": {"type": "string"}}},
+            ),
+            types.Tool(
+                name="stop",
+                description="Stops the running render of an assistant.",
+                inputSchema={"type": "object", "properties": {}},
+            ),
+        ]
 
     @made.call_tool()
     async def call(name: str, arguments: dict[str, Any]) -> types.CallToolResult:
@@ -174,18 +181,30 @@ def answer(facts: dict, more: Sequence = ()) -> types.CallToolResult:
 def shown(done: Result, base: str) -> types.CallToolResult:
     """Summary, links and manifest as JSON; the files as links; and a picture or a sound."""
     links = [
-        types.ResourceLink(type="resource_link", name=path.name, uri=f"{base}{ROUTE}{quote(str(path))}",
-                           mimeType=kind_of(path), size=path.stat().st_size)
+        types.ResourceLink(
+            type="resource_link",
+            name=path.name,
+            uri=f"{base}{ROUTE}{quote(str(path))}",
+            mimeType=kind_of(path),
+            size=path.stat().st_size,
+        )
         for path in done.files
-    ]  # fmt: skip
+    ]
     files = [{"name": one.name, "link": str(one.uri), "type": one.mimeType, "bytes": one.size} for one in links]
     facts = {"summary": f"{done.summary}\n{done.details}", "files": files, "manifest": done.manifest}
     return answer(facts, [*links, *seen(done), *heard(done)])
 
 
 def kind_of(path: Path) -> str:
-    own = {".mid": "audio/midi", ".glb": "model/gltf-binary", ".srt": "application/x-subrip", ".vtt": "text/vtt",
-           ".flac": "audio/flac", ".opus": "audio/ogg", ".webm": "video/webm"}  # fmt: skip
+    own = {
+        ".mid": "audio/midi",
+        ".glb": "model/gltf-binary",
+        ".srt": "application/x-subrip",
+        ".vtt": "text/vtt",
+        ".flac": "audio/flac",
+        ".opus": "audio/ogg",
+        ".webm": "video/webm",
+    }
     return own.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
 
 
@@ -226,4 +245,3 @@ def heard(done: Result) -> list[types.AudioContent]:
 
 def encoded(path: Path) -> str:
     return base64.b64encode(path.read_bytes()).decode()
-

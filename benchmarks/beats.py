@@ -116,9 +116,19 @@ def grid_error(notes: np.ndarray) -> dict[str, float]:
 
 
 SYMBOLS = {  # POP909's qualities that have another name here, or none
-    "maj": "M", "min": "m", "dim": "o", "aug": "+", "maj7": "M7", "min7": "m7", "dim7": "o7", "hdim7": "/o7",
-    "sus4(b7)": "sus4", "maj6": "M", "min6": "m", "minmaj7": "m",
-}  # fmt: skip
+    "maj": "M",
+    "min": "m",
+    "dim": "o",
+    "aug": "+",
+    "maj7": "M7",
+    "min7": "m7",
+    "dim7": "o7",
+    "hdim7": "/o7",
+    "sus4(b7)": "sus4",
+    "maj6": "M",
+    "min6": "m",
+    "minmaj7": "m",
+}
 THIRDS = {"M": "M", "M7": "M", "7": "M", "+": "M", "m": "m", "m7": "m", "o": "m", "o7": "m", "/o7": "m"}
 
 

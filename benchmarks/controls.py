@@ -37,11 +37,22 @@ from music.training.emopia import emopia
 from music.transfer import transferred
 
 EMOTIONS = ("Q1", "Q2", "Q3", "Q4")
-MEASURES = {"density": controls.density, "voices": controls.voices, "register": controls.register,
-            "dynamics": controls.dynamics, "articulation": controls.articulation, "tempo": controls.tempo}  # fmt: skip
-LEVELS = {"density": (0.75, 1.25, 1.75, 2.25, 2.75, 3.25), "voices": (1.5, 2, 3, 4, 5, 6),
-          "register": (48, 54, 60, 66, 72), "dynamics": (33, 49, 62, 76, 90, 104),
-          "articulation": (0.35, 0.5, 0.65, 0.8, 1.0), "tempo": (54, 72, 90, 108, 132, 160)}  # fmt: skip
+MEASURES = {
+    "density": controls.density,
+    "voices": controls.voices,
+    "register": controls.register,
+    "dynamics": controls.dynamics,
+    "articulation": controls.articulation,
+    "tempo": controls.tempo,
+}
+LEVELS = {
+    "density": (0.75, 1.25, 1.75, 2.25, 2.75, 3.25),
+    "voices": (1.5, 2, 3, 4, 5, 6),
+    "register": (48, 54, 60, 66, 72),
+    "dynamics": (33, 49, 62, 76, 90, 104),
+    "articulation": (0.35, 0.5, 0.65, 0.8, 1.0),
+    "tempo": (54, 72, 90, 108, 132, 160),
+}
 PROGRESSIONS = ("C Am F G", "Dm7 G7 Cmaj7", "Em C G D", "Bb F Gm Eb")
 SECONDS = (12.0, 42.5, 61.3)
 
@@ -58,18 +69,37 @@ def swept(name: str, raw, faders, real: dict[str, float]) -> dict:
     """One control at all its levels."""
     asked, found, others = [], [], []
     for grid, arousal, seed in zip(*raw, strict=True):
-        made = [shaped(grid, arousal, Requests(**{name: float(level)}), seed, None,
-                       faders if name in ("density", "voices") else None)[0] for level in LEVELS[name]]  # fmt: skip
+        made = [
+            shaped(
+                grid,
+                arousal,
+                Requests(**{name: float(level)}),
+                seed,
+                None,
+                faders if name in ("density", "voices") else None,
+            )[0]
+            for level in LEVELS[name]
+        ]
         asked += LEVELS[name]
         found += [MEASURES[name](one) for one in made]
-        others.append([np.std([measure(one) for one in made]) / real[other]
-                       for other, measure in MEASURES.items() if other != name])  # fmt: skip
+        others.append(
+            [
+                np.std([measure(one) for one in made]) / real[other]
+                for other, measure in MEASURES.items()
+                if other != name
+            ]
+        )
     worst = np.mean(others, 0)
     other = [m for m in MEASURES if m != name][int(worst.argmax())]
     off = np.abs(np.array(found) - asked)
-    return {"row": name, "n": len(found), "measure": "Spearman", "value": spearmanr(asked, np.round(found, 3))[0],
-            "also": f"mean error {off.mean():.2f}, {np.mean(off / np.array(asked)):.1%}; others move at most "
-                    f"{worst.max():.2f} sd ({other})"}  # fmt: skip
+    return {
+        "row": name,
+        "n": len(found),
+        "measure": "Spearman",
+        "value": spearmanr(asked, np.round(found, 3))[0],
+        "also": f"mean error {off.mean():.2f}, {np.mean(off / np.array(asked)):.1%}; others move at most "
+        f"{worst.max():.2f} sd ({other})",
+    }
 
 
 def others(raw) -> list[dict]:
@@ -92,8 +122,13 @@ def others(raw) -> list[dict]:
             on.append(controls.on_chords(made, wanted))
         made, key, _ = shaped(grid, arousal, Requests(loop=True), seed)
         loops.append(made.chords[-1] == f"{names.ROOTS[(key.tonic + 7) % 12]}_7" and len(made.tempo) == len(grid.tempo))
-    row = lambda name, values, measure, also="": {"row": name, "n": len(values), "measure": measure,
-                                                 "value": float(np.mean(values)), "also": also}  # fmt: skip
+    row = lambda name, values, measure, also="": {
+        "row": name,
+        "n": len(values),
+        "measure": measure,
+        "value": float(np.mean(values)),
+        "also": also,
+    }
     return [
         row("key", share, "notes in its scale", f"least {min(share):.3f}"),
         row("key", right, "key found is the one asked for"),
@@ -108,8 +143,11 @@ def transfers(raw, tokens: Path, data: Path) -> list[dict]:
     the shift of the judge's arousal towards the clip's."""
     judge, clips = Judge.load(), emopia(data)
     kept = [p for p in corpus.load(tokens) if p.group == "emopia"]
-    held = [(decode(p.rows, Vocabulary.default()), c.quadrant) for p, c in zip(kept, clips, strict=True)
-            if c.part == "test" and len(p.feeling) >= 8]  # fmt: skip
+    held = [
+        (decode(p.rows, Vocabulary.default()), c.quadrant)
+        for p, c in zip(kept, clips, strict=True)
+        if c.part == "test" and len(p.feeling) >= 8
+    ]
     high, low = ([grid for grid, quadrant in held if (quadrant < 3) == way] for way in (True, False))
     asked_high = np.arange(len(raw[0])) % 4 < 2
     donors = [(low if up else high)[i % len(low if up else high)] for i, up in enumerate(asked_high)]
@@ -120,11 +158,22 @@ def transfers(raw, tokens: Path, data: Path) -> list[dict]:
         made = [transferred(grid, {element: donor}) for grid, donor in zip(pieces, donors, strict=True)]
         came = [_same(element, one, donor) for one, donor in zip(made, donors, strict=True)]
         moved = np.where(asked_high, before - told(made), told(made) - before)
-        others = [_same(other, one, grid) for one, grid in zip(made, pieces, strict=True)
-                  for other in TAKEN[:5] if other not in (element, {"rhythm": "duration"}.get(element))]  # fmt: skip
-        rows.append({"row": f"take {element}", "n": len(made), "measure": "share of the element that is the clip's",
-                     "value": float(np.mean(came)), "also": f"other elements kept {np.mean(others):.2f}; judge's "
-                     f"arousal moves by {moved.mean():.2f} of {np.abs(whole - before).mean():.2f}"})  # fmt: skip
+        others = [
+            _same(other, one, grid)
+            for one, grid in zip(made, pieces, strict=True)
+            for other in TAKEN[:5]
+            if other not in (element, {"rhythm": "duration"}.get(element))
+        ]
+        rows.append(
+            {
+                "row": f"take {element}",
+                "n": len(made),
+                "measure": "share of the element that is the clip's",
+                "value": float(np.mean(came)),
+                "also": f"other elements kept {np.mean(others):.2f}; judge's "
+                f"arousal moves by {moved.mean():.2f} of {np.abs(whole - before).mean():.2f}",
+            }
+        )
     return rows
 
 
@@ -150,17 +199,29 @@ def seams(generator: MusicGenerator, data: Path, count: int) -> list[dict]:
         bars = len(read_song(clip.path).grid.tempo)
         if bars < 16 or len(after) == count:
             continue
-        task = parse_task({"kind": "music", "emotion": f"Q{clip.quadrant}", "continue": str(clip.path),
-                           "replace": f"{bars // 2 - 1}-{bars // 2 + 2}"})  # fmt: skip
+        task = parse_task(
+            {
+                "kind": "music",
+                "emotion": f"Q{clip.quadrant}",
+                "continue": str(clip.path),
+                "replace": f"{bars // 2 - 1}-{bars // 2 + 2}",
+            }
+        )
         with collect() as notes:
             anew(generator, task, 0)
         found = re.findall(r"\d+\.\d\d", next(text for text in notes if "nats" in text))
         for row, number in zip((after, before, others), found, strict=True):
             row.append(float(number))
     spread = mean_of(np.subtract(after, others))
-    return [{"row": "seams", "n": len(after), "measure": "nats a step after new bars, above the song's other bars",
-             "value": float(np.mean(after) - np.mean(others)),
-             "also": f"95 % {spread.low:.2f} to {spread.high:.2f}; old bars {np.mean(before) - np.mean(others):.2f}"}]
+    return [
+        {
+            "row": "seams",
+            "n": len(after),
+            "measure": "nats a step after new bars, above the song's other bars",
+            "value": float(np.mean(after) - np.mean(others)),
+            "also": f"95 % {spread.low:.2f} to {spread.high:.2f}; old bars {np.mean(before) - np.mean(others):.2f}",
+        }
+    ]
 
 
 def every_piece(generator: MusicGenerator, count: int, bars: int, tokens: Path) -> list[dict]:
@@ -181,28 +242,49 @@ def every_piece(generator: MusicGenerator, count: int, bars: int, tokens: Path) 
     rubato = [np.abs(p.grid.tempo[:-2] / np.median(p.grid.tempo[:-2]) - 1).max() for p in pieces]
     arousal = np.repeat(np.linspace(-1, 1, 9), 2)
     paces = generator.compose([EmotionCurve.parse(f"a={a:.2f} v=0") for a in arousal], 8, [*range(2)] * 9, candidates=1)
-    value = lambda name, x, measure, also="": {"row": name, "n": len(x) if hasattr(x, "__len__") else count,
-                                              "measure": measure, "value": float(np.mean(x)), "also": also}  # fmt: skip
+    value = lambda name, x, measure, also="": {
+        "row": name,
+        "n": len(x) if hasattr(x, "__len__") else count,
+        "measure": measure,
+        "value": float(np.mean(x)),
+        "also": also,
+    }
     return [
         value("quadrant", verdict.quadrant.argmax(1) == asked, "judge right (held-out clips .66 to .68)"),
         value("arousal", (verdict.arousal > 0.5) == (asked < 2), "judge right"),
         value("valence", (verdict.valence > 0.5) == np.isin(asked, (0, 3)), "judge right"),
         value("valid", [piece.valid() for piece in pieces], "share"),
         value("likeness", off.max(), "most sd off of PR NPC POLY BPR BNPC BPOLY"),
-        value("memorisation", float(np.quantile(runs, 0.95)), "notes shared in a row, 95th percentile, any key",
-              f"real {np.quantile(runs_real, 0.95):.1f}"),
+        value(
+            "memorisation",
+            float(np.quantile(runs, 0.95)),
+            "notes shared in a row, 95th percentile, any key",
+            f"real {np.quantile(runs_real, 0.95):.1f}",
+        ),
         value("tempo leaps", leaps, "pieces with a leap of 25 %"),
         value("rubato", rubato, "farthest from the pulse", f"most {max(rubato):.3f}"),
         value("ending", [_ends(p) for p in pieces], "pieces that end on a held tonic chord"),
-        value("cadences", [_cadences(p.grid, p.key) for p in pieces], "dominant before the eighth and last bar lines",
-              f"real {np.mean([_cadences(grid, names.found(grid.notes)) for grid in clips]):.2f}"),
-        value("clashes", [_clashes(p.grid) for p in pieces], "onsets with a semitone or a minor ninth",
-              f"real {np.mean([_clashes(grid) for grid in clips]):.3f}"),
+        value(
+            "cadences",
+            [_cadences(p.grid, p.key) for p in pieces],
+            "dominant before the eighth and last bar lines",
+            f"real {np.mean([_cadences(grid, names.found(grid.notes)) for grid in clips]):.2f}",
+        ),
+        value(
+            "clashes",
+            [_clashes(p.grid) for p in pieces],
+            "onsets with a semitone or a minor ninth",
+            f"real {np.mean([_clashes(grid) for grid in clips]):.3f}",
+        ),
         value("tempo against arousal", spearmanr(arousal, [controls.tempo(p.grid) for p in paces])[0], "Spearman"),
-        value("repetition", [_repeats(m) for m in made], "likeness of a bar to its nearest other",
-              f"real {np.mean([_repeats(m) for m in real]):.2f}"),
+        value(
+            "repetition",
+            [_repeats(m) for m in made],
+            "likeness of a bar to its nearest other",
+            f"real {np.mean([_repeats(m) for m in real]):.2f}",
+        ),
         value("hands", [_reached(p) for p in pieces], "onsets that two hands take"),
-    ]  # fmt: skip
+    ]
 
 
 def _ends(piece) -> bool:
@@ -229,8 +311,10 @@ def _repeats(music: Music) -> float:
     """Mean over bars of the largest Jaccard index of (position, pitch class) with another bar of the piece."""
     bar, position = metrics.on_grid(*music)
     sets = [set(zip(position[bar == b], music.notes[bar == b, 2] % 12)) for b in np.unique(bar)]
-    nearest = [max((len(a & b) / max(len(a | b), 1) for j, b in enumerate(sets) if i != j), default=0.0)
-               for i, a in enumerate(sets)]  # fmt: skip
+    nearest = [
+        max((len(a & b) / max(len(a | b), 1) for j, b in enumerate(sets) if i != j), default=0.0)
+        for i, a in enumerate(sets)
+    ]
     return float(np.mean(nearest))
 
 
@@ -240,8 +324,7 @@ def _reached(piece) -> float:
     return float(np.mean(found))
 
 
-def main(tokens: Path, pieces: int = 12, bars: int = 16, judged: int = 48, only: str = "",
-         data: Path = Path()) -> None:  # fmt: skip
+def main(tokens: Path, pieces: int = 12, bars: int = 16, judged: int = 48, only: str = "", data: Path = Path()) -> None:
     """``only``: comma-separated parts: others, transfer and seams (with ``data``), every, or a control."""
     generator = MusicGenerator.from_pretrained()
     parts = only.split(",") if only else ["others", *MEASURES, "transfer", "seams", "every"]

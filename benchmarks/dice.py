@@ -100,13 +100,15 @@ def table(model: DiceVideo, seconds: float, steps: int, side: int) -> list[tuple
     latents(Plan(steps=1))  # warm up
     plan, found, rows = Plan(steps=steps), {}, []
     scenarios = {
-        "upstream": (replace(plan, parity=True), "parity"), "parity": (replace(plan, parity=True), ""),
-        "default, contexts repeated": (plan, "default"), "default": (plan, ""),
+        "upstream": (replace(plan, parity=True), "parity"),
+        "parity": (replace(plan, parity=True), ""),
+        "default, contexts repeated": (plan, "default"),
+        "default": (plan, ""),
         "default, branches one by one": (replace(plan, batched=False), "default"),
         "default, four branches": (replace(plan, scales=FOUR), ""),
         "default, deep features of every 2nd step": (replace(plan, reuse=2), "default"),
         "default, deep features of every 3rd step": (replace(plan, reuse=3), "default"),
-    }  # fmt: skip
+    }
     for name, (chosen, _) in scenarios.items():
         naive = name == "upstream" or name.endswith("repeated")
         with repeated() if naive else nullcontext():

@@ -51,8 +51,10 @@ def typical() -> torch.Tensor:
 
 def networks(size: str, checkpoint: str | None) -> tuple[MusER, Prior]:
     if checkpoint:
-        return tuple(checkpoints.load(checkpoint, kind, part).float().eval()
-                     for kind, part in ((MusER, "autoencoder"), (Prior, "prior")))  # fmt: skip
+        return tuple(
+            checkpoints.load(checkpoint, kind, part).float().eval()
+            for kind, part in ((MusER, "autoencoder"), (Prior, "prior"))
+        )
     torch.manual_seed(0)
     autoencoder, prior = configs(size)
     model = MusER(**autoencoder | {"reducer": "mean"}).eval()
@@ -108,8 +110,11 @@ def recomputed(model: MusER, prior: Prior, few: int) -> tuple[float, float]:
 def piece(checkpoint: str | None) -> tuple[float, float, int]:
     """Wall and CPU seconds for one piece of 16 bars by a warm compact model, and its events."""
     torch.set_num_threads(2)
-    made = (MusicGenerator.from_pretrained(checkpoint) if checkpoint else
-            MusicGenerator(*networks("compact", None), Vocabulary.default()))  # fmt: skip
+    made = (
+        MusicGenerator.from_pretrained(checkpoint)
+        if checkpoint
+        else MusicGenerator(*networks("compact", None), Vocabulary.default())
+    )
     happy = EmotionCurve.parse("happy")
     made.compose([happy], 1, [0])
     wall, spent = time.perf_counter(), time.process_time()
@@ -142,8 +147,11 @@ def report(checkpoint: str | None, repeats: int, few: int = 3) -> str:
                 row += " | | |"
             lines.append(row)
     wall, spent, events = piece(checkpoint)
-    lines += ["", f"A piece of 16 bars ({events} events) by the compact model, warm, with the default "
-                  f"settings, where torch may use two threads: {wall:.1f} s, {spent:.1f} CPU-seconds."]  # fmt: skip
+    lines += [
+        "",
+        f"A piece of 16 bars ({events} events) by the compact model, warm, with the default "
+        f"settings, where torch may use two threads: {wall:.1f} s, {spent:.1f} CPU-seconds.",
+    ]
     return "\n".join(lines) + "\n"
 
 

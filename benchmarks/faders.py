@@ -49,8 +49,9 @@ def accuracy(net, data) -> float:
     return float((net.log_components(z).sum(1).argmax(-1) == batch["label"]).float().mean())
 
 
-def main(data: Path, out: Path, steps: int = 3500, size: str = "small", batch: int = 64, pieces: int = 100,
-         repeats: int = 3) -> None:  # fmt: skip
+def main(
+    data: Path, out: Path, steps: int = 3500, size: str = "small", batch: int = 64, pieces: int = 100, repeats: int = 3
+) -> None:
     torch.set_num_threads(1)
     path = Path(__file__).parent / "results" / "faders.csv"
     runs = [(name, 1.0) for name in VARIANTS] + [("gm", share) for share in LABELS]

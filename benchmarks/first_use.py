@@ -36,9 +36,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         start = time.perf_counter()
         served = subprocess.Popen(
-            [sys.executable, "-m", "gen.cli", "studio"], stderr=subprocess.PIPE, text=True,
+            [sys.executable, "-m", "gen.cli", "studio"],
+            stderr=subprocess.PIPE,
+            text=True,
             env=os.environ | {"AFFEKT_CACHE": f"{place}/cache", "TMPDIR": place},
-        )  # fmt: skip
+        )
         try:
             times = clicked(served, start, options.shots)
         finally:

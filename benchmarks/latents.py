@@ -118,8 +118,9 @@ def relevance(learner: Relevance, batch: dict) -> Tensor:
     """(s, d) of each axis: its variance times the squared mean change of the decoder's logits along it, over bars."""
     net, z = learner.net, learner.net.encode(batch["rows"], batch["lengths"]).mean
     before = torch.cat((net.opening(len(z)), batch["rows"][:, :-1]), 1)
-    logits = lambda z: torch.cat([net.logits(net.hidden(before, net.known(z, batch["key"]))[0], batch["rows"], field)
-                                  for field in range(4)], -1)  # fmt: skip
+    logits = lambda z: torch.cat(
+        [net.logits(net.hidden(before, net.known(z, batch["key"]))[0], batch["rows"], field) for field in range(4)], -1
+    )
     base, found = logits(z), torch.zeros_like(learner.variance)
     for space, axis in np.ndindex(*found.shape):
         moved = z.clone()
@@ -166,8 +167,12 @@ def measured(read: Read, batch: dict) -> dict:
     posterior = net.encode(batch["rows"], batch["lengths"])
     if index is None:
         v = read.learner.variance if isinstance(read.learner, Relevance) else torch.ones(())
-        each = 0.5 * ((posterior.mean.square() + posterior.std.square()) / v - 1 - posterior.std.square().log()
-                      + torch.as_tensor(v).log())  # fmt: skip
+        each = 0.5 * (
+            (posterior.mean.square() + posterior.std.square()) / v
+            - 1
+            - posterior.std.square().log()
+            + torch.as_tensor(v).log()
+        )
         kept = each if read.axes is None else each * read.axes
         used = int((posterior.mean.var(0) > 0.01).sum()) if read.axes is None else int(read.axes.sum())
         bits = "" if read.plain else f"{float(kept.sum((1, 2)).mean()) / math.log(2):.0f}"
@@ -175,9 +180,11 @@ def measured(read: Read, batch: dict) -> dict:
     counts = torch.stack([torch.bincount(slot, minlength=CODES) for slot in index.T]).float()
     p = counts / counts.sum(1, keepdim=True)
     entropy = -torch.xlogy(p, p).sum(1)
-    return row | {"bits a bar": f"{float(entropy.sum()) / math.log(2):.0f}",
-                  "used": f"{float((counts > 0).sum(1).float().mean()):.0f} of {CODES} codes, perplexity "
-                          f"{float(entropy.exp().mean()):.0f}"}  # fmt: skip
+    return row | {
+        "bits a bar": f"{float(entropy.sum()) / math.log(2):.0f}",
+        "used": f"{float((counts > 0).sum(1).float().mean()):.0f} of {CODES} codes, perplexity "
+        f"{float(entropy.exp().mean()):.0f}",
+    }
 
 
 def again(read: Read, grid: Grid) -> Grid:
@@ -206,11 +213,21 @@ def main(data: Path, out: Path, steps: int = 1200, batch: int = 64, clips: int =
 
     def right(pieces: list[Grid]) -> dict:
         told = judge([to_notes(piece) for piece in pieces])
-        return {"judge, arousal": f"{np.mean((told.arousal > 0.5) == (quadrant < 2)):.2f}",
-                "judge, quadrant": f"{np.mean(told.quadrant.argmax(1) == quadrant):.2f}"}  # fmt: skip
+        return {
+            "judge, arousal": f"{np.mean((told.arousal > 0.5) == (quadrant < 2)):.2f}",
+            "judge, quadrant": f"{np.mean(told.quadrant.argmax(1) == quadrant):.2f}",
+        }
 
-    rows = [{"latent": "the clips themselves", "nats a note": "", "notes found again, F1": "1", "bits a bar": "",
-             "used": ""} | right(grids)]  # fmt: skip
+    rows = [
+        {
+            "latent": "the clips themselves",
+            "nats a note": "",
+            "notes found again, F1": "1",
+            "bits a bar": "",
+            "used": "",
+        }
+        | right(grids)
+    ]
 
     def add(name: str, read: Read) -> None:
         rows.append({"latent": name} | measured(read, test) | right([again(read, grid) for grid in grids]))

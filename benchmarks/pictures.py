@@ -54,8 +54,15 @@ def piano(rendered: Path) -> Figure:
         score = media.read_midi(rendered / "piano" / f"{emotion}.mid").to("second")
         notes = [note for track in score.tracks for note in track.notes]
         for note in notes:
-            axes.barh(note.pitch, note.duration, left=note.start, height=0.85, color=OWN[emotion], lw=0,
-                      alpha=0.25 + 0.75 * note.velocity / 127)  # fmt: skip
+            axes.barh(
+                note.pitch,
+                note.duration,
+                left=note.start,
+                height=0.85,
+                color=OWN[emotion],
+                lw=0,
+                alpha=0.25 + 0.75 * note.velocity / 127,
+            )
         axes.set_title(emotion, color=OWN[emotion], loc="left")
         axes.set(ylim=(28, 98), yticks=[36, 48, 60, 72, 84], yticklabels=["C2", "C3", "C4", "C5", "C6"])
     for axes in grid[1]:
@@ -71,8 +78,13 @@ def voice(rendered: Path) -> Figure:
     for name, path in sounds.items():
         hertz = features.track(media.read_audio(path, features.RATE)[0])
         times = np.arange(len(hertz)) * features.HOP / features.RATE
-        axes.plot(times, np.where(hertz > 0, hertz, np.nan), color=OWN.get(name, "#999999"), label=name,
-                  lw=1.2 if name == "the recording" else 2)  # fmt: skip
+        axes.plot(
+            times,
+            np.where(hertz > 0, hertz, np.nan),
+            color=OWN.get(name, "#999999"),
+            label=name,
+            lw=1.2 if name == "the recording" else 2,
+        )
     axes.set(yscale="log", ylabel="pitch, Hz", xlabel="seconds", yticks=[75, 100, 150, 200, 300])
     axes.set_yticks([], minor=True)
     axes.get_yaxis().set_major_formatter("{x:g}")

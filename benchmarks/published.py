@@ -158,8 +158,10 @@ def muser() -> Callable:
     return run
 
 
-MODELS = {name.__name__.replace("_", "-"): name for name in (
-    dice_unet, dice_decoder, dice_emotion, clip, whisper, rife, wav2vec2, emote, diffvc, hifigan, muser)}  # fmt: skip
+MODELS = {
+    name.__name__.replace("_", "-"): name
+    for name in (dice_unet, dice_decoder, dice_emotion, clip, whisper, rife, wav2vec2, emote, diffvc, hifigan, muser)
+}
 LONG = {"dice-unet"}  # run only once
 LIBRARIES = ("talking_head.video.pipeline", "voice_conversion.emoreg.speak", "benchmarks.events")
 
@@ -202,16 +204,21 @@ def main() -> None:
         print(json.dumps(measure(options.names[0])))
         return
     device = torch.cuda.get_device_name() if DEVICE == "cuda" else f"{platform.machine()} CPU, 1 thread"
-    lines = [f"{device}, {str(DTYPE).removeprefix('torch.')}, random weights", "",
-             "| model | run | weights, GB | most, GB | seconds | CPU seconds |",
-             "|---|---|---|---|---|---|"]  # fmt: skip
+    lines = [
+        f"{device}, {str(DTYPE).removeprefix('torch.')}, random weights",
+        "",
+        "| model | run | weights, GB | most, GB | seconds | CPU seconds |",
+        "|---|---|---|---|---|---|",
+    ]
     for name in options.names or MODELS:
         words = [sys.executable, "-m", "benchmarks.published", name, "--alone"]
         done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
         found = json.loads(done.stdout.splitlines()[-1])
         about = " ".join(MODELS[name].__doc__.split()).rstrip(".")
-        lines.append(f"| {name} | {about} | {found['held']:.2f} | {found['most']:.2f} | {found['seconds']:.2f} | "
-                     f"{found['cpu']:.2f} |")  # fmt: skip
+        lines.append(
+            f"| {name} | {about} | {found['held']:.2f} | {found['most']:.2f} | {found['seconds']:.2f} | "
+            f"{found['cpu']:.2f} |"
+        )
         print(lines[-1], flush=True)
     with open(Path(__file__).parent / "results" / "published.md", "a", encoding="utf-8") as file:
         file.write("\n".join(lines) + "\n\n")

@@ -67,8 +67,9 @@ def cold(folder: Path, size: int) -> tuple[float, float]:
 def warm(folder: Path, size: int) -> tuple[float, float, dict[str, float]]:
     """Wall-clock and CPU seconds of the second of two scenes in this process, and wall-clock seconds by part."""
     for seed in (1, 2):
-        task = SceneTask(portrait=EXAMPLES / "grace_hopper.jpg", audio=folder / "said.wav", emotion=EMOTION, size=size,
-                         seed=seed)  # fmt: skip
+        task = SceneTask(
+            portrait=EXAMPLES / "grace_hopper.jpg", audio=folder / "said.wav", emotion=EMOTION, size=size, seed=seed
+        )
         spent: dict[str, float] = {}
         last = start = time.perf_counter()
         before = time.process_time()

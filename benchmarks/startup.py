@@ -40,12 +40,16 @@ def main() -> None:
         commands = {
             "`import torch`": (None, ["-c", "import torch"]),
             "`affekt --help`": (0.4, ["-m", "gen.cli", "--help"]),
-            "talk, 3 s at 512 px": (6, ["-m", "gen.cli", "talk", str(EXAMPLES / "grace_hopper.jpg"), "line.wav",
-                                        "--emotion", "happy"]),
+            "talk, 3 s at 512 px": (
+                6,
+                ["-m", "gen.cli", "talk", str(EXAMPLES / "grace_hopper.jpg"), "line.wav", "--emotion", "happy"],
+            ),
             "voice, 3 s": (5, ["-m", "gen.cli", "voice", "line.wav", "--emotion", "happy"]),
-            "music, 16 bars without sound": (8, ["-m", "gen.cli", "music", "--emotion", "happy", "--bars", "16",
-                                                 "--no-audio"]),
-        }  # fmt: skip
+            "music, 16 bars without sound": (
+                8,
+                ["-m", "gen.cli", "music", "--emotion", "happy", "--bars", "16", "--no-audio"],
+            ),
+        }
         best, imports = {}, {}
         for what, (_, command) in commands.items():
             best[what] = min(run(command, folder) for _ in range(options.rounds))
@@ -56,8 +60,13 @@ def main() -> None:
         took, (share, _) = best[what], imports[what]
         most = "" if bar is None else f"<= {bar:g}"
         rows.append(f"| {what} | {took.wall:.2f} | {most} | {took.wall / unit:.1f} | {took.cpu:.2f} | {share:.0%} |")
-    rows += ["", "Seconds of importing, with all that is below, in the run under `-X importtime`:", "",
-             f"| | {' | '.join(HEAVY)} |", "|---" * (len(HEAVY) + 1) + "|"]  # fmt: skip
+    rows += [
+        "",
+        "Seconds of importing, with all that is below, in the run under `-X importtime`:",
+        "",
+        f"| | {' | '.join(HEAVY)} |",
+        "|---" * (len(HEAVY) + 1) + "|",
+    ]
     for what, (_, found) in imports.items():
         rows.append(f"| {what} | {' | '.join(f'{found[name]:.2f}' if name in found else '-' for name in HEAVY)} |")
     load = f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f} in the last minute, best of {options.rounds}"
@@ -72,9 +81,13 @@ def run(command: list[str], folder: Path, *flags: str) -> Took:
         begin, before = time.perf_counter(), os.times()
         with (folder / "stderr").open("wb") as errors:
             subprocess.run(
-                [sys.executable, *flags, *command], cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=errors,
+                [sys.executable, *flags, *command],
+                cwd=folder,
+                check=True,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
                 env=os.environ | {"AFFEKT_CACHE": cache},
-            )  # fmt: skip
+            )
         after = os.times()
         return Took(time.perf_counter() - begin, after[2] + after[3] - before[2] - before[3])
 

@@ -135,8 +135,10 @@ def table(scores: dict, level: np.ndarray) -> str:
         marked = name in TREATMENTS
         edge = f"{min(values):.1f}" if marked else f"highest {max(values):.1f}"
         rows.append(f"| {name} | {length} | {len(values)} | {share} | {np.median(values):.1f} | {edge} |")
-    rows.append(f"\nThe mark is {np.median(level):.1f} dB below the sound (median; from {level.min():.1f} to "
-                f"{level.max():.1f}); a tile of sound is {watermark.DEPTH} dB louder or softer.")  # fmt: skip
+    rows.append(
+        f"\nThe mark is {np.median(level):.1f} dB below the sound (median; from {level.min():.1f} to "
+        f"{level.max():.1f}); a tile of sound is {watermark.DEPTH} dB louder or softer."
+    )
     return "\n".join(rows)
 
 

@@ -62,8 +62,12 @@ def targets(markdown: str, path: str) -> dict[str, str]:
 
 
 def on_files(files, config):
-    made = {"reference/jobs.md": jobs, "reference/cli.md": cli, "reference/settings.md": settings,
-            "benchmarks/index.md": benchmarks}  # fmt: skip
+    made = {
+        "reference/jobs.md": jobs,
+        "reference/cli.md": cli,
+        "reference/settings.md": settings,
+        "benchmarks/index.md": benchmarks,
+    }
     ORIGINS.clear()
     for src, make in made.items():
         page = files.get_file_from_path(src)
@@ -148,8 +152,12 @@ def values(rule: dict) -> str:
     if "anyOf" in rule:
         return ", or ".join(dict.fromkeys(filter(None, map(values, rule["anyOf"]))))
     if "$ref" in rule:
-        return {"curve": "[emotion](emotion.md)", "emotion": "[emotion](emotion.md)", "job": "`{job: ID}`",
-                "file": "file, or `{job: ID}`"}[rule["$ref"].split("/")[-1]]  # fmt: skip
+        return {
+            "curve": "[emotion](emotion.md)",
+            "emotion": "[emotion](emotion.md)",
+            "job": "`{job: ID}`",
+            "file": "file, or `{job: ID}`",
+        }[rule["$ref"].split("/")[-1]]
     if "enum" in rule:
         return " ".join(f"`{one}`" for one in rule["enum"])
     if rule.get("type") == "array":

@@ -14,9 +14,14 @@ MEASURED = "measured.json"  # beside a report: the settings of the evaluation
 
 
 def ablate(
-    kinds: Sequence[str], conditioners: Sequence[str], data: Path, out: Path, minutes: float | None,
-    training: Mapping[str, str], measuring: Mapping[str, str],
-) -> Path:  # fmt: skip
+    kinds: Sequence[str],
+    conditioners: Sequence[str],
+    data: Path,
+    out: Path,
+    minutes: float | None,
+    training: Mapping[str, str],
+    measuring: Mapping[str, str],
+) -> Path:
     """Trains and evaluates each of ``kinds`` once per conditioner in ``OUT/KIND/NAME``.
 
     Skips trainings that are complete and evaluations with the same settings. A setting ``kind.name`` applies to one

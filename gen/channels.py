@@ -15,8 +15,14 @@ LEFT = {
     7: (1, 0, HALF, 0, 0.5, HALF, 0),  # 6.1: one at the back, then the sides
     8: (1, 0, HALF, 0, HALF, 0, HALF, 0),  # 7.1
 }
-MIRROR = {3: (1, 0, 2), 4: (1, 0, 3, 2), 5: (1, 0, 2, 4, 3), 6: (1, 0, 2, 3, 5, 4), 7: (1, 0, 2, 3, 4, 6, 5),
-          8: (1, 0, 2, 3, 5, 4, 7, 6)}  # fmt: skip
+MIRROR = {
+    3: (1, 0, 2),
+    4: (1, 0, 3, 2),
+    5: (1, 0, 2, 4, 3),
+    6: (1, 0, 2, 3, 5, 4),
+    7: (1, 0, 2, 3, 4, 6, 5),
+    8: (1, 0, 2, 3, 5, 4, 7, 6),
+}
 CANCELLED = 0.3  # if the mean of two channels has less than this share of the louder one's power, they cancel
 
 

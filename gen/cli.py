@@ -153,8 +153,15 @@ def _add_research(commands) -> None:
     ablate.add_argument("--conditioners", type=text, required=True, metavar="A,B", help="comma-separated names")
     ablate.add_argument("--data", type=path, required=True, help="folder of the training data")
     ablate.add_argument("--minutes", type=float, help="per training; some trainers count steps instead")
-    ablate.add_argument("--measure", type=_setting, nargs="+", action="extend", default=[], metavar="NAME=VALUE",
-                        help="settings of the evaluation")  # fmt: skip
+    ablate.add_argument(
+        "--measure",
+        type=_setting,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="settings of the evaluation",
+    )
     ablate.set_defaults(command=_ablate)
     for command in (train, evaluate, ablate):
         command.add_argument("--out", type=path, required=True, help="output folder")

@@ -69,8 +69,15 @@ class MeanReverting:
         gamma = wide(self.gamma(0.0, t), x0)
         return gamma * x0 + (1 - gamma) * mean, (1 - gamma**2).sqrt()
 
-    def loss(self, model: Model, x0: Tensor, mean: Tensor, mask: Tensor | None = None,
-             generator: Generator | None = None, **condition: Any) -> Tensor:  # fmt: skip
+    def loss(
+        self,
+        model: Model,
+        x0: Tensor,
+        mean: Tensor,
+        mask: Tensor | None = None,
+        generator: Generator | None = None,
+        **condition: Any,
+    ) -> Tensor:
         """Denoising score matching weighted by the variance: E |sigma_t score(X_t, t) + z|^2."""
         t = self.edge + (1 - 2 * self.edge) * uniform_times(x0, generator)
         z = draw(x0, generator)
@@ -154,8 +161,9 @@ class EDM:
         skip, out, into, time = self.scalings(sigma)
         return wide(skip, x) * x + wide(out, x) * model(wide(into, x) * x, time, **condition)
 
-    def loss(self, model: Model, x0: Tensor, mask: Tensor | None = None,
-             generator: Generator | None = None, **condition: Any) -> Tensor:  # fmt: skip
+    def loss(
+        self, model: Model, x0: Tensor, mask: Tensor | None = None, generator: Generator | None = None, **condition: Any
+    ) -> Tensor:
         """Squared error of the denoised sample with weight 1 / c_out^2, which is the squared error of F (sec.
         5)."""
         level = torch.special.ndtri(uniform_times(x0, generator).clamp_min(1e-4))
@@ -165,8 +173,9 @@ class EDM:
         return masked_mean(error.square(), mask)
 
 
-def flow_loss(model: Model, x0: Tensor, mask: Tensor | None = None,
-              generator: Generator | None = None, **condition: Any) -> Tensor:  # fmt: skip
+def flow_loss(
+    model: Model, x0: Tensor, mask: Tensor | None = None, generator: Generator | None = None, **condition: Any
+) -> Tensor:
     """Flow matching on straight paths ("Flow Matching for Generative Modeling", 2023, sec. 4.1).
 
     Time runs from data (0) to noise (1) as in FlowMatchEulerDiscreteScheduler: x_t = (1 - t) x0 + t z, target
@@ -201,9 +210,16 @@ def guide(outputs: Mapping[str, Tensor], scales: Mapping[str, Scale], at: float 
 
 
 @torch.no_grad()
-def sample(model: Model, scheduler: Any, noise: Tensor, steps: int,
-           branches: Mapping[str, Mapping[str, Any]] | None = None, scales: Mapping[str, Scale] | None = None,
-           generator: Generators = None, progress: Callable[[float], None] | None = None) -> Tensor:  # fmt: skip
+def sample(
+    model: Model,
+    scheduler: Any,
+    noise: Tensor,
+    steps: int,
+    branches: Mapping[str, Mapping[str, Any]] | None = None,
+    scales: Mapping[str, Scale] | None = None,
+    generator: Generators = None,
+    progress: Callable[[float], None] | None = None,
+) -> Tensor:
     """Samples x (b, ...) from unit Gaussian ``noise`` of that shape (MeanReverting: from ``MeanReverting.start``).
 
     ``scheduler`` is one of diffusers' schedulers for continuous data, created for this call only, or

@@ -13,8 +13,10 @@ def weighted(samples: np.ndarray, rate: int) -> np.ndarray:
     """K-weighting: BS.1770's two filters, a high shelf (head) and a high-pass, designed for this rate."""
     from scipy.signal import lfilter
 
-    for shelf, hertz, quality in ((3.999843853973347, 1681.974450955533, 0.7071752369554196),
-                                  (None, 38.13547087602444, 0.5003270373238773)):  # fmt: skip
+    for shelf, hertz, quality in (
+        (3.999843853973347, 1681.974450955533, 0.7071752369554196),
+        (None, 38.13547087602444, 0.5003270373238773),
+    ):
         turn = np.tan(np.pi * hertz / rate)
         unit = 1 + turn / quality + turn**2
         back = [1, 2 * (turn**2 - 1) / unit, (1 - turn / quality + turn**2) / unit]

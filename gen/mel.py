@@ -31,8 +31,15 @@ def edges(bands: int, low: float, high: float, scale: Scale) -> np.ndarray:
 
 
 @cache
-def filters(rate: int, fft: int, bands: int, low: float, high: float, scale: Scale, unit: Literal["sum", "area"],
-            ) -> np.ndarray:  # fmt: skip
+def filters(
+    rate: int,
+    fft: int,
+    bands: int,
+    low: float,
+    high: float,
+    scale: Scale,
+    unit: Literal["sum", "area"],
+) -> np.ndarray:
     """(fft / 2 + 1, bands) float32 triangles for spectra of ``fft`` samples at ``rate`` Hz, with unit sum or area."""
     at, hz = edges(bands, low, high, scale), np.arange(fft // 2 + 1)[:, None] * rate / fft
     up, down = (hz - at[:-2]) / (at[1:-1] - at[:-2]), (at[2:] - hz) / (at[2:] - at[1:-1])

@@ -11,8 +11,14 @@ from itertools import chain
 
 import torch
 
-__all__ = ["AttentionBackendName", "ConfigMixin", "ModelMixin", "dispatch_attention_fn", "randn_tensor",
-           "register_to_config"]  # fmt: skip
+__all__ = [
+    "AttentionBackendName",
+    "ConfigMixin",
+    "ModelMixin",
+    "dispatch_attention_fn",
+    "randn_tensor",
+    "register_to_config",
+]
 
 
 @contextmanager

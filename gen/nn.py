@@ -135,8 +135,11 @@ class Attention(nn.Module):
         """An empty causal state for up to ``capacity`` steps."""
         d, like = self.out.in_features // self.heads, self.out.weight
         if self.kind == "softmax":
-            return {"at": 0, "key": like.new_empty(batch, capacity, self.heads, d),
-                    "value": like.new_empty(batch, capacity, self.heads, d)}  # fmt: skip
+            return {
+                "at": 0,
+                "key": like.new_empty(batch, capacity, self.heads, d),
+                "value": like.new_empty(batch, capacity, self.heads, d),
+            }
         total = torch.zeros(batch, self.heads, d, d + 1, device=like.device)
         return {"at": 0, "total": total, "value": torch.ones_like(total[:, :, :1])}
 
@@ -203,8 +206,16 @@ class Block(nn.Module):
     ``norm_first`` normalises the input of each branch; otherwise each sum (post-norm), as in MusER.
     """
 
-    def __init__(self, dim: int, heads: int, ffn: int, kind: str = "softmax", cross: bool = False,
-                 dropout: float = 0.0, norm_first: bool = True):  # fmt: skip
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        ffn: int,
+        kind: str = "softmax",
+        cross: bool = False,
+        dropout: float = 0.0,
+        norm_first: bool = True,
+    ):
         super().__init__()
         self.norm_first = norm_first
         self.attention = Attention(dim, heads, kind)
@@ -259,7 +270,5 @@ def probed(name: str, weight: Tensor, width: int) -> AttentionBackendName:
         backend = AttentionBackendName(name)
         dispatch_attention_fn(probe, probe, probe, backend=backend)
     except (ValueError, TypeError, AttributeError, ImportError, RuntimeError, KeyError) as error:
-        raise DeviceError(
-            f"attention backend '{name}' does not run on {weight.device}: use 'native'"
-        ) from error
+        raise DeviceError(f"attention backend '{name}' does not run on {weight.device}: use 'native'") from error
     return backend

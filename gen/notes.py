@@ -12,6 +12,7 @@ from contextvars import ContextVar
 
 __all__ = ["UserNote", "collect", "note", "quiet_libraries"]
 
+
 class _Collection(list):
     """Notes, the function that edits them, and the callback for new ones."""
 
@@ -40,9 +41,7 @@ def note(sentence: str) -> None:
 
 
 @contextmanager
-def collect(
-    tell: Callable[[str], None] | None = None, edit: Callable[[str], str] | None = None
-) -> Iterator[list[str]]:
+def collect(tell: Callable[[str], None] | None = None, edit: Callable[[str], str] | None = None) -> Iterator[list[str]]:
     """Collects the notes of the block, in order; the list grows while the block runs. Calls ``tell`` with each new
     note, after ``edit``.
 

@@ -69,8 +69,7 @@ class EMAVectorQuantizer(Quantizer):
     epsilon = 1e-5
     dead = 0.03
 
-    def __init__(self, dim: int, size: int = 512, decay: float = 0.99, commitment: float = 0.25,
-                 restart: bool = True):  # fmt: skip
+    def __init__(self, dim: int, size: int = 512, decay: float = 0.99, commitment: float = 0.25, restart: bool = True):
         super().__init__(dim, size)
         self.decay, self.commitment, self.restart = decay, commitment, restart
         edge = math.sqrt(6 / (size + dim))
@@ -120,8 +119,15 @@ class EMAVectorQuantizer(Quantizer):
 class SlotVectorQuantizer(Quantizer):
     """A separate :class:`EMAVectorQuantizer` for each of ``slots`` equal parts of z; a mask may be (b, n, slots)."""
 
-    def __init__(self, dim: int, size: int = 128, slots: int = 7, decay: float = 0.99, commitment: float = 0.25,
-                 restart: bool = True):  # fmt: skip
+    def __init__(
+        self,
+        dim: int,
+        size: int = 128,
+        slots: int = 7,
+        decay: float = 0.99,
+        commitment: float = 0.25,
+        restart: bool = True,
+    ):
         super().__init__(dim, size, slots)
         books = (EMAVectorQuantizer(dim // slots, size, decay, commitment, restart) for _ in range(slots))
         self.books = nn.ModuleList(books)
@@ -242,8 +248,16 @@ class FSP(GridQuantizer):
     keeps the squashed latent uniform. ``rounding`` is the share of entries that are rounded in training.
     """
 
-    def __init__(self, dim: int, levels: Sequence[int] = (8, 5, 5, 5), slots: int = 1, project: bool = True,
-                 cdf: str = "tanh", rounding: float = 0.0, moments: float = 1.0):  # fmt: skip
+    def __init__(
+        self,
+        dim: int,
+        levels: Sequence[int] = (8, 5, 5, 5),
+        slots: int = 1,
+        project: bool = True,
+        cdf: str = "tanh",
+        rounding: float = 0.0,
+        moments: float = 1.0,
+    ):
         super().__init__(dim, levels, slots, project)
         self.squash, self.variance = CDF[cdf]
         self.rounding, self.moments = rounding, moments
@@ -286,8 +300,7 @@ class VPQuantizer(Quantizer):
     density = 8  # rank of the neighbour used for density estimation
     refresh = 0.01  # probability per step that the batch enters a full queue
 
-    def __init__(self, dim: int, size: int = 512, width: int | None = 8, neighbours: int = 16,
-                 moments: float = 1.0):  # fmt: skip
+    def __init__(self, dim: int, size: int = 512, width: int | None = 8, neighbours: int = 16, moments: float = 1.0):
         super().__init__(dim, size)
         self.neighbours, self.moments = neighbours, moments
         self.inward = nn.Linear(dim, width) if width else nn.Identity()

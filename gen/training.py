@@ -31,10 +31,23 @@ class Run:
     state is of another model or of other settings.
     """
 
-    def __init__(self, name: str, model: nn.Module, out: Path, minutes: float | None, rate: float, *,
-                 steps: int | None = None, clip: float = 1.0, decay: float = 0.02,
-                 precision: torch.dtype | None = torch.bfloat16, average: float = 0.0, spread: bool = False,
-                 settings: dict | None = None, random: np.random.Generator | None = None):  # fmt: skip
+    def __init__(
+        self,
+        name: str,
+        model: nn.Module,
+        out: Path,
+        minutes: float | None,
+        rate: float,
+        *,
+        steps: int | None = None,
+        clip: float = 1.0,
+        decay: float = 0.02,
+        precision: torch.dtype | None = torch.bfloat16,
+        average: float = 0.0,
+        spread: bool = False,
+        settings: dict | None = None,
+        random: np.random.Generator | None = None,
+    ):
         self.name, self.out, self.rate = name, out, rate
         self.seconds, self.steps = math.inf if minutes is None else minutes * 60, math.inf if steps is None else steps
         self.model = self.bare = model
@@ -44,8 +57,10 @@ class Run:
         self.trained = [p for p in model.parameters() if p.requires_grad]
         self.frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
         self.kind = self.trained[0].device.type
-        groups = [{"params": [p for p in self.trained if p.ndim > 1], "weight_decay": decay},
-                  {"params": [p for p in self.trained if p.ndim < 2], "weight_decay": 0.0}]  # fmt: skip
+        groups = [
+            {"params": [p for p in self.trained if p.ndim > 1], "weight_decay": decay},
+            {"params": [p for p in self.trained if p.ndim < 2], "weight_decay": 0.0},
+        ]
         self.optimiser = torch.optim.AdamW(groups, rate, betas=(0.9, 0.98), fused=True)
         self.step, self.elapsed = 0, 0.0
         out.mkdir(parents=True, exist_ok=True)
@@ -128,9 +143,15 @@ class Run:
         if self.accelerator is not None and not self.accelerator.is_main_process:
             return
         kept = {name: value for name, value in self.bare.state_dict().items() if name not in self.frozen}
-        state = {"model": kept, "averaged": self.averaged, "optimiser": self.optimiser.state_dict(),
-                 "step": self.step, "elapsed": self.elapsed, "settings": self.settings,
-                 "chance": torch.get_rng_state()}  # fmt: skip
+        state = {
+            "model": kept,
+            "averaged": self.averaged,
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "elapsed": self.elapsed,
+            "settings": self.settings,
+            "chance": torch.get_rng_state(),
+        }
         if self.random is not None:
             state["random"] = json.dumps(self.random.bit_generator.state)
         partial = self.path.with_suffix(".part")

@@ -109,13 +109,17 @@ def _decoded(data: bytes, chunks: dict, headers: list[tuple]) -> bytes:
             parts += [sound, np.zeros(QUIET, np.int16)]
             start, end, loop, loop_end = at, at + len(sound), at + loop, at + loop_end
             at += len(sound) + QUIET
-        written.append(struct.pack("<20s5IBbHH", name, start, end, loop, loop_end, rate, pitch, cents, link,
-                                   kind & ~COMPRESSED))  # fmt: skip
+        written.append(
+            struct.pack("<20s5IBbHH", name, start, end, loop, loop_end, rate, pitch, cents, link, kind & ~COMPRESSED)
+        )
     pcm = np.concatenate(parts).tobytes()
     chunk = lambda name, body: name + len(body).to_bytes(4, "little") + body + b"\0" * (len(body) % 2)
     first = data.index(b"INFO") - 8
     info = data[first : first + 8 + int.from_bytes(data[first + 4 : first + 8], "little")]
-    presets = b"".join(chunk(name, b"".join(written) if name == b"shdr" else data[slice(*_span(chunks[name]))])
-                       for name in chunks if chunks[name][0] > base)  # fmt: skip
+    presets = b"".join(
+        chunk(name, b"".join(written) if name == b"shdr" else data[slice(*_span(chunks[name]))])
+        for name in chunks
+        if chunks[name][0] > base
+    )
     body = info + chunk(b"LIST", b"sdta" + chunk(b"smpl", pcm)) + chunk(b"LIST", b"pdta" + presets)
     return b"RIFF" + (len(body) + 4).to_bytes(4, "little") + b"sfbk" + body

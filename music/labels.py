@@ -37,16 +37,38 @@ def features(notes: np.ndarray) -> np.ndarray:
     low, high = np.nonzero(np.triu(together, 1))
     classes = np.abs(pitch[low] - pitch[high]).astype(int) % 12
     intervals = np.bincount(np.minimum(classes, 12 - classes), minlength=7)[:7] / max(len(low), 1)
-    return np.array([
-        np.log(len(notes) / span), np.log(len(onsets) / span), gaps.mean(), gaps.std(),
-        velocity.mean(), velocity.std(), np.percentile(velocity, 90), pitch.mean(), pitch.std(),
-        np.percentile(pitch, 5), np.percentile(pitch, 95), (pitch < 48).mean(), (pitch > 76).mean(),
-        length.mean(), length.std(), (end - start).sum() / span, major, minor, major - minor,
-        -(profile * np.log(profile + 1e-9)).sum(), degrees[3] - degrees[4], degrees[8] - degrees[9],
-        degrees[10] - degrees[11], degrees[1] + degrees[6], len(notes) / len(onsets), velocity[pitch < 55].mean()
-        if (pitch < 55).any() else velocity.mean(), np.abs(np.diff(pitch)).mean() if len(pitch) > 1 else 0.0,
-        *intervals,
-    ])  # fmt: skip
+    return np.array(
+        [
+            np.log(len(notes) / span),
+            np.log(len(onsets) / span),
+            gaps.mean(),
+            gaps.std(),
+            velocity.mean(),
+            velocity.std(),
+            np.percentile(velocity, 90),
+            pitch.mean(),
+            pitch.std(),
+            np.percentile(pitch, 5),
+            np.percentile(pitch, 95),
+            (pitch < 48).mean(),
+            (pitch > 76).mean(),
+            length.mean(),
+            length.std(),
+            (end - start).sum() / span,
+            major,
+            minor,
+            major - minor,
+            -(profile * np.log(profile + 1e-9)).sum(),
+            degrees[3] - degrees[4],
+            degrees[8] - degrees[9],
+            degrees[10] - degrees[11],
+            degrees[1] + degrees[6],
+            len(notes) / len(onsets),
+            velocity[pitch < 55].mean() if (pitch < 55).any() else velocity.mean(),
+            np.abs(np.diff(pitch)).mean() if len(pitch) > 1 else 0.0,
+            *intervals,
+        ]
+    )
 
 
 class Logistic:

@@ -36,8 +36,11 @@ def harmony(grid: Grid, key: Key) -> tuple[str, ...]:
         quality = "o" if not fifth else "m" if third else "M"
         quality = "M" if key.minor and degree == 7 else quality
         options.append(f"{ROOTS[root]}_{quality}")
-        liking.append(SIMPLE[(degree + 3 * key.minor) % 12] if not key.minor else
-                      {0: 0.35, 5: 0.2, 7: 0.25, 8: 0.15, 3: 0.1, 10: 0.1, 2: -0.4}[degree])  # fmt: skip
+        liking.append(
+            SIMPLE[(degree + 3 * key.minor) % 12]
+            if not key.minor
+            else {0: 0.35, 5: 0.2, 7: 0.25, 8: 0.15, 3: 0.1, 10: 0.1, 2: -0.4}[degree]
+        )
     count = len(grid.tempo) * 2
     fits = np.zeros((count, len(options)))
     for half in range(count):

@@ -10,8 +10,24 @@ from music.keys import MAJOR, MINOR
 
 LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 SIGNS = ("", "m", "dim", "aug", "maj7", "m7", "7", "dim7", "m7b5", "sus2", "sus4")  # of music.chords.QUALITIES
-ALSO = {"min": "m", "maj": "", "M": "", "-": "m", "M7": "maj7", "Maj7": "maj7", "min7": "m7", "-7": "m7", "o": "dim",
-        "°": "dim", "+": "aug", "o7": "dim7", "°7": "dim7", "ø": "m7b5", "ø7": "m7b5", "sus": "sus4"}  # fmt: skip
+ALSO = {
+    "min": "m",
+    "maj": "",
+    "M": "",
+    "-": "m",
+    "M7": "maj7",
+    "Maj7": "maj7",
+    "min7": "m7",
+    "-7": "m7",
+    "o": "dim",
+    "°": "dim",
+    "+": "aug",
+    "o7": "dim7",
+    "°7": "dim7",
+    "ø": "m7b5",
+    "ø7": "m7b5",
+    "sus": "sus4",
+}
 
 
 class Key:
@@ -59,8 +75,11 @@ class Key:
 
 def key(text: str) -> Key:
     """A key in words: "D minor", "Bb major", "f#", "Am". Raises InputError with what is understood."""
-    found = re.fullmatch(r"\s*([A-Ga-g])\s*(#|b|♯|♭|sharp|flat|-flat|-sharp|is|es|s)?\s*[- ]?"
-                         r"(major|minor|maj|min|m|dur|moll)?\s*", text)  # fmt: skip
+    found = re.fullmatch(
+        r"\s*([A-Ga-g])\s*(#|b|♯|♭|sharp|flat|-flat|-sharp|is|es|s)?\s*[- ]?"
+        r"(major|minor|maj|min|m|dur|moll)?\s*",
+        text,
+    )
     if not found:
         raise InputError(f"{text!r} is not a key that is understood: write it as D minor, Bb major or F# minor")
     letter, sign, mode = found.groups()

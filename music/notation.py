@@ -22,8 +22,11 @@ from music.tokens import POSITIONS, Grid
 LEGATO = 2  # sixteenths of silence before the next onset that are written as if the chord was held
 CHANGE = 0.06  # change of tempo since the last written one that is written: rubato is not
 SIGNS = {0xECA5: "\u2669", 0xEA64: "\u266d", 0xEA65: None, 0xEA66: "\u266f"}  # of Verovio's music font in text
-HEADING = re.compile(r'<text font-size="0px">\s*<tspan [^>]*class="rend" (x="\d+" y="\d+" text-anchor="\w+")>'
-                     r'(?:(?!</text>).)*?<tspan font-size="(\w+)">([^<]*)</tspan>.*?</text>', re.DOTALL)  # fmt: skip
+HEADING = re.compile(
+    r'<text font-size="0px">\s*<tspan [^>]*class="rend" (x="\d+" y="\d+" text-anchor="\w+")>'
+    r'(?:(?!</text>).)*?<tspan font-size="(\w+)">([^<]*)</tspan>.*?</text>',
+    re.DOTALL,
+)
 WIDTH, PRINT, PAPER = 1600, 3308, 8.27  # pixels of a page on a screen and on paper, whose width is in inches
 
 
@@ -147,8 +150,17 @@ def pages(text: str, width: int = WIDTH) -> list[np.ndarray]:
     """MusicXML as pages (height, width, 3) uint8, drawn by Verovio; at the screen width cropped to their content."""
     verovio, resvg = _needed("verovio"), _needed("resvg_py")
     tool = verovio.toolkit()
-    tool.setOptions({"pageWidth": 2100, "pageHeight": 2970, "scale": 40, "adjustPageHeight": width == WIDTH,
-                     "footer": "none", "svgViewBox": True, "smuflTextFont": "embedded"})  # fmt: skip
+    tool.setOptions(
+        {
+            "pageWidth": 2100,
+            "pageHeight": 2970,
+            "scale": 40,
+            "adjustPageHeight": width == WIDTH,
+            "footer": "none",
+            "svgViewBox": True,
+            "smuflTextFont": "embedded",
+        }
+    )
     if not tool.loadData(text):
         note("The score could not be drawn; its MusicXML is there.")
         return []
@@ -157,8 +169,11 @@ def pages(text: str, width: int = WIDTH) -> list[np.ndarray]:
     import matplotlib
     from PIL import Image
 
-    fonts = {"font_dirs": [f"{matplotlib.get_data_path()}/fonts/ttf"], "serif_family": "DejaVu Serif",
-             "font_family": "DejaVu Serif"}  # fmt: skip
+    fonts = {
+        "font_dirs": [f"{matplotlib.get_data_path()}/fonts/ttf"],
+        "serif_family": "DejaVu Serif",
+        "font_family": "DejaVu Serif",
+    }
     drawn = []
     for number in range(1, tool.getPageCount() + 1):
         svg = HEADING.sub(r'<text \1 font-size="\2">\3</text>', tool.renderToSVG(number).translate(SIGNS))

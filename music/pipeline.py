@@ -58,8 +58,14 @@ class MusicGenerator:
     endings = (".mid", ".wav")
     rate = 44100  # Hz, of the piano
 
-    def __init__(self, autoencoder: MusER, prior: Prior, vocabulary: Vocabulary, device: str = "cpu",
-                 critic: Labeller | None = None):  # fmt: skip
+    def __init__(
+        self,
+        autoencoder: MusER,
+        prior: Prior,
+        vocabulary: Vocabulary,
+        device: str = "cpu",
+        critic: Labeller | None = None,
+    ):
         self.autoencoder, self.prior = (m.to(device).eval().requires_grad_(False) for m in (autoencoder, prior))
         self.vocabulary, self.device, self.critic = vocabulary, device, critic
 
@@ -77,8 +83,9 @@ class MusicGenerator:
         return (task.model, *(("piano",) if task.audio and not task.instrument else ()), *moved)
 
     @classmethod
-    def from_pretrained(cls, name: str | Path = "muser-compact", *others: str | Path,
-                        device: str = "cpu") -> MusicGenerator:  # fmt: skip
+    def from_pretrained(
+        cls, name: str | Path = "muser-compact", *others: str | Path, device: str = "cpu"
+    ) -> MusicGenerator:
         """The generator of a checkpoint, in float32: codes of bfloat16 latents would differ. ``others``, the piano
         that plays and the faders, are loaded when they are asked for."""
         from gen.nn import by_column
@@ -132,15 +139,23 @@ class MusicGenerator:
             return found
         song = None if task.continue_from is None else read_song(task.continue_from, LEAD)
         pieces = self.compose(
-            [task.emotion] * task.count, bars, seeds, opening=song and encode(song.grid, self.vocabulary),
-            guidance=task.guidance, temperature=task.temperature, candidates=task.candidates, wishes=wishes,
+            [task.emotion] * task.count,
+            bars,
+            seeds,
+            opening=song and encode(song.grid, self.vocabulary),
+            guidance=task.guidance,
+            temperature=task.temperature,
+            candidates=task.candidates,
+            wishes=wishes,
             progress=lambda done: progress(done * 0.8, "composing"),
-        )  # fmt: skip
+        )
         if song is None:
             return [Made(None, piece.grid, piece.key) for piece in pieces]
         tracks = sum(bool(part.notes) for part in song.score.tracks)
-        note(f"The file's {tracks} {'track is' if tracks == 1 else 'tracks are'} kept; what follows them is for piano, "
-             f"in two tracks more, and knows of their last {len(song.grid.tempo)} bars, drums left out.")  # fmt: skip
+        note(
+            f"The file's {tracks} {'track is' if tracks == 1 else 'tracks are'} kept; what follows them is for piano, "
+            f"in two tracks more, and knows of their last {len(song.grid.tempo)} bars, drums left out."
+        )
         found = []
         for piece in pieces:
             new = parted(piece.grid, len(piece.grid.tempo) - bars)[1]
@@ -164,8 +179,13 @@ class MusicGenerator:
 
             from music.score import export_miditok
 
-            kinds = {"remi": miditok.REMI, "tsd": miditok.TSD, "structured": miditok.Structured,
-                     "cpword": miditok.CPWord, "midilike": miditok.MIDILike}  # fmt: skip
+            kinds = {
+                "remi": miditok.REMI,
+                "tsd": miditok.TSD,
+                "structured": miditok.Structured,
+                "cpword": miditok.CPWord,
+                "midilike": miditok.MIDILike,
+            }
             paths.append(name.with_suffix(".tokens.json"))
             export_miditok(made.grid, kinds[task.tokens](), paths[-1], facts)
         if task.audio:
@@ -195,14 +215,30 @@ class MusicGenerator:
         return sound, rate
 
     def compose(
-        self, curves: Sequence[EmotionCurve], bars: int, seeds: Sequence[int], *, opening: np.ndarray | None = None,
-        guidance: float = GUIDANCE, temperature: float = TEMPERATURE, candidates: int = CANDIDATES,
-        wishes: Requests | None = None, progress: Callable[[float], None] = lambda done: None,
-    ) -> list[Piece]:  # fmt: skip
+        self,
+        curves: Sequence[EmotionCurve],
+        bars: int,
+        seeds: Sequence[int],
+        *,
+        opening: np.ndarray | None = None,
+        guidance: float = GUIDANCE,
+        temperature: float = TEMPERATURE,
+        candidates: int = CANDIDATES,
+        wishes: Requests | None = None,
+        progress: Callable[[float], None] = lambda done: None,
+    ) -> list[Piece]:
         """One piece of ``bars`` new bars for each curve (its unit read as bars) and seed, after ``opening`` (T, 7):
         what is :meth:`drawn`, shaped to the ``wishes`` and to what every piece has (:mod:`music.shape`)."""
-        rows = self.drawn(curves, bars, seeds, opening=opening, guidance=guidance, temperature=temperature,
-                          candidates=candidates, progress=progress)  # fmt: skip
+        rows = self.drawn(
+            curves,
+            bars,
+            seeds,
+            opening=opening,
+            guidance=guidance,
+            temperature=temperature,
+            candidates=candidates,
+            progress=progress,
+        )
         each = zip(rows, map(resolve, curves), seeds, strict=True)
         found = [self._shaped(*one, bars, wishes or Requests()) for one in each]
         if gone := sum(piece.gone for piece in found):
@@ -210,10 +246,18 @@ class MusicGenerator:
         return [piece.piece for piece in found]
 
     def drawn(
-        self, curves: Sequence[EmotionCurve], bars: int, seeds: Sequence[int], *, opening: np.ndarray | None = None,
-        guidance: float = GUIDANCE, temperature: float = TEMPERATURE, candidates: int = CANDIDATES, form: bool = True,
+        self,
+        curves: Sequence[EmotionCurve],
+        bars: int,
+        seeds: Sequence[int],
+        *,
+        opening: np.ndarray | None = None,
+        guidance: float = GUIDANCE,
+        temperature: float = TEMPERATURE,
+        candidates: int = CANDIDATES,
+        form: bool = True,
         progress: Callable[[float], None] = lambda done: None,
-    ) -> list[np.ndarray]:  # fmt: skip
+    ) -> list[np.ndarray]:
         """Rows (T, 7) as they are sampled, with the opening's; with ``form`` phrases return
         (:func:`music.finish.returning`).
 
@@ -233,8 +277,9 @@ class MusicGenerator:
         batches = [(dict(key), some[i : i + size]) for key, some in groups.items() for i in range(0, len(some), size)]
         for at, (returns, some) in enumerate(batches):
             share = lambda done, at=at: progress((at + done) / len(batches))
-            passes = self._passes()(self, [curves[i] for i in some], [seeds[i] for i in some], bars, guidance,
-                                    temperature, chosen, returns)  # fmt: skip
+            passes = self._passes()(
+                self, [curves[i] for i in some], [seeds[i] for i in some], bars, guidance, temperature, chosen, returns
+            )
             with one_thread():
                 rows |= dict(zip(some, passes.run(opening, share), strict=True))
         return [rows[i] for i in range(len(seeds))]

@@ -85,11 +85,20 @@ def _note_rows(notes: np.ndarray) -> np.ndarray:
     span = max(end.max() - start.min(), 1.0)
     onsets = 1 + (np.diff(start) > 0.04).sum()
     whole = np.log(len(notes) / span), np.log(onsets / span), held.sum() / span / 3, (loud.mean() - 70) / 15
-    plain = np.stack([
-        (pitch - 62) / 12, (loud - 75) / 20, (loud - loud.mean()) / 12, np.log(held) + 1,
-        np.log(wait[:-1] + 0.03) + 2, np.log(wait[1:] + 0.03) + 2, np.diff(pitch, prepend=pitch[0]) / 12,
-        (pitch - bass) / 12, *(np.full(len(notes), value) for value in whole),
-    ], 1)  # fmt: skip
+    plain = np.stack(
+        [
+            (pitch - 62) / 12,
+            (loud - 75) / 20,
+            (loud - loud.mean()) / 12,
+            np.log(held) + 1,
+            np.log(wait[:-1] + 0.03) + 2,
+            np.log(wait[1:] + 0.03) + 2,
+            np.diff(pitch, prepend=pitch[0]) / 12,
+            (pitch - bass) / 12,
+            *(np.full(len(notes), value) for value in whole),
+        ],
+        1,
+    )
     own = pitch.astype(int) % 12
     classes = np.eye(12)[own] * np.minimum(held, 1.5)[:, None]
     turned = (own[:, None] + np.arange(12)) % 12

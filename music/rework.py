@@ -64,8 +64,9 @@ def taken(generator: MusicGenerator, task: MusicTask, wishes: Requests, bars: in
     from music import transfer
 
     others = {part: read_song(path).grid for part, path in task.taken.items()}
-    (rows,) = generator.drawn([task.emotion], bars, [seed], guidance=task.guidance, temperature=task.temperature,
-                              candidates=task.candidates)  # fmt: skip
+    (rows,) = generator.drawn(
+        [task.emotion], bars, [seed], guidance=task.guidance, temperature=task.temperature, candidates=task.candidates
+    )
     if generator.autoencoder.literal:
         grid = transfer.transferred(decode(rows, generator.vocabulary), others)
     else:
@@ -96,8 +97,11 @@ def anew(generator: MusicGenerator, task: MusicTask, seed: int):
     """The song's score with some bars made anew: of some candidates, those after which the next bars are likeliest."""
     song = read_song(task.continue_from)
     first, last = span(task.replace, len(song.grid.tempo))
-    opening = Grid(song.grid.notes[song.grid.notes[:, 0] < first * POSITIONS], song.grid.tempo[:first],
-                   song.grid.chords[: first * 4])  # fmt: skip
+    opening = Grid(
+        song.grid.notes[song.grid.notes[:, 0] < first * POSITIONS],
+        song.grid.tempo[:first],
+        song.grid.chords[: first * 4],
+    )
     rows = encode(opening, generator.vocabulary) if first and len(opening.notes) else None
     count = last - first
     seeds = [seed + 1_000_003 * i for i in range(max(task.candidates, TRIES))]
@@ -110,8 +114,10 @@ def anew(generator: MusicGenerator, task: MusicTask, seed: int):
     after = [seam(generator, task, song, grid, first, last)[0] for grid in fresh]
     best = int(np.argmin(after))
     before, others = seam(generator, task, song, None, first, last)
-    note(f"The two bars after the seam cost {after[best]:.2f} nats a step; with the bars that were there {before:.2f}, "
-         f"and the song's other bars {others:.2f}.")  # fmt: skip
+    note(
+        f"The two bars after the seam cost {after[best]:.2f} nats a step; with the bars that were there {before:.2f}, "
+        f"and the song's other bars {others:.2f}."
+    )
     return replaced(song, fresh[best], first, last)
 
 
@@ -124,8 +130,14 @@ def span(text: str, bars: int) -> tuple[int, int]:
     return first, last
 
 
-def seam(generator: MusicGenerator, task: MusicTask, song: Song, fresh: Grid | None, first: int, last: int,
-         ) -> tuple[float, float]:  # fmt: skip
+def seam(
+    generator: MusicGenerator,
+    task: MusicTask,
+    song: Song,
+    fresh: Grid | None,
+    first: int,
+    last: int,
+) -> tuple[float, float]:
     """Mean nats a step of the two bars after ``last`` (of the replaced ones where the song ends there), and of the bars
     near it that are neither; with ``fresh`` bars in the place of the song's."""
     from music.muser.likelihood import nats
@@ -148,9 +160,15 @@ def seam(generator: MusicGenerator, task: MusicTask, song: Song, fresh: Grid | N
 
 def _drawn(generator: MusicGenerator, task: MusicTask, bars: int, seeds: list[int], opening=None) -> list[Grid]:
     rows = generator.drawn(
-        [task.emotion] * len(seeds), bars, seeds, opening=opening, guidance=task.guidance,
-        temperature=task.temperature, candidates=1 if len(seeds) > 1 else task.candidates, form=opening is None,
-    )  # fmt: skip
+        [task.emotion] * len(seeds),
+        bars,
+        seeds,
+        opening=opening,
+        guidance=task.guidance,
+        temperature=task.temperature,
+        candidates=1 if len(seeds) > 1 else task.candidates,
+        form=opening is None,
+    )
     return [decode(one, generator.vocabulary) for one in rows]
 
 

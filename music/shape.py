@@ -17,8 +17,14 @@ if TYPE_CHECKING:
     from music.task import MusicTask
 
 
-def shaped(grid: Grid, arousal: np.ndarray, wishes: Requests, seed: int, before: float | None = None,
-           faders: Faders | None = None) -> tuple[Grid, Key, int]:  # fmt: skip
+def shaped(
+    grid: Grid,
+    arousal: np.ndarray,
+    wishes: Requests,
+    seed: int,
+    before: float | None = None,
+    faders: Faders | None = None,
+) -> tuple[Grid, Key, int]:
     """A drawn grid as a piece, its key, and how many notes went because no two hands reach them.
 
     ``arousal`` (bars,) as it is asked for; ``before`` the tempo of the music that it follows; ``faders`` where density
@@ -66,8 +72,10 @@ def parted(grid: Grid, bars: int) -> tuple[Grid, Grid]:
     line = bars * POSITIONS
     at = int(np.searchsorted(grid.notes[:, 0], line))
     later = grid.notes[at:] - np.array([line, 0, 0, 0])
-    return (Grid(grid.notes[:at], grid.tempo[:bars], grid.chords[: bars * 4]),
-            Grid(later, grid.tempo[bars:], grid.chords[bars * 4 :]))  # fmt: skip
+    return (
+        Grid(grid.notes[:at], grid.tempo[:bars], grid.chords[: bars * 4]),
+        Grid(later, grid.tempo[bars:], grid.chords[bars * 4 :]),
+    )
 
 
 def followed(one: Grid, other: Grid) -> Grid:
@@ -84,10 +92,15 @@ def wishes_of(task: MusicTask, arousal: float) -> tuple[Requests, int]:
         key=names.key(task.key) if task.key else None,
         minor=None if task.mode is None else task.mode == "minor",
         chords=tuple(map(names.chord, task.chords.split())) if task.chords else (),
-        density=task.density, voices=task.voices, register=task.height, tempo=task.tempo, seconds=wanted,
+        density=task.density,
+        voices=task.voices,
+        register=task.height,
+        tempo=task.tempo,
+        seconds=wanted,
         dynamics=None if task.dynamics is None else float(task.dynamics),
-        articulation=None if task.articulation is None else float(task.articulation), loop=task.loop,
-    )  # fmt: skip
+        articulation=None if task.articulation is None else float(task.articulation),
+        loop=task.loop,
+    )
     if wanted is None:
         return wishes, task.bars
     pulse = task.tempo or float(finish.PACE * np.exp(finish.LIVELY * arousal))

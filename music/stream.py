@@ -34,8 +34,9 @@ def blocks(generator: MusicGenerator, task: MusicTask) -> Iterator[np.ndarray]:
     points = generator.points(curve, task.bars)
     by, minor = key_of(task.seed), bool(points[0, 0] < 0)
     key = names.Key(by - 3 * minor, minor)
-    passes = Passes(generator, [curve], [task.seed], task.bars, task.guidance, task.temperature, 1,
-                    finish.returning(points))  # fmt: skip
+    passes = Passes(
+        generator, [curve], [task.seed], task.bars, task.guidance, task.temperature, 1, finish.returning(points)
+    )
     out, begun, pulse, rows = synth.Blocks(generator.rate), 0, None, np.zeros((0, 7), np.int64)
     parts = passes.parts(rows, lambda share: None, lambda begun: THEN if begun else FIRST)
     while begun < task.bars:

@@ -18,8 +18,19 @@ GUIDANCE, TEMPERATURE, CANDIDATES = 1.0, 1.0, 4  # sampling defaults
 LOUDNESS = {"ppp": 20, "pp": 33, "p": 49, "mp": 62, "mf": 76, "f": 90, "ff": 104, "fff": 118}  # MIDI velocities
 TOUCH = {"staccato": 0.35, "portato": 0.65, "legato": 1.0, "tenuto": 1.2}  # note length relative to the next onset
 TAKEN = ("rhythm", "pitch", "duration", "velocity", "tempo", "chord")  # elements that can be transferred
-STREAMED = {"kind", "emotion", "bars", "seed", "consent", "stream", "guidance", "temperature", "candidates", "model",
-            "format"}  # fields that a stream supports or ignores (candidates)  # fmt: skip
+STREAMED = {
+    "kind",
+    "emotion",
+    "bars",
+    "seed",
+    "consent",
+    "stream",
+    "guidance",
+    "temperature",
+    "candidates",
+    "model",
+    "format",
+}  # fields that a stream supports or ignores (candidates)
 SAID = (  # pattern in an emotion's text -> control, and its value
     (r"\bin (?:the key of )?([A-G](?:[#b♯♭]|[ -](?:sharp|flat))?[ -](?:major|minor))\b", "key", str),
     (r"\b(?:at )?(\d{2,3}) ?(?:bpm|BPM)\b", "tempo", float),
@@ -69,8 +80,11 @@ class MusicTask(Task):
         None, description="also write a token file of this MidiTok tokenizer"
     )
     stems: bool = Field(False, description="also write each hand as a separate file")
-    instrument: str | None = Field(None, description="instead of the piano: strings, guitar, celesta or another "
-                                   "General MIDI instrument, or its number from 1 (extra `font`)")  # fmt: skip
+    instrument: str | None = Field(
+        None,
+        description="instead of the piano: strings, guitar, celesta or another "
+        "General MIDI instrument, or its number from 1 (extra `font`)",
+    )
     font: Path | None = Field(None, description="a SoundFont (SF2 or SF3) for the instrument")
     continue_from: Path | None = Field(None, alias="continue", description="a MIDI file to continue")
     replace: str | None = Field(None, description="bars of the continued file to regenerate, such as 5-8")
@@ -166,9 +180,7 @@ class MusicTask(Task):
     @classmethod
     def _learnt(cls, text: str) -> str:
         if text.strip() != "4/4":
-            raise ValueError(
-                f"{text} is not supported: give 4/4, the metre of all training music"
-            )
+            raise ValueError(f"{text} is not supported: give 4/4, the metre of all training music")
         return text.strip()
 
     @property
@@ -206,16 +218,34 @@ class MusicTask(Task):
         fits = {"melody": {"chords"}, "replace": set(), "theme": {"tempo", "seconds", "film"} | written}
         fits["taken"] = fits["theme"] - ({"tempo"} if self.take_tempo else set())
         for name in of_file:
-            asked = ({"key", "mode", "chords", "density", "voices", "height", "dynamics", "articulation", "tempo",
-                     "seconds", "film", "loop"} | written) - fits[name]  # fmt: skip
+            asked = (
+                {
+                    "key",
+                    "mode",
+                    "chords",
+                    "density",
+                    "voices",
+                    "height",
+                    "dynamics",
+                    "articulation",
+                    "tempo",
+                    "seconds",
+                    "film",
+                    "loop",
+                }
+                | written
+            ) - fits[name]
             if wrong := sorted(control for control in asked if getattr(self, control)):
                 wrong = [type(self).model_fields[control].alias or control for control in wrong]
                 file = name.replace("taken", "take")
                 raise ValueError(f"{', '.join(wrong)} cannot be combined with {file}, which determines it")
         if self.stream:
             fields = type(self).model_fields
-            wrong = [fields[name].alias or name for name in fields.keys() - STREAMED
-                     if getattr(self, name) != fields[name].default]  # fmt: skip
+            wrong = [
+                fields[name].alias or name
+                for name in fields.keys() - STREAMED
+                if getattr(self, name) != fields[name].default
+            ]
             if wrong:
                 raise ValueError(f"{', '.join(sorted(wrong))} cannot be combined with stream")
         if self.loop and self.continue_from:

@@ -42,15 +42,17 @@ class Vocabulary:
     @classmethod
     def default(cls) -> "Vocabulary":
         chords = [f"{root}_{quality}" for root in ROOTS for quality in QUALITIES]
-        return cls({
-            "tempo": [0, "CONTI", *range(32, 225, 3)],
-            "chord": [0, "CONTI", "N_N", *chords],
-            "beat": [0, "Bar", *(f"Beat_{k}" for k in range(POSITIONS))],
-            "type": ["EOS", "Emotion", "Metrical", "Note"],
-            "pitch": [0, *range(21, 109)],
-            "duration": [0, 0.5, *range(1, POSITIONS + 1)],
-            "velocity": [0, *range(4, 125, 3)],
-        })  # fmt: skip
+        return cls(
+            {
+                "tempo": [0, "CONTI", *range(32, 225, 3)],
+                "chord": [0, "CONTI", "N_N", *chords],
+                "beat": [0, "Bar", *(f"Beat_{k}" for k in range(POSITIONS))],
+                "type": ["EOS", "Emotion", "Metrical", "Note"],
+                "pitch": [0, *range(21, 109)],
+                "duration": [0, 0.5, *range(1, POSITIONS + 1)],
+                "velocity": [0, *range(4, 125, 3)],
+            }
+        )
 
     @classmethod
     def load(cls, path: Path) -> "Vocabulary":
@@ -152,11 +154,17 @@ def encode(grid: Grid, vocabulary: Vocabulary) -> np.ndarray:
             if at != opened:
                 name = grid.chords[bar * 4 + at // 4]
                 tempo = v.nearest(TEMPO, grid.tempo[bar]) if opened is None else CONTI
-                rows.append((
-                    CONTI if tempo == last_tempo else tempo,
-                    CONTI if name == chord else v.ids[CHORD][name],
-                    FIRST_BEAT + at, METRICAL, 0, 0, 0,
-                ))  # fmt: skip
+                rows.append(
+                    (
+                        CONTI if tempo == last_tempo else tempo,
+                        CONTI if name == chord else v.ids[CHORD][name],
+                        FIRST_BEAT + at,
+                        METRICAL,
+                        0,
+                        0,
+                        0,
+                    )
+                )
                 last_tempo, chord, opened = (tempo if opened is None else last_tempo), name, at
             note = v.nearest(PITCH, pitch), v.nearest(DURATION, length), v.nearest(VELOCITY, velocity)
             rows.append((0, 0, 0, NOTE, *note))

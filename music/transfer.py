@@ -25,8 +25,14 @@ from music.tokens import BAR, BEAT, CHORD, DURATION, ELEMENTS, PITCH, POSITIONS,
 if TYPE_CHECKING:
     from music.muser.model import MusER
 
-SLICES = {"rhythm": (ELEMENTS.index("beat"), ELEMENTS.index("type")), "pitch": (PITCH,), "duration": (DURATION,),
-          "velocity": (VELOCITY,), "tempo": (TEMPO,), "chord": (CHORD,)}  # fmt: skip
+SLICES = {
+    "rhythm": (ELEMENTS.index("beat"), ELEMENTS.index("type")),
+    "pitch": (PITCH,),
+    "duration": (DURATION,),
+    "velocity": (VELOCITY,),
+    "tempo": (TEMPO,),
+    "chord": (CHORD,),
+}
 COLUMNS = {"pitch": 1, "duration": 2, "velocity": 3}
 
 
@@ -78,8 +84,9 @@ def _in_force(bar: list[np.ndarray], like: np.ndarray) -> np.ndarray:
 
 
 @torch.inference_mode()
-def exchanged(model: MusER, rows: np.ndarray, taken: Mapping[str, np.ndarray], condition: Tensor, seed: int
-              ) -> np.ndarray:  # fmt: skip
+def exchanged(
+    model: MusER, rows: np.ndarray, taken: Mapping[str, np.ndarray], condition: Tensor, seed: int
+) -> np.ndarray:
     """Decodes rows (n, 7) after replacing elements' slices of their latents (n, 112) by those of other rows at the same
     steps, under an emotion's ``condition`` (1, bars, c); at most 1,024 steps, as in upstream training."""
     rows = rows[:WHOLE]

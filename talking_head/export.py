@@ -22,8 +22,13 @@ from talking_head.face.pose import matrix
 from talking_head.face.tracker import Face
 from talking_head.motion.speaker import FPS, Motion
 
-ENDINGS = {"arkit": f".arkit.{FPS}fps.csv", "json": ".motion.json", "glb": ".glb", "mesh": ".mesh.mp4",
-           "bvh": ".head.bvh"}  # fmt: skip
+ENDINGS = {
+    "arkit": f".arkit.{FPS}fps.csv",
+    "json": ".motion.json",
+    "glb": ".glb",
+    "mesh": ".mesh.mp4",
+    "bvh": ".head.bvh",
+}
 LIVE_LINK_EYES = ("LeftEyeYaw", "LeftEyePitch", "LeftEyeRoll", "RightEyeYaw", "RightEyePitch", "RightEyeRoll")
 EYE_TURN = 0.5  # eyeball rotation in radians for a look coefficient of 1
 Look = Callable[[], tuple[np.ndarray, Face]] | None  # returns the portrait's pixels and the face in them
@@ -94,8 +99,13 @@ def bvh(path: Path, motion: Motion, basis: FaceBasis, manifest: dict, look: Look
 def motion_json(path: Path, motion: Motion, basis: FaceBasis, manifest: dict, look: Look = None) -> None:
     """Writes names, frame rate, and rows of coefficients and head rotation vectors."""
     rounded = lambda values: np.round(values.astype(float), 4).tolist()
-    facts = {"fps": FPS, "names": ARKIT, "coefficients": rounded(motion.coefs), "head": rounded(motion.turns),
-             "manifest": manifest}  # fmt: skip
+    facts = {
+        "fps": FPS,
+        "names": ARKIT,
+        "coefficients": rounded(motion.coefs),
+        "head": rounded(motion.turns),
+        "manifest": manifest,
+    }
     _write(path, json.dumps(facts, sort_keys=True).encode())
 
 

@@ -32,8 +32,14 @@ from talking_head.motion.speaker import FPS, Motion
 
 POSITION, UV, INT, FLOAT = "VEC3", "VEC2", 5125, 5126  # of glTF
 PIVOT = np.array([0.0, -9.0, -7.0])  # cm: where the neck carries the head
-HOLES = [np.concatenate(pair) for pair in ((INNER_UPPER_LIP, INNER_LOWER_LIP), (RIGHT_EYE_UPPER, RIGHT_EYE_LOWER),
-                                           (LEFT_EYE_UPPER, LEFT_EYE_LOWER))]  # fmt: skip
+HOLES = [
+    np.concatenate(pair)
+    for pair in (
+        (INNER_UPPER_LIP, INNER_LOWER_LIP),
+        (RIGHT_EYE_UPPER, RIGHT_EYE_LOWER),
+        (LEFT_EYE_UPPER, LEFT_EYE_LOWER),
+    )
+]
 EYE, BEHIND = 1.35, 0.18  # cm: radius of an eyeball, and how far it lies behind what the tracker takes for the iris
 EYE_TURN = 0.5  # radians of the eyeball for a look of 1
 IRIS = 0.64  # cm
@@ -110,8 +116,14 @@ def grid(points: np.ndarray, places: np.ndarray) -> Part:
 def ball(rings: int = 16, spokes: int = 32) -> Part:
     """The eyeball about the origin, its pole, the middle of the texture, towards +z."""
     away, around = np.linspace(0.02, 0.75 * np.pi, rings)[:, None], np.linspace(0, 2 * np.pi, spokes + 1)[None]
-    points = np.stack((np.sin(away) * np.sin(around), np.sin(away) * np.cos(around),
-                       np.broadcast_to(np.cos(away), (rings, spokes + 1))), -1)  # fmt: skip
+    points = np.stack(
+        (
+            np.sin(away) * np.sin(around),
+            np.sin(away) * np.cos(around),
+            np.broadcast_to(np.cos(away), (rings, spokes + 1)),
+        ),
+        -1,
+    )
     reach = away / (0.75 * np.pi) / 2
     places = np.stack((0.5 + reach * np.sin(around), 0.5 - reach * np.cos(around)), -1)
     return grid(EYE * points, places)
@@ -205,8 +217,9 @@ class Builder:
         self.accessors.append(facts | {"min": low, "max": high})
         return len(self.accessors) - 1
 
-    def material(self, name: str, pixels: np.ndarray | None, colour=(1.0, 1.0, 1.0), kind: str = "JPEG",
-                 rough: float = 0.8) -> int:  # fmt: skip
+    def material(
+        self, name: str, pixels: np.ndarray | None, colour=(1.0, 1.0, 1.0), kind: str = "JPEG", rough: float = 0.8
+    ) -> int:
         metal = {"baseColorFactor": [*colour, 1.0], "metallicFactor": 0.0, "roughnessFactor": rough}
         if pixels is not None:
             facts = {"bufferView": self.view(encoded(pixels, kind)), "mimeType": f"image/{kind.lower()}"}
@@ -218,17 +231,20 @@ class Builder:
     def mesh(self, name: str, part: Part, material: int, targets: np.ndarray | None = None) -> int:
         """A mesh of one part; ``targets`` (k, n, 3) in cm are its morph targets, named after ARKit."""
         before = normals(part.points, part.triangles)
-        attributes = {"POSITION": self.array(part.points / 100, POSITION, 34962),
-                      "NORMAL": self.array(before, POSITION, 34962),
-                      "TEXCOORD_0": self.array(part.places, UV, 34962)}  # fmt: skip
+        attributes = {
+            "POSITION": self.array(part.points / 100, POSITION, 34962),
+            "NORMAL": self.array(before, POSITION, 34962),
+            "TEXCOORD_0": self.array(part.places, UV, 34962),
+        }
         indices = self.array(part.triangles.ravel(), "SCALAR", 34963)
         first = {"attributes": attributes, "indices": indices, "material": material}
         mesh = {"name": name, "primitives": [first]}
         if targets is not None:
             moved = (normals(part.points + one, part.triangles) - before for one in targets)
-            first["targets"] = [{"POSITION": self.array(one / 100, POSITION, 34962),
-                                 "NORMAL": self.array(turned, POSITION, 34962)}
-                                for one, turned in zip(targets, moved)]  # fmt: skip
+            first["targets"] = [
+                {"POSITION": self.array(one / 100, POSITION, 34962), "NORMAL": self.array(turned, POSITION, 34962)}
+                for one, turned in zip(targets, moved)
+            ]
             mesh |= {"weights": [0.0] * len(targets), "extras": {"targetNames": list(ARKIT)}}
         self.meshes.append(mesh)
         return len(self.meshes) - 1
@@ -237,10 +253,15 @@ class Builder:
         sampler = [{"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}]
         textures = [{"sampler": 0, "source": i} for i in range(len(self.images))]
         scene = scene | {
-            "meshes": self.meshes, "materials": self.materials, "images": self.images, "textures": textures,
-            "samplers": sampler, "accessors": self.accessors, "bufferViews": self.views,
+            "meshes": self.meshes,
+            "materials": self.materials,
+            "images": self.images,
+            "textures": textures,
+            "samplers": sampler,
+            "accessors": self.accessors,
+            "bufferViews": self.views,
             "buffers": [{"byteLength": len(self.data)}],
-        }  # fmt: skip
+        }
         text = json.dumps(scene, sort_keys=True).encode()
         text += b" " * (-len(text) % 4)
         chunk = lambda kind, body: struct.pack("<II", len(body), kind) + body
@@ -272,9 +293,11 @@ def build(motion: Motion, basis: FaceBasis, manifest: dict, look: Person | None 
     eye = made.mesh("eyeball", ball(), made.material("eye", eye_texture(look), kind="PNG", rough=0.25))
     white = made.material("teeth", tooth_texture(), kind="PNG", rough=0.4)
     seam = points[[13, 14]].mean(0) - (0, 0, LIP_TO_TEETH)
-    meshes += [made.mesh("upper teeth", teeth(True, seam - (0, 0.15, 0)), white),
-               made.mesh("lower teeth", teeth(False, seam - (0, 0.1, 0.15)), white),
-               made.mesh("mouth", cavity(seam), made.material("mouth", None, (0.06, 0.012, 0.012)))]  # fmt: skip
+    meshes += [
+        made.mesh("upper teeth", teeth(True, seam - (0, 0.15, 0)), white),
+        made.mesh("lower teeth", teeth(False, seam - (0, 0.1, 0.15)), white),
+        made.mesh("mouth", cavity(seam), made.material("mouth", None, (0.06, 0.012, 0.012))),
+    ]
     held = lambda values: np.concatenate((values, values[-1:]))  # the last frame is shown as long as any other
     coefs = held(motion.coefs.clip(0, 1))
     jaw = side("jawOpen") + side("jawForward") + side("jawLeft") + side("jawRight")
@@ -282,22 +305,34 @@ def build(motion: Motion, basis: FaceBasis, manifest: dict, look: Person | None 
     centres = [points[iris[0]] - (0, 0, EYE + BEHIND) for iris in (LEFT_IRIS, RIGHT_IRIS)]
     at = lambda place: {"translation": (place / 100).tolist()}
     nodes = [
-        {"name": "neck", "children": [1], **at(PIVOT)}, {"name": "head", "children": [2, 3, 4, 5, 6, 7], **at(-PIVOT)},
-        {"name": "skin", "mesh": meshes[0]}, {"name": "left eye", "mesh": eye, **at(centres[0])},
-        {"name": "right eye", "mesh": eye, **at(centres[1])}, {"name": "upper teeth", "mesh": meshes[1]},
-        {"name": "lower teeth", "mesh": meshes[2]}, {"name": "mouth", "mesh": meshes[3]},
-    ]  # fmt: skip
+        {"name": "neck", "children": [1], **at(PIVOT)},
+        {"name": "head", "children": [2, 3, 4, 5, 6, 7], **at(-PIVOT)},
+        {"name": "skin", "mesh": meshes[0]},
+        {"name": "left eye", "mesh": eye, **at(centres[0])},
+        {"name": "right eye", "mesh": eye, **at(centres[1])},
+        {"name": "upper teeth", "mesh": meshes[1]},
+        {"name": "lower teeth", "mesh": meshes[2]},
+        {"name": "mouth", "mesh": meshes[3]},
+    ]
     times = made.array(np.arange(len(coefs)) / FPS, "SCALAR")
-    moves = [(0, "rotation", made.array(held(Rotation.from_rotvec(motion.turns).as_quat()), "VEC4")),
-             (2, "weights", made.array(coefs.ravel(), "SCALAR")),
-             (3, "rotation", made.array(eye_turns(coefs, "Left"), "VEC4")),
-             (4, "rotation", made.array(eye_turns(coefs, "Right"), "VEC4")),
-             (6, "translation", made.array(carried, POSITION))]  # fmt: skip
+    moves = [
+        (0, "rotation", made.array(held(Rotation.from_rotvec(motion.turns).as_quat()), "VEC4")),
+        (2, "weights", made.array(coefs.ravel(), "SCALAR")),
+        (3, "rotation", made.array(eye_turns(coefs, "Left"), "VEC4")),
+        (4, "rotation", made.array(eye_turns(coefs, "Right"), "VEC4")),
+        (6, "translation", made.array(carried, POSITION)),
+    ]
     animation = {
-        "name": "speech", "samplers": [{"input": times, "output": output} for _, _, output in moves],
+        "name": "speech",
+        "samplers": [{"input": times, "output": output} for _, _, output in moves],
         "channels": [{"sampler": i, "target": {"node": node, "path": path}} for i, (node, path, _) in enumerate(moves)],
-    }  # fmt: skip
-    return made.packed({
-        "asset": {"version": "2.0", "generator": "affekt", "extras": manifest}, "scene": 0,
-        "scenes": [{"nodes": [0]}], "nodes": nodes, "animations": [animation],
-    })  # fmt: skip
+    }
+    return made.packed(
+        {
+            "asset": {"version": "2.0", "generator": "affekt", "extras": manifest},
+            "scene": 0,
+            "scenes": [{"nodes": [0]}],
+            "nodes": nodes,
+            "animations": [animation],
+        }
+    )

@@ -34,15 +34,22 @@ MODELS = {"emote": "emote-compact", "dice": "dice-compact", "dice-video": "dice-
 LONGEST = 1280  # maximum pixels of an uncropped picture's longer side
 MOTION, DICE, VIDEO = {"EmoteSpeaker", "UpstreamSpeaker", "DiceSpeaker"}, {"DiceSpeaker", "DiceVideo"}, {"DiceVideo"}
 # fields supported by some models only: default, supporting classes
-FOREIGN = {"emotion_scale": (1.0, DICE), "steps": (0, DICE), "vram": (24, VIDEO),
-           "head_motion": (0.6, MOTION),
-           "blinks": (True, MOTION), "mouth": (1.0, MOTION), "export": ((), MOTION),
-           "background": ("keep", MOTION),
-           "aspect": ("1:1", MOTION), "crop": ("head", MOTION), "fps": (FPS, MOTION)}  # fmt: skip
+FOREIGN = {
+    "emotion_scale": (1.0, DICE),
+    "steps": (0, DICE),
+    "vram": (24, VIDEO),
+    "head_motion": (0.6, MOTION),
+    "blinks": (True, MOTION),
+    "mouth": (1.0, MOTION),
+    "export": ((), MOTION),
+    "background": ("keep", MOTION),
+    "aspect": ("1:1", MOTION),
+    "crop": ("head", MOTION),
+    "fps": (FPS, MOTION),
+}
 HINTS = {"vram": "omit it: it applies to dice-video only"}
 HINTS |= dict.fromkeys(("emotion_scale", "steps"), "use `emotion @ intensity`, or --model dice")
-HINTS |= dict.fromkeys(("head_motion", "blinks", "mouth", "export"),
-                       "omit it: the model renders the whole face")  # fmt: skip
+HINTS |= dict.fromkeys(("head_motion", "blinks", "mouth", "export"), "omit it: the model renders the whole face")
 HINTS |= dict.fromkeys(("aspect", "background", "crop", "fps"), "its frames are square, 25 per second")
 Progress = Callable[[float, str], None]
 Told = Callable[[float], None]  # the fraction completed
@@ -58,8 +65,9 @@ class TalkGenerator:
     endings = (".mp4",)
     models = tuple(MODELS.values())  # offered by the studio if installed
 
-    def __init__(self, tracker: FaceTracker, basis: FaceBasis, speaker: EmoteSpeaker | DiceSpeaker,
-                 matte: Graph | None = None):  # fmt: skip
+    def __init__(
+        self, tracker: FaceTracker, basis: FaceBasis, speaker: EmoteSpeaker | DiceSpeaker, matte: Graph | None = None
+    ):
         """``matte`` segments the person; without it the background bends beside a turning head."""
         self.tracker, self.basis, self.speaker, self.matte = tracker, basis, speaker, matte
 
@@ -86,8 +94,9 @@ class TalkGenerator:
         return (model, "face-tracker", "face-basis", "person-mask", *([task.flame] if task.flame else []))
 
     @classmethod
-    def from_pretrained(cls, name: str | Path = "emote-compact", *others: str | Path,
-                        device: str = "cpu") -> TalkGenerator | VideoTalk:  # fmt: skip
+    def from_pretrained(
+        cls, name: str | Path = "emote-compact", *others: str | Path, device: str = "cpu"
+    ) -> TalkGenerator | VideoTalk:
         """The generator of a checkpoint's class; ``others`` as in :meth:`checkpoints`."""
         from talking_head.face.basis import FaceBasis
         from talking_head.face.graph import Graph
@@ -141,15 +150,32 @@ class TalkGenerator:
     def _motion(self, task: TalkTask, samples: np.ndarray, rate: int, told: Told = silent) -> Motion:
         """The motion of a task; ``told`` receives the fraction completed."""
         how = {"steps": task.steps} if task.steps else {}
-        return self.speak(samples, rate, task.felt(), seed=task.seed, head_motion=task.head_motion, blinks=task.blinks,
-                          mouth=task.mouth, emotion_scale=task.emotion_scale, progress=told, **how)  # fmt: skip
+        return self.speak(
+            samples,
+            rate,
+            task.felt(),
+            seed=task.seed,
+            head_motion=task.head_motion,
+            blinks=task.blinks,
+            mouth=task.mouth,
+            emotion_scale=task.emotion_scale,
+            progress=told,
+            **how,
+        )
 
     def _drawn(self, task: TalkTask, motion: Motion, told: Told = silent) -> Iterator[np.ndarray]:
         """The frames of a task."""
         return self.frames(
-            media.read_image(task.portrait), motion, size=task.size, which=task.face, aspect=task.aspect,
-            crop=task.crop, fps=task.fps, background=_background(task), progress=told,
-        )  # fmt: skip
+            media.read_image(task.portrait),
+            motion,
+            size=task.size,
+            which=task.face,
+            aspect=task.aspect,
+            crop=task.crop,
+            fps=task.fps,
+            background=_background(task),
+            progress=told,
+        )
 
     def speak(self, samples: np.ndarray, rate: int, emotion: EmotionCurve, **options) -> Motion:
         """Mono samples -> motion; ``options`` are those of the speaker's ``from_rows``."""
@@ -162,9 +188,19 @@ class TalkGenerator:
         count = max(1, round(len(samples) / rate * FPS))
         return type(motion)(*(_counted(part, count) for part in motion))
 
-    def frames(self, pixels: np.ndarray, motion: Motion, *, size: int = 512, which: int | None = None,
-               aspect: str = "1:1", crop: str = "head", fps: int = FPS, background: str | np.ndarray = "keep",
-               progress: Told = silent) -> Iterator[np.ndarray]:  # fmt: skip
+    def frames(
+        self,
+        pixels: np.ndarray,
+        motion: Motion,
+        *,
+        size: int = 512,
+        which: int | None = None,
+        aspect: str = "1:1",
+        crop: str = "head",
+        fps: int = FPS,
+        background: str | np.ndarray = "keep",
+        progress: Told = silent,
+    ) -> Iterator[np.ndarray]:
         """The video's frames (h, w, 3) uint8 as an iterator, without the visible label of written files; (h, w, 4) for
         the background "none"."""
         from talking_head.render.film import film
@@ -179,8 +215,15 @@ class TalkGenerator:
     def _look(self, task: TalkTask) -> tuple[np.ndarray, Face]:
         return self.prepare(media.read_image(task.portrait), task.size, task.face, task.aspect, task.crop)
 
-    def portrait(self, pixels: np.ndarray, size: int = 512, which: int | None = None, aspect: str = "1:1",
-                 crop: str = "head", background: str | np.ndarray = "keep") -> Portrait:  # fmt: skip
+    def portrait(
+        self,
+        pixels: np.ndarray,
+        size: int = 512,
+        which: int | None = None,
+        aspect: str = "1:1",
+        crop: str = "head",
+        background: str | np.ndarray = "keep",
+    ) -> Portrait:
         """The photograph prepared for animation, with the person segmented. ``background``: "keep", "none", a colour
         such as "#00ff00", or a picture (h, w, 3)."""
         from talking_head.render.person import cut_out
@@ -191,14 +234,21 @@ class TalkGenerator:
         person = self.matte and cut_out(self.matte, pixels, whole, picture, face, background)
         return Portrait(picture, face, self.basis, person)
 
-    def prepare(self, pixels: np.ndarray, size: int, which: int | None = None, aspect: str = "1:1",
-                crop: str = "head") -> tuple[np.ndarray, Face]:  # fmt: skip
+    def prepare(
+        self, pixels: np.ndarray, size: int, which: int | None = None, aspect: str = "1:1", crop: str = "head"
+    ) -> tuple[np.ndarray, Face]:
         """The frame's picture and the face in it."""
         return prepared(self.tracker, pixels, size, which, aspect, crop)
 
 
-def prepared(tracker: FaceTracker, pixels: np.ndarray, size: int, which: int | None = None, aspect: str = "1:1",
-             crop: str = "head") -> tuple[np.ndarray, Face]:  # fmt: skip
+def prepared(
+    tracker: FaceTracker,
+    pixels: np.ndarray,
+    size: int,
+    which: int | None = None,
+    aspect: str = "1:1",
+    crop: str = "head",
+) -> tuple[np.ndarray, Face]:
     """The frame's picture and the face in it; arguments as in :func:`talking_head.frame.framed`."""
     return fitted(pixels, tracker.face(pixels, which), size, aspect, crop)
 

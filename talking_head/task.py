@@ -77,9 +77,7 @@ class TalkTask(Task):
     label: bool = Field(True, description="add a small visible AI-generated label")
     model: str = Field("emote-compact", description="emote, dice, dice-video, or a checkpoint")
     steps: int = Field(0, ge=0, le=100, description="sampling steps of the dice models; 0: the default (8 or 25)")
-    vram: Literal[4, 6, 8, 12, 16, 24] = Field(
-        24, description="GPU memory limit of dice-video in GB: 4 6 8 12 16 24"
-    )
+    vram: Literal[4, 6, 8, 12, 16, 24] = Field(24, description="GPU memory limit of dice-video in GB: 4 6 8 12 16 24")
 
     @model_validator(mode="after")
     def _one_film(self):

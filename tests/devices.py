@@ -11,8 +11,19 @@ from torch.overrides import TorchFunctionMode
 
 ROOT = Path(__file__).parents[1]
 ROOMS = tuple(str(ROOT / name) for name in ("gen", "music", "talking_head", "voice_conversion"))
-FACTORIES = {torch.zeros, torch.ones, torch.full, torch.empty, torch.arange, torch.linspace, torch.eye, torch.rand,
-             torch.randn, torch.randint, torch.tensor}  # fmt: skip
+FACTORIES = {
+    torch.zeros,
+    torch.ones,
+    torch.full,
+    torch.empty,
+    torch.arange,
+    torch.linspace,
+    torch.eye,
+    torch.rand,
+    torch.randn,
+    torch.randint,
+    torch.tensor,
+}
 
 
 def _watched(path: str) -> bool:

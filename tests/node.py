@@ -18,7 +18,8 @@ def needs(package: str):
 
 def run(script: str, *arguments: str, given: str = "", seconds: float = 300):
     """The JSON on the last output line of a script beside the packages; ``given`` is its standard input."""
-    done = subprocess.run(["node", FOREIGN / script, *map(str, arguments)], capture_output=True, text=True,
-                          timeout=seconds, input=given)  # fmt: skip
+    done = subprocess.run(
+        ["node", FOREIGN / script, *map(str, arguments)], capture_output=True, text=True, timeout=seconds, input=given
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.strip().splitlines()[-1])

@@ -17,8 +17,14 @@ MAY_IMPORT = {"gen": set(), "apps": ARTS | {"gen"}} | {art: {"gen"} for art in A
 FILES = [path for package in sorted(MAY_IMPORT) for path in sorted((ROOT / package).rglob("*.py"))]
 
 ROOMS = ("training", "evaluation")  # in each domain package
-RESEARCH = ("gen.training", "gen.evaluate", "gen.ablate", "apps.embedding", "apps.scene.evaluate",
-            "apps.scene.measures")  # fmt: skip
+RESEARCH = (
+    "gen.training",
+    "gen.evaluate",
+    "gen.ablate",
+    "apps.embedding",
+    "apps.scene.evaluate",
+    "apps.scene.measures",
+)
 MAY_RESEARCH = {("gen.cli", "gen.ablate"), ("gen.cli", "gen.evaluate.run")}  # the commands train, evaluate and ablate
 CHECKS = {("gen.generator", "gen.evaluate.run"), ("gen.generator", "gen.evaluate.report")}  # check_evaluator, types
 
@@ -120,8 +126,10 @@ def test_registered_tasks_and_generators_do_not_load_torch():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
-@pytest.mark.parametrize("module", ["gen.nn", "gen.diffusion", "music.muser.generate", "talking_head.motion.dice.model",
-                                    "voice_conversion.speaker"])  # fmt: skip
+@pytest.mark.parametrize(
+    "module",
+    ["gen.nn", "gen.diffusion", "music.muser.generate", "talking_head.motion.dice.model", "voice_conversion.speaker"],
+)
 def test_networks_do_not_load_the_compiler(module):
     """``torch._dynamo`` takes a second to import and is only needed by ``torch.compile``; it can still be imported
     later."""

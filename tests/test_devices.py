@@ -33,8 +33,17 @@ from voice_conversion.speaker import SpeakerEncoder
 
 E = lambda *shape: torch.empty(shape, device="meta")
 NETWORKS = {
-    "UNet": (VideoUNet, lambda m: m(E(1, 3, 8, 8, 8), E(1), Contexts(E(1, 1, 1024), (E(1, 3, 32, 1024),) * 2,
-                                                                    mask=E(1, 64, 64)), E(1, 1, 320, 8, 8)).velocity),
+    "UNet": (
+        VideoUNet,
+        lambda m: (
+            m(
+                E(1, 3, 8, 8, 8),
+                E(1),
+                Contexts(E(1, 1, 1024), (E(1, 3, 32, 1024),) * 2, mask=E(1, 64, 64)),
+                E(1, 1, 320, 8, 8),
+            ).velocity
+        ),
+    ),
     "speech tokens": (Tokens, lambda m: m(E(3, 19200))),
     "emotion tokens": (EmotionModel, lambda m: m(E(1, 2, 256)).tokens),
     "retrieved emotion tokens": (EmotionModel, lambda m: m(E(1, 2, 256), True).tokens),
@@ -45,16 +54,25 @@ NETWORKS = {
     "FLINT": (Flint, lambda m: m(E(1, 16, 52))[0]),
     "EMOTE": (Emote, lambda m: m(E(1, 10, 160), E(1, 10, 128), torch.empty(1, dtype=torch.long, device="meta"))),
     "EMOTE's speech": (SpeechEncoder, lambda m: m(E(1, 40, 80))[0]),
-    "DICE's motion": (MotionDenoiser, lambda m: m(
-        E(1, 9, 55), E(1), *m.condition(E(1, 9, m.config.speech), E(1, 55)), E(1, 9, 55),
-        torch.empty(1, 9, dtype=torch.bool, device="meta"))),
+    "DICE's motion": (
+        MotionDenoiser,
+        lambda m: m(
+            E(1, 9, 55),
+            E(1),
+            *m.condition(E(1, 9, m.config.speech), E(1, 55)),
+            E(1, 9, 55),
+            torch.empty(1, 9, dtype=torch.bool, device="meta"),
+        ),
+    ),
     "DiffVC's encoder": (PublishedEncoder, lambda m: m(E(1, 12, 80))),
-    "DiffVC's score": (PublishedScore, lambda m: m(E(1, 12, 80), E(1), E(1, 12, 80), E(1, 256), reference=E(1, 9, 80),
-                                                   reference_mean=E(1, 9, 80))),
+    "DiffVC's score": (
+        PublishedScore,
+        lambda m: m(E(1, 12, 80), E(1), E(1, 12, 80), E(1, 256), reference=E(1, 9, 80), reference_mean=E(1, 9, 80)),
+    ),
     "HiFi-GAN": (HiFiGAN, lambda m: m(E(1, 9, 80))),
     "speaker": (SpeakerEncoder, lambda m: m(E(2, 160, 40))),
     "MusER's reducer": (DimensionReducer, lambda m: m(E(1, 9, 16))),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -78,8 +96,15 @@ def test_dice_talk_runs_on_its_device(batched):
     with Elsewhere() as there, torch.no_grad():
         unet, vae = (there.place(model.parts[name]) for name in ("unet", "vae"))
         t = there.tensor
-        inputs = Inputs(t(1, 4, 8, 8), t(1, 4, 8, 8), t(1, 1, 32), (t(1, 1, 4, 32), t(1, 30, 4, 32)),
-                        (t(1, 1, 4, 32), t(1, 30, 4, 32)), t(1, 64, 64), t(1, 1, 32, 8, 8))  # fmt: skip
+        inputs = Inputs(
+            t(1, 4, 8, 8),
+            t(1, 4, 8, 8),
+            t(1, 1, 32),
+            (t(1, 1, 4, 32), t(1, 30, 4, 32)),
+            (t(1, 1, 4, 32), t(1, 30, 4, 32)),
+            t(1, 64, 64),
+            t(1, 1, 32, 8, 8),
+        )
         made = Sampler(unet, Plan(steps=2, batched=batched)).run(inputs, t(1, 30, 4, 8, 8))
         pictures = [*decode(vae, made[0, :4], 2), *decode(vae, made[0, :4], 2, tile=4)]
         assert {x.device.type for x in (made, *pictures)} == {NAME}
@@ -113,8 +138,13 @@ def test_diffvc_runs_on_its_device(solver):
         there.place(encoder), there.place(score)
         mel = there.tensor(1, 12, 80)
         mean = encoder(mel)
-        condition = {"mean": mean, "vector": there.tensor(1, 8), "mask": there.tensor(1, 12), "reference": mel,
-                "reference_mean": mean}  # fmt: skip
+        condition = {
+            "mean": mean,
+            "vector": there.tensor(1, 8),
+            "mask": there.tensor(1, 12),
+            "reference": mel,
+            "reference_mean": mean,
+        }
         start = score.sde.start(torch.randn_like(mean), mean, mel)
         made = sample(score, MeanRevertingScheduler(score.sde, mean, solver), start, 3, {"null": condition})
         assert made.device.type == NAME and not there.large(8)
@@ -134,8 +164,13 @@ def test_muser_runs_on_its_device():
         ids = Prompt(t(1, 1, 1, dtype=torch.long), t(1, dtype=torch.long))
         codes = generate.sample_codes(prior, t(1, 2, 8), 2, 0, ids, t(1, 5, 1), guidance=2.0)
         there.read = [1]
-        rows = generate.sample_rows(model, [t(4, 1, dtype=torch.long)], t(1, 2, 8),
-                                    Prompt(t(1, 1, 7, dtype=torch.long), t(1, dtype=torch.long)), t(1, 4, 7))
+        rows = generate.sample_rows(
+            model,
+            [t(4, 1, dtype=torch.long)],
+            t(1, 2, 8),
+            Prompt(t(1, 1, 7, dtype=torch.long), t(1, dtype=torch.long)),
+            t(1, 4, 7),
+        )
         assert {x.device.type for x in (*codes, *rows)} == {NAME}
         assert not there.large(8)
 

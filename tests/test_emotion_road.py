@@ -110,8 +110,9 @@ def placed(push: float) -> EmotionCurve:
 def test_a_third_party_conditioner_works_in_every_generator(name, outside):
     torch.manual_seed(0)
     make = GENERATORS[name]({"name": "outside"} if name != "music" else "outside")
-    sad, happy, changing, clips = (make(c) for c in (*map(EmotionCurve.parse, ("sad", "happy", "0: sad, 1: fear")),
-                                                     placed(2.0)))  # fmt: skip
+    sad, happy, changing, clips = (
+        make(c) for c in (*map(EmotionCurve.parse, ("sad", "happy", "0: sad, 1: fear")), placed(2.0))
+    )
     assert np.isfinite(changing).all()
     assert sad.shape != happy.shape or not np.array_equal(sad, happy)
     assert sad.shape != clips.shape or not np.array_equal(sad, clips)
@@ -234,12 +235,17 @@ def two_of_equal_numbers(tmp_path, monkeypatch):
     """Two user-defined emotions with one mix and one point; their clips are at fear and at happiness."""
     monkeypatch.setenv("AFFEKT_EMOTIONS", str(tmp_path))
     sad = Emotion.parse("sad")
-    facts = {"vad": sad.point().tolist(), "sd": [0.2] * 3, "weights": sad.weights().tolist(),
-             "quadrants": sad.quadrants().tolist()}  # fmt: skip
+    facts = {
+        "vad": sad.point().tolist(),
+        "sd": [0.2] * 3,
+        "weights": sad.weights().tolist(),
+        "quadrants": sad.quadrants().tolist(),
+    }
     for name, like in (("ebbwise", "fear"), ("tidewise", "happy")):
         (tmp_path / f"{name}.json").write_text(json.dumps(facts))
-        save_file({"mean": unit_prior(Emotion.parse(like)), "var": np.ones(256, np.float32)},
-                  tmp_path / f"{name}.safetensors")  # fmt: skip
+        save_file(
+            {"mean": unit_prior(Emotion.parse(like)), "var": np.ones(256, np.float32)}, tmp_path / f"{name}.safetensors"
+        )
     own.load()
     yield [resolve(EmotionCurve.parse(name)) for name in ("ebbwise", "tidewise")]
     monkeypatch.undo()
@@ -267,8 +273,12 @@ def shipped_music():
     return lambda curve: made.compose([curve], 2, [0], candidates=1)[0].tokens
 
 
-SHIPPED = {"emote": lambda: shipped_face("emote-compact"), "dice": lambda: shipped_face("dice-compact"),
-           "music": shipped_music, "voice": shipped_voice}  # fmt: skip
+SHIPPED = {
+    "emote": lambda: shipped_face("emote-compact"),
+    "dice": lambda: shipped_face("dice-compact"),
+    "music": shipped_music,
+    "voice": shipped_voice,
+}
 
 
 @pytest.mark.slow

@@ -83,35 +83,51 @@ READ = {
     "44.1 kHz for 22.05": (wav("a.wav", tone()), "a.wav: resampled from 44,100 to 22,050 Hz."),
     "192 kHz for 22.05": (wav("a.wav", tone(192_000), 192_000), "a.wav: resampled from 192,000 to 22,050 Hz."),
     "stereo": (wav("a.wav", noise(0.1, 0.1), 16_000), "a.wav: two channels mixed down to one."),
-    "out of phase": (wav("a.wav", np.stack((tone(), -tone())), 16_000), "a.wav: only the left channel is used, "
-                     "since the two cancel each other."),
-    "one side silent": (wav("a.wav", np.stack((0 * tone(), tone())), 16_000), "a.wav: only the right channel is "
-                        "used, since the other is silent."),
+    "out of phase": (
+        wav("a.wav", np.stack((tone(), -tone())), 16_000),
+        "a.wav: only the left channel is used, since the two cancel each other.",
+    ),
+    "one side silent": (
+        wav("a.wav", np.stack((0 * tone(), tone())), 16_000),
+        "a.wav: only the right channel is used, since the other is silent.",
+    ),
     "surround": (wav("a.wav", noise(*[0.05] * 6), 16_000), "a.wav: 6 channels mixed down to one."),
     "three channels": (wav("a.wav", noise(*[0.05] * 3), 16_000), "a.wav: 3 channels mixed down to one."),
-    "clipped": (wav("a.wav", (5 * tone()).clip(-1, 1), 16_000), "a.wav is clipped (distorted) in 264 places: "
-                "record at a lower level."),
+    "clipped": (
+        wav("a.wav", (5 * tone()).clip(-1, 1), 16_000),
+        "a.wav is clipped (distorted) in 264 places: record at a lower level.",
+    ),
     "turned by its EXIF": (png("a.jpg", picture(), **turned()), "a.jpg: rotated upright by its EXIF orientation."),
     "transparent": (png("a.png", Image.new("RGBA", (9, 9), (9, 9, 9, 9))), "a.png: transparent pixels became white."),
     "transparent gray": (png("a.png", Image.new("LA", (9, 9), (9, 9))), "a.png: transparent pixels became white."),
-    "gray of 16 bits": (png("a.png", Image.fromarray(np.full((9, 9), 30_000, np.uint16))),
-                        "a.png: reduced to 8 bits per channel."),
+    "gray of 16 bits": (
+        png("a.png", Image.fromarray(np.full((9, 9), 30_000, np.uint16))),
+        "a.png: reduced to 8 bits per channel.",
+    ),
     "colours of 16 bits": (("a.png", deep_colours), "a.png: reduced to 8 bits per channel."),
-    "gray of numbers": (png("a.tiff", Image.fromarray(np.full((9, 9), 0.5, np.float32))),
-                        "a.tiff: reduced to 8 bits per channel."),
-    "huge": (png("a.png", Image.new("L", (10_000, 6_000))), "a.png has 60 megapixels: read at 1/2 of its width "
-             "and height."),
+    "gray of numbers": (
+        png("a.tiff", Image.fromarray(np.full((9, 9), 0.5, np.float32))),
+        "a.tiff: reduced to 8 bits per channel.",
+    ),
+    "huge": (
+        png("a.png", Image.new("L", (10_000, 6_000))),
+        "a.png has 60 megapixels: read at 1/2 of its width and height.",
+    ),
     "moving": (png("a.gif", picture(), **FIRST), "a.gif has 2 pictures: only the first is used."),
     "several pages": (png("a.tiff", picture(), **FIRST), "a.tiff has 2 pictures: only the first is used."),
     "a series of a phone": (("a.heic", heic), "a.heic has 2 pictures: only the first is used."),
     "for print": (png("a.jpg", picture(mode="CMYK")), "a.jpg: CMYK converted to sRGB without a profile."),
     "other colours": (png("a.png", picture(), **swapped()), "a.png: colours converted from wide built-in to sRGB."),
-    "a profile of no colours": (png("a.png", picture(), **profile("XYZ")),
-                                "a.png: unreadable colour profile: sRGB assumed."),
-    "a broken profile": (png("a.png", picture(), icc_profile=b"no profile"),
-                         "a.png: unreadable colour profile: sRGB assumed."),
+    "a profile of no colours": (
+        png("a.png", picture(), **profile("XYZ")),
+        "a.png: unreadable colour profile: sRGB assumed.",
+    ),
+    "a broken profile": (
+        png("a.png", picture(), icc_profile=b"no profile"),
+        "a.png: unreadable colour profile: sRGB assumed.",
+    ),
     "60 frames a second": (("a.mp4", film), "a.mp4: reduced from 60 to 25 frames per second."),
-}  # fmt: skip
+}
 READERS = {".wav": lambda path: media.read_audio(path, 22_050), ".mp4": lambda path: media.read_video(path, 25)}
 
 
@@ -177,10 +193,16 @@ def power(samples: np.ndarray) -> float:
     return 10 * np.log10(np.square(np.atleast_2d(samples)).mean(1).sum())
 
 
-@pytest.mark.parametrize("levels", [
-    (0.01, 0.01, 0.1, 0.2, 0.01, 0.01),  # a film: speech in the centre, effects in the LFE channel
-    (0.05,) * 6, (0.1, 0.05, 0.0, 0.0, 0.02, 0.02), (0.05,) * 8, (0.05,) * 4,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "levels",
+    [
+        (0.01, 0.01, 0.1, 0.2, 0.01, 0.01),  # a film: speech in the centre, effects in the LFE channel
+        (0.05,) * 6,
+        (0.1, 0.05, 0.0, 0.0, 0.02, 0.02),
+        (0.05,) * 8,
+        (0.05,) * 4,
+    ],
+)
 def test_surround_sound_stays_as_loud(tmp_path, levels):
     given = noise(*levels)
     soundfile.write(tmp_path / "a.wav", given.T, RATE, subtype="FLOAT")
@@ -225,11 +247,18 @@ def test_a_film_has_sound_of_any_rate(rate, tmp_path):
     assert peak == pytest.approx(440, abs=2)
 
 
-@pytest.mark.parametrize(("name", "write"), [
-    ("a.wav", lambda path, samples, facts: media.write_audio(path, samples, RATE, facts)),
-    ("a.mp4", lambda path, samples, facts: media.write_video(path, [np.zeros((16, 16, 3), np.uint8)] * 8, 25, samples,
-                                                             RATE, facts)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("a.wav", lambda path, samples, facts: media.write_audio(path, samples, RATE, facts)),
+        (
+            "a.mp4",
+            lambda path, samples, facts: media.write_video(
+                path, [np.zeros((16, 16, 3), np.uint8)] * 8, 25, samples, RATE, facts
+            ),
+        ),
+    ],
+)
 def test_clipping_in_writing_is_noted(name, write, tmp_path):
     with collect() as notes:
         write(tmp_path / name, 4 * tone(), {"notes": notes})

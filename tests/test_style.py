@@ -1,13 +1,18 @@
-"""The whole tree passes the linter."""
+"""The whole tree passes the linter and the formatter."""
 
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
-def test_ruff_passes():
+
+@pytest.mark.parametrize("command", [["check", "--quiet"], ["format", "--check", "--quiet"]], ids=["lint", "format"])
+def test_ruff_passes(command):
     done = subprocess.run(
-        [sys.executable, "-m", "ruff", "check", "--quiet", "."], cwd=Path(__file__).parent.parent,
-        capture_output=True, text=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "ruff", *command, "."],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout

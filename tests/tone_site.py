@@ -2,9 +2,19 @@
 
 import os
 
-TONE = {"emotion": "happy", "seed": 0, "frequency": 440, "seconds": 0.05, "count": 1, "soft": False, "voice": "",
-        "before": None, "pause": 0, "remark": "",
-        "fault": "none"}  # fmt: skip
+TONE = {
+    "emotion": "happy",
+    "seed": 0,
+    "frequency": 440,
+    "seconds": 0.05,
+    "count": 1,
+    "soft": False,
+    "voice": "",
+    "before": None,
+    "pause": 0,
+    "remark": "",
+    "fault": "none",
+}
 
 
 def know_tone(folder, monkeypatch):

@@ -40,9 +40,15 @@ class HiFiGAN(ModelMixin, ConfigMixin):
     """``forward(mel (b, n, bands)) -> wave (b, 256 n)``; the defaults are V1."""
 
     @register_to_config
-    def __init__(self, channels: int = 512, rates: tuple[int, ...] = (8, 8, 2, 2),
-                 kernels: tuple[int, ...] = (16, 16, 4, 4), residual: tuple[int, ...] = (3, 7, 11),
-                 dilations: tuple[int, ...] = (1, 3, 5), bands: int = BANDS):  # fmt: skip
+    def __init__(
+        self,
+        channels: int = 512,
+        rates: tuple[int, ...] = (8, 8, 2, 2),
+        kernels: tuple[int, ...] = (16, 16, 4, 4),
+        residual: tuple[int, ...] = (3, 7, 11),
+        dilations: tuple[int, ...] = (1, 3, 5),
+        bands: int = BANDS,
+    ):
         super().__init__()
         widths = [channels // 2**i for i in range(len(rates) + 1)]
         self.conv_pre = _conv(bands, channels, 7)

@@ -47,8 +47,14 @@ class VoiceGenerator:
 
     endings = (".wav",)
 
-    def __init__(self, bank: Bank, chooser: Chooser, calibration: Calibration, published: HiFiGAN | None = None,
-                 refiner: Refiner | None = None):  # fmt: skip
+    def __init__(
+        self,
+        bank: Bank,
+        chooser: Chooser,
+        calibration: Calibration,
+        published: HiFiGAN | None = None,
+        refiner: Refiner | None = None,
+    ):
         self.bank, self.chooser, self.calibration = bank, chooser, calibration
         self.published, self.refiner = published, refiner
 
@@ -65,8 +71,10 @@ class VoiceGenerator:
 
     @staticmethod
     def checkpoints(task: VoiceTask) -> tuple[str, ...]:
-        others = (*((WHISPER,) if task.chooser == "whisper" else ()),
-                  *(() if task.vocoder == "recording" else (task.vocoder,)))  # fmt: skip
+        others = (
+            *((WHISPER,) if task.chooser == "whisper" else ()),
+            *(() if task.vocoder == "recording" else (task.vocoder,)),
+        )
         return (task.model, SPEAKER, EMBEDDING, *others)
 
     @classmethod
@@ -106,10 +114,20 @@ class VoiceGenerator:
         samples, rate = media.read_audio(task.source, mono=False)
         chosen: list[dict] = []
         made = self.convert(
-            samples, rate, curve, spoken=task.spoken, seed=task.seed, performer=task.performer, record=chosen,
-            candidates=task.candidates, refine=task.refine, keep_tempo=task.keep_tempo, separate=task.separate,
-            melody=self.melody(task.reference), progress=lambda share: progress(share, "speaking"),
-        )  # fmt: skip
+            samples,
+            rate,
+            curve,
+            spoken=task.spoken,
+            seed=task.seed,
+            performer=task.performer,
+            record=chosen,
+            candidates=task.candidates,
+            refine=task.refine,
+            keep_tempo=task.keep_tempo,
+            separate=task.separate,
+            melody=self.melody(task.reference),
+            progress=lambda share: progress(share, "speaking"),
+        )
         if self.published:
             made, rate = self.resynthesised(made, rate)
         media.write_audio(path, made, rate, manifest | {"performances": chosen}, media.subtype(task.source))
@@ -137,9 +155,17 @@ class VoiceGenerator:
         made = limit(made, rate, ceiling).astype(np.float32)
         return made[0] if samples.ndim == 1 else made
 
-    def stream(self, samples: np.ndarray, rate: int, curve: EmotionCurve, *, spoken: EmotionCurve = NEUTRAL,
-               progress: Progress = lambda share: None, record: list | None = None,
-               **options) -> Iterator[np.ndarray]:  # fmt: skip
+    def stream(
+        self,
+        samples: np.ndarray,
+        rate: int,
+        curve: EmotionCurve,
+        *,
+        spoken: EmotionCurve = NEUTRAL,
+        progress: Progress = lambda share: None,
+        record: list | None = None,
+        **options,
+    ) -> Iterator[np.ndarray]:
         """The converted recording (c, t) phrase by phrase, with ``options`` of SamplingOptions. Performances go into
         ``record``."""
         from gen.emotion.track import track
@@ -172,8 +198,17 @@ class VoiceGenerator:
         if under is not None and under.shape[1]:
             yield under
 
-    def change(self, recording: Recording, first: int, last: int, asked: EmotionTrack, had: EmotionTrack,
-               options: SamplingOptions, random: np.random.Generator, performer: str | None):  # fmt: skip
+    def change(
+        self,
+        recording: Recording,
+        first: int,
+        last: int,
+        asked: EmotionTrack,
+        had: EmotionTrack,
+        options: SamplingOptions,
+        random: np.random.Generator,
+        performer: str | None,
+    ):
         """Changes of frames ``first`` to ``last`` (None for none), and the chosen performance."""
         from voice_conversion.emoreg.refine import adapted
         from voice_conversion.performance.lay import Contours, changed, sung

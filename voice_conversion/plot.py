@@ -29,8 +29,15 @@ def draw(source: np.ndarray, made: np.ndarray, rate: int, path: Path, manifest: 
         plain = features.cut(plain)
         mel, hz = features.mel(torch.from_numpy(plain)[None])[0].numpy(), features.track(plain)
         seconds = np.arange(len(hz)) * HOP / RATE
-        axis.imshow(mel.T, origin="lower", aspect="auto", cmap="Greys", vmin=mel.max() - DEEP, vmax=mel.max(),
-                    extent=(0, len(hz) * HOP / RATE, 0, len(mel.T)))  # fmt: skip
+        axis.imshow(
+            mel.T,
+            origin="lower",
+            aspect="auto",
+            cmap="Greys",
+            vmin=mel.max() - DEEP,
+            vmax=mel.max(),
+            extent=(0, len(hz) * HOP / RATE, 0, len(mel.T)),
+        )
         axis.set(ylabel=f"{name}, mel band", xlim=(0, seconds[-1]))
         pitch = axis.twinx()
         pitch.plot(seconds[hz > 0], hz[hz > 0], ".", color=colour, markersize=3)

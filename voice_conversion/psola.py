@@ -82,8 +82,14 @@ def _rise(size: int) -> np.ndarray:
     return np.hanning(2 * size + 1)[:size].astype(np.float32)
 
 
-def lay(samples: np.ndarray, rate: int, hz: np.ndarray, target: np.ndarray, at: np.ndarray,
-        marked: tuple[np.ndarray, np.ndarray] | None = None) -> np.ndarray:  # fmt: skip
+def lay(
+    samples: np.ndarray,
+    rate: int,
+    hz: np.ndarray,
+    target: np.ndarray,
+    at: np.ndarray,
+    marked: tuple[np.ndarray, np.ndarray] | None = None,
+) -> np.ndarray:
     """(c, s) samples of pitch (n,) Hz -> (c, t), of which frame j is about frame ``at[j]`` of the source.
 
     ``target`` (n,) is the log2 Hz that each frame of the source shall have; ``marked`` what :func:`marks` found. A

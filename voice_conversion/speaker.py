@@ -38,8 +38,15 @@ def prepare(samples: np.ndarray) -> Tensor:
     heard = frames[kept].reshape(-1) if kept.any() else samples
     heard = heard * (LEVEL / max(float(np.sqrt(np.square(heard).mean())), 1e-6))
     heard = np.pad(heard, (0, max(0, PARTIAL * HOP - len(heard)))).astype(np.float32)
-    found = torch.stft(torch.from_numpy(heard), WINDOW, HOP, WINDOW, torch.hann_window(WINDOW), pad_mode="constant",
-                       return_complex=True)  # fmt: skip
+    found = torch.stft(
+        torch.from_numpy(heard),
+        WINDOW,
+        HOP,
+        WINDOW,
+        torch.hann_window(WINDOW),
+        pad_mode="constant",
+        return_complex=True,
+    )
     bands = found.abs().square().T @ _filters()
     starts = np.linspace(0, len(bands) - PARTIAL, max(1, round((len(bands) - PARTIAL) / 77) + 1)).astype(int)
     return torch.stack([bands[start : start + PARTIAL] for start in starts])

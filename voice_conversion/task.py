@@ -25,18 +25,21 @@ class VoiceTask(Task):
     intensity: float = Field(1.0, ge=0, le=2, description="scale of the emotion's intensity; 0: no change")
     spoken: EmotionCurve = Field(NEUTRAL, description="the emotion of the recording")
     performer: Annotated[str, BeforeValidator(str)] = Field(
-        "auto", pattern=r"^(auto|[1-9][0-9]*)$",
+        "auto",
+        pattern=r"^(auto|[1-9][0-9]*)$",
         description='performer whose performances are transferred: a number from the model card, or "auto"',
-    )  # fmt: skip
+    )
     candidates: int = Field(CANDIDATES, ge=1, le=64, description="performances tried for each phrase")
     chooser: Literal["own", "whisper"] = Field(
-        "own", description="network that rates the candidates: a small one, or the embedding's Whisper encoder, which "
+        "own",
+        description="network that rates the candidates: a small one, or the embedding's Whisper encoder, which "
         "is more accurate (needs affekt checkpoints pull whisper-base)",
-    )  # fmt: skip
+    )
     separate: Literal["auto", "always", "never"] = Field(
-        "auto", description="separate music or noise from the voice and keep it unchanged; auto: if the pauses have "
+        "auto",
+        description="separate music or noise from the voice and keep it unchanged; auto: if the pauses have "
         "some and the extra `separate` is installed",
-    )  # fmt: skip
+    )
     refine: bool = Field(
         True, description="predict the spectral change for the speaker by a network, instead of copying a performance's"
     )

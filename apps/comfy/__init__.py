@@ -159,8 +159,9 @@ class AffektPortrait:
 
     @classmethod
     def INPUT_TYPES(cls) -> dict:
-        return {"required": {"portrait": ("IMAGE",), "audio": ("AUDIO",), "emotion": EMOTION, "size": SIZE,
-                             "seed": SEED}}  # fmt: skip
+        return {
+            "required": {"portrait": ("IMAGE",), "audio": ("AUDIO",), "emotion": EMOTION, "size": SIZE, "seed": SEED}
+        }
 
     def make(self, portrait, audio: dict, emotion: str, size: int, seed: int) -> tuple:
         task = {"kind": "talk", "portrait": saved_picture(portrait), "audio": saved_sound(audio)}
@@ -193,8 +194,10 @@ class AffektScene:
     @classmethod
     def INPUT_TYPES(cls) -> dict:
         words = ("STRING", {"default": "", "multiline": True, "tooltip": "shown as captions if given"})
-        return {"required": {"portrait": ("IMAGE",), "audio": ("AUDIO",), "emotion": EMOTION, "size": SIZE,
-                             "seed": SEED}, "optional": {"text": words}}  # fmt: skip
+        return {
+            "required": {"portrait": ("IMAGE",), "audio": ("AUDIO",), "emotion": EMOTION, "size": SIZE, "seed": SEED},
+            "optional": {"text": words},
+        }
 
     def make(self, portrait, audio: dict, emotion: str, size: int, seed: int, text: str = "") -> tuple:
         task = {"kind": "scene", "portrait": saved_picture(portrait), "audio": saved_sound(audio), "emotion": emotion}
@@ -203,6 +206,7 @@ class AffektScene:
         return pictures(path), sound(path), float(FPS), str(path)
 
 
-NODE_CLASS_MAPPINGS = {cls.__name__: cls for cls in (AffektEmotion, AffektVoice, AffektPortrait, AffektMusic,
-                                                     AffektScene)}  # fmt: skip
+NODE_CLASS_MAPPINGS = {
+    cls.__name__: cls for cls in (AffektEmotion, AffektVoice, AffektPortrait, AffektMusic, AffektScene)
+}
 NODE_DISPLAY_NAME_MAPPINGS = {name: name.replace("Affekt", "Affekt: ") for name in NODE_CLASS_MAPPINGS}

@@ -58,8 +58,9 @@ def attach(name: str, student: Student, voices: list[Clip], seed: int = 0) -> Em
     return learn(model, name, voices, lambda part: predictions(student, part), STEPS, seed)
 
 
-def learn(model: EmotionEmbedder, name: str, voices: list[Clip], said: Callable[[Part], Tensor], steps: int,
-          seed: int = 0) -> EmotionEmbedder:  # fmt: skip
+def learn(
+    model: EmotionEmbedder, name: str, voices: list[Clip], said: Callable[[Part], Tensor], steps: int, seed: int = 0
+) -> EmotionEmbedder:
     """Trains the map from voice vectors into the space of the checkpoint ``name``; ``said`` returns target shares of
     the terms (b, 10).
     """

@@ -27,8 +27,7 @@ def band(x: np.ndarray, low: float, high: float, steep: float = 8.0) -> np.ndarr
 
 
 def room(x: np.ndarray, seconds: float, wet: float, rng: np.random.Generator) -> np.ndarray:
-    """Adds reverberation that decays by 60 dB in ``seconds``; ``wet`` is the energy of the echo relative to the sound.
-    """
+    """Adds reverberation that decays by 60 dB in ``seconds``; ``wet`` is the echo's relative energy."""
     t = np.arange(int(seconds * RATE)) / RATE
     echo = rng.standard_normal(len(t)) * 10 ** (-3 * t / seconds)
     echo[: int(0.002 * RATE)] = 0
@@ -92,8 +91,9 @@ def disturbance(
     return fitted(tunes[rng.integers(len(tunes))], size, rng)
 
 
-def vary(x: np.ndarray, voices: Sequence[np.ndarray], tunes: Sequence[np.ndarray],
-         rng: np.random.Generator) -> tuple[np.ndarray, float]:  # fmt: skip
+def vary(
+    x: np.ndarray, voices: Sequence[np.ndarray], tunes: Sequence[np.ndarray], rng: np.random.Generator
+) -> tuple[np.ndarray, float]:
     """A random version of a recording and its speed: resampled (pitch and formants change along), reverberation, noise,
     band limits and codec, each with some probability.
     """

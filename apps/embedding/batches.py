@@ -118,8 +118,7 @@ class Batches:
         return rows[start : start + size].astype(np.float32)
 
     def _reference(self, i: int) -> tuple[np.ndarray, int]:
-        """The mean vector (v,) of other recordings of the speaker of voice i, and their number; 0 in half of the cases.
-        """
+        """The mean vector (v,) of other recordings of the speaker of voice i, and their number; 0 in half the cases."""
         if self.random.random() >= REFERRED:
             return self.middle[i], 0
         pool = (self.neutral if self.random.random() < PLAIN else self.recordings)[self.clips["voice"][i].person]

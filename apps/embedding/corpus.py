@@ -49,8 +49,9 @@ def faces(data: Path) -> list[Clip]:
     """
     place, clips = data / "face" / "motion", []
     mead = _motion(place / "mead_silent.npz")
-    for (coefs, pose), emotion, actor, level in zip(mead.clips, mead.file["emotion"], mead.file["actor"],
-                                                    mead.file["level"]):  # fmt: skip
+    for (coefs, pose), emotion, actor, level in zip(
+        mead.clips, mead.file["emotion"], mead.file["actor"], mead.file["level"]
+    ):
         term, person = TERMS.index(SPOKEN.get(str(emotion), str(emotion))), f"mead:{actor}"
         part = "test" if person in HELD else "train"
         strength = LEVELS["strong"] if level == 3 else 1.0
@@ -137,8 +138,12 @@ def _save(clips: list[Clip], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"draft-{path.name}")
     rest = [[getattr(clip, name) for clip in clips] for name in Clip._fields[1:]]
-    np.savez(draft, rows=np.concatenate([clip.rows for clip in clips]), sizes=[len(clip.rows) for clip in clips],
-             **dict(zip(Clip._fields[1:], rest)))  # fmt: skip
+    np.savez(
+        draft,
+        rows=np.concatenate([clip.rows for clip in clips]),
+        sizes=[len(clip.rows) for clip in clips],
+        **dict(zip(Clip._fields[1:], rest)),
+    )
     draft.replace(path)
 
 

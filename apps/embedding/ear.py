@@ -131,8 +131,10 @@ def into_space(name: str, speech: Speech, blocks: Blocks, rows: np.ndarray, ear:
     versions: dict[int, list[Tensor]] = {i: [] for i in index}
     for i, vector in zip(blocks.take[chosen].tolist(), vectors):
         versions[i].append(vector)
-    clips = [clip._replace(rows=torch.stack(versions[i]).numpy(), part="train")
-             for i, clip in zip(index, speech.clips(index, torch.zeros(len(index), VECTOR)))]  # fmt: skip
+    clips = [
+        clip._replace(rows=torch.stack(versions[i]).numpy(), part="train")
+        for i, clip in zip(index, speech.clips(index, torch.zeros(len(index), VECTOR)))
+    ]
     said = lambda part: ear.shares(part.given["heard"], part.reference.middle, part.reference.count)
     return learn(onto(name, vector=VECTOR), name, clips, said, steps)
 
@@ -190,16 +192,16 @@ def _train(name: str, cache: Path, out: Path, steps: int, fold_steps: int) -> di
     return {"clips": len(public.term), "nets": scores(alone, both), "space": scores(public.alone, public.referred)}
 
 
-def _fold(name: str, speech: Speech, blocks: Blocks, rows: np.ndarray, tested: np.ndarray,
-          steps: int) -> tuple[HeldOutPredictions, tuple[np.ndarray, np.ndarray]]:  # fmt: skip
+def _fold(
+    name: str, speech: Speech, blocks: Blocks, rows: np.ndarray, tested: np.ndarray, steps: int
+) -> tuple[HeldOutPredictions, tuple[np.ndarray, np.ndarray]]:
     """Logits through the space, and of the networks themselves, for recordings of held-out people."""
     ear = ear_of(speech, blocks, rows, nets=1)
     model = into_space(name, speech, blocks, rows, ear, steps)
     facts = speech.facts(blocks.take[tested])
     heard = ear.into(torch.from_numpy(blocks.rows[tested].astype(np.float32)))
     middle, none = neutral(heard, facts), torch.zeros(len(heard))
-    logits = [model.read(model(known, heard).mu).terms.numpy()
-              for known in (None, Reference(middle, none + 3))]  # fmt: skip
+    logits = [model.read(model(known, heard).mu).terms.numpy() for known in (None, Reference(middle, none + 3))]
     nets = [ear.shares(heard, middle, count).log().numpy() for count in (none, none + 1)]
     return HeldOutPredictions(*logits, facts.term, facts.person), tuple(nets)
 

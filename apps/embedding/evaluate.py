@@ -107,8 +107,9 @@ LEAD = (
 )
 
 
-def measure(name: str, clips: dict[str, list[Clip]], speech: Speech, sound: "Sound",
-            ear: str = "compact") -> tuple[EmotionEmbedder, dict[str, Held]]:  # fmt: skip
+def measure(
+    name: str, clips: dict[str, list[Clip]], speech: Speech, sound: "Sound", ear: str = "compact"
+) -> tuple[EmotionEmbedder, dict[str, Held]]:
     """A trained embedder and its predictions for the test clips.
 
     ``referred`` and ``plainly`` are the voices again, relative to other recordings of their speakers in any emotion,
@@ -278,14 +279,20 @@ def conditions(report: Report, model: EmotionEmbedder, sound: Sound) -> None:
 @torch.no_grad()
 def out_of_distribution(report: Report, model: EmotionEmbedder, sound: Sound, data: Path) -> None:
     """The confidence of the embedding on sounds outside its training distribution."""
-    kinds = {"held-out acted voices": sound.heard(model, sound.of(ACTED)),
-             "voices reading aloud (synthetic, not trained on)": sound.heard(model, sound.of(("aligned",))),
-             "music, songs and noise (held-out sources)": sound.heard(model, sound.of(("outlier",)))}  # fmt: skip
+    kinds = {
+        "held-out acted voices": sound.heard(model, sound.of(ACTED)),
+        "voices reading aloud (synthetic, not trained on)": sound.heard(model, sound.of(("aligned",))),
+        "music, songs and noise (held-out sources)": sound.heard(model, sound.of(("outlier",))),
+    }
     talks = data / "face" / "motion" / "other_audio"
     if talks.is_dir():
         five = 5 * features.RATE
-        cut = [x[k : k + five] for path in sorted(talks.iterdir()) for x in [read_audio(path, features.RATE)[0]]
-               for k in range(0, max(1, len(x) - five // 2), five)]  # fmt: skip
+        cut = [
+            x[k : k + five]
+            for path in sorted(talks.iterdir())
+            for x in [read_audio(path, features.RATE)[0]]
+            for k in range(0, max(1, len(x) - five // 2), five)
+        ]
         kinds["public talks, five seconds at a time"] = encode(model.voice, [model.voice.rows(x) for x in cut])
     rows, own = [], model.known(kinds["held-out acted voices"])
     for name, heard in kinds.items():
@@ -294,11 +301,27 @@ def out_of_distribution(report: Report, model: EmotionEmbedder, sound: Sound, da
         apart = float((own[:, None] > known).float().mean() + 0.5 * (own[:, None] == known).float().mean())
         sure = shares.max(1)
         first = TERMS[int(shares.mean(0).argmax())]
-        rows.append([name, len(heard), float(known.mean()), apart, float(sure.values.mean()),
-                     float((sure.values > 0.7).float().mean()), first])  # fmt: skip
+        rows.append(
+            [
+                name,
+                len(heard),
+                float(known.mean()),
+                apart,
+                float(sure.values.mean()),
+                float((sure.values > 0.7).float().mean()),
+                first,
+            ]
+        )
     report.section("Out of distribution", "Confidence is the largest share; unfamiliar sounds have even shares.")
-    columns = ["what", "count", "known as speech", "area under the curve against acted voices", "mean confidence",
-               "confidence > .7", "most frequent term"]  # fmt: skip
+    columns = [
+        "what",
+        "count",
+        "known as speech",
+        "area under the curve against acted voices",
+        "mean confidence",
+        "confidence > .7",
+        "most frequent term",
+    ]
     report.table("Confidence", columns, rows)
 
 
@@ -331,8 +354,12 @@ def found_across(held: dict[str, Held]) -> dict[str, tuple[Estimate, float]]:
 def retrieval(report: Report, held: dict[str, Held]) -> None:
     report.section("Across modalities", "Retrieval of clips of another modality by the cosine of their means.")
     rows = [[name, value, base, value.low > base] for name, (value, base) in found_across(held).items()]
-    report.table("Mean average precision", ["what", "found", "chance", "above chance"], rows,
-                 "Queries are resampled by person or song, the clips of the single actor by clip.")  # fmt: skip
+    report.table(
+        "Mean average precision",
+        ["what", "found", "chance", "above chance"],
+        rows,
+        "Queries are resampled by person or song, the clips of the single actor by clip.",
+    )
 
 
 # ---------------------------------------------------------------- the space
@@ -411,14 +438,25 @@ def calibration(report: Report, held: dict[str, Held], place: Path) -> None:
         predicted = folds[ESTIMATED[kind]]["calibration error"] if folds and kind in ESTIMATED else "-"
         rows.append([WAYS.get(kind, kind), before, value, value.value <= 0.05, predicted])
     columns = ["what", "before", "after", "<= 0.05", "estimated by the folds"]
-    report.table("Expected calibration error", columns, rows,
-                 "Faces have no held-out clips for calibration: perceive reports no confidence.")  # fmt: skip
+    report.table(
+        "Expected calibration error",
+        columns,
+        rows,
+        "Faces have no held-out clips for calibration: perceive reports no confidence.",
+    )
     if not folds:
         return
-    rows = [[f"{WAYS[kind]}, {name}", Estimate(*value)] for kind, own in ESTIMATED.items()
-            for name, value in folds[own]["recall"].items()]  # fmt: skip
-    report.table("Recall of the folds", ["what", "mean recall of seven classes"], rows,
-                 f"{folds['alone']['speakers']} speakers, out of fold.")  # fmt: skip
+    rows = [
+        [f"{WAYS[kind]}, {name}", Estimate(*value)]
+        for kind, own in ESTIMATED.items()
+        for name, value in folds[own]["recall"].items()
+    ]
+    report.table(
+        "Recall of the folds",
+        ["what", "mean recall of seven classes"],
+        rows,
+        f"{folds['alone']['speakers']} speakers, out of fold.",
+    )
 
 
 def seeds(report: Report, runs: dict[str, dict[str, Held]]) -> None:

@@ -24,8 +24,14 @@ DISTINCT = 0.99  # share of the variance between emotions that the directions' f
 REFERENCE = 10  # other recordings of the speaker, of any emotion, used as a reference
 
 
-def embed(model: EmotionEmbedder, name: str, clips: list[Clip], encoded: bool = False,
-          reference: Reference | None = None, size: int = 64) -> Tensor:  # fmt: skip
+def embed(
+    model: EmotionEmbedder,
+    name: str,
+    clips: list[Clip],
+    encoded: bool = False,
+    reference: Reference | None = None,
+    size: int = 64,
+) -> Tensor:
     """Means (n, e) of clips of one modality, or the encoder's output before the neck; voices are vectors already."""
     rows = [torch.from_numpy(c.rows[0] if name == "voice" else features.steps(name, c.rows)) for c in clips]
     found = [torch.empty(0)] * len(clips)
@@ -65,8 +71,10 @@ class HeldOutPredictions(NamedTuple):
 
     @classmethod
     def predict(cls, model: EmotionEmbedder, clips: list[Clip]) -> "HeldOutPredictions":
-        alone, referred = (model.read(embed(model, "voice", clips, reference=own)).terms.detach().numpy()
-                           for own in (None, references(clips)))  # fmt: skip
+        alone, referred = (
+            model.read(embed(model, "voice", clips, reference=own)).terms.detach().numpy()
+            for own in (None, references(clips))
+        )
         return cls(alone, referred, np.array([c.term for c in clips]), np.array([c.person for c in clips]))
 
     @classmethod
@@ -190,8 +198,7 @@ def temperature(logits: Tensor, target: Tensor) -> float:
 
 
 def crossed(logits: np.ndarray, true: np.ndarray, people: np.ndarray) -> float:
-    """The cross-validated calibration error of logits (n, k): each person's with the temperature fitted on the others.
-    """
+    """Cross-validated calibration error of logits (n, k): each person's with the temperature fitted on the others."""
     logits, target, shares = torch.from_numpy(logits), torch.from_numpy(true), np.empty(logits.shape)
     for name in np.unique(people):
         own = torch.from_numpy(people == name)
@@ -206,10 +213,14 @@ def priors(mu: Tensor, clips: list[Clip], tunes: Tensor, pieces: list[Clip]) -> 
     term, level = torch.tensor([c.term for c in clips]), torch.tensor([c.level for c in clips])
     quadrant = torch.tensor([c.quadrant for c in pieces])
     groups = {"terms": [term == k for k in range(len(TERMS))]}
-    groups |= {f"{n}.terms": [(term == k) & at for k in range(len(TERMS))]
-               for n, at in (("normal", level < 1), ("strong", level > 1))}  # fmt: skip
-    found = {name: [mu[rows] if rows.sum() > 1 else mu[term == k] for k, rows in enumerate(own)]
-             for name, own in groups.items()}  # fmt: skip
+    groups |= {
+        f"{n}.terms": [(term == k) & at for k in range(len(TERMS))]
+        for n, at in (("normal", level < 1), ("strong", level > 1))
+    }
+    found = {
+        name: [mu[rows] if rows.sum() > 1 else mu[term == k] for k, rows in enumerate(own)]
+        for name, own in groups.items()
+    }
     found["quadrants"] = [tunes[quadrant == k] for k in range(4)]
     tensors = {}
     for name, rows in found.items():

@@ -53,8 +53,7 @@ class Settings(NamedTuple):
 
 
 def labels() -> Tensor:
-    """Target of each class (11, 11): .9 for the class itself, the rest for its neighbours in valence-arousal-dominance.
-    """
+    """Target of each class (11, 11): .9 for the class itself, the rest for neighbours in valence-arousal-dominance."""
     target = torch.zeros(OTHER + 1, OTHER + 1)
     target[:OTHER, :OTHER] = 0.9 * torch.eye(OTHER) + 0.06 * near(torch.from_numpy(POINTS)) + 0.03 / OTHER
     target[:, OTHER] += 0.01
@@ -75,8 +74,9 @@ class Student(nn.Module):
     def __init__(self, chosen: Settings, pooled: int, framed: int):
         super().__init__()
         self.encoder = VoiceEncoder(chosen.width, chosen.out, chosen.dropout, chosen.deep)
-        head = lambda size, out: nn.Sequential(nn.LayerNorm(size), nn.Dropout(0.2), nn.Linear(size, 128), nn.GELU(),
-                                               nn.Dropout(0.2), nn.Linear(128, out))  # fmt: skip
+        head = lambda size, out: nn.Sequential(
+            nn.LayerNorm(size), nn.Dropout(0.2), nn.Linear(size, 128), nn.GELU(), nn.Dropout(0.2), nn.Linear(128, out)
+        )
         self.alone, self.pair = head(chosen.out, OTHER + 1), head(2 * chosen.out, OTHER + 1)
         self.pooled, self.frames = nn.Linear(chosen.out, pooled), nn.Linear(chosen.width, framed)
 
@@ -105,13 +105,23 @@ class Batches:
         for i in np.flatnonzero(keep):
             take = speech.takes[i]
             self.people[take.group][take.person][take.term].append(i)
-        self.sound = {name: _sound(speech, [i for own in terms.values() for i in own])
-                      for group in DRAWN for name, terms in self.people[group].items()}  # fmt: skip
+        self.sound = {
+            name: _sound(speech, [i for own in terms.values() for i in own])
+            for group in DRAWN
+            for name, terms in self.people[group].items()
+        }
 
     def moments(self) -> tuple[Tensor, Tensor]:
         """Mean and reciprocal of the standard deviation of the rows of labelled voices."""
-        rows = np.concatenate([self.speech.rows(i) for group in DRAWN for own in self.people[group].values()
-                               for term in own.values() for i in term[::4]]).astype(np.float32)  # fmt: skip
+        rows = np.concatenate(
+            [
+                self.speech.rows(i)
+                for group in DRAWN
+                for own in self.people[group].values()
+                for term in own.values()
+                for i in term[::4]
+            ]
+        ).astype(np.float32)
         return torch.from_numpy(rows.mean(0)), torch.from_numpy(1 / (rows.std(0) + 0.05))
 
     def draw(self) -> tuple[list[int], Tensor]:
@@ -171,9 +181,18 @@ class Batches:
         share = share if self.chosen.soft else 0 * share
         soft = (torch.from_numpy(own[drawn]) for own in (speech.alone, speech.pair))
         alone, paired = (torch.lerp(target, own, share) for own in soft)
-        return Batch(torch.from_numpy(rows), torch.from_numpy(mask), alone,
-                     weight, paired, reference, torch.from_numpy(speech.pooled[drawn]), taught,
-                     torch.from_numpy(at), drawn)  # fmt: skip
+        return Batch(
+            torch.from_numpy(rows),
+            torch.from_numpy(mask),
+            alone,
+            weight,
+            paired,
+            reference,
+            torch.from_numpy(speech.pooled[drawn]),
+            taught,
+            torch.from_numpy(at),
+            drawn,
+        )
 
 
 def _sound(speech: Speech, own: list[int]) -> np.ndarray:
@@ -256,8 +275,9 @@ def loss(model: Student, batches: Batches) -> tuple[Tensor, dict[str, Tensor]]:
     return sum(found.values()), found
 
 
-def student(speech: Speech, keep: np.ndarray, chosen: Settings, out: Path, name: str,
-            begin: Student | None = None) -> Student:  # fmt: skip
+def student(
+    speech: Speech, keep: np.ndarray, chosen: Settings, out: Path, name: str, begin: Student | None = None
+) -> Student:
     """A student trained on the recordings of ``keep`` (n,) bool, initialised from ``begin`` if given."""
     torch.manual_seed(chosen.seed)
     batches, model = Batches(speech, keep, chosen), Student(chosen, speech.pooled.shape[1], speech.frames.shape[1])
@@ -266,8 +286,20 @@ def student(speech: Speech, keep: np.ndarray, chosen: Settings, out: Path, name:
     model.encoder.scale.copy_(scale)
     if begin:
         model.load_state_dict(begin.state_dict())
-    run = Run(name, model, out, None, chosen.rate, steps=chosen.steps, clip=2.0, decay=chosen.decay, precision=None,
-              average=EVEN, settings=chosen._asdict(), random=batches.random)  # fmt: skip
+    run = Run(
+        name,
+        model,
+        out,
+        None,
+        chosen.rate,
+        steps=chosen.steps,
+        clip=2.0,
+        decay=chosen.decay,
+        precision=None,
+        average=EVEN,
+        settings=chosen._asdict(),
+        random=batches.random,
+    )
     run.train(lambda: loss(model, batches))
     return model.eval()
 

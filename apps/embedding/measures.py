@@ -25,8 +25,9 @@ def chance(wanted: np.ndarray, labels: np.ndarray, rounds: int = 20) -> float:
     """The mean average precision of random rankings."""
     rng = np.random.default_rng(0)
     random = lambda n: rng.standard_normal((n, 8))
-    return float(np.mean([precision(random(len(wanted)), random(len(labels)), wanted, labels).mean()
-                          for _ in range(rounds)]))  # fmt: skip
+    return float(
+        np.mean([precision(random(len(wanted)), random(len(labels)), wanted, labels).mean() for _ in range(rounds)])
+    )
 
 
 def calibration_error(shares: np.ndarray, true: np.ndarray, bins: int = 10) -> float:

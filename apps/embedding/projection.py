@@ -5,10 +5,21 @@ import numpy as np
 from gen.evaluate.report import STYLE
 
 COLOURS = {
-    "neutral": "#9a9a9a", "happy": "#e8833a", "sad": "#4063a8", "surprise": "#d9a400", "fear": "#8a63b8",
-    "disgust": "#6b8f2f", "anger": "#c8324b", "contempt": "#a5673f", "calm": "#3f9a78", "bored": "#6a7f8c",
-    "Q1": "#f3b98a", "Q2": "#e08f9c", "Q3": "#9fb1d6", "Q4": "#9dcbb8",
-}  # fmt: skip
+    "neutral": "#9a9a9a",
+    "happy": "#e8833a",
+    "sad": "#4063a8",
+    "surprise": "#d9a400",
+    "fear": "#8a63b8",
+    "disgust": "#6b8f2f",
+    "anger": "#c8324b",
+    "contempt": "#a5673f",
+    "calm": "#3f9a78",
+    "bored": "#6a7f8c",
+    "Q1": "#f3b98a",
+    "Q2": "#e08f9c",
+    "Q3": "#9fb1d6",
+    "Q4": "#9dcbb8",
+}
 FEW = 20  # clips: smaller classes are drawn, but do not influence the choice of the plane
 MARKS = {"voice": "o", "face": "^", "music": "s"}
 
@@ -45,8 +56,15 @@ def _clips(plot, flat: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> 
     for kind, own in flat.items():
         for name in COLOURS:
             some = own[labels[kind] == name]
-            plot.scatter(*some.T, s=42 if kind == "face" else 10, marker=MARKS[kind], c=COLOURS[name], alpha=0.6,
-                         linewidths=0.6, edgecolors="#222222" if kind == "face" else "none")  # fmt: skip
+            plot.scatter(
+                *some.T,
+                s=42 if kind == "face" else 10,
+                marker=MARKS[kind],
+                c=COLOURS[name],
+                alpha=0.6,
+                linewidths=0.6,
+                edgecolors="#222222" if kind == "face" else "none",
+            )
     for kind, mark in MARKS.items():
         plot.scatter([], [], marker=mark, c="#666666", label=kind)
     plot.legend(loc="best")
@@ -54,19 +72,32 @@ def _clips(plot, flat: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> 
 
 def _middles(plot, flat: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> np.ndarray:
     """Draws marks at the averages and returns them (m 2); labels go where there is most room."""
-    spots = [(kind, name, flat[kind][labels[kind] == name].mean(0))
-             for kind in flat for name in COLOURS if (labels[kind] == name).any()]  # fmt: skip
+    spots = [
+        (kind, name, flat[kind][labels[kind] == name].mean(0))
+        for kind in flat
+        for name in COLOURS
+        if (labels[kind] == name).any()
+    ]
     span = np.ptp([at for *_, at in spots], axis=0)
     taken = [at / span for *_, at in spots]
     for kind, name, at in spots:
         plot.scatter(*at, s=70, marker=MARKS[kind], c=COLOURS[name], edgecolors="#222222", linewidths=0.7, zorder=3)
         angles = np.linspace(0, 2 * np.pi, 16, endpoint=False)
         tries = at / span + np.stack([0.07 * np.cos(angles), 0.04 * np.sin(angles)], 1)
-        room = [min(np.hypot(*((here - other) * (0.5, 1))) for other in taken if (other != at / span).any())
-                for here in tries]  # fmt: skip
+        room = [
+            min(np.hypot(*((here - other) * (0.5, 1))) for other in taken if (other != at / span).any())
+            for here in tries
+        ]
         taken.append(best := tries[int(np.argmax(room))])
-        plot.annotate(name, best * span, ha="center", va="center", fontsize=8.5, zorder=4,
-                      bbox={"fc": "white", "ec": "none", "alpha": 0.6, "pad": 0.4})  # fmt: skip
+        plot.annotate(
+            name,
+            best * span,
+            ha="center",
+            va="center",
+            fontsize=8.5,
+            zorder=4,
+            bbox={"fc": "white", "ec": "none", "alpha": 0.6, "pad": 0.4},
+        )
     return np.stack([at for *_, at in spots])
 
 

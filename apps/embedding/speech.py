@@ -93,15 +93,17 @@ class Speech:
     def clips(self, index: list[int], *vectors: Tensor) -> list[Clip]:
         """Recordings as clips whose rows are the ``vectors`` (n, v) of their versions."""
         rows = torch.stack(vectors, 1).numpy()
-        return [Clip(own, take.term, -1, take.level, take.person, take.group, take.part, take.key)
-                for own, take in zip(rows, (self.takes[i] for i in index))]  # fmt: skip
+        return [
+            Clip(own, take.term, -1, take.level, take.person, take.group, take.part, take.key)
+            for own, take in zip(rows, (self.takes[i] for i in index))
+        ]
 
     def facts(self, index: Sequence[int], closed: Collection[str] = ()) -> Facts:
-        """Labels of recordings for the networks on the teacher's blocks; labels of the speakers ``closed`` are hidden.
-        """
+        """Labels for the networks on the teacher's blocks; labels of the speakers ``closed`` are hidden."""
         takes = [self.takes[i] for i in index]
-        group, person, term = (np.array([getattr(take, field) for take in takes])
-                               for field in ("group", "person", "term"))  # fmt: skip
+        group, person, term = (
+            np.array([getattr(take, field) for take in takes]) for field in ("group", "person", "term")
+        )
         return Facts(group, person, term, np.isin(group, ACTED) & ~np.isin(person, [*closed]))
 
     def framed(self, index: list[int], at: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,8 +122,7 @@ class Speech:
 
 
 def prepare(data: Path, cache: Path, told_by: str = "") -> None:
-    """Fills ``cache`` from the recordings under ``data`` if needed; ``told_by`` is the teacher's checkpoint, or empty.
-    """
+    """Fills ``cache`` from the recordings under ``data`` if needed; ``told_by``: the teacher's checkpoint."""
     cache.mkdir(parents=True, exist_ok=True)
     if not (cache / f"rows{VERSIONS - 1}.npz").is_file():
         _listen(data, cache)
@@ -167,8 +168,10 @@ def _listen(data: Path, cache: Path) -> None:
         takes.append(take)
         sounds.append((features.levelled(x) * 32767).astype(np.int16))
     tunes, real = _tunes(data, rng), lambda x: x.astype(np.float32) / 32767
-    talk = {part: [real(x) for take, x in zip(takes, sounds) if take.group == "aligned" and take.part == part][::7]
-            for part in OUTLIERS}  # fmt: skip
+    talk = {
+        part: [real(x) for take, x in zip(takes, sounds) if take.group == "aligned" and take.part == part][::7]
+        for part in OUTLIERS
+    }
     for part, count in OUTLIERS.items():
         for k in range(count):
             takes.append(Take("outlier", "outlier", len(TERMS), 1.0, part, f"{part}{k}"))
@@ -180,8 +183,12 @@ def _listen(data: Path, cache: Path) -> None:
         others = talk["train"], tunes["train"], rng
         made = [augment.vary(real(x), *others) if version else (real(x), 1.0) for x in sounds]
         rows = [features.voice(x).astype(np.float16) for x, _ in made]
-        np.savez(cache / f"rows{version}.npz", rows=np.concatenate(rows), sizes=[len(row) for row in rows],
-                 speed=[speed for _, speed in made])  # fmt: skip
+        np.savez(
+            cache / f"rows{version}.npz",
+            rows=np.concatenate(rows),
+            sizes=[len(row) for row in rows],
+            speed=[speed for _, speed in made],
+        )
         log.info("version %d of %d recordings", version, len(rows))
 
 
@@ -200,13 +207,19 @@ def _ask(whisper: Whisper, cache: Path) -> None:
     predicted = np.zeros((2, len(speech.takes), len(TERMS) + 1), np.float32)
     predicted[:, own] = soft_labels(flat, speech.facts(own, ASIDE))
     slim = directions(np.concatenate(frames).astype(np.float32), SLIM)
-    np.savez(cache / "taught.npz", pooled=pooled, taught=count > 0, count=count, frames=slim.astype(np.float16),
-             alone=predicted[0], pair=predicted[1])  # fmt: skip
+    np.savez(
+        cache / "taught.npz",
+        pooled=pooled,
+        taught=count > 0,
+        count=count,
+        frames=slim.astype(np.float16),
+        alone=predicted[0],
+        pair=predicted[1],
+    )
 
 
 def directions(x: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
-    """Principal components (n, count) of x (n, f), each divided by the root of its standard deviation; mean square 1.
-    """
+    """Principal components (n, count) of x (n, f), divided by the root of its standard deviation, mean square 1."""
     torch.manual_seed(seed)
     rows = torch.from_numpy(x)
     rows = (rows - rows.mean(0)) / (rows.std(0) + 1e-3)

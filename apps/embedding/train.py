@@ -105,8 +105,14 @@ def begun(name: str, speech: Speech, recipe: hearing.Settings) -> hearing.Studen
     return found
 
 
-def asked(student: hearing.Student, speech: Speech, clips: dict[str, list[corpus.Clip]], settings: Settings, out: Path,
-          minutes: float | None) -> HeldOutPredictions:  # fmt: skip
+def asked(
+    student: hearing.Student,
+    speech: Speech,
+    clips: dict[str, list[corpus.Clip]],
+    settings: Settings,
+    out: Path,
+    minutes: float | None,
+) -> HeldOutPredictions:
     """Predictions of a space on top of the student for the calibration speakers, cached in ``OUT/held_out.npz``."""
     path = out / "held_out.npz"
     if not path.is_file():
@@ -116,8 +122,9 @@ def asked(student: hearing.Student, speech: Speech, clips: dict[str, list[corpus
     return HeldOutPredictions.load(path)
 
 
-def shared(clips: dict[str, list[corpus.Clip]], student: hearing.Student, settings: Settings, out: Path,
-           minutes: float | None) -> tuple[EmotionEmbedder, float]:  # fmt: skip
+def shared(
+    clips: dict[str, list[corpus.Clip]], student: hearing.Student, settings: Settings, out: Path, minutes: float | None
+) -> tuple[EmotionEmbedder, float]:
     """The whitened space on top of the student's encoder and its training time in seconds; or the kept space of a
     checkpoint.
     """
@@ -157,8 +164,11 @@ def heard(logits: np.ndarray, held_out: HeldOutPredictions) -> dict:
     group = np.array([name.split(":")[0] for name in person])
     sets = {"all sets": np.ones(len(group), bool)} | {name: group == name for name in np.unique(group)}
     rows = {name: interval(recall, predicted[own], true[own], groups=person[own]) for name, own in sets.items()}
-    return {"calibration error": crossed(logits, held_out.term, held_out.person), "speakers": len(np.unique(person)),
-            "recall": {name: list(value) for name, value in rows.items()}}  # fmt: skip
+    return {
+        "calibration error": crossed(logits, held_out.term, held_out.person),
+        "speakers": len(np.unique(person)),
+        "recall": {name: list(value) for name, value in rows.items()},
+    }
 
 
 def named(chosen: Settings) -> dict:
@@ -166,8 +176,13 @@ def named(chosen: Settings) -> dict:
     return chosen._asdict() | {"cache": ""}
 
 
-def space(clips: dict[str, list[corpus.Clip]], chosen: Settings, out: Path, minutes: float | None,
-          encoder: VoiceEncoder | None = None) -> tuple[EmotionEmbedder, float]:  # fmt: skip
+def space(
+    clips: dict[str, list[corpus.Clip]],
+    chosen: Settings,
+    out: Path,
+    minutes: float | None,
+    encoder: VoiceEncoder | None = None,
+) -> tuple[EmotionEmbedder, float]:
     """Trains the shared space on top of a voice encoder; returns it and the training time in seconds."""
     torch.manual_seed(chosen.seed)
     batches, model = Batches(clips, chosen.seed), EmotionEmbedder(neck=chosen.neck)
@@ -179,19 +194,34 @@ def space(clips: dict[str, list[corpus.Clip]], chosen: Settings, out: Path, minu
         centre, scale = batches.moments(name)
         model.get_buffer(f"{prefix}_centre").copy_(centre)
         model.get_buffer(f"{prefix}_scale").copy_(scale)
-    judges = nn.ModuleDict({
-        "identity": losses.Adversary(model.config.space, len(batches.known)),
-        "modality": losses.Adversary(model.config.space, len(MODALITIES)),
-    })  # fmt: skip
+    judges = nn.ModuleDict(
+        {
+            "identity": losses.Adversary(model.config.space, len(batches.known)),
+            "modality": losses.Adversary(model.config.space, len(MODALITIES)),
+        }
+    )
     whole = nn.ModuleDict({"model": model, "judges": judges}).train()
-    run = Run("space", whole, out, minutes, chosen.rate, steps=chosen.steps, clip=2.0, decay=chosen.decay,
-              precision=None, average=EVEN, settings=named(chosen), random=batches.random)  # fmt: skip
+    run = Run(
+        "space",
+        whole,
+        out,
+        minutes,
+        chosen.rate,
+        steps=chosen.steps,
+        clip=2.0,
+        decay=chosen.decay,
+        precision=None,
+        average=EVEN,
+        settings=named(chosen),
+        random=batches.random,
+    )
     run.train(lambda: loss(model, judges, batches, chosen, run.done))
     return model.eval(), run.elapsed
 
 
-def loss(model: EmotionEmbedder, judges: nn.ModuleDict, batches: Batches, chosen: Settings,
-         done: float) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
+def loss(
+    model: EmotionEmbedder, judges: nn.ModuleDict, batches: Batches, chosen: Settings, done: float
+) -> tuple[Tensor, dict[str, Tensor]]:
     """The weighted losses of one batch, their sum first. The weight of the adversaries rises while ``done`` goes from 0
     to 1.
     """

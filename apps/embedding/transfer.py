@@ -135,8 +135,10 @@ class Maker:
     def __call__(self, art: str, curve: EmotionCurve, number: int, path: Path) -> None:
         if art == "face":
             return self._film(curve, number, path)
-        given = {"voice": {"source": self.lines[number % len(self.lines)]},
-                 "music": {"bars": self.chosen.bars, "audio": False}}[art]  # fmt: skip
+        given = {
+            "voice": {"source": self.lines[number % len(self.lines)]},
+            "music": {"bars": self.chosen.bars, "audio": False},
+        }[art]
         task = registry.get("task", art)(emotion=curve, seed=self.chosen.seed + number, **given)
         if art not in self.loaded:
             cls = registry.get("generator", art)
@@ -181,8 +183,10 @@ def render(chosen: Settings, folder: Path) -> list[Row]:
                     make(to, curve if how == "given" else withheld(curve), number, path)
     with open(folder / "transfer.csv", "w", newline="", encoding="utf-8") as file:
         columns = ["source", "label", "from", "to", "how", "made"]
-        judged = ([row.source.path.resolve(), row.source.label, row.source.art, row.to, row.how, row.made.name]
-                for row in rows)  # fmt: skip
+        judged = (
+            [row.source.path.resolve(), row.source.label, row.source.art, row.to, row.how, row.made.name]
+            for row in rows
+        )
         csv.writer(file).writerows([columns, *judged])
     return rows
 
@@ -234,15 +238,20 @@ class TransferEvaluator:
         rows = render(chosen, Path(chosen.files or self.out / "files"))
         read = reader(outside(chosen.judged))
         by = "outside recognisers" if chosen.judged else "the embedding itself, which is not independent"
-        report.section("Spearman of source and result", f"Voices and faces are read by {by}; pieces by the music "
-                       f"judge. {chosen.clips} clips per modality; 95 % bootstrap intervals over clips.")  # fmt: skip
+        report.section(
+            "Spearman of source and result",
+            f"Voices and faces are read by {by}; pieces by the music "
+            f"judge. {chosen.clips} clips per modality; 95 % bootstrap intervals over clips.",
+        )
         table = []
         for one, to in WAYS:
             points = {}
             for how in HOW:
                 own = [row for row in rows if (row.source.art, row.to, row.how) == (one, to, how)]
-                points[how] = [np.array([read(row.source.art, row.source.path) for row in own]),
-                               np.array([read(to, row.made) for row in own])]  # fmt: skip
+                points[how] = [
+                    np.array([read(row.source.art, row.source.path) for row in own]),
+                    np.array([read(to, row.made) for row in own]),
+                ]
             for axis, name in enumerate(("valence", "arousal")):
                 given, kept = (spearman(*(part[:, axis] for part in points[how])) for how in HOW)
                 made = points["given"][1][:, axis]

@@ -50,9 +50,7 @@ class SceneEvaluator:
 
     def __init__(self, settings: Settings, out: Path):
         self.settings, self.out = settings, out
-        self.report = Report(
-            "Scenes", "Loudness, ducking and audio-video sync of films with voice, face and piano."
-        )
+        self.report = Report("Scenes", "Loudness, ducking and audio-video sync of films with voice, face and piano.")
 
     def run(self) -> Report:
         measure(self.report, self.settings, self.out)
@@ -74,17 +72,24 @@ def measure(report: Report, chosen: Settings, out: Path) -> None:
     report.bar("audio-video offset, seconds", max(map(abs, offsets)), at_most=BARS["offset"])
     report.section("Bars")
     report.table(
-        "Targets", ["bar", "measured", ""],
+        "Targets",
+        ["bar", "measured", ""],
         [
             [f"{sound.TARGET:g} LUFS ± 1 (ITU-R BS.1770-4)", f"at most {worst:.2f} LU off", worst <= BARS["loudness"]],
-            ["speech at least 10 LU over the music", f"least {min(one.over for one in found):.1f} LU",
-             min(one.over for one in found) >= BARS["over"]],
-            ["audio-video offset within one frame (40 ms)", f"farthest {1000 * max(map(abs, offsets)):.0f} ms",
-             max(map(abs, offsets)) <= BARS["offset"]],
+            [
+                "speech at least 10 LU over the music",
+                f"least {min(one.over for one in found):.1f} LU",
+                min(one.over for one in found) >= BARS["over"],
+            ],
+            [
+                "audio-video offset within one frame (40 ms)",
+                f"farthest {1000 * max(map(abs, offsets)):.0f} ms",
+                max(map(abs, offsets)) <= BARS["offset"],
+            ],
         ],
         "Loudness is measured on the finished MP4. Sync: a film with a simultaneous flash and clap is rendered as "
         f"portrait and speech, at {len(CLAPS)} times.",
-    )  # fmt: skip
+    )
     report.section("Each scene", f"`{chosen.audio}`, {chosen.size} pixels, seed {chosen.seed}.")
     rows = [[one.emotion, *levels, one.seconds] for one, levels in zip(made, found, strict=True)]
     heads = ["emotion", "loudness, LUFS", "speech over music, LU", "worst 3 s, LU", "true peak, dB", "rendering, s"]
@@ -95,8 +100,14 @@ def measure(report: Report, chosen: Settings, out: Path) -> None:
 
 
 def _scene(chosen: Settings, emotion: str, out: Path) -> Made:
-    task = SceneTask(portrait=Path(chosen.portrait).absolute(), audio=Path(chosen.audio).absolute(), stems=True,
-                     emotion=EmotionCurve.parse(emotion), size=chosen.size, seed=chosen.seed)  # fmt: skip
+    task = SceneTask(
+        portrait=Path(chosen.portrait).absolute(),
+        audio=Path(chosen.audio).absolute(),
+        stems=True,
+        emotion=EmotionCurve.parse(emotion),
+        size=chosen.size,
+        seed=chosen.seed,
+    )
     start = time.perf_counter()
     film = _rendered(task, out, "".join(c if c.isalnum() else "-" for c in emotion), chosen.device)
     return Made(emotion, film, time.perf_counter() - start)

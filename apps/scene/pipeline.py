@@ -172,16 +172,26 @@ class Scene:
             first = next(frames)
             usual = {name: SceneTask.model_fields[name].default for name in FRAME_OF_A_PICTURE}
             if asked := [name for name in usual if getattr(task, name) != usual[name]]:
-                note(f"the film keeps its size of {first.shape[1]} x {first.shape[0]} pixels: "
-                     f"{', '.join(asked)} {'applies' if len(asked) == 1 else 'apply'} to pictures only")  # fmt: skip
+                note(
+                    f"the film keeps its size of {first.shape[1]} x {first.shape[0]} pixels: "
+                    f"{', '.join(asked)} {'applies' if len(asked) == 1 else 'apply'} to pictures only"
+                )
             return chain(repeat(first, round(task.lead * FPS)), [first], frames)
         heard, how = self.place / "speech.wav", {}
         if "face" in task.mute:
             speech, how = np.zeros(round(STILL * RATE), np.float32), {"head_motion": 0, "blinks": False}
         media.write_audio(heard, speech / max(1.0, np.abs(speech).max()), RATE)
         frame = {name: getattr(task, name) for name in FRAME_OF_A_PICTURE}
-        face = TalkTask(portrait=task.portrait, audio=heard, emotion=curve, label=False, model=task.face_model,
-                        **frame, **how, **task.shared("face"))  # fmt: skip
+        face = TalkTask(
+            portrait=task.portrait,
+            audio=heard,
+            emotion=curve,
+            label=False,
+            model=task.face_model,
+            **frame,
+            **how,
+            **task.shared("face"),
+        )
         self.made["face"] = self.make(face, self.stage("face"))[0]
         return media.read_video(self.made["face"], FPS)[0]
 
@@ -206,8 +216,13 @@ class Scene:
         """Composes a piece, a ``symusic.Score``, and stretches its tempo so that its last bar ends with the scene."""
         bars = max(2, round(seconds / A_BAR))
         for _ in range(TRIES):
-            piece = MusicTask(emotion=in_bars(curve, seconds / bars), bars=bars, audio=False,
-                              model=self.task.music_model, **self.task.shared("music"))  # fmt: skip
+            piece = MusicTask(
+                emotion=in_bars(curve, seconds / bars),
+                bars=bars,
+                audio=False,
+                model=self.task.music_model,
+                **self.task.shared("music"),
+            )
             self.made["piano"] = self.make(piece, self.stage("music"))[0]
             score = media.read_midi(self.made["piano"])
             begin, end = sounding(score)

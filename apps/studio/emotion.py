@@ -80,16 +80,29 @@ def drawn(curve: EmotionCurve, text: str, span: float, unit: str, kind: str | No
     sampled = curve.sample(times)
     way = np.clip(sampled.vad[:, :2] * sampled.intensity[:, None], -1, 1)
     path = [[round(float(t), 3), round(float(v), 3), round(float(a), 3)] for t, (v, a) in zip(times, way)]
-    return {"text": text, "keys": [frame(key) for key in keys], "path": path, "span": span, "unit": unit, "wrong": "",
-            "reading": reading(curve, kind)}  # fmt: skip
+    return {
+        "text": text,
+        "keys": [frame(key) for key in keys],
+        "path": path,
+        "span": span,
+        "unit": unit,
+        "wrong": "",
+        "reading": reading(curve, kind),
+    }
 
 
 def frame(key: Keyframe) -> dict:
     """A keyframe as the panel has it: its emotion at intensity 1, its intensity, its place, its mix."""
     scaled = key.emotion.scaled()
-    return {"at": key.at, "ease": key.ease, "emotion": str(key.emotion.model_copy(update={"intensity": 1.0})),
-            "i": key.emotion.intensity, "v": round(float(scaled[0]), 3), "a": round(float(scaled[1]), 3),
-            "mix": [round(float(weight), 3) for weight in key.emotion.weights()]}  # fmt: skip
+    return {
+        "at": key.at,
+        "ease": key.ease,
+        "emotion": str(key.emotion.model_copy(update={"intensity": 1.0})),
+        "i": key.emotion.intensity,
+        "v": round(float(scaled[0]), 3),
+        "a": round(float(scaled[1]), 3),
+        "mix": [round(float(weight), 3) for weight in key.emotion.weights()],
+    }
 
 
 def thinned(keys: tuple[Keyframe, ...]) -> tuple[Keyframe, ...]:
@@ -143,11 +156,23 @@ def account(kind: str, emotion: Emotion) -> str:
 
 def panel(start: str) -> gr.HTML:
     """The component; it triggers ``released`` when a control is let go of."""
-    facts = {"WORDS": words(), "CHIPS": CHIPS, "CANONICAL": CANONICAL, "VOCABULARY": vocabulary(), "LONGEST": LONGEST,
-             "MOST": MOST_KEYS}  # fmt: skip
+    facts = {
+        "WORDS": words(),
+        "CHIPS": CHIPS,
+        "CANONICAL": CANONICAL,
+        "VOCABULARY": vocabulary(),
+        "LONGEST": LONGEST,
+        "MOST": MOST_KEYS,
+    }
     known = "\n".join(f"const {name} = {json.dumps(fact)};" for name, fact in facts.items())
     return gr.HTML(
-        shown(start, kind="music"), html_template="<div class='emotion'></div>", elem_id="emotion",
-        server_functions=[read], css_template=(ASSETS / "emotion.css").read_text("utf-8"), apply_default_css=False,
-        js_on_load=f"{known}\n{(ASSETS / 'emotion.js').read_text('utf-8')}", label="Emotion", render=False,
-    )  # fmt: skip
+        shown(start, kind="music"),
+        html_template="<div class='emotion'></div>",
+        elem_id="emotion",
+        server_functions=[read],
+        css_template=(ASSETS / "emotion.css").read_text("utf-8"),
+        apply_default_css=False,
+        js_on_load=f"{known}\n{(ASSETS / 'emotion.js').read_text('utf-8')}",
+        label="Emotion",
+        render=False,
+    )

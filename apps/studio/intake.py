@@ -33,15 +33,28 @@ FACE = threading.Lock()
 def control(place: Place, elem_id: str, classes: list[str] | None = None, render: bool = True) -> gr.HTML:
     """The control for a field that holds a file."""
     kinds = takes(place.name)
-    facts = {"LABEL": place.label, "INFO": place.info, "FIELD": place.name, "ACCEPT": accepted(kinds),
-             "SOUND": kinds[:1] == SOUNDS[:1], "CAMERA": place.name == "portrait",
-             "REQUIRED": place.field.is_required()}  # fmt: skip
+    facts = {
+        "LABEL": place.label,
+        "INFO": place.info,
+        "FIELD": place.name,
+        "ACCEPT": accepted(kinds),
+        "SOUND": kinds[:1] == SOUNDS[:1],
+        "CAMERA": place.name == "portrait",
+        "REQUIRED": place.field.is_required(),
+    }
     known = "\n".join(f"const {name} = {json.dumps(fact)};" for name, fact in facts.items())
     return gr.HTML(
-        None, html_template="<div class='intake'></div>", elem_id=elem_id, elem_classes=classes,
-        server_functions=[taken, looked], css_template=(ASSETS / "intake.css").read_text("utf-8"), label=place.label,
-        js_on_load=f"{known}\n{(ASSETS / 'intake.js').read_text('utf-8')}", apply_default_css=False, render=render,
-    )  # fmt: skip
+        None,
+        html_template="<div class='intake'></div>",
+        elem_id=elem_id,
+        elem_classes=classes,
+        server_functions=[taken, looked],
+        css_template=(ASSETS / "intake.css").read_text("utf-8"),
+        label=place.label,
+        js_on_load=f"{known}\n{(ASSETS / 'intake.js').read_text('utf-8')}",
+        apply_default_css=False,
+        render=render,
+    )
 
 
 def accepted(kinds: tuple[str, ...]) -> str:

@@ -107,20 +107,32 @@ class Page:
 
     def _outputs(self) -> None:
         with gr.Row(elem_classes="bar"):
-            self.go = {kind: gr.Button("Render", variant="primary", elem_id=f"{kind}-render", min_width=0,
-                                       elem_classes=["only", f"for-{kind}"])
-                       for kind in self.tabs}  # fmt: skip
+            self.go = {
+                kind: gr.Button(
+                    "Render",
+                    variant="primary",
+                    elem_id=f"{kind}-render",
+                    min_width=0,
+                    elem_classes=["only", f"for-{kind}"],
+                )
+                for kind in self.tabs
+            }
             self.halt = gr.Button("Stop", elem_id="stop", interactive=False, min_width=0, scale=0)
         self.told = gr.HTML("", elem_id="told", apply_default_css=False)
         self.glance = gr.HTML("", elem_id="preview", apply_default_css=False)
         self.stage = stage.component()
         with gr.Accordion("Settings as a file", open=False):
             with gr.Row():
-                self.save = {kind: gr.Button("Save as YAML job", elem_classes=["only", f"for-{kind}"], min_width=0)
-                             for kind in self.tabs}  # fmt: skip
-                self.load = {kind: gr.UploadButton("Load job", file_types=[".yaml", ".yml"], min_width=0,
-                                                   elem_classes=["only", f"for-{kind}"])
-                             for kind in self.tabs}  # fmt: skip
+                self.save = {
+                    kind: gr.Button("Save as YAML job", elem_classes=["only", f"for-{kind}"], min_width=0)
+                    for kind in self.tabs
+                }
+                self.load = {
+                    kind: gr.UploadButton(
+                        "Load job", file_types=[".yaml", ".yml"], min_width=0, elem_classes=["only", f"for-{kind}"]
+                    )
+                    for kind in self.tabs
+                }
             self.job = gr.Code(label="affekt render FILE.yaml", language="yaml", interactive=False, visible=False)
             self.job_file = gr.File(label="Job file", interactive=False, visible=False)
 
@@ -136,8 +148,12 @@ class Page:
         return [self.told, self.halt, *self.go.values(), self.stage]
 
     def _events(self) -> None:
-        rendering = {"outputs": self.answers, "api_visibility": "private", "show_progress": "hidden",
-                     "concurrency_limit": None}  # fmt: skip
+        rendering = {
+            "outputs": self.answers,
+            "api_visibility": "private",
+            "show_progress": "hidden",
+            "concurrency_limit": None,
+        }
         for kind, tab in self.tabs.items():
             self.go[kind].click(partial(self._render, tab), [self.me, *tab.inputs], **rendering)
             self.save[kind].click(partial(self._save, tab), tab.inputs, [self.job, self.job_file], **HEARD)
@@ -153,9 +169,15 @@ class Page:
         self.stage.keep(self._keep, self.stage, [*kept, self.told], **HEARD)
         self.stage.reuse(self._reuse, self.me, [*self.all, self.bar], **HEARD)
         self.halt.click(self._stop, self.me, [self.told, self.halt], **QUIET)
-        self.panel.released(self.preview.shown, [self.panel, self.portrait, self.recording], self.glance,
-                            trigger_mode="always_last", concurrency_limit=1, api_visibility="private",
-                            show_progress="hidden")  # fmt: skip
+        self.panel.released(
+            self.preview.shown,
+            [self.panel, self.portrait, self.recording],
+            self.glance,
+            trigger_mode="always_last",
+            concurrency_limit=1,
+            api_visibility="private",
+            show_progress="hidden",
+        )
         for part in (self.portrait, self.recording):
             part.settled(self.preview.warm, None, None, **QUIET)
         bars = self.tabs["music"].fields["bars"]
@@ -172,8 +194,14 @@ class Page:
         restored = [self.me, self.bar, self.stage, *self.all]
         found = self.blocks.load(self._restore, [self.me, self.kept], restored, **QUIET)
         found.then(None, self.kept, None, js="(kept) => { if (kept && kept.kind) window.affekt(kept.kind); }")
-        found.then(self._attach, self.me, self.answers, api_visibility="private", show_progress="hidden",
-                   concurrency_limit=None)  # fmt: skip
+        found.then(
+            self._attach,
+            self.me,
+            self.answers,
+            api_visibility="private",
+            show_progress="hidden",
+            concurrency_limit=None,
+        )
 
     def _restore(self, me: str, kept: Any) -> tuple:
         me = me or uuid4().hex
@@ -266,10 +294,18 @@ def again(part: gr.components.Component, value: Any) -> Any:
 
 
 def launch(
-    folder: Path | None = None, *, out: Path | None = None, port: int | None = None, lan: bool = False,
-    mcp: bool = False, browser: bool = False, device: str = "auto", wait: bool = True, largest: str = LARGEST,
+    folder: Path | None = None,
+    *,
+    out: Path | None = None,
+    port: int | None = None,
+    lan: bool = False,
+    mcp: bool = False,
+    browser: bool = False,
+    device: str = "auto",
+    wait: bool = True,
+    largest: str = LARGEST,
     files: Sequence[Path] = (),
-) -> tuple[gr.Blocks, str]:  # fmt: skip
+) -> tuple[gr.Blocks, str]:
     """Serve the studio; on this machine alone unless ``lan``. Uploads live in ``folder``, by default one that ends with
     the studio; results are written into ``out`` (``out/studio``). Only assistants (``mcp``) may also name files below
     ``files``."""
@@ -284,12 +320,24 @@ def launch(
         end_in_order()
     try:
         _, url, _ = page.launch(
-            server_name="0.0.0.0" if lan else "127.0.0.1", server_port=port, share=False, inbrowser=browser,
-            max_file_size=largest, allowed_paths=[str(results.folder)], enable_monitoring=False, mcp_server=mcp,
-            ssr_mode=False, show_error=True, quiet=True, prevent_thread_lock=True, footer_links=["api"], theme=theme(),
-            js=(ASSETS / "studio.js").read_text("utf-8"), head=f"<style>{style()}</style>",
+            server_name="0.0.0.0" if lan else "127.0.0.1",
+            server_port=port,
+            share=False,
+            inbrowser=browser,
+            max_file_size=largest,
+            allowed_paths=[str(results.folder)],
+            enable_monitoring=False,
+            mcp_server=mcp,
+            ssr_mode=False,
+            show_error=True,
+            quiet=True,
+            prevent_thread_lock=True,
+            footer_links=["api"],
+            theme=theme(),
+            js=(ASSETS / "studio.js").read_text("utf-8"),
+            head=f"<style>{style()}</style>",
             app_kwargs={"middleware": [Middleware(Guard, lan=lan)]},
-        )  # fmt: skip
+        )
     except OSError as error:
         raise InputError(f"Port {port} is in use: give another one with --port.") from error
     if mcp:  # Gradio's own tools give Python's view of what a page shows; these give files

@@ -35,15 +35,22 @@ class Research:
     def __init__(self, renderer: Renderer, tabs: Mapping[str, Tab], inputs: list, me: gr.BrowserState):
         self.renderer, self.inputs = renderer, inputs
         self.tabs = {kind: tab for kind, tab in tabs.items() if tab.felt}
-        self.models = {kind: form.models(kind, tab.fields["model"].value) for kind, tab in self.tabs.items()
-                       if "model" in tab.fields and kind in TITLES}  # fmt: skip
+        self.models = {
+            kind: form.models(kind, tab.fields["model"].value)
+            for kind, tab in self.tabs.items()
+            if "model" in tab.fields and kind in TITLES
+        }
         first = next(iter(self.models))
         with gr.Column(elem_classes=["only", "for-research"]):
             with gr.Row():
                 kinds = [(tab.title, kind) for kind, tab in self.tabs.items()]
                 kind = gr.Dropdown(kinds, value=first, label="Render the settings of", scale=1)
-                models = gr.CheckboxGroup(self.models[first], value=self.models[first], scale=2,
-                                          label="Checkpoints, each with its conditioner")  # fmt: skip
+                models = gr.CheckboxGroup(
+                    self.models[first],
+                    value=self.models[first],
+                    scale=2,
+                    label="Checkpoints, each with its conditioner",
+                )
             with gr.Row():
                 side = gr.Button("Side by side", variant="primary", elem_id="compare", min_width=140)
                 strip = gr.Button("At five intensities", elem_id="strip", min_width=140)
@@ -189,8 +196,10 @@ def pictures(text: str) -> tuple[str, str, str]:
     """The same, to be shown in the page."""
     read, plane, ways = explore(text)
     picture = '<img src="{}" alt="{}" style="max-width:100%">'.format
-    return read, picture(address(plane), "Among 400 words, by valence and arousal"), picture(
-        address(ways), "How its direction in the embedding compares with those of other emotions"
+    return (
+        read,
+        picture(address(plane), "Among 400 words, by valence and arousal"),
+        picture(address(ways), "How its direction in the embedding compares with those of other emotions"),
     )
 
 
@@ -236,8 +245,9 @@ def _likeness(felt: Emotion) -> tuple[list[str], list[float]]:
 
     space = DirectionSpace.load(checkpoints.folder(EMBEDDING))
     names = [name for name in space.regions if name != space.neutral]
-    others = torch.stack([space.regions[name].mixture.mean() - space.regions[space.neutral].mixture.mean()
-                          for name in names])  # fmt: skip
+    others = torch.stack(
+        [space.regions[name].mixture.mean() - space.regions[space.neutral].mixture.mean() for name in names]
+    )
     weights, vad = (torch.tensor(x, dtype=torch.float32)[None, None] for x in (felt.weights(), felt.point()))
     ends = Priors(*read(EMBEDDING))(weights.expand(1, 2, 8), vad.expand(1, 2, 3), torch.tensor([[0.0, 1.0]]))[0]
     return names, torch.cosine_similarity(others.float(), ends[1] - ends[0]).tolist()
@@ -250,13 +260,21 @@ def api(renderer: Renderer, tabs: Mapping[str, Tab]) -> None:
     """``/explore``, and a strip over intensity for each kind that follows an emotion."""
     with gr.Row(visible=False):
         text, asked = gr.Textbox(label="emotion"), gr.Button()
-        asked.click(explore, text, [gr.HTML(label="reading"), gr.Image(label="plane"), gr.Image(label="directions")],
-                    api_name="explore")  # fmt: skip
+        asked.click(
+            explore,
+            text,
+            [gr.HTML(label="reading"), gr.Image(label="plane"), gr.Image(label="directions")],
+            api_name="explore",
+        )
         for kind, tab in tabs.items():
             if tab.felt:
                 button, plain = gr.Button(), [gr.HTML(label="strip"), gr.Files(label="files")]
-                call = tab.callable(partial(_strip, renderer, tab), f"{kind}_strip",
-                                    f"Render a {kind} task at five intensities.", progress=True)  # fmt: skip
+                call = tab.callable(
+                    partial(_strip, renderer, tab),
+                    f"{kind}_strip",
+                    f"Render a {kind} task at five intensities.",
+                    progress=True,
+                )
                 button.click(call, tab.plain, plain, api_name=f"{kind}_strip", concurrency_id="device")
 
 

@@ -38,9 +38,17 @@ class Results:
     def add(self, owner: str, task: Task, made: Result, given: dict, before: str | None) -> None:
         """List a result; ``given`` is what the form held, to return to, and ``before`` a recording to compare with."""
         name = lambda path: Path(path).relative_to(self.folder).as_posix()
-        entry = {"id": uuid4().hex, "kind": task.kind, "title": titled(task), "when": time.time(), "given": given,
-                 "files": [name(path) for path in made.files], "before": before, "summary": made.summary,
-                 "details": made.details}  # fmt: skip
+        entry = {
+            "id": uuid4().hex,
+            "kind": task.kind,
+            "title": titled(task),
+            "when": time.time(),
+            "given": given,
+            "files": [name(path) for path in made.files],
+            "before": before,
+            "summary": made.summary,
+            "details": made.details,
+        }
         path = self._list(owner)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
@@ -93,12 +101,19 @@ def seen(entry: dict, folder: Path) -> dict:
     before = entry.get("before")
     film = first(PLAYED, whole)
     return {
-        "id": entry["id"], "kind": entry["kind"], "title": entry["title"], "summary": entry["summary"],
-        "details": entry["details"], "film": film, "sound": None if film else first(SOUND, whole),
-        "picture": first(PICTURE, whole), "roll": svg(score) if score else None, "parts": parts,
+        "id": entry["id"],
+        "kind": entry["kind"],
+        "title": entry["title"],
+        "summary": entry["summary"],
+        "details": entry["details"],
+        "film": film,
+        "sound": None if film else first(SOUND, whole),
+        "picture": first(PICTURE, whole),
+        "roll": svg(score) if score else None,
+        "parts": parts,
         "before": address(before) if before and Path(before).is_file() else None,
         "files": [{"name": path.name, "url": address(path)} for path in paths],
-    }  # fmt: skip
+    }
 
 
 def svg(score: Path) -> str:
@@ -108,19 +123,29 @@ def svg(score: Path) -> str:
 
 def ready(kind: str, title: str, files: list[Path], before: Path | None) -> dict:
     """A result that ships with the toolkit, as the page shows it."""
-    entry = {"id": title, "kind": kind, "title": title, "summary": "A ready example. Press Render to make it yourself.",
-             "details": "", "files": [str(served(path)) for path in files],
-             "before": str(served(before)) if before else None}  # fmt: skip
+    entry = {
+        "id": title,
+        "kind": kind,
+        "title": title,
+        "summary": "A ready example. Press Render to make it yourself.",
+        "details": "",
+        "files": [str(served(path)) for path in files],
+        "before": str(served(before)) if before else None,
+    }
     return seen(entry, Path())
 
 
 def component(elem_id: str = "stage") -> gr.HTML:
     """The stage; it triggers ``reuse``, ``another`` and ``keep``."""
     return gr.HTML(
-        {"ready": None, "results": []}, html_template="<div class='show'></div>", elem_id=elem_id,
-        css_template=(ASSETS / "stage.css").read_text("utf-8"), label="Result", apply_default_css=False,
+        {"ready": None, "results": []},
+        html_template="<div class='show'></div>",
+        elem_id=elem_id,
+        css_template=(ASSETS / "stage.css").read_text("utf-8"),
+        label="Result",
+        apply_default_css=False,
         js_on_load=(ASSETS / "stage.js").read_text("utf-8"),
-    )  # fmt: skip
+    )
 
 
 def progress(share: float | None, text: str) -> str:

@@ -19,9 +19,27 @@ from gen.media import MIDI, PLAYED, SOUND
 EXAMPLES = Path(__file__).parents[2] / "examples"  # of the checkout; an installed wheel has none
 SHARED = {"portrait": "portrait", "audio": "recording", "source": "recording"}  # fields that tabs have in common
 UNASKED = ("intensity", "emotion_from", "parts")  # the panel of the emotion says two, and the stage shows parts
-EXPERT = {"model", "steps", "vram", "emotion_scale", "chooser", "vocoder", "candidates", "performer", "guidance",
-          "temperature", "voice_model", "face_model", "music_model", "flame", "export", "codec", "voice_seed",
-          "face_seed", "music_seed"}  # fmt: skip
+EXPERT = {
+    "model",
+    "steps",
+    "vram",
+    "emotion_scale",
+    "chooser",
+    "vocoder",
+    "candidates",
+    "performer",
+    "guidance",
+    "temperature",
+    "voice_model",
+    "face_model",
+    "music_model",
+    "flame",
+    "export",
+    "codec",
+    "voice_seed",
+    "face_seed",
+    "music_seed",
+}
 PLAIN = ["summary", "film", "sound", "picture", "files", "manifest"]
 
 
@@ -200,8 +218,14 @@ class Tab:
         with gr.Row(visible=False):
             self.plain = [gr.Textbox(label="emotion"), *self.form.build(self.form.places, self.begin)]
             asked, asked_job = gr.Button(), gr.Button()
-            made = [gr.Textbox(label="summary"), gr.Video(label="film"), gr.Audio(label="sound"),
-                    gr.Image(label="picture"), gr.Files(label="files"), gr.JSON(label="manifest")]  # fmt: skip
+            made = [
+                gr.Textbox(label="summary"),
+                gr.Video(label="film"),
+                gr.Audio(label="sound"),
+                gr.Image(label="picture"),
+                gr.Files(label="files"),
+                gr.JSON(label="manifest"),
+            ]
             job = [gr.Textbox(label="job"), gr.File(label="file")]
         does = f"Render a {self.kind} task; gives a summary, a film, a sound, a picture, all files and the manifest."
         call = self.callable(partial(self._made, renderer), self.kind, does, progress=True)
@@ -254,12 +278,13 @@ def cards(examples: list[Example]) -> gr.HTML:
         image = f'<img src="{picture_data(picture)}" alt="">' if picture and picture.is_file() else ""
         shown.append(f'<button type="button" data-card="{place}">{image}<span>{one.title}</span></button>')
     return gr.HTML(
-        f'<div class="cards" role="group" aria-label="Examples">{"".join(shown)}</div>', apply_default_css=False,
+        f'<div class="cards" role="group" aria-label="Examples">{"".join(shown)}</div>',
+        apply_default_css=False,
         js_on_load="""element.addEventListener("click", (event) => {
             const card = event.target.closest("[data-card]");
             if (card) trigger("picked", { number: Number(card.dataset.card) });
         });""",
-    )  # fmt: skip
+    )
 
 
 def picture_data(path: Path) -> str:

@@ -40,16 +40,20 @@ FIELDS = {
 NO_SPEECH = 'Text-to-speech is not installed. Add a recording, or run pip install -e ".[tts]".'
 # pattern of a toolkit message -> simplified message
 SENTENCES = (
-    (r"^(?:[\w.]+: )?unknown emotion (.+); the nearest terms are (.+), (.+?)\.?$",
-     r"\1 is not an emotion I know. Did you mean \2 or \3?"),
+    (
+        r"^(?:[\w.]+: )?unknown emotion (.+); the nearest terms are (.+), (.+?)\.?$",
+        r"\1 is not an emotion I know. Did you mean \2 or \3?",
+    ),
     (r"^[\w.]*intensity: .*(?:less|greater) than .*$", "Intensity goes from 0 to 2."),
-    (r"^(?:[\w.]+: )?the times of a curve must increase, not .*$",
-     "Each keyframe needs a later time than the one before."),
+    (
+        r"^(?:[\w.]+: )?the times of a curve must increase, not .*$",
+        "Each keyframe needs a later time than the one before.",
+    ),
     (r"^no face was found.*$", "No face found. Use a photo with the face seen from the front."),
     (r"^text to speech is not installed: .*$", NO_SPEECH),
     (r"^(?:\w+\.)*\w+: Value error, ", ""),
     (r"^(?:keyframes|emotion)(?:\.\w+)*: ", ""),
-)  # fmt: skip
+)
 STOPPED = "Stopped. Press Render to start again."
 
 

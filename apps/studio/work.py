@@ -177,8 +177,10 @@ def result(task: Task, event: Event, seconds: float) -> Result:
     summary = f"{how} Non-commercial use only." if bound else how
     models = ", ".join(facts.get("checkpoints", {})) or "none"
     details = [plain(sentence) for sentence in event.notes]
-    details += [f"{len(files)} file{'s' * (len(files) > 1)}. Seed {task.seed}. Model: {models}. "
-                f"Made on {facts.get('device', '?')}."]  # fmt: skip
+    details += [
+        f"{len(files)} file{'s' * (len(files) > 1)}. Seed {task.seed}. Model: {models}. "
+        f"Made on {facts.get('device', '?')}."
+    ]
     details += [f"Not for commercial use: weights of {', '.join(bound)}."] if bound else []
     return Result(files, facts, summary, "\n".join(details))
 

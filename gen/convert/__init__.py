@@ -36,4 +36,3 @@ def convert(name: str, source: Path, out: Path) -> Path:
         non_commercial=known.get("non_commercial", False),
     )
     return out
-

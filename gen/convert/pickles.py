@@ -63,8 +63,9 @@ class Unpickler(pickle.Unpickler):
         return type(name, (Shell,), {"__module__": module})
 
 
-READER = SimpleNamespace(Unpickler=Unpickler, load=lambda file, **options: Unpickler(file, **options).load(),
-                         __name__="gen.convert.pickles")  # fmt: skip
+READER = SimpleNamespace(
+    Unpickler=Unpickler, load=lambda file, **options: Unpickler(file, **options).load(), __name__="gen.convert.pickles"
+)
 
 
 def load(path: Path, skip: int = 0, **options):

@@ -114,8 +114,21 @@ def _archive(key: str, sha256: str, downloads: Path) -> Path:
 
 
 def _pypi_url(spec: str) -> str:
-    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-deps", "--ignore-installed", "--quiet",
-               "--only-binary", ":all:", "--report", "-", spec]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--dry-run",
+        "--no-deps",
+        "--ignore-installed",
+        "--quiet",
+        "--only-binary",
+        ":all:",
+        "--report",
+        "-",
+        spec,
+    ]
     return json.loads(_output(command, spec))["install"][0]["download_info"]["url"]
 
 
@@ -144,9 +157,10 @@ def _download(url: str, path: Path, label: str) -> None:
             have = have if answer.status == 206 else 0
             length = answer.headers.get("Content-Length")
             total = have + int(length) if length else None
-            with open(path, "ab" if have else "wb") as file, tqdm(
-                desc=label, total=total, initial=have, unit="B", unit_scale=True
-            ) as bar:
+            with (
+                open(path, "ab" if have else "wb") as file,
+                tqdm(desc=label, total=total, initial=have, unit="B", unit_scale=True) as bar,
+            ):
                 while block := answer.read(BLOCK):
                     file.write(block)
                     bar.update(len(block))

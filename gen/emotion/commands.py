@@ -21,8 +21,14 @@ def add(commands, parser_class, text: Callable[[str], str], path: Callable[[str]
     make.set_defaults(command=_make)
     perceive = commands.add_parser("perceive", help="the emotion of a voice, a MIDI file, a text, a face")
     perceive.add_argument("file", type=path, help="sound, MIDI, text, or a face: video, picture, motion (.npz)")
-    perceive.add_argument("--reference", type=path, nargs="+", default=(), metavar="FILE",
-                          help="other recordings of the same speaker, as a baseline for a voice")  # fmt: skip
+    perceive.add_argument(
+        "--reference",
+        type=path,
+        nargs="+",
+        default=(),
+        metavar="FILE",
+        help="other recordings of the same speaker, as a baseline for a voice",
+    )
     _add_ear(perceive, text)
     perceive.add_argument("--json", action="store_true", help="as JSON")
     perceive.add_argument("--curve", action="store_true", help="also print the emotion over time")
@@ -30,8 +36,13 @@ def add(commands, parser_class, text: Callable[[str], str], path: Callable[[str]
 
 
 def _add_ear(command, text: Callable[[str], str]) -> None:
-    command.add_argument("--ear", type=text, default="compact", metavar="NAME",
-                         help="voice encoder: compact, or whisper (needs whisper-base)")  # fmt: skip
+    command.add_argument(
+        "--ear",
+        type=text,
+        default="compact",
+        metavar="NAME",
+        help="voice encoder: compact, or whisper (needs whisper-base)",
+    )
 
 
 def _make(options) -> None:

@@ -26,8 +26,9 @@ def _perceived(curve: EmotionCurve) -> EmotionCurve:
 
     found = perceive(curve.source, curve.reference, curve.ear)
     if not curve.follow:
-        return EmotionCurve(keyframes=(Keyframe(at=0.0, emotion=found.emotion, embedding=found.embedding),),
-                            unit=curve.unit)  # fmt: skip
+        return EmotionCurve(
+            keyframes=(Keyframe(at=0.0, emotion=found.emotion, embedding=found.embedding),), unit=curve.unit
+        )
     pace = SECONDS_A_BAR if curve.unit == "bars" else 1.0
     keys = tuple(key.model_copy(update={"at": key.at / pace}) for key in found.curve().keyframes)
     return EmotionCurve(keyframes=keys, unit=curve.unit)

@@ -9,8 +9,13 @@ from gen.evaluate.report import Estimate
 DRAWS = 1000
 
 
-def interval(measure: Callable[..., float], *arrays: np.ndarray, groups: np.ndarray | None = None,
-             draws: int = DRAWS, seed: int = 0) -> Estimate:  # fmt: skip
+def interval(
+    measure: Callable[..., float],
+    *arrays: np.ndarray,
+    groups: np.ndarray | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Estimate:
     """``measure(*arrays)`` and its interval.
 
     The rows (n, ...) of the arrays are resampled together; with ``groups`` (n,), such as people or songs, whole groups

@@ -85,13 +85,21 @@ class Report:
         self.sections: list[dict] = []
         self._body: list[str] = []
 
-    def bar(self, what: str, measured: float | Estimate, at_least: float | None = None, at_most: float | None = None,
-            ) -> None:  # fmt: skip
+    def bar(
+        self,
+        what: str,
+        measured: float | Estimate,
+        at_least: float | None = None,
+        at_most: float | None = None,
+    ) -> None:
         """Adds a measure to the bars; without a limit it has no target."""
         value = measured.value if isinstance(measured, Estimate) else measured
         interval = (float(measured.low), float(measured.high)) if isinstance(measured, Estimate) else None
-        met = None if at_least is None and at_most is None else bool(
-            (at_least is None or value >= at_least) and (at_most is None or value <= at_most))  # fmt: skip
+        met = (
+            None
+            if at_least is None and at_most is None
+            else bool((at_least is None or value >= at_least) and (at_most is None or value <= at_most))
+        )
         limits = [f"{sign} {limit:.3g}" for sign, limit in ((">=", at_least), ("<=", at_most)) if limit is not None]
         self.bars.append(Bar(what, float(value), interval, " and ".join(limits), met))
 
@@ -103,8 +111,14 @@ class Report:
     def _bars(self) -> str:
         """The bars as a table."""
         rows = [
-            [bar.what, Estimate(bar.measured, *bar.interval) if bar.interval else bar.measured, bar.bar,
-             "" if bar.met is None else bar.met] for bar in self.bars]  # fmt: skip
+            [
+                bar.what,
+                Estimate(bar.measured, *bar.interval) if bar.interval else bar.measured,
+                bar.bar,
+                "" if bar.met is None else bar.met,
+            ]
+            for bar in self.bars
+        ]
         return _table("Bars", ["what", "measured", "bar", ""], rows) if rows else ""
 
     def table(self, name: str, columns: list[str], rows: list[list[Cell]], note: str = "") -> None:

@@ -22,8 +22,14 @@ def add(commands) -> None:
         command.add_argument("file", type=path, help=f"YAML with `defaults` and `jobs`{again}")
         command.add_argument("--shard", type=_shard, metavar="I/N", help="render only share I of N (by content)")
         command.set_defaults(command=function)
-    render.add_argument("--inputs", type=path, nargs="+", default=[], metavar="DIR",
-                        help="more folders to search for the inputs of a file that is rendered again")  # fmt: skip
+    render.add_argument(
+        "--inputs",
+        type=path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="more folders to search for the inputs of a file that is rendered again",
+    )
     plan.add_argument("--json", action="store_true", help="one JSON line per item")
     plan.add_argument("--cache", type=path, help="cache of finished items (default: $AFFEKT_CACHE or .cache/affekt)")
     add_rendering(render)
@@ -47,17 +53,38 @@ def add_rendering(command: argparse.ArgumentParser) -> None:
     group.add_argument("--workers", type=_count, default=1, help="parallel processes (default: 1)")
     group.add_argument("--on", choices=("local", "ray"), default="local", help="where the workers run")
     group.add_argument("--json", action="store_true", help="print JSON lines instead of a progress bar")
-    group.add_argument("--report", type=_report, action="append", default=[], metavar="FILE",
-                       help="also write the final state of each item, as .csv or .json")  # fmt: skip
-    clash = command.add_argument_group("if a file with the result's name exists (default: replace an earlier result "
-                                       "with a note, refuse any other file)")  # fmt: skip
+    group.add_argument(
+        "--report",
+        type=_report,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="also write the final state of each item, as .csv or .json",
+    )
+    clash = command.add_argument_group(
+        "if a file with the result's name exists (default: replace an earlier result "
+        "with a note, refuse any other file)"
+    )
     clash = clash.add_mutually_exclusive_group()
-    clash.add_argument("--overwrite", dest="clash", action="store_const", const="overwrite", default="own",
-                       help="replace it, even if Affekt did not render it")  # fmt: skip
-    clash.add_argument("--skip-existing", dest="clash", action="store_const", const="skip", default="own",
-                       help="keep it and skip the item")  # fmt: skip
-    clash.add_argument("--on-clash", dest="clash", choices=("number",), default="own",
-                       help="keep both: NAME-2, NAME-3, ...")  # fmt: skip
+    clash.add_argument(
+        "--overwrite",
+        dest="clash",
+        action="store_const",
+        const="overwrite",
+        default="own",
+        help="replace it, even if Affekt did not render it",
+    )
+    clash.add_argument(
+        "--skip-existing",
+        dest="clash",
+        action="store_const",
+        const="skip",
+        default="own",
+        help="keep it and skip the item",
+    )
+    clash.add_argument(
+        "--on-clash", dest="clash", choices=("number",), default="own", help="keep both: NAME-2, NAME-3, ..."
+    )
 
 
 def _report(argument: str) -> Path:

@@ -19,8 +19,19 @@ SCORES = (".mid", ".midi", ".kar")
 EXTENSIONS = {  # field name -> extensions of its files
     ("portrait", "background", "image", "picture", "photo", "face"): PICTURES,
     ("source", "audio", "voice", "speech", "recording", "reference", "sound", "line"): SOUNDS,
-    ("continue_from", "midi", "score", "melody", "theme", "take_rhythm", "take_pitch", "take_duration",
-     "take_velocity", "take_tempo", "take_chord"): SCORES,
+    (
+        "continue_from",
+        "midi",
+        "score",
+        "melody",
+        "theme",
+        "take_rhythm",
+        "take_pitch",
+        "take_duration",
+        "take_velocity",
+        "take_tempo",
+        "take_chord",
+    ): SCORES,
     ("font",): (".sf2", ".sf3"),
     ("music",): (".wav", ".flac", ".mp3", *SCORES),
 }

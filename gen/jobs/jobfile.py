@@ -343,8 +343,11 @@ class JobFile:
     @staticmethod
     def _stem(task: Task) -> str | None:
         """The stem of the file a task is made from: its last required file, or else its first file."""
-        given = [name for name, path in ((name, getattr(task, name)) for name in paths_of(type(task)).values())
-                 if isinstance(path, Path) and not is_reference(path)]  # fmt: skip
+        given = [
+            name
+            for name, path in ((name, getattr(task, name)) for name in paths_of(type(task)).values())
+            if isinstance(path, Path) and not is_reference(path)
+        ]
         needed = [name for name in positional(type(task)) if name in given]
         return getattr(task, (needed[-1:] or given)[0]).stem if given else None
 

@@ -16,22 +16,35 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 ID = {"type": "string", "pattern": "^[A-Za-z0-9_-]+$", "description": "the job's unique name"}
 OUT = {"type": "string", "description": "name of the result below --out: {id}, {index}, {stem} and any field"}
 JOB = {
-    "type": "object", "properties": {"job": {"type": "string"}}, "required": ["job"],
+    "type": "object",
+    "properties": {"job": {"type": "string"}},
+    "required": ["job"],
     "description": "the first output of an item of another job",
-}  # fmt: skip
+}
 TABLE = {
-    "type": "object", "properties": {"csv": {"type": "string"}}, "required": ["csv"], "additionalProperties": False,
+    "type": "object",
+    "properties": {"csv": {"type": "string"}},
+    "required": ["csv"],
+    "additionalProperties": False,
     "description": "one item per row of a table; its columns are fields",
-}  # fmt: skip
+}
 FILE = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/job"}]}
 WORDS = {"type": "string", "minLength": 1}
 MIX = {
     "anyOf": [
         {"type": "object", "additionalProperties": {"type": "number"}, "minProperties": 1},
-        {"type": "array", "minItems": 1, "items": {
-            "type": "array", "prefixItems": [{"type": "string"}, {"type": "number"}], "minItems": 2, "maxItems": 2}},
+        {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "array",
+                "prefixItems": [{"type": "string"}, {"type": "number"}],
+                "minItems": 2,
+                "maxItems": 2,
+            },
+        },
     ]
-}  # fmt: skip
+}
 AXIS = {"type": "number", "minimum": -1, "maximum": 1}
 VAD = {
     "anyOf": [
@@ -43,30 +56,52 @@ EMOTION = {
     "anyOf": [
         WORDS,
         {
-            "type": "object", "additionalProperties": False, "oneOf": [{"required": ["mix"]}, {"required": ["vad"]}],
+            "type": "object",
+            "additionalProperties": False,
+            "oneOf": [{"required": ["mix"]}, {"required": ["vad"]}],
             "properties": {"mix": MIX, "vad": VAD, "intensity": {"type": "number", "minimum": 0, "maximum": 2}},
         },
     ]
-}  # fmt: skip
+}
 KEYFRAMES = {
-    "type": "array", "minItems": 1, "items": {
-        "type": "object", "additionalProperties": False, "required": ["at", "emotion"], "properties": {
-            "at": {"type": "number", "minimum": 0}, "emotion": {"$ref": "#/$defs/emotion"},
-            "ease": {"enum": ["hold", "linear", "smooth"]}}},
-}  # fmt: skip
+    "type": "array",
+    "minItems": 1,
+    "items": {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["at", "emotion"],
+        "properties": {
+            "at": {"type": "number", "minimum": 0},
+            "emotion": {"$ref": "#/$defs/emotion"},
+            "ease": {"enum": ["hold", "linear", "smooth"]},
+        },
+    },
+}
 UNIT = {"enum": ["seconds", "bars"]}
 CURVE = {
     "anyOf": [
         {"$ref": "#/$defs/emotion"},
         KEYFRAMES,
-        {"type": "object", "additionalProperties": False, "required": ["keyframes"],
-         "properties": {"keyframes": KEYFRAMES, "unit": UNIT}},
-        {"type": "object", "additionalProperties": False, "required": ["from"], "properties": {
-            "from": {"$ref": "#/$defs/file"}, "follow": {"type": "boolean"}, "unit": UNIT,
-            "ear": {"enum": ["compact", "whisper"]},
-            "reference": {"type": "array", "items": {"$ref": "#/$defs/file"}}}},
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["keyframes"],
+            "properties": {"keyframes": KEYFRAMES, "unit": UNIT},
+        },
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["from"],
+            "properties": {
+                "from": {"$ref": "#/$defs/file"},
+                "follow": {"type": "boolean"},
+                "unit": UNIT,
+                "ear": {"enum": ["compact", "whisper"]},
+                "reference": {"type": "array", "items": {"$ref": "#/$defs/file"}},
+            },
+        },
     ]
-}  # fmt: skip
+}
 
 
 def schema() -> dict:
@@ -83,14 +118,24 @@ def schema() -> dict:
     defaults["source"] = {"anyOf": [*shared.get("source", []), TABLE]}
     said = {"required": ["kind"]}
     return {
-        "$schema": DRAFT, "title": "Affekt job file", "type": "object", "additionalProperties": False,
+        "$schema": DRAFT,
+        "title": "Affekt job file",
+        "type": "object",
+        "additionalProperties": False,
         "required": ["jobs"],
         "properties": {
             "$schema": {"type": "string"},
             "defaults": {"type": ["object", "null"], "properties": defaults, "additionalProperties": False},
-            "jobs": {"type": "array", "minItems": 1, "items": {
-                "type": "object", "required": ["id"], "properties": {"kind": {"enum": [*kinds]}},
-                "allOf": [_when({"kind": {"const": kind}}, {"$ref": f"#/$defs/{kind}"}) for kind in kinds]}},
+            "jobs": {
+                "type": "array",
+                "minItems": 1,
+                "items": {
+                    "type": "object",
+                    "required": ["id"],
+                    "properties": {"kind": {"enum": [*kinds]}},
+                    "allOf": [_when({"kind": {"const": kind}}, {"$ref": f"#/$defs/{kind}"}) for kind in kinds],
+                },
+            },
         },
         "allOf": [
             {"if": _in_defaults({"required": ["kind"]}), "else": _each({"anyOf": [said, _in_matrix("kind")]})},
@@ -99,7 +144,7 @@ def schema() -> dict:
         ],
         "$defs": {"emotion": EMOTION, "curve": CURVE, "file": FILE, "job": JOB}
         | {kind: _job(kind, cls, fields[kind]) for kind, cls in kinds.items()},
-    }  # fmt: skip
+    }
 
 
 def _fields(cls: type[Task]) -> dict[str, dict]:
@@ -161,8 +206,15 @@ def _needed(kind: str, cls: type[Task]) -> list[dict]:
             here = {"properties": {"kind": {"const": kind}}, "required": ["kind"]}
             usual = _in_defaults({"properties": {"kind": {"const": kind}}, "required": ["kind"]})
             missing = {"not": {"anyOf": [_in_defaults({"required": [one]}) for one in names]}}
-            rules.append({"if": missing, "then": {"allOf": [
-                _each({"if": here, "then": there}),
-                {"if": usual, "then": _each({"if": {"not": {"required": ["kind"]}}, "then": there})},
-            ]}})  # fmt: skip
+            rules.append(
+                {
+                    "if": missing,
+                    "then": {
+                        "allOf": [
+                            _each({"if": here, "then": there}),
+                            {"if": usual, "then": _each({"if": {"not": {"required": ["kind"]}}, "then": there})},
+                        ]
+                    },
+                }
+            )
     return rules

@@ -178,9 +178,7 @@ def generator(kind: str, checkpoints: tuple[str, ...], device: str):
 class _Run:
     """The state of one run: dependencies, ready items, results."""
 
-    def __init__(
-        self, plan: Plan, out: Path, cache: Cache, report: Callable[[Event], None], device: str, clash: str
-    ):  # fmt: skip
+    def __init__(self, plan: Plan, out: Path, cache: Cache, report: Callable[[Event], None], device: str, clash: str):
         self.out, self.cache, self.report, self.device, self.clash = out, cache, report, device, clash
         self.items = {item.id: item for item in plan.items}
         self.skipped = [id for id in self.items if clash == "skip" and id in plan.wanted and self._exists(id)]

@@ -44,11 +44,13 @@ def sign(path: Path, manifest: dict) -> bool:
         "format": MIME[path.suffix.lower()],
         "title": f"affekt{path.suffix.lower()}",
         "assertions": [
-            {"label": "c2pa.actions.v2", "data": {"actions": [
-                {"action": "c2pa.created", "digitalSourceType": GENERATED}]}},
+            {
+                "label": "c2pa.actions.v2",
+                "data": {"actions": [{"action": "c2pa.created", "digitalSourceType": GENERATED}]},
+            },
             {"label": "org.affekt.manifest", "data": {"json": json.dumps(manifest, sort_keys=True)}},
         ],
-    }  # fmt: skip
+    }
     signed = path.with_name(f".signed-{path.name}")
     try:
         with c2pa.Builder(claim) as builder:
@@ -128,22 +130,38 @@ def _certificate(name: str, key, issuer: str, signer, authority: bool):
     from cryptography import x509
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-    called = lambda text: x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Affekt, this machine"),
-                                     x509.NameAttribute(NameOID.COMMON_NAME, text)])  # fmt: skip
-    uses = dict.fromkeys(("content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
-                          "encipher_only", "decipher_only"), False)  # fmt: skip
+    called = lambda text: x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Affekt, this machine"),
+            x509.NameAttribute(NameOID.COMMON_NAME, text),
+        ]
+    )
+    uses = dict.fromkeys(
+        (
+            "content_commitment",
+            "key_encipherment",
+            "data_encipherment",
+            "key_agreement",
+            "encipher_only",
+            "decipher_only",
+        ),
+        False,
+    )
     usage = x509.KeyUsage(digital_signature=not authority, key_cert_sign=authority, crl_sign=authority, **uses)
     start = datetime.now(UTC) - timedelta(days=1)
     built = (
         x509.CertificateBuilder()
-        .subject_name(called(name)).issuer_name(called(issuer))
-        .public_key(key.public_key()).serial_number(x509.random_serial_number())
-        .not_valid_before(start).not_valid_after(start + timedelta(days=365 * YEARS))
+        .subject_name(called(name))
+        .issuer_name(called(issuer))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(start + timedelta(days=365 * YEARS))
         .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
         .add_extension(usage, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
-    )  # fmt: skip
+    )
     if not authority:
         built = built.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False)
     return built.sign(signer, None)

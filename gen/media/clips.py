@@ -41,8 +41,14 @@ class Frames:
         return self._frame
 
 
-def as_clip(draw: Callable[[], Iterator[np.ndarray]], count: int, fps: float, samples: np.ndarray | None = None,
-            rate: int = RATE, made_from: tuple[dict, ...] = ()) -> VideoClip:  # fmt: skip
+def as_clip(
+    draw: Callable[[], Iterator[np.ndarray]],
+    count: int,
+    fps: float,
+    samples: np.ndarray | None = None,
+    rate: int = RATE,
+    made_from: tuple[dict, ...] = (),
+) -> VideoClip:
     """A clip of ``count`` frames (h, w, 3 or 4) uint8 from the iterator ``draw()`` and samples (n,) or (c, n). Frames
     are drawn on demand; a fourth channel becomes the clip's mask.
 
@@ -97,7 +103,8 @@ def write_clip(path: Path | str, clip: Any, **options: Any) -> list[Path]:
     own = ({name: fact for name, fact in facts.items() if name != "digest"} for facts in _sources(clip))
     made_from = list({str(facts): facts for facts in own}.values())
     manifest = {"ai_generated": True, "affekt": gen.__version__, "edited_from": made_from, "digest": NONE} | (
-        {"label": True} if any(facts.get("label") for facts in made_from) else {})  # fmt: skip
+        {"label": True} if any(facts.get("label") for facts in made_from) else {}
+    )
     return write_video(path, frames, fps, samples, rate, manifest if made_from else None, **options)
 
 

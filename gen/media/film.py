@@ -39,15 +39,31 @@ class Coder(NamedTuple):
 # Thread counts are fixed, since some encoders' results depend on them. x264's mbtree and x265's cutree are disabled:
 # with them, equal frames gave different bytes in a tenth of the runs on a busy machine.
 CODERS = {
-    "h264": Coder("libx264", "yuv420p", "", {"crf": "18", "preset": "fast", "threads": "4",
-                                             "x264-params": "mbtree=0"}),
-    "hevc": Coder("libx265", "yuv420p", "", {"crf": "20", "preset": "fast",
-                                             "x265-params": "log-level=none:frame-threads=2:pools=2:cutree=0"}, "hvc1"),
+    "h264": Coder("libx264", "yuv420p", "", {"crf": "18", "preset": "fast", "threads": "4", "x264-params": "mbtree=0"}),
+    "hevc": Coder(
+        "libx265",
+        "yuv420p",
+        "",
+        {"crf": "20", "preset": "fast", "x265-params": "log-level=none:frame-threads=2:pools=2:cutree=0"},
+        "hvc1",
+    ),
     "av1": Coder("libsvtav1", "yuv420p", "", {"crf": "25", "preset": "8"}),
-    "vp9": Coder("libvpx-vp9", "yuv420p", "yuva420p", {"crf": "22", "b": "0", "deadline": "good", "cpu-used": "4",
-                                                       "row-mt": "1", "threads": "4", "auto-alt-ref": "0"}),
+    "vp9": Coder(
+        "libvpx-vp9",
+        "yuv420p",
+        "yuva420p",
+        {
+            "crf": "22",
+            "b": "0",
+            "deadline": "good",
+            "cpu-used": "4",
+            "row-mt": "1",
+            "threads": "4",
+            "auto-alt-ref": "0",
+        },
+    ),
     "prores": Coder("prores_ks", "yuv444p10le", "yuva444p10le", {"profile": "4444", "threads": "4"}),
-}  # fmt: skip
+}
 HOLDS = {".mp4": ("h264", "hevc", "av1"), ".mov": ("h264", "hevc", "prores"), ".webm": ("vp9", "av1")}  # default first
 
 
@@ -107,10 +123,17 @@ def _held(timed: Iterator[tuple[float, np.ndarray]], fps: float) -> Iterator[np.
 
 
 def write_video(
-    path: Path | str, frames: Iterable[np.ndarray], fps: float, samples: np.ndarray | None = None,
-    rate: int | None = None, manifest: dict | None = None, *, codec: str = "auto",
-    chapters: Sequence[tuple[float, str]] = (), subtitles: Sequence[tuple[float, float, str]] = (),
-) -> list[Path]:  # fmt: skip
+    path: Path | str,
+    frames: Iterable[np.ndarray],
+    fps: float,
+    samples: np.ndarray | None = None,
+    rate: int | None = None,
+    manifest: dict | None = None,
+    *,
+    codec: str = "auto",
+    chapters: Sequence[tuple[float, str]] = (),
+    subtitles: Sequence[tuple[float, float, str]] = (),
+) -> list[Path]:
     """Writes frames (height, width, 3 or 4) uint8 and samples (n,) or (c, n) at ``rate`` as MP4, MOV, WebM or GIF. If
     ``path`` is x.png, writes pictures x-00001.png, x-00002.png, ... and x.wav. Returns the files written.
 
@@ -156,8 +179,14 @@ def pick(ending: str, codec: str, clear: bool) -> Coder:
     return CODERS[named]
 
 
-def _sequence(path: Path, frames: Iterator[np.ndarray], fps: float, samples: np.ndarray | None, rate: int | None,
-              manifest: dict | None) -> list[Path]:  # fmt: skip
+def _sequence(
+    path: Path,
+    frames: Iterator[np.ndarray],
+    fps: float,
+    samples: np.ndarray | None,
+    rate: int | None,
+    manifest: dict | None,
+) -> list[Path]:
     if samples is not None:
         frames = exactly(frames, max(1, round(np.atleast_2d(samples).shape[1] / rate * fps)))
     written = []
@@ -179,14 +208,21 @@ def _first(frames: Iterable[np.ndarray]) -> tuple[np.ndarray, Iterator[np.ndarra
     return first, chain([first], frames)
 
 
-def _film(hidden: Path, coder: Coder, frames: Iterator[np.ndarray], fps: float, samples: np.ndarray | None,
-          rate: int | None, manifest: dict | None, chapters: Sequence[tuple[float, str]],
-          subtitles: Sequence[tuple[float, float, str]]) -> None:  # fmt: skip
+def _film(
+    hidden: Path,
+    coder: Coder,
+    frames: Iterator[np.ndarray],
+    fps: float,
+    samples: np.ndarray | None,
+    rate: int | None,
+    manifest: dict | None,
+    chapters: Sequence[tuple[float, str]],
+    subtitles: Sequence[tuple[float, float, str]],
+) -> None:
     import av
 
     first, frames = _first(frames)
-    options = {"movflags": "+faststart"} if hidden.suffix != ".webm" else {
-        "fflags": "+bitexact", "write_crc32": "0"}  # fmt: skip
+    options = {"movflags": "+faststart"} if hidden.suffix != ".webm" else {"fflags": "+bitexact", "write_crc32": "0"}
     with av.open(str(hidden), "w", options=options) as out:
         picture = _picture(out, coder, first, Fraction(fps).limit_denominator(1001))
         codec, sound, packets = "libopus" if hidden.suffix == ".webm" else "aac", None, []
@@ -228,10 +264,17 @@ def _titles(out, subtitles: Sequence[tuple[float, float, str]]) -> list:
 
 def _mark(out, chapters: Sequence[tuple[float, str]], length: float) -> None:
     ends = [*(at for at, _ in chapters[1:]), length]
-    rows = [(round(1000 * at), round(1000 * min(end, length)), title) for (at, title), end in zip(chapters, ends)
-            if at < length]  # fmt: skip
-    out.set_chapters([{"id": number, "start": start, "end": end, "time_base": Fraction(1, 1000),
-                       "metadata": {"title": title}} for number, (start, end, title) in enumerate(rows)])  # fmt: skip
+    rows = [
+        (round(1000 * at), round(1000 * min(end, length)), title)
+        for (at, title), end in zip(chapters, ends)
+        if at < length
+    ]
+    out.set_chapters(
+        [
+            {"id": number, "start": start, "end": end, "time_base": Fraction(1, 1000), "metadata": {"title": title}}
+            for number, (start, end, title) in enumerate(rows)
+        ]
+    )
 
 
 def _picture(out, coder: Coder, first: np.ndarray, rhythm: Fraction):
@@ -259,10 +302,14 @@ def _frame(pixels: np.ndarray, form: str):
 
     frame = av.VideoFrame.from_ndarray(pixels, format="rgb24" if pixels.shape[2] == 3 else "rgba")
     return frame.reformat(
-        format=form, dst_colorspace=Colorspace.ITU709, src_color_range=ColorRange.JPEG,
-        dst_color_range=ColorRange.MPEG, dst_color_primaries=ColorPrimaries.BT709, dst_color_trc=ColorTrc.BT709,
+        format=form,
+        dst_colorspace=Colorspace.ITU709,
+        src_color_range=ColorRange.JPEG,
+        dst_color_range=ColorRange.MPEG,
+        dst_color_primaries=ColorPrimaries.BT709,
+        dst_color_trc=ColorTrc.BT709,
         interpolation=Interpolation.BILINEAR | Interpolation.ACCURATE_RND,
-    )  # fmt: skip
+    )
 
 
 def _rgb(frame) -> np.ndarray:
@@ -283,8 +330,16 @@ def _gif(hidden: Path, frames: Iterator[np.ndarray], fps: float, manifest: dict 
         frames = _held(chain(((i / fps, pixels) for i, pixels in enumerate(frames))), GIF_RATE)
     first, *rest = (Image.fromarray(pixels) for pixels in frames)
     note_of = {} if manifest is None else {"comment": as_text(manifest)}
-    first.save(hidden, save_all=True, append_images=rest, duration=round(1000 / min(fps, GIF_RATE)), loop=0,
-               disposal=2 if first.mode == "RGBA" else 0, optimize=False, **note_of)  # fmt: skip
+    first.save(
+        hidden,
+        save_all=True,
+        append_images=rest,
+        duration=round(1000 / min(fps, GIF_RATE)),
+        loop=0,
+        disposal=2 if first.mode == "RGBA" else 0,
+        optimize=False,
+        **note_of,
+    )
 
 
 def _for_film(samples: np.ndarray, rate: int, path: Path) -> tuple[np.ndarray, int]:

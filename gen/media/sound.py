@@ -69,8 +69,9 @@ def _decode_sound(path: Path) -> tuple[np.ndarray, int]:
     return (np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)), found
 
 
-def write_audio(path: Path | str, samples: np.ndarray, rate: int, manifest: dict | None = None,
-                subtype: str = "PCM_16") -> None:  # fmt: skip
+def write_audio(
+    path: Path | str, samples: np.ndarray, rate: int, manifest: dict | None = None, subtype: str = "PCM_16"
+) -> None:
     """Writes samples (n,) or (c, n), clipped to [-1, 1], as 16-bit WAV or FLAC (or another soundfile ``subtype``), MP3
     or Opus; with a manifest, also adds a watermark."""
     path = Path(path)

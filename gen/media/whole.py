@@ -135,5 +135,12 @@ def _table() -> list[int]:
     return rows
 
 
-SIZES = {".png": _png, ".wav": _promised_size, ".mp3": _mp3, ".opus": _ogg, ".webm": _matroska, ".mp4": _promised_size,
-         ".mov": _promised_size}  # fmt: skip
+SIZES = {
+    ".png": _png,
+    ".wav": _promised_size,
+    ".mp3": _mp3,
+    ".opus": _ogg,
+    ".webm": _matroska,
+    ".mp4": _promised_size,
+    ".mov": _promised_size,
+}

@@ -54,8 +54,15 @@ class Moved(NamedTuple):
 
 
 @torch.inference_mode()
-def sweep(net: FaderNet, data: Bars, at: np.ndarray, std: np.ndarray, centre: np.ndarray,
-          places: np.ndarray | None = None, units: np.ndarray | None = None) -> Moved:  # fmt: skip
+def sweep(
+    net: FaderNet,
+    data: Bars,
+    at: np.ndarray,
+    std: np.ndarray,
+    centre: np.ndarray,
+    places: np.ndarray | None = None,
+    units: np.ndarray | None = None,
+) -> Moved:
     """One repeat over the bars ``at``.
 
     ``places`` (2, PLACES) of the faders are by default from the least to the most that any held-out bar has, the most
@@ -85,8 +92,15 @@ def sweep(net: FaderNet, data: Bars, at: np.ndarray, std: np.ndarray, centre: np
     own = np.stack([measured[i, :, :, i] for i in range(2)])  # (2, places, bars)
     other = np.stack([measured[i, :, :, 1 - i] for i in range(2)])
     asked_for = places if units is None else units
-    linear = [np.mean([np.corrcoef(asked_for[i], own[i, :, b])[0, 1] ** 2 if np.ptp(own[i, :, b]) else 0.0
-                       for b in range(len(at))]) for i in range(2)]  # fmt: skip
+    linear = [
+        np.mean(
+            [
+                np.corrcoef(asked_for[i], own[i, :, b])[0, 1] ** 2 if np.ptp(own[i, :, b]) else 0.0
+                for b in range(len(at))
+            ]
+        )
+        for i in range(2)
+    ]
     return Moved(1 - own.std(2).mean(1), 1 - other.std(1).mean(1), np.array(linear))
 
 
@@ -95,8 +109,15 @@ def fader(z: torch.Tensor) -> torch.Tensor:
     return z[:, :, 0] if z.shape[1] == 2 else z[:, 0, :2]
 
 
-def repeated(net: FaderNet, data: Bars, train: np.ndarray, pieces: int, repeats: int,
-             places: np.ndarray | None = None, units: np.ndarray | None = None) -> dict[str, np.ndarray]:  # fmt: skip
+def repeated(
+    net: FaderNet,
+    data: Bars,
+    train: np.ndarray,
+    pieces: int,
+    repeats: int,
+    places: np.ndarray | None = None,
+    units: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
     """The measures (repeats, 2), each repeat over other bars; ``train`` (n, 2) attributes of training bars."""
     draws = (np.random.default_rng(seed).choice(len(data.rows), pieces, replace=False) for seed in range(repeats))
     found = [sweep(net, data, at, train.std(0), train.mean(0), places, units) for at in draws]
@@ -139,8 +160,10 @@ def shifted(faders: Faders, clips: list, judge: Judge) -> Shifted:
     """The clips with their arousal turned round."""
     grids = [gridded(clip.path) for clip in clips]
     high = np.array([clip.quadrant in (1, 2) for clip in clips])
-    moved = [faders.moved(grid, {}, seed, Automation((0.0,), (-SHIFT if up else SHIFT,), False))
-             for seed, (grid, up) in enumerate(zip(grids, high, strict=True))]  # fmt: skip
+    moved = [
+        faders.moved(grid, {}, seed, Automation((0.0,), (-SHIFT if up else SHIFT,), False))
+        for seed, (grid, up) in enumerate(zip(grids, high, strict=True))
+    ]
     before, after = (judge([to_notes(grid) for grid in part]).arousal for part in (grids, moved))
     tunes = [controls.tune(grid) for grid in grids]
     alike = np.array([controls.melody_likeness(tune, controls.tune(grid)) for tune, grid in zip(tunes, moved)])
@@ -159,8 +182,11 @@ class FadersEvaluator:
         kept = parts(s.data, s.bars)
         train, test = kept["train"].attributes, kept["test"]
         faders = Faders.load(s.model)
-        self.report = report = Report("Music FaderNets: evaluation", "Made by `affekt evaluate faders --set data=DIR "
-                                      f"bars=DIR pieces={s.pieces} repeats={s.repeats} songs={s.songs}`.")  # fmt: skip
+        self.report = report = Report(
+            "Music FaderNets: evaluation",
+            "Made by `affekt evaluate faders --set data=DIR "
+            f"bars=DIR pieces={s.pieces} repeats={s.repeats} songs={s.songs}`.",
+        )
         raw = repeated(faders.net, test, train, s.pieces, s.repeats)
         low, high = np.quantile(test.attributes, (0.05, 0.95), axis=0)
         units = np.linspace(low, high, PLACES).T
@@ -181,8 +207,11 @@ class FadersEvaluator:
     def _arousal(self, report: Report, faders: Faders) -> None:
         clips = [clip for clip in emopia(self.settings.data) if clip.part == "test"][: self.settings.songs]
         found = shifted(faders, clips, Judge.load())
-        report.section("Arousal", f"{len(clips)} clips of held-out songs, each taken to arousal {SHIFT} the other way; "
-                       "the judge hears both. Its figure on the clips as they are is what it can measure.")  # fmt: skip
+        report.section(
+            "Arousal",
+            f"{len(clips)} clips of held-out songs, each taken to arousal {SHIFT} the other way; "
+            "the judge hears both. Its figure on the clips as they are is what it can measure.",
+        )
         rows = []
         for name, chosen, aim in (("low, taken up", ~found.high, True), ("high, taken down", found.high, False)):
             song = found.song[chosen]

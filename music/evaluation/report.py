@@ -46,12 +46,16 @@ def bars(report: Report, found: Results) -> None:
     for axis, (name, measures, bar) in AXES.items():
         rho = found.sweeps[axis].correlations(measures[0])[0]
         report.bar(f"requested {name} against {measures[0]}, Spearman", rho, at_least=bar)
-    report.bar(f"song and bar measures, standard deviations off; farthest: {SONG[int(off.argmax())]}", off.max(),
-               at_most=1.0)  # fmt: skip
+    report.bar(
+        f"song and bar measures, standard deviations off; farthest: {SONG[int(off.argmax())]}", off.max(), at_most=1.0
+    )
     for name, runs in found.copies.items():
         own, other = (float(np.quantile(runs[origin], 0.95)) for origin in ("generated", "held out"))
-        report.bar(f"notes in a row shared with training songs, {name}, 95th percentile; the bar is real songs' own",
-                   own, at_most=other)  # fmt: skip
+        report.bar(
+            f"notes in a row shared with training songs, {name}, 95th percentile; the bar is real songs' own",
+            own,
+            at_most=other,
+        )
     pace = found.seconds / found.made
     report.section("Speed")
     report.table(

@@ -38,8 +38,18 @@ class FaderNet(ModelMixin, ConfigMixin):
     """
 
     @register_to_config
-    def __init__(self, fields: list[int], hidden: int, decoder: int, width: int, spaces: int = 2, mixture: int = 2,
-                 given: bool = False, told: bool = False, padded: int = 0):  # fmt: skip
+    def __init__(
+        self,
+        fields: list[int],
+        hidden: int,
+        decoder: int,
+        width: int,
+        spaces: int = 2,
+        mixture: int = 2,
+        given: bool = False,
+        told: bool = False,
+        padded: int = 0,
+    ):
         super().__init__()
         roll, extra = sum(fields), 2 * told
         d = width if spaces == 2 else 2 * width

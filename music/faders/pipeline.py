@@ -40,8 +40,9 @@ class FadersGenerator:
         return (task.model, "piano") if task.audio else (task.model,)
 
     @classmethod
-    def from_pretrained(cls, name: str | Path = "faders-compact", *others: str | Path,
-                        device: str = "cpu") -> FadersGenerator:  # fmt: skip
+    def from_pretrained(
+        cls, name: str | Path = "faders-compact", *others: str | Path, device: str = "cpu"
+    ) -> FadersGenerator:
         """The generator of a checkpoint; it is small, and runs on the CPU on every ``device``."""
         from music.faders.play import Faders
 
@@ -69,8 +70,10 @@ class FadersGenerator:
 
     def told(self, before: Grid, after: Grid, arousal: bool) -> str:
         """Measures of a piece before and after."""
-        facts = [(f"{what} {measure(before):.2f} -> {measure(after):.2f}")
-                 for what, measure in (("onsets a beat", density), ("notes that sound", voices))]  # fmt: skip
+        facts = [
+            (f"{what} {measure(before):.2f} -> {measure(after):.2f}")
+            for what, measure in (("onsets a beat", density), ("notes that sound", voices))
+        ]
         if arousal:
             heard = [self.faders.heard(grid).mean() for grid in (before, after)]
             facts.append(f"arousal {heard[0]:+.2f} -> {heard[1]:+.2f}")

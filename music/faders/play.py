@@ -66,8 +66,14 @@ class Faders:
         net, folder = checkpoints.load(name, FaderNet), checkpoints.folder(name)
         return cls(net, load_curves(folder), DirectionSpace.load(folder), Labeller.load(folder / "labeller.json"))
 
-    def moved(self, grid: Grid, wanted: Mapping[str, float | Automation | None], seed: int,
-              arousal: Automation | None = None, candidates: int = CANDIDATES) -> Grid:  # fmt: skip
+    def moved(
+        self,
+        grid: Grid,
+        wanted: Mapping[str, float | Automation | None],
+        seed: int,
+        arousal: Automation | None = None,
+        candidates: int = CANDIDATES,
+    ) -> Grid:
         """The grid with its faders where they are ``wanted``, and its arousal (-1 to 1), as far as bars go there.
 
         An attribute that nothing is said of stays as it is, unless arousal moves it. Empty bars stay empty; of more
@@ -128,8 +134,17 @@ class Faders:
             found[i] = self.labeller(features(near)[None])[0, 1] if len(near) > 4 else 0.0
         return found
 
-    def _drawn(self, z: Tensor, keys: np.ndarray, goal: np.ndarray, weight: np.ndarray, old: np.ndarray,
-               keep: bool, seed: int, count: int) -> np.ndarray:  # fmt: skip
+    def _drawn(
+        self,
+        z: Tensor,
+        keys: np.ndarray,
+        goal: np.ndarray,
+        weight: np.ndarray,
+        old: np.ndarray,
+        keep: bool,
+        seed: int,
+        count: int,
+    ) -> np.ndarray:
         """Candidates (b, c, n, 4) of each bar, drawn near the ``old`` ones; with ``keep`` the first is the old one."""
         random = torch.Generator().manual_seed(seed)
         many = z[:, None].expand(-1, count, -1, -1).clone()
@@ -182,8 +197,13 @@ def _bias(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @torch.inference_mode()
-def decode(net: FaderNet, known: Tensor, temperature: float, random: torch.Generator | None = None,
-           bias: Sequence[Tensor] | None = None) -> Tensor:  # fmt: skip
+def decode(
+    net: FaderNet,
+    known: Tensor,
+    temperature: float,
+    random: torch.Generator | None = None,
+    bias: Sequence[Tensor] | None = None,
+) -> Tensor:
     """The decoder's condition (b, c) -> ids (b, n, 4): the likeliest at ``temperature`` 0, else sampled.
 
     Masks enforce the grammar: positions rise within the bar, notes of a chord go down, no bar is empty. ``bias``,
@@ -233,8 +253,9 @@ def _pick(logits: Tensor, temperature: float, random: torch.Generator | None) ->
     return torch.multinomial(p, 1, generator=random)[:, 0]
 
 
-def _path(drawn: np.ndarray, old: np.ndarray, goal: np.ndarray, weight: np.ndarray, spread: list[float],
-          keep: bool) -> np.ndarray:  # fmt: skip
+def _path(
+    drawn: np.ndarray, old: np.ndarray, goal: np.ndarray, weight: np.ndarray, spread: list[float], keep: bool
+) -> np.ndarray:
     """(b,) the candidate of each bar on the cheapest way through (Viterbi)."""
     b, c = drawn.shape[:2]
     measured = np.stack(segments.attributes(drawn.reshape(b * c, *drawn.shape[2:])), 1).reshape(b, c, 2)
@@ -286,13 +307,21 @@ def _back(grid: Grid, by: int) -> Grid:
 def load_curves(folder: Path) -> dict[str, Curve]:
     """Loads the curves written by :func:`save_curves`."""
     kept = json.loads((folder / "faders.json").read_text(encoding="utf-8"))
-    return {name: Curve(np.array(x["places"]), np.array(x["values"]), x["place_spread"], x["value_spread"])
-            for name, x in kept.items()}  # fmt: skip
+    return {
+        name: Curve(np.array(x["places"]), np.array(x["values"]), x["place_spread"], x["value_spread"])
+        for name, x in kept.items()
+    }
 
 
 def save_curves(curves: Mapping[str, Curve], folder: Path) -> None:
     """``faders.json`` in a checkpoint's folder."""
-    plain = {name: {"places": curve.places.round(5).tolist(), "values": curve.values.round(5).tolist(),
-                    "place_spread": round(curve.place_spread, 5), "value_spread": round(curve.value_spread, 5)}
-             for name, curve in curves.items()}  # fmt: skip
+    plain = {
+        name: {
+            "places": curve.places.round(5).tolist(),
+            "values": curve.values.round(5).tolist(),
+            "place_spread": round(curve.place_spread, 5),
+            "value_spread": round(curve.value_spread, 5),
+        }
+        for name, curve in curves.items()
+    }
     (folder / "faders.json").write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")

@@ -105,8 +105,9 @@ def keys_of(bars: list[np.ndarray]) -> np.ndarray:
     near = np.array([profile[max(b - AROUND, 0) : b + AROUND + 1].sum(0) for b in range(len(bars))])
     near = near - near.mean(1, keepdims=True)
     scale = np.linalg.norm(near, axis=1, keepdims=True).clip(1e-9)
-    templates = np.array([np.roll(k - k.mean(), t) / np.linalg.norm(k - k.mean()) for k in (MAJOR, MINOR)
-                          for t in range(12)])  # fmt: skip
+    templates = np.array(
+        [np.roll(k - k.mean(), t) / np.linalg.norm(k - k.mean()) for k in (MAJOR, MINOR) for t in range(12)]
+    )
     fit = (near / scale @ templates.T).clip(0)
     fit[fit < np.sort(fit, 1)[:, -3:-2]] = 0
     total = fit.sum(1, keepdims=True)

@@ -23,9 +23,12 @@ LINEAR = ("weight", "bias")
 UNUSED = (
     *(f"gru_c.{name}{way}" for name in GRU for way in ("", "_reverse")),
     *(f"gru_d_c.{name}" for name in GRU),
-    *(f"{layer}.{name}" for layer in ("c_r", "c_n", "mu_c", "var_c", "linear_init_c", "linear_out_c")
-      for name in LINEAR),
-)  # fmt: skip
+    *(
+        f"{layer}.{name}"
+        for layer in ("c_r", "c_n", "mu_c", "var_c", "linear_init_c", "linear_out_c")
+        for name in LINEAR
+    ),
+)
 RENAMED = (  # pattern of a published key -> ours; 0 is rhythm's space, 1 that of notes
     (r"gru_([rn])\.(.*)", "encoders.{}.{}"),
     (r"mu_([rn])\.(.*)", "means.{}.{}"),
@@ -69,8 +72,14 @@ def sizes(state: State) -> dict:
     known = state["linear_init_global.weight"].shape[1]
     if told != CLASSES or known != 2 * width + KEYS:
         raise ValueError(f"sub-decoders of {told} classes, a decoder of {known} inputs")
-    return {"fields": [roll], "hidden": hidden, "decoder": decoder, "width": width, "mixture": components,
-            "padded": 100}  # fmt: skip
+    return {
+        "fields": [roll],
+        "hidden": hidden,
+        "decoder": decoder,
+        "width": width,
+        "mixture": components,
+        "padded": 100,
+    }
 
 
 def renamed(state: State) -> State:

@@ -30,7 +30,7 @@ from music.tokens import (
     START,
     TEMPO,
     TYPE,
-)  # fmt: skip
+)
 
 ENDING = 1  # bars before the last in which the end is in sight; excerpts, all that EMOPIA has, never see theirs
 BAR_ROWS = 64  # rows after which a bar is closed whatever the prior says
@@ -133,10 +133,19 @@ class Teller:
 
 @torch.inference_mode()
 def sample_codes(
-    prior: Prior, condition: Tensor, bars: int, more: int, prompt: Prompt, uniforms: Tensor, *, guidance: float = 1.0,
-    against: Tensor | None = None, temperature: float = 1.0, classes: list[int] | None = None,
+    prior: Prior,
+    condition: Tensor,
+    bars: int,
+    more: int,
+    prompt: Prompt,
+    uniforms: Tensor,
+    *,
+    guidance: float = 1.0,
+    against: Tensor | None = None,
+    temperature: float = 1.0,
+    classes: list[int] | None = None,
     progress: Progress = lambda done: None,
-) -> list[Tensor]:  # fmt: skip
+) -> list[Tensor]:
     """Codes (n_i, s) of each item: its ``prompt`` of codes and what follows until ``bars`` bars are complete.
 
     ``condition`` (b, bars, c) per bar, of the prompt's bars too; ``more`` bars are to follow this passage, so the
@@ -173,8 +182,17 @@ def sample_codes(
     return [item[: _length(item[:, 0] == prior.end)] for item in torch.stack(codes[1:], 1)]
 
 
-def _say(teller: Teller, begun: Tensor, since: Tensor, last: Tensor, goes_on: bool, temperature: float,
-         uniform: Tensor, held: "Held | None", classes: list[int] | None) -> Tensor:  # fmt: skip
+def _say(
+    teller: Teller,
+    begun: Tensor,
+    since: Tensor,
+    last: Tensor,
+    goes_on: bool,
+    temperature: float,
+    uniform: Tensor,
+    held: "Held | None",
+    classes: list[int] | None,
+) -> Tensor:
     """The codes (b, s) of one step, slot by slot; ``uniform`` (b, s); ``held`` and ``classes`` where codes are ids."""
     chosen = []
     for slot in range(uniform.shape[1]):
@@ -193,8 +211,9 @@ def _say(teller: Teller, begun: Tensor, since: Tensor, last: Tensor, goes_on: bo
     return torch.stack(chosen, 1)
 
 
-def _allow_codes(prior: Prior, logits: Tensor, begun: Tensor, since: Tensor, last: Tensor, goes_on: bool,
-                 waits: Tensor) -> None:  # fmt: skip
+def _allow_codes(
+    prior: Prior, logits: Tensor, begun: Tensor, since: Tensor, last: Tensor, goes_on: bool, waits: Tensor
+) -> None:
     """Forbid in place (b, k): a bar or an end before a position and a note, or where a position ``waits`` for one; an
     end before the ``last`` bar, a bar after it unless the music ``goes_on``, which is how such a passage ends."""
     short, none = (since < 2) & (begun > 0) | waits, begun == 0
@@ -271,9 +290,16 @@ class Held(NamedTuple):
 
 @torch.inference_mode()
 def sample_rows(
-    model: MusER, codes: list[Tensor], condition: Tensor, prompt: Prompt, uniforms: Tensor, *, guidance: float = 1.0,
-    z: Tensor | None = None, progress: Progress = lambda done: None,
-) -> list[Tensor]:  # fmt: skip
+    model: MusER,
+    codes: list[Tensor],
+    condition: Tensor,
+    prompt: Prompt,
+    uniforms: Tensor,
+    *,
+    guidance: float = 1.0,
+    z: Tensor | None = None,
+    progress: Progress = lambda done: None,
+) -> list[Tensor]:
     """Rows (n_i, 7) that spell the codes (n_i, s) of each item; the first are its ``prompt``.
 
     ``condition`` (b, bars, c) per bar; ``uniforms`` (b, steps, 7); ``z`` (b, steps, 112) are latents in place of the

@@ -86,9 +86,19 @@ class MusER(ModelMixin, ConfigMixin):
     """
 
     @register_to_config
-    def __init__(self, classes: list[int], embed: list[int], encoder: dict | None, decoder: dict, elements: dict,
-                 quantizer: dict, conditioner: dict, layer: dict, reducer: str = "mean",
-                 marks_bars: bool = True):  # fmt: skip
+    def __init__(
+        self,
+        classes: list[int],
+        embed: list[int],
+        encoder: dict | None,
+        decoder: dict,
+        elements: dict,
+        quantizer: dict,
+        conditioner: dict,
+        layer: dict,
+        reducer: str = "mean",
+        marks_bars: bool = True,
+    ):
         super().__init__()
         self.slot = elements.get("slot", 16)
         latent, width = 7 * self.slot, decoder["width"]

@@ -28,9 +28,17 @@ BAR_LINE = np.array([[0, 0, BAR, METRICAL, 0, 0, 0]])  # what each pass begins w
 class Passes:
     """Pieces made side by side, a few bars at a time, each pass from the last bars of the one before."""
 
-    def __init__(self, generator: MusicGenerator, curves: Sequence[EmotionCurve], seeds: Sequence[int], bars: int,
-                 guidance: float, temperature: float, candidates: int,
-                 returns: Mapping[int, tuple[int, int]]):  # fmt: skip
+    def __init__(
+        self,
+        generator: MusicGenerator,
+        curves: Sequence[EmotionCurve],
+        seeds: Sequence[int],
+        bars: int,
+        guidance: float,
+        temperature: float,
+        candidates: int,
+        returns: Mapping[int, tuple[int, int]],
+    ):
         """``returns``: bars at which earlier ones come again -> the first of those, and how many."""
         self.generator, self.curves, self.seeds, self.bars = generator, curves, seeds, bars
         self.guidance, self.temperature, self.candidates = guidance, temperature, candidates
@@ -39,14 +47,18 @@ class Passes:
     def run(self, opening: np.ndarray | None, progress: Callable[[float], None]) -> list[np.ndarray]:
         """Rows (T, 7) of each piece with its opening; sampled at home, heard in the opening's key or a seed's."""
         opening = np.zeros((0, 7), np.int64) if opening is None else opening.astype(np.int64)
-        keys = [-home(opening, self.generator.vocabulary)] * len(self.seeds) if len(opening) else [
-            key_of(seed) for seed in self.seeds]  # fmt: skip
+        keys = (
+            [-home(opening, self.generator.vocabulary)] * len(self.seeds)
+            if len(opening)
+            else [key_of(seed) for seed in self.seeds]
+        )
         at_home = self._moved(opening, -keys[0])
         done = [np.concatenate(parts) for parts in zip(*self.parts(at_home, progress), strict=True)]
         return [np.concatenate((opening, self._moved(rows, key))) for rows, key in zip(done, keys, strict=True)]
 
-    def parts(self, opening: np.ndarray, progress: Callable[[float], None], most: Callable[[int], int] | None = None
-              ) -> Iterator[list[np.ndarray]]:  # fmt: skip
+    def parts(
+        self, opening: np.ndarray, progress: Callable[[float], None], most: Callable[[int], int] | None = None
+    ) -> Iterator[list[np.ndarray]]:
         """The new rows of each piece at home, some bars at a time; ``most(begun)`` bars at most. Bars that return are
         copied, and the music is drawn on from them."""
         done, begun, before = [opening] * len(self.seeds), 0, int((opening[:, BEAT] == BAR).sum())
@@ -79,24 +91,32 @@ class Passes:
         codes = [g.autoencoder.codes(r[None])[0] for r in rows]
         steps = max(map(len, rows)) + new * (BAR_ROWS + 1)
         drawn = lambda seeds, stage, width: randoms(
-            [seed * 1_000_003 + begun * 2 + stage for seed in seeds], steps, width).to(g.device)  # fmt: skip
+            [seed * 1_000_003 + begun * 2 + stage for seed in seeds], steps, width
+        ).to(g.device)
         frames = np.arange(begun - heard, begun - heard + bars, dtype=float)
         asked = [track(curve, frames) for curve in self.curves]
         tracks = [one for one in asked for _ in range(count)]
         told = sample_codes(
-            g.prior, g.conditions(g.prior, tracks), bars, self.bars - begun - new,
+            g.prior,
+            g.conditions(g.prior, tracks),
+            bars,
+            self.bars - begun - new,
             prompt([known for known in codes for _ in range(count)]),
             drawn([seed + 1_000_003 * i for seed in self.seeds for i in range(count)], 0, g.prior.config.slots),
             guidance=self.guidance,
             against=g.conditions(g.prior, [one.opposite() for one in tracks]),
-            temperature=self.temperature, classes=g.autoencoder.config.classes if g.autoencoder.literal else None,
+            temperature=self.temperature,
+            classes=g.autoencoder.config.classes if g.autoencoder.literal else None,
             progress=lambda x: progress(0.5 * x),
-        )  # fmt: skip
+        )
         made = sample_rows(
-            g.autoencoder, told if count == 1 else self._fittest(told, begun, new),
-            g.conditions(g.autoencoder, asked), prompt(rows), drawn(self.seeds, 1, 7),
+            g.autoencoder,
+            told if count == 1 else self._fittest(told, begun, new),
+            g.conditions(g.autoencoder, asked),
+            prompt(rows),
+            drawn(self.seeds, 1, 7),
             progress=lambda x: progress(0.5 + 0.5 * x),
-        )  # fmt: skip
+        )
         return [r[len(known) - 1 :].cpu().numpy() for r, known in zip(made, rows, strict=True)]
 
     def _fittest(self, told: list[Tensor], begun: int, new: int) -> list[Tensor]:

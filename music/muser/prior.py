@@ -49,8 +49,9 @@ class Prior(ModelMixin, ConfigMixin):
     def start(self) -> int:
         return self.config.size + 2
 
-    def hidden(self, previous: Tensor, cond: Tensor, left: Tensor, states: list | None = None,
-               manner: Tensor | None = None) -> Tensor:  # fmt: skip
+    def hidden(
+        self, previous: Tensor, cond: Tensor, left: Tensor, states: list | None = None, manner: Tensor | None = None
+    ) -> Tensor:
         """Previous codes (b, n, s), conditions (b, n, c), bars left (b, n), manner (b, 1) -> (b, n, width)."""
         manner = torch.zeros_like(left[:, :1]) if manner is None else manner
         x = sum(table(previous[..., i]) for i, table in enumerate(self.tables))

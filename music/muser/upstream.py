@@ -230,9 +230,14 @@ def autoencoder(release: Release, order: list[Tensor], quadrants: list[int], use
         state |= release.stack(f"element_layers.{e}", f"element_norms.{e}", f"{element}_decoder")
     state |= release.stack("encoder_layers", "encoder_norm", "transformer_encoder")
     state |= release.stack("decoder_layers", "decoder_norm", "transformer_decoder", cross=True)
-    for ours, theirs in (("encoder_in", "input_y_linear"), ("to_latent", "latent_linear"),
-                         ("decoder_in", "input_x_linear_emo"), ("memory_in", "decoder_cross_linear"),
-                         ("slot_in", "subDecoder_linear"), ("with_type", "project_concat_type")):  # fmt: skip
+    for ours, theirs in (
+        ("encoder_in", "input_y_linear"),
+        ("to_latent", "latent_linear"),
+        ("decoder_in", "input_x_linear_emo"),
+        ("memory_in", "decoder_cross_linear"),
+        ("slot_in", "subDecoder_linear"),
+        ("with_type", "project_concat_type"),
+    ):
         state |= release.linear(ours, theirs)
     widths = [state[f"embedding.tables.{e}.weight"].shape[-1] for e in range(7)]
     for layer in ("encoder_in", "decoder_in"):

@@ -36,7 +36,7 @@ from music.tokens import (
     TEMPO,
     TYPE,
     VELOCITY,
-)  # fmt: skip
+)
 
 WHOLE = 1024  # steps of a passage, as in training
 NUCLEUS = 0.9  # of codes
@@ -54,8 +54,17 @@ CHOICES = {  # temperature and nucleus of each element, as published
 class UpstreamPasses:
     """Pieces made side by side; a passage's emotion is that of its first new bar. No guidance, and no choice."""
 
-    def __init__(self, generator, curves: Sequence[EmotionCurve], seeds: Sequence[int], bars: int,
-                 guidance: float, temperature: float, candidates: int, returns: Mapping):  # fmt: skip
+    def __init__(
+        self,
+        generator,
+        curves: Sequence[EmotionCurve],
+        seeds: Sequence[int],
+        bars: int,
+        guidance: float,
+        temperature: float,
+        candidates: int,
+        returns: Mapping,
+    ):
         """``returns`` is empty: passages are drawn whole."""
         self.generator, self.curves, self.seeds, self.bars = generator, curves, seeds, bars
         self.temperature = temperature
@@ -129,8 +138,15 @@ def tell(prior: Prior, condition: Tensor, prompt: Prompt, uniforms: Tensor, temp
 
 
 @torch.inference_mode()
-def play(model: MusER, codes: Tensor, condition: Tensor, prompt: Prompt, wanted: Tensor, uniforms: Tensor,
-         z: Tensor | None = None) -> list[Tensor]:  # fmt: skip
+def play(
+    model: MusER,
+    codes: Tensor,
+    condition: Tensor,
+    prompt: Prompt,
+    wanted: Tensor,
+    uniforms: Tensor,
+    z: Tensor | None = None,
+) -> list[Tensor]:
     """Rows (n_i, 7) of each item: its prompt, whose last row is a bar line, and what completes ``wanted`` (b,) bars or
     as many as come. Codes (b, steps, 1), condition (b, 1, c), uniforms (b, steps, 7); ``z`` (b, steps, 112) are latents
     in place of the codes'."""

@@ -178,8 +178,15 @@ class Passages:
     each a little faster or slower, louder or softer.
     """
 
-    def __init__(self, pieces: list[Piece], shares: dict[str, float], length: int, vocabulary: Vocabulary, seed: int,
-                 vary: bool = False):  # fmt: skip
+    def __init__(
+        self,
+        pieces: list[Piece],
+        shares: dict[str, float],
+        length: int,
+        vocabulary: Vocabulary,
+        seed: int,
+        vary: bool = False,
+    ):
         self.pieces = [p for p in pieces if p.group in shares]
         self.length, self.vocabulary, self.vary = length, vocabulary, vary
         self.random = np.random.default_rng(seed)

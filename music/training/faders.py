@@ -150,8 +150,15 @@ class Batches:
         longest = int(d.lengths[at].max())
         rows = d.rows[at, :longest].astype(np.int64)
         rhythm, notes = segments.rhythm(rows)
-        arrays = {"rows": rows, "lengths": d.lengths[at], "key": d.keys[at], "label": d.label[at],
-                  "attributes": d.attributes[at], "rhythm": rhythm, "notes": notes}  # fmt: skip
+        arrays = {
+            "rows": rows,
+            "lengths": d.lengths[at],
+            "key": d.keys[at],
+            "label": d.label[at],
+            "attributes": d.attributes[at],
+            "rhythm": rhythm,
+            "notes": notes,
+        }
         return {name: torch.from_numpy(np.ascontiguousarray(x)).to(self.device) for name, x in arrays.items()}
 
 

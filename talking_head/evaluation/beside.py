@@ -32,14 +32,21 @@ def held(data: Path, count: int) -> list[Path]:
     return [path for path in paths if corpus.share(path.stem) < corpus.HELD][:count]
 
 
-def measures(generator: TalkGenerator, frames: list[np.ndarray], faces: list[Face], real: np.ndarray,
-             photograph: np.ndarray) -> list[float]:  # fmt: skip
+def measures(
+    generator: TalkGenerator, frames: list[np.ndarray], faces: list[Face], real: np.ndarray, photograph: np.ndarray
+) -> list[float]:
     """One value for each of :data:`MEASURES`; ``real`` (t,) jaw opening of the filmed speaker."""
     coefs = np.stack([face.coefs for face in faces])
     jaw = coefs[:, JAW]
     apart = [distance(descriptor(f, face), photograph) for f, face in zip(frames[::5], faces[::5])]
-    return [lips.correlation(jaw, real), float(jaw.std()), float(generator.basis.lip_gap(coefs).std()), jitter(faces),
-            float(np.median(apart)), max(apart)]  # fmt: skip
+    return [
+        lips.correlation(jaw, real),
+        float(jaw.std()),
+        float(generator.basis.lip_gap(coefs).std()),
+        jitter(faces),
+        float(np.median(apart)),
+        max(apart),
+    ]
 
 
 def pair(generator: TalkGenerator, path: Path) -> tuple[list[float], list[float]]:
@@ -55,8 +62,10 @@ def pair(generator: TalkGenerator, path: Path) -> tuple[list[float], list[float]
     made = [portrait.frame(c, turn, float(shut)) for c, turn, shut in zip(*motion)][: len(filmed)]
     again = list(generator.tracker.video(made))
     others = [i for i in range(len(filmed)) if abs(i - still) > 2]
-    return (measures(generator, [filmed[i] for i in others], [faces[i] for i in others], real[others], photograph),
-            measures(generator, made, again, real[: len(made)], photograph))  # fmt: skip
+    return (
+        measures(generator, [filmed[i] for i in others], [faces[i] for i in others], real[others], photograph),
+        measures(generator, made, again, real[: len(made)], photograph),
+    )
 
 
 def rows(generator: TalkGenerator, data: Path, count: int) -> list[list]:

@@ -81,8 +81,11 @@ def agreed(made: np.ndarray, clip: Clip, part: str = "jaw") -> float:
 def speech(report: Report, e: Evaluation, drawn: dict[str, list[np.ndarray]]) -> None:
     """Agreement of lips and sound."""
     drawn_as = f"{e.s.seeds} seeds each (2 of speakers never seen), {e.s.steps} steps"
-    report.section("Speech", f"Recordings that nothing was trained on, {drawn_as}. The mean of the seeds "
-                   "is what they agree on; EMOTE hears the same and always says the same.")  # fmt: skip
+    report.section(
+        "Speech",
+        f"Recordings that nothing was trained on, {drawn_as}. The mean of the seeds "
+        "is what they agree on; EMOTE hears the same and always says the same.",
+    )
     rows = []
     for source, title in (("grid", "GRID, held-out clips"), ("other", "speakers never seen")):
         others = {c.name: e.emotes(c) for c in e.of(source)}
@@ -95,28 +98,46 @@ def speech(report: Report, e: Evaluation, drawn: dict[str, list[np.ndarray]]) ->
             if part == "jaw":
                 bar = JAW if source == "grid" else None
                 report.bar(f"jaw, {title}: correlation with the tracked one", rows[-1][2], at_least=bar)
-    report.table("Correlation with the tracked lips", ["material", "part", "this model", "mean of its seeds", "EMOTE",
-                 f"jaw at least {JAW}"], rows)  # fmt: skip
+    report.table(
+        "Correlation with the tracked lips",
+        ["material", "part", "this model", "mean of its seeds", "EMOTE", f"jaw at least {JAW}"],
+        rows,
+    )
     rows = portraits.closure_rows(e.generator, e.known, e.s.lines)
     report.bar("lips that meet on p, b, m, least of all emotions", min(row[1].value for row in rows), at_least=LIPS)
-    report.table("Lips that meet on p, b, m", ["emotion", "share", "sounds", f"at least {LIPS}"],
-                 [[*row, bool(row[1].value >= LIPS)] for row in rows], "voices that no training heard")  # fmt: skip
+    report.table(
+        "Lips that meet on p, b, m",
+        ["emotion", "share", "sounds", f"at least {LIPS}"],
+        [[*row, bool(row[1].value >= LIPS)] for row in rows],
+        "voices that no training heard",
+    )
 
 
 def seeds(report: Report, e: Evaluation, drawn: dict[str, list[np.ndarray]]) -> None:
     """Variation between seeds, compared with real clips."""
     report.section("Seeds", f"{e.s.seeds} of each clip, as the network draws them.")
     clips, rows = e.of("grid"), []
-    pairs = [lips.correlation(lips.part_of(a, "jaw"), lips.part_of(b, "jaw"))
-             for c in clips for i, a in enumerate(drawn[c.name]) for b in drawn[c.name][:i]]  # fmt: skip
-    for name, part in (("brows", np.flatnonzero(BROWS)), ("head, radians", np.arange(52, 55)),
-                       ("lips in speech", np.flatnonzero(SPEECH))):  # fmt: skip
+    pairs = [
+        lips.correlation(lips.part_of(a, "jaw"), lips.part_of(b, "jaw"))
+        for c in clips
+        for i, a in enumerate(drawn[c.name])
+        for b in drawn[c.name][:i]
+    ]
+    for name, part in (
+        ("brows", np.flatnonzero(BROWS)),
+        ("head, radians", np.arange(52, 55)),
+        ("lips in speech", np.flatnonzero(SPEECH)),
+    ):
         between = np.mean([np.std(drawn[c.name], 0)[:, part].mean() for c in clips])
         own = np.mean([m[:, part].std(0).mean() for c in clips for m in drawn[c.name]])
         real = np.mean([c.motion[:, part].std(0).mean() for c in clips])
         rows.append([name, *(round(float(v), 4) for v in (between, own, real)), round(float(own / real), 2)])
-    report.table("Standard deviations", ["of", "between seeds", "over time", "real, over time", "share of real"], rows,
-                 f"jaws of two seeds correlate by {np.mean(pairs):.2f}")  # fmt: skip
+    report.table(
+        "Standard deviations",
+        ["of", "between seeds", "over time", "real, over time", "share of real"],
+        rows,
+        f"jaws of two seeds correlate by {np.mean(pairs):.2f}",
+    )
 
 
 def speed(report: Report, e: Evaluation, seconds: float = 20.0) -> None:

@@ -32,8 +32,15 @@ def asked(intensities: Sequence[float]) -> list[tuple[str, float]]:
     return first + [(name, value) for value in intensities if value != 1 for name in CANONICAL[1:]]
 
 
-def films(generator: TalkGenerator, people: Sequence[Path], sound: Path, out: Path, size: int, fps: int = FPS,
-          seconds: float | None = None) -> list[Path]:  # fmt: skip
+def films(
+    generator: TalkGenerator,
+    people: Sequence[Path],
+    sound: Path,
+    out: Path,
+    size: int,
+    fps: int = FPS,
+    seconds: float | None = None,
+) -> list[Path]:
     """Films in ``out`` of each portrait and emotion: speaking at each of :data:`INTENSITIES`, with ``films.csv``, and
     holding the expression in silence at 1, with ``held.csv``. Those that are there stay.
 
@@ -44,8 +51,10 @@ def films(generator: TalkGenerator, people: Sequence[Path], sound: Path, out: Pa
         raise InputError(f"films have {FPS} frames a second or a whole part of that: 5, not {fps}")
     samples, rate = media.read_audio(sound)
     drawn = [Portrait(*generator.prepare(media.read_image(path), size), generator.basis) for path in people]
-    kinds = {"held": (np.zeros(round(HELD * rate), np.float32), (1.0,)),
-             "films": (samples[: None if seconds is None else round(seconds * rate)], INTENSITIES)}  # fmt: skip
+    kinds = {
+        "held": (np.zeros(round(HELD * rate), np.float32), (1.0,)),
+        "films": (samples[: None if seconds is None else round(seconds * rate)], INTENSITIES),
+    }
     for kind, (said, intensities) in kinds.items():
         (out / kind).mkdir(parents=True, exist_ok=True)
         spoken = out / f"{kind}.wav"

@@ -46,8 +46,12 @@ def read(report: Report, kind: str, title: str, rows: list[dict]) -> None:
     names = [name.removeprefix("seen_as_") for name in judges[1:]]
     report.table(f"What recognisers read, {title}", ["asked", "right, mean of all", *names, "p", "films"], shown, REAL)
     far = [row["identity_distance"] for row in rows if row["intensity"] == 1]
-    report.table(f"Distance of the face descriptor to the portrait, {title}, intensity 1", ["what", "value"],
-                 [["mean", float(np.mean(far))], ["worst film", float(np.max(far))]], FAR)  # fmt: skip
+    report.table(
+        f"Distance of the face descriptor to the portrait, {title}, intensity 1",
+        ["what", "value"],
+        [["mean", float(np.mean(far))], ["worst film", float(np.max(far))]],
+        FAR,
+    )
 
 
 def over_people(rows: list[dict], value: Callable[[dict], float]) -> Estimate:

@@ -173,19 +173,33 @@ def measure(report: Report, chosen: Settings) -> None:
     report.table("Speech to motion", ["material", "part", "correlation", "synced", "late", "amplitude", "clips"], lip)
     for title, part, agreed, *_ in lip:
         report.bar(f"lips, {title}, {part}: correlation with the tracked ones", agreed)
-    report.table("Lips that meet on p, b, m", ["emotion", "share", "sounds"],
-                 closure_rows(generator, clips, chosen.lines), "voices that no training heard")  # fmt: skip
+    report.table(
+        "Lips that meet on p, b, m",
+        ["emotion", "share", "sounds"],
+        closure_rows(generator, clips, chosen.lines),
+        "voices that no training heard",
+    )
     report.section("Rendered", "Portraits that nothing was trained on, rendered and tracked again.")
-    report.table("Expression followed", ["part", "correlation with the command"],
-                 [[part, mean_of(values)] for part, values in found.followed.items()])  # fmt: skip
-    report.table("Beside real clips", ["what", "real", "rendered"],
-                 beside.rows(generator, Path(chosen.data), chosen.clips),
-                 "held-out GRID clips, and videos made from a frame of each and its sound; the descriptor's distance "
-                 "is that to this frame; other people are .23 and more apart")  # fmt: skip
-    report.table("Stillness and speed", ["what", "value"], [
-        ["largest change of a pixel outside the moving part (of 255)", max(found.outside)],
-        ["frames a second, 384 pixels, this machine", round(found.drawn / found.seconds, 1)],
-    ])  # fmt: skip
+    report.table(
+        "Expression followed",
+        ["part", "correlation with the command"],
+        [[part, mean_of(values)] for part, values in found.followed.items()],
+    )
+    report.table(
+        "Beside real clips",
+        ["what", "real", "rendered"],
+        beside.rows(generator, Path(chosen.data), chosen.clips),
+        "held-out GRID clips, and videos made from a frame of each and its sound; the descriptor's distance "
+        "is that to this frame; other people are .23 and more apart",
+    )
+    report.table(
+        "Stillness and speed",
+        ["what", "value"],
+        [
+            ["largest change of a pixel outside the moving part (of 255)", max(found.outside)],
+            ["frames a second, 384 pixels, this machine", round(found.drawn / found.seconds, 1)],
+        ],
+    )
     expressions(report, generator, chosen)
 
 
@@ -210,5 +224,6 @@ def expressions(report: Report, generator: TalkGenerator, chosen: Settings) -> N
 
 def line_of(data: Path) -> Path:
     """A line of an unseen voice."""
-    return next(path for voice in corpus.HELD_VOICES
-                for path in sorted((data / "speech" / "aligned").glob(f"{voice}*.opus")))  # fmt: skip
+    return next(
+        path for voice in corpus.HELD_VOICES for path in sorted((data / "speech" / "aligned").glob(f"{voice}*.opus"))
+    )

@@ -33,14 +33,82 @@ from talking_head.face.pose import placed, similarity, upward
 
 FILE = "basis.safetensors"
 # left/right pairs whose difference is a separate movement
-SIDEWAYS = np.array([name.startswith(("jaw", "eyeLookIn", "eyeLookOut")) or name in ("mouthLeft", "mouthRight")
-                     for name in ARKIT])  # fmt: skip
+SIDEWAYS = np.array(
+    [name.startswith(("jaw", "eyeLookIn", "eyeLookOut")) or name in ("mouthLeft", "mouthRight") for name in ARKIT]
+)
 # 68-point convention -> the 478 points, as both models' documentation shows them
-SIXTY_EIGHT = np.array([
-    162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389, 71, 63, 105, 66, 107, 336, 296,
-    334, 293, 301, 168, 197, 5, 4, 75, 97, 2, 326, 305, 33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380, 61,
-    39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87,
-])  # fmt: skip
+SIXTY_EIGHT = np.array(
+    [
+        162,
+        234,
+        93,
+        58,
+        172,
+        136,
+        149,
+        148,
+        152,
+        377,
+        378,
+        365,
+        397,
+        288,
+        323,
+        454,
+        389,
+        71,
+        63,
+        105,
+        66,
+        107,
+        336,
+        296,
+        334,
+        293,
+        301,
+        168,
+        197,
+        5,
+        4,
+        75,
+        97,
+        2,
+        326,
+        305,
+        33,
+        160,
+        158,
+        133,
+        153,
+        144,
+        362,
+        385,
+        387,
+        263,
+        373,
+        380,
+        61,
+        39,
+        37,
+        0,
+        267,
+        269,
+        291,
+        405,
+        314,
+        17,
+        84,
+        181,
+        78,
+        82,
+        13,
+        312,
+        308,
+        317,
+        14,
+        87,
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -95,8 +163,13 @@ FIELDS = {"neutral": np.float32, "deltas": np.float32, "triangles": np.int64}
 def mirrored_points(canonical: np.ndarray) -> np.ndarray:
     """Index (478,) of each point's mirror point."""
     other = np.abs(canonical[:, None] * (-1, 1, 1) - canonical[None]).sum(-1).argmin(1)
-    iris = {RIGHT_IRIS[0]: LEFT_IRIS[0], RIGHT_IRIS[2]: LEFT_IRIS[2], RIGHT_IRIS[4]: LEFT_IRIS[4],
-            RIGHT_IRIS[1]: LEFT_IRIS[3], RIGHT_IRIS[3]: LEFT_IRIS[1]}  # fmt: skip
+    iris = {
+        RIGHT_IRIS[0]: LEFT_IRIS[0],
+        RIGHT_IRIS[2]: LEFT_IRIS[2],
+        RIGHT_IRIS[4]: LEFT_IRIS[4],
+        RIGHT_IRIS[1]: LEFT_IRIS[3],
+        RIGHT_IRIS[3]: LEFT_IRIS[1],
+    }
     both = iris | {b: a for a, b in iris.items()}
     return np.concatenate((other, [both[i] for i in range(468, 478)]))
 
@@ -139,10 +212,14 @@ def scanned_deltas(canonical: np.ndarray, scan: Scan) -> np.ndarray:
     jaw = -deltas[INDEX["jawOpen"]][:, 1]
     lids = -(deltas[INDEX["eyeBlinkLeft"]] + deltas[INDEX["eyeBlinkRight"]])[:, 1]
     low = np.concatenate((INNER_LOWER_LIP[1:-1], OUTER_LOWER_LIP[1:-1]))
-    for points, moves in ((low, jaw > 0.3 * jaw.max()), (INNER_UPPER_LIP[1:-1], jaw < 0.1 * jaw.max()),
-                          (RIGHT_EYE_UPPER[1:-1], lids > 0.3 * lids.max()),
-                          (LEFT_EYE_UPPER[1:-1], lids > 0.3 * lids.max()),
-                          (RIGHT_EYE_LOWER[1:-1], lids < 0.1), (LEFT_EYE_LOWER[1:-1], lids < 0.1)):  # fmt: skip
+    for points, moves in (
+        (low, jaw > 0.3 * jaw.max()),
+        (INNER_UPPER_LIP[1:-1], jaw < 0.1 * jaw.max()),
+        (RIGHT_EYE_UPPER[1:-1], lids > 0.3 * lids.max()),
+        (LEFT_EYE_UPPER[1:-1], lids > 0.3 * lids.max()),
+        (RIGHT_EYE_LOWER[1:-1], lids < 0.1),
+        (LEFT_EYE_LOWER[1:-1], lids < 0.1),
+    ):
         own = np.flatnonzero(moves)
         nearest[points] = own[cKDTree(vertices[own]).query(wanted[points])[1]]
     return deltas[:, nearest]
@@ -156,15 +233,19 @@ def within(values: np.ndarray, group: np.ndarray) -> np.ndarray:
     return values - (total / count.reshape(-1, *[1] * (values.ndim - 1)))[index]
 
 
-def fit(coefs: np.ndarray, shapes: np.ndarray, group: np.ndarray, prior: np.ndarray, pull: float,
-        tie: float = 0.05) -> np.ndarray:  # fmt: skip
+def fit(
+    coefs: np.ndarray, shapes: np.ndarray, group: np.ndarray, prior: np.ndarray, pull: float, tie: float = 0.05
+) -> np.ndarray:
     """Deltas (52, 478, 3) from frames (n, 52), (n, 478, 3) of several people, each with an own neutral face.
 
     Sides are fitted as mean and half difference: the tracker couples them, so the difference depends on head pose more
     than on the face, and follows the prior.
     """
-    change = np.where(np.arange(52)[:, None] <= MIRROR[:, None], (np.eye(52) + np.eye(52)[MIRROR]) / 2, (
-        np.eye(52)[MIRROR] - np.eye(52)) / 2)  # fmt: skip
+    change = np.where(
+        np.arange(52)[:, None] <= MIRROR[:, None],
+        (np.eye(52) + np.eye(52)[MIRROR]) / 2,
+        (np.eye(52)[MIRROR] - np.eye(52)) / 2,
+    )
     change[np.arange(52) == MIRROR] = np.eye(52)[np.arange(52) == MIRROR]
     pulls = np.where((np.arange(52) > MIRROR) & ~SIDEWAYS, tie, pull)
     back = np.linalg.inv(change)  # coefficients = mixed @ back.T
@@ -207,8 +288,9 @@ def build(
     """The basis of the tracker's head and a scanned model, both in ``model3d``, and tracked frames; ``keep`` some."""
     canonical, triangles, _ = head(model3d / "face_landmarker_v2_with_blendshapes.task")
     scan = Scan.load(model3d / "ict_arkit52.npz", canonical)
-    skin = surface.build(scan.vertices, scan.deltas, scan.triangles, canonical[SIXTY_EIGHT[FIRST]],
-                         scan.vertices[scan.landmarks[FIRST]])  # fmt: skip
+    skin = surface.build(
+        scan.vertices, scan.deltas, scan.triangles, canonical[SIXTY_EIGHT[FIRST]], scan.vertices[scan.landmarks[FIRST]]
+    )
     blank = FaceBasis(np.pad(canonical, ((0, 10), (0, 0))), np.zeros((52, 478, 3), np.float32), triangles, skin)
     keep = np.ones(len(sample["coefs"]), bool) if keep is None else keep
     shapes = np.stack(list(sample_shapes(blank, {k: v[keep] for k, v in sample.items()})))

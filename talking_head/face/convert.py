@@ -20,11 +20,33 @@ PARTS = {
 }
 KINDS = {0: np.float32, 1: np.float16, 2: np.int32}
 NAMES = {
-    0: "add", 1: "mean", 2: "concat", 3: "conv", 4: "depthwise", 6: "dequantize", 14: "sigmoid", 17: "max_pool",
-    18: "mul", 19: "relu", 22: "reshape", 23: "resize", 32: "unpooled", 34: "pad", 39: "transpose", 40: "mean",
-    41: "sub", 42: "div", 45: "slice", 54: "prelu", 59: "neg", 74: "sum", 75: "sqrt", 76: "rsqrt",
-    99: "squared_difference", 117: "hard_swish",
-}  # fmt: skip
+    0: "add",
+    1: "mean",
+    2: "concat",
+    3: "conv",
+    4: "depthwise",
+    6: "dequantize",
+    14: "sigmoid",
+    17: "max_pool",
+    18: "mul",
+    19: "relu",
+    22: "reshape",
+    23: "resize",
+    32: "unpooled",
+    34: "pad",
+    39: "transpose",
+    40: "mean",
+    41: "sub",
+    42: "div",
+    45: "slice",
+    54: "prelu",
+    59: "neg",
+    74: "sum",
+    75: "sqrt",
+    76: "rsqrt",
+    99: "squared_difference",
+    117: "hard_swish",
+}
 
 
 class Table:
@@ -103,8 +125,12 @@ class Network:
         if name in ("conv", "depthwise"):
             options = operator.table(4)
             relu = options.number(4 if name == "depthwise" else 3, "b") == 1
-            settings = {"stride": options.number(1), "same": options.number(0, "b") == 0, "relu": relu,
-                        "depthwise": name == "depthwise"}  # fmt: skip
+            settings = {
+                "stride": options.number(1),
+                "same": options.number(0, "b") == 0,
+                "relu": relu,
+                "depthwise": name == "depthwise",
+            }
             name, used = "conv", len(inputs)
         elif name == "max_pool":
             options = operator.table(4)

@@ -75,10 +75,13 @@ class Flame(NamedTuple):
         spots = spots.item() if isinstance(spots, np.ndarray) else spots
         template, faces = _dense(found["v_template"]), _dense(found["f"]).astype(int)
         return cls(
-            template, _dense(found["shapedirs"])[:, :, IDENTITY : IDENTITY + expressions],
-            _dense(found["J_regressor"])[JAW] @ template, _dense(found["weights"])[:, JAW],
-            faces[np.asarray(spots["static_lmk_faces_idx"]).astype(int)], np.asarray(spots["static_lmk_bary_coords"]),
-        )  # fmt: skip
+            template,
+            _dense(found["shapedirs"])[:, :, IDENTITY : IDENTITY + expressions],
+            _dense(found["J_regressor"])[JAW] @ template,
+            _dense(found["weights"])[:, JAW],
+            faces[np.asarray(spots["static_lmk_faces_idx"]).astype(int)],
+            np.asarray(spots["static_lmk_bary_coords"]),
+        )
 
     def landmarks(self, values: np.ndarray) -> np.ndarray:
         """(v, ...) -> (51, ...)."""

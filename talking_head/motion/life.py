@@ -15,10 +15,18 @@ BETWEEN = (3.4, 0.45)  # median seconds between blinks, and its spread
 GLANCE = 1.6  # mean seconds between glances
 BREATH, BREATHS = 0.005, 4.0  # radians, seconds
 # head turns in radians (down, to its left, tilt) that go with an expression at intensity 1, canonical order
-CARRIAGE = np.array([
-    [0, 0, 0], [-0.01, 0, 0.03], [0.09, 0, 0.03], [-0.05, 0, 0], [-0.03, 0.02, 0], [-0.04, 0.03, 0], [0.06, 0, 0],
-    [-0.06, 0.02, 0.04],
-])  # fmt: skip
+CARRIAGE = np.array(
+    [
+        [0, 0, 0],
+        [-0.01, 0, 0.03],
+        [0.09, 0, 0.03],
+        [-0.05, 0, 0],
+        [-0.03, 0.02, 0],
+        [-0.04, 0.03, 0],
+        [0.06, 0, 0],
+        [-0.06, 0.02, 0.04],
+    ]
+)
 
 
 def slow(count: int, seconds: float, random: np.random.Generator) -> np.ndarray:
@@ -90,8 +98,9 @@ def _prominence(values: np.ndarray, peak: int) -> float:
     return float(values[peak] - max(lows))
 
 
-def head(count: int, level: np.ndarray, amount: np.ndarray, turns: np.ndarray | None,
-         random: np.random.Generator) -> np.ndarray:  # fmt: skip
+def head(
+    count: int, level: np.ndarray, amount: np.ndarray, turns: np.ndarray | None, random: np.random.Generator
+) -> np.ndarray:
     """(count, 3) rotation vectors of the head at motion 1; ``amount`` (count, 8) of the canonical emotions.
 
     ``turns`` (count, 3) come from the model; without them the head drifts, sways and nods.

@@ -63,9 +63,20 @@ class Speaker:
         return self.from_rows(recorded(samples), curve, samples=samples, **options)
 
     @torch.inference_mode()
-    def from_rows(self, rows, curve: EmotionCurve, *, seed: int = 0, head_motion: float = 0.6, blinks: bool = True,
-                  mouth: float = 1.0, emotion_scale: float = 1.0, samples: np.ndarray | None = None,
-                  progress: Callable[[float], None] = lambda done: None, **how) -> Motion:  # fmt: skip
+    def from_rows(
+        self,
+        rows,
+        curve: EmotionCurve,
+        *,
+        seed: int = 0,
+        head_motion: float = 0.6,
+        blinks: bool = True,
+        mouth: float = 1.0,
+        emotion_scale: float = 1.0,
+        samples: np.ndarray | None = None,
+        progress: Callable[[float], None] = lambda done: None,
+        **how,
+    ) -> Motion:
         """:meth:`speak` for log-mel rows (4 t, 80) of a whole recording.
 
         ``mouth`` scales the motion of the mouth in speech, ``emotion_scale`` the expression; ``how`` goes to the model.
@@ -91,8 +102,9 @@ class Speaker:
         coefs = life.enliven(coefs, level, seed, blinks).clip(LOWEST, HIGHEST)
         return Motion(coefs.astype(np.float32), (head_motion * turns).astype(np.float32), closed)
 
-    def _say(self, rows: Tensor, told: EmotionTrack, samples: np.ndarray | None, seed: int,
-             progress: Callable[[float], None]) -> Said:  # fmt: skip
+    def _say(
+        self, rows: Tensor, told: EmotionTrack, samples: np.ndarray | None, seed: int, progress: Callable[[float], None]
+    ) -> Said:
         """Predict neutral speech; ``rows`` (4 t, 80) are shifted by :func:`ahead`."""
         raise NotImplementedError
 

@@ -24,8 +24,22 @@ PRIOR_ROWS = 200.0  # weight of the usual spectrum, in rows of the recording
 
 # Visemes as symbols of the aligned speech; silence first, closed lips second
 VISEMES = (
-    " ^,.;:!?“”()", "pbm", "fv", "θð", "tdnlT", "sz", "ʃʒʧʤ", "kɡŋh", "ɹɜ", "wuʊ", "OɔYW", "ɑʌI", "æɛA", "ɪiᵻj", "əᵊɐ",
-)  # fmt: skip
+    " ^,.;:!?“”()",
+    "pbm",
+    "fv",
+    "θð",
+    "tdnlT",
+    "sz",
+    "ʃʒʧʤ",
+    "kɡŋh",
+    "ɹɜ",
+    "wuʊ",
+    "OɔYW",
+    "ɑʌI",
+    "æɛA",
+    "ɪiᵻj",
+    "əᵊɐ",
+)
 SILENT, CLOSED = 0, 1
 
 

@@ -35,8 +35,18 @@ class Inside:
     (3,) is its typical colour, ``seen`` the open mouth. In canonical cm: height of the resting lips' ``line`` and of
     the ``lowest`` open point, how far a lip's middle goes ``down`` with a wide jaw, and ``depth`` of the lips."""
 
-    def __init__(self, box: Tensor, seen: Opening | None, face: Tensor, skin: np.ndarray, scale: float, line: float,
-                 lowest: float, down: float, depth: float):  # fmt: skip
+    def __init__(
+        self,
+        box: Tensor,
+        seen: Opening | None,
+        face: Tensor,
+        skin: np.ndarray,
+        scale: float,
+        line: float,
+        lowest: float,
+        down: float,
+        depth: float,
+    ):
         self.teeth, self.at, self.shown = None, (0, 0), SHOWN
         self.scale, self.line, self.down = scale, line, down
         self.origin = np.array([0, line, depth - TEETH_DEPTH])
@@ -57,8 +67,12 @@ class Inside:
         dark = (seen.depth / seen.height.clamp_min(1)).clamp(0, 1)
         cavity = torch.from_numpy(self.drawn.cavity.astype(np.float32))[:, None, None] * (0.5 + 0.9 * dark)
         behind = [TONGUE_DEPTH * n for n in deep]
-        inner = mouths.over(cavity.expand(3, *x.shape), self.drawn.tongue, x - aside - behind[0],
-                            y - TONGUE[0] * row - TONGUE[1] - behind[1])  # fmt: skip
+        inner = mouths.over(
+            cavity.expand(3, *x.shape),
+            self.drawn.tongue,
+            x - aside - behind[0],
+            y - TONGUE[0] * row - TONGUE[1] - behind[1],
+        )
         arch = ARCH * x**2  # cm that teeth lie behind the front ones
         x, y = x - deep[0] * arch, y - deep[1] * arch
         inner = mouths.over(inner, self.drawn.lower, x - aside, y - row, 0.95)

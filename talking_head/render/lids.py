@@ -70,8 +70,17 @@ def smooth(share: Tensor) -> Tensor:
     return share * share * (3 - 2 * share)
 
 
-def draw(made: Tensor, read: Callable[[Tensor], Tensor], skin: Tensor, source: Tensor, over: np.ndarray,
-         upper: np.ndarray, edge: np.ndarray, scale: float, covered: float) -> None:  # fmt: skip
+def draw(
+    made: Tensor,
+    read: Callable[[Tensor], Tensor],
+    skin: Tensor,
+    source: Tensor,
+    over: np.ndarray,
+    upper: np.ndarray,
+    edge: np.ndarray,
+    scale: float,
+    covered: float,
+) -> None:
     """Draw a closing lid into the frame's box (3, h, w): the strip of skin from ``over`` to the open lid's contour is
     stretched down to the ``edge`` (9, 2 each); its lowest part, the lashes, keeps its height.
 

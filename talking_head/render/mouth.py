@@ -32,8 +32,9 @@ def draw(skin: np.ndarray, colours: float = 1.0, teeth: Tensor | None = None) ->
     light = float(np.clip(skin.mean() / TYPICAL.mean(), 0.25, 1.15))
     tint = (skin / skin.mean()) / (TYPICAL / TYPICAL.mean())
     tint = np.clip(tint, 0.6, 1.5) ** 0.5
-    coloured = lambda colour, light: colours * np.array(colour) * tint * light + (1 - colours) * (
-        np.mean(colour) * light * skin / skin.mean())  # fmt: skip
+    coloured = lambda colour, light: (
+        colours * np.array(colour) * tint * light + (1 - colours) * (np.mean(colour) * light * skin / skin.mean())
+    )
     enamel = coloured([0.80, 0.73, 0.63], light**0.8)
     if teeth is not None and bool((teeth[3] > 0.8).any()):
         enamel = teeth[:3, teeth[3] > 0.8].median(1).values.numpy()

@@ -47,8 +47,9 @@ def opening(
     start, axis = upper[0], upper[-1] - upper[0]
     length = float(np.hypot(*axis))
     axis = axis / length
-    x, y = torch.meshgrid(torch.arange(low[0], high[0]) + 0.5 - start[0],
-                          torch.arange(low[1], high[1]) + 0.5 - start[1], indexing="xy")  # fmt: skip
+    x, y = torch.meshgrid(
+        torch.arange(low[0], high[0]) + 0.5 - start[0], torch.arange(low[1], high[1]) + 0.5 - start[1], indexing="xy"
+    )
     along = x * axis[0] + y * axis[1]
     down = y * axis[0] - x * axis[1]
     (top, steep), (bottom, rising) = (curve(contour - start, axis, along, length) for contour in (upper, lower))
@@ -58,8 +59,9 @@ def opening(
     open_ = ((bottom - top) / soft).clamp(0, 1)
     beyond = (down / (BLENDED * length) + 0.5).clamp(0, 1)
     below = torch.where(within, (down > (top + bottom) / 2).float(), beyond)
-    return Opening(slice(low[1], high[1]), slice(low[0], high[0]), inside * open_, below,
-                   along / length, down - top, bottom - top)  # fmt: skip
+    return Opening(
+        slice(low[1], high[1]), slice(low[0], high[0]), inside * open_, below, along / length, down - top, bottom - top
+    )
 
 
 def curve(contour: np.ndarray, axis: np.ndarray, along: Tensor, length: float) -> tuple[Tensor, Tensor]:

@@ -4,9 +4,19 @@ import numpy as np
 
 from talking_head.face.points import ARKIT, side
 
-SHARES = {"mouthSmile": 1.3, "jawOpen": 1.05, "mouthUpperUp": 1.0, "mouthLowerDown": 1.0, "mouthFrown": 1.0,
-          "mouthStretch": 1.0, "mouthDimple": 1.0, "mouthClose": 1.0, "browInnerUp": 0.5, "browOuterUp": 0.5,
-          "browDown": 0.4}  # fmt: skip
+SHARES = {
+    "mouthSmile": 1.3,
+    "jawOpen": 1.05,
+    "mouthUpperUp": 1.0,
+    "mouthLowerDown": 1.0,
+    "mouthFrown": 1.0,
+    "mouthStretch": 1.0,
+    "mouthDimple": 1.0,
+    "mouthClose": 1.0,
+    "browInnerUp": 0.5,
+    "browOuterUp": 0.5,
+    "browDown": 0.4,
+}
 RAISED = 0.8  # cheek raiser of a full smile: the tracker never reports it
 
 

@@ -39,11 +39,17 @@ def mask(network: Graph, pixels: np.ndarray, whole: Face, picture: np.ndarray, f
     wide, there = framed(pixels, whole, SIZE, "source", "whole" if max(pixels.shape) < 2 * SIZE else "shoulders")
     place = there.landmarks[[10, 152, 234, 454], :2], face.landmarks[[10, 152, 234, 454], :2]
     scale = np.ptp(place[0], axis=0).max() / np.ptp(place[1], axis=0).max()
-    x, y = (torch.from_numpy((np.arange(SIZE) + 0.5) / SIZE * n * scale + place[0][0, i] - scale * place[1][0, i])
-            for i, n in enumerate(picture.shape[1::-1]))  # fmt: skip
+    x, y = (
+        torch.from_numpy((np.arange(SIZE) + 0.5) / SIZE * n * scale + place[0][0, i] - scale * place[1][0, i])
+        for i, n in enumerate(picture.shape[1::-1])
+    )
     y, x = torch.meshgrid(y / wide.shape[0] * 2 - 1, x / wide.shape[1] * 2 - 1, indexing="ij")
-    further = F.grid_sample(_seen(network, as_tensor(wide))[None, None], torch.stack((x, y), -1)[None].float(),
-                            padding_mode="border", align_corners=False)[0, 0]  # fmt: skip
+    further = F.grid_sample(
+        _seen(network, as_tensor(wide))[None, None],
+        torch.stack((x, y), -1)[None].float(),
+        padding_mode="border",
+        align_corners=False,
+    )[0, 0]
     found = (_seen(network, guide) + further) / 2
     share = guided(F.interpolate(guide[None], (SIZE, SIZE), mode="area")[0], found, guide)
     return ((share - STEEP[0]) / (STEEP[1] - STEEP[0])).clamp(0, 1)
@@ -92,8 +98,14 @@ def layers(mask: Tensor, picture: Tensor) -> Person:
     return Person(mask, picture - (1 - mask) * behind, behind)
 
 
-def cut_out(network: Graph, pixels: np.ndarray, whole: Face, picture: np.ndarray, face: Face,
-            background: str | np.ndarray = "keep") -> Person | None:  # fmt: skip
+def cut_out(
+    network: Graph,
+    pixels: np.ndarray,
+    whole: Face,
+    picture: np.ndarray,
+    face: Face,
+    background: str | np.ndarray = "keep",
+) -> Person | None:
     """Separate the person by :func:`mask`; the background is the photograph's ("keep"), transparent ("none"), a colour
     such as "#00ff00" or a picture (h, w, 3). Returns None with a note for "keep" if no person is found."""
     found = mask(network, pixels, whole, picture, face)
@@ -107,8 +119,11 @@ def cut_out(network: Graph, pixels: np.ndarray, whole: Face, picture: np.ndarray
     if keep:
         return made
     made = made._replace(cut=torch.minimum(made.cut.clamp_min(0), found), behind=None)
-    return made if isinstance(background, str) and background == "none" else made._replace(
-        behind=painted(background, *picture.shape[:2]))  # fmt: skip
+    return (
+        made
+        if isinstance(background, str) and background == "none"
+        else made._replace(behind=painted(background, *picture.shape[:2]))
+    )
 
 
 def painted(background: str | np.ndarray, height: int, width: int) -> Tensor:

@@ -75,10 +75,12 @@ class Portrait:
         self._layers(person)
         self.had, self.own = own_expression(face.coefs)
         self.gaps0 = self._gaps(self.points)
-        self.brow_room = ROOM * np.array([
-            self.points[brow[1:], 1].mean() - self.points[upper[2:7], 1].mean()
-            for brow, (upper, _) in zip(BROWS, sheets.OPENINGS[1:], strict=True)
-        ])  # fmt: skip
+        self.brow_room = ROOM * np.array(
+            [
+                self.points[brow[1:], 1].mean() - self.points[upper[2:7], 1].mean()
+                for brow, (upper, _) in zip(BROWS, sheets.OPENINGS[1:], strict=True)
+            ]
+        )
         self.widening = [self._widening(*pair) for pair in zip(sheets.OPENINGS[1:], self.gaps0[1:], strict=True)]
         neutral = self.points + np.tensordot(-self.own, basis.deltas, 1)
         self.lip_rest = self._gaps(neutral)[0]
@@ -230,8 +232,9 @@ class Portrait:
         return np.concatenate(found)
 
     @torch.inference_mode()
-    def frame(self, coefs: np.ndarray, turn: np.ndarray | None = None, closed: float = 0.0,
-              sway: np.ndarray | None = None) -> np.ndarray:  # fmt: skip
+    def frame(
+        self, coefs: np.ndarray, turn: np.ndarray | None = None, closed: float = 0.0, sway: np.ndarray | None = None
+    ) -> np.ndarray:
         """Draw a frame (h, w, 3 or 4) uint8 for coefficients (52,), a rotation vector (3,) of the head relative to the
         photograph, ``closed`` lips in [0, 1] regardless of the coefficients, and ``sway`` (2,) of the shoulders in cm
         right and up (only with a person)."""
@@ -314,8 +317,9 @@ class Portrait:
         part = made[:, seen.rows, seen.columns]
         part += (self.inside(seen, plane, coefs, lip) - part) * seen.inside
 
-    def _plane(self, seen: Opening, origin: np.ndarray, turn: np.ndarray, drift: np.ndarray,
-               aside: np.ndarray) -> Plane:  # fmt: skip
+    def _plane(
+        self, seen: Opening, origin: np.ndarray, turn: np.ndarray, drift: np.ndarray, aside: np.ndarray
+    ) -> Plane:
         """The head's plane through ``origin`` (3,), which is seen ``aside`` (2,) pixels from its place."""
         ends = origin + np.array([[0, 0, 0], [1, 0, 0], [0, -1, 0], [0, 0, -1]], np.float64)
         now, then = self.project(ends, turn, drift), self.project(ends)

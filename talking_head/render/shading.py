@@ -73,8 +73,9 @@ def operators(points: np.ndarray, triangles: np.ndarray):
     # gradients of the three hat functions, times the area
     slope = np.stack([np.cross(cross / area, corner[:, i - 1] - corner[:, i - 2]) for i in range(3)], 1)
     rows, columns = np.repeat(triangles, 3, 1).ravel(), np.tile(triangles, 3).ravel()
-    spread = csr_matrix((np.ones(triangles.size), (triangles.ravel(), np.repeat(np.arange(len(cross)), 3))),
-                        (count, len(cross)))  # fmt: skip
+    spread = csr_matrix(
+        (np.ones(triangles.size), (triangles.ravel(), np.repeat(np.arange(len(cross)), 3))), (count, len(cross))
+    )
     normal = spread @ cross
     normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9
     first = np.cross(np.where(np.abs(normal[:, 1:2]) < 0.8, [[0.0, 1.0, 0.0]], [[1.0, 0.0, 0.0]]), normal)
@@ -90,8 +91,17 @@ def operators(points: np.ndarray, triangles: np.ndarray):
 class Shading:
     """Shading ratios for any expression, on a grid over the face; k points are visible."""
 
-    def __init__(self, box: Tensor, surface: Surface, rest: np.ndarray, place: np.ndarray, scale: float,
-                 towards: np.ndarray, bare: np.ndarray, holes: np.ndarray):  # fmt: skip
+    def __init__(
+        self,
+        box: Tensor,
+        surface: Surface,
+        rest: np.ndarray,
+        place: np.ndarray,
+        scale: float,
+        towards: np.ndarray,
+        bare: np.ndarray,
+        holes: np.ndarray,
+    ):
         """``box`` (3, h, w) of the photograph; of the surface's points as it has them: ``rest`` (n, 3) in canonical
         axes, ``place`` (n, 2) in pixels of the box, ``scale`` of them a cm, and ``bare`` (n,) in [0, 1], less where
         skin is covered; ``towards`` (3, 3): canonical axes -> the camera's; ``holes`` (m, 2): pixels within eyes and
@@ -208,8 +218,9 @@ class Shading:
     def _form(self) -> None:
         """Light as a quadratic form of the normal: (3, 3), (3, 1) and a constant."""
         c0, cy, cz, cx, cxy, cyz, czz, cxz, cxx = self.light
-        self.square = torch.tensor([[cxx, cxy / 2, cxz / 2], [cxy / 2, -cxx, cyz / 2], [cxz / 2, cyz / 2, 3 * czz]],
-                                   dtype=torch.float32)  # fmt: skip
+        self.square = torch.tensor(
+            [[cxx, cxy / 2, cxz / 2], [cxy / 2, -cxx, cyz / 2], [cxz / 2, cyz / 2, 3 * czz]], dtype=torch.float32
+        )
         self.linear = torch.tensor([[cx], [cy], [cz]], dtype=torch.float32)
         self.constant = float(c0 - czz)
         self.before = self._lit(self.rest)

@@ -98,8 +98,10 @@ class Photograph(NamedTuple):
         if not len(rows):
             return made
         height, width = source.shape[:2]
-        part = tuple(slice(max(0, int(at[0]) - 1) * n // cells, min(cells, int(at[-1]) + 2) * n // cells)
-                     for at, n in ((rows, height), (columns, width)))  # fmt: skip
+        part = tuple(
+            slice(max(0, int(at[0]) - 1) * n // cells, min(cells, int(at[-1]) + 2) * n // cells)
+            for at, n in ((rows, height), (columns, width))
+        )
         level = sampled(level.clamp(0, 1)[None], places(width, height)[part])[0]
         row, column = (level > 0).nonzero(as_tuple=True)
         level, at = level[row, column], (row + part[0].start) * width + column + part[1].start

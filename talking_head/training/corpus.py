@@ -18,14 +18,25 @@ from talking_head.training.teacher import Ears, Teacher
 HELD = 0.06  # share of GRID clips that only evaluates
 HELD_TAKE = "1114_3_15"  # FACEGOOD
 HELD_VOICES = ("af_nova", "bm_lewis", "am_echo")  # aligned speech
-HELD_PEOPLE = ("ravdess/Actor_17", "ravdess/Actor_18", "ravdess/Actor_19", "ravdess/Actor_20", "emodb/12", "emodb/13",
-               "nemo/MK0", "nemo/WR0")  # acted speech  # fmt: skip
+HELD_PEOPLE = (
+    "ravdess/Actor_17",
+    "ravdess/Actor_18",
+    "ravdess/Actor_19",
+    "ravdess/Actor_20",
+    "emodb/12",
+    "emodb/13",
+    "nemo/MK0",
+    "nemo/WR0",
+)  # acted speech
 TEMPOS = (0.85, 1.2, 1.45)  # of GRID resampled, as an augmentation of its one voice
 LIFE = np.array([name.startswith(("eyeBlink", "eyeLook", "tongue")) for name in ARKIT])  # not predictable from speech
 MOUTH = np.array([name.startswith(("jaw", "mouth")) for name in ARKIT])
 MOTION = Path("face") / "motion"
-SOUNDS = {"grid": ("grid_s1", "grid_s1_audio"), "facegood": ("facegood", "facegood_audio"),
-          "other": ("other_clips", "other_audio")}  # fmt: skip
+SOUNDS = {
+    "grid": ("grid_s1", "grid_s1_audio"),
+    "facegood": ("facegood", "facegood_audio"),
+    "other": ("other_clips", "other_audio"),
+}
 Teach = Callable[[np.ndarray, int], np.ndarray]  # samples and a number t of frames -> motion (t, 52)
 
 
@@ -161,8 +172,10 @@ def aligned(data: Path, teach: Teach = still) -> Iterator[Clip]:
 def silent(data: Path, file: str) -> list[Clip]:
     """Motion without sound, for the motion prior."""
     none = np.zeros((0, 80), np.float32)
-    return [Clip(name, file, "train", none, np.where(LIFE, 0, motion), np.zeros((0, len(VISEMES))))
-            for name, motion, _ in clips_of(data / MOTION / f"{file}.npz")]  # fmt: skip
+    return [
+        Clip(name, file, "train", none, np.where(LIFE, 0, motion), np.zeros((0, len(VISEMES))))
+        for name, motion, _ in clips_of(data / MOTION / f"{file}.npz")
+    ]
 
 
 def sound(data: Path, clip: Clip) -> np.ndarray:

@@ -103,8 +103,10 @@ class Windows:
 
     def __init__(self, clips: list[Clip], known: dict[str, np.ndarray], seed: int):
         self.random, self.known = np.random.default_rng(seed), known
-        self.clips = {name: [c for c in clips if c.source == name and c.part == "train" and len(c.motion) >= FRAMES]
-                      for name in SHARES}  # fmt: skip
+        self.clips = {
+            name: [c for c in clips if c.source == name and c.part == "train" and len(c.motion) >= FRAMES]
+            for name in SHARES
+        }
         self.odds = {name: np.array([len(c.motion) for c in own], float) for name, own in self.clips.items()}
 
     def __call__(self) -> Batch:

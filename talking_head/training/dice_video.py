@@ -139,8 +139,15 @@ def train(data: Path, out: Path, minutes: float, settings: Settings) -> None:
     windows = Windows(examples(model, data, out, settings.side), settings.batch, settings.seed)
     training = Training(model, settings)
     precision = torch.bfloat16 if settings.device != "cpu" else None
-    run = Run(settings.stage, training.to(settings.device), out, minutes, settings.rate, precision=precision,
-              spread=settings.spread)  # fmt: skip
+    run = Run(
+        settings.stage,
+        training.to(settings.device),
+        out,
+        minutes,
+        settings.rate,
+        precision=precision,
+        spread=settings.spread,
+    )
     run.train(lambda: run.model(Batch(*(x.to(settings.device) for x in windows()))))
     training.cpu().eval()
     if settings.stage == "lora":

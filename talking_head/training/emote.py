@@ -205,8 +205,16 @@ def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> N
     expression.write(out / "checkpoint", settings.conditioner, settings.seed, settings.expression_steps)
 
 
-def apart(flint: Flint, speech: SpeechEncoder, emote: Emote, clips: list[corpus.Clip], out: Path, minutes: float,
-          settings: Settings, measures: Measures) -> None:  # fmt: skip
+def apart(
+    flint: Flint,
+    speech: SpeechEncoder,
+    emote: Emote,
+    clips: list[corpus.Clip],
+    out: Path,
+    minutes: float,
+    settings: Settings,
+    measures: Measures,
+) -> None:
     """Train the motion prior and the encoder separately; copy the prior's decoder into ``emote``."""
     learnt = [c for c in clips if c.part == "train"]
     if settings.prior:

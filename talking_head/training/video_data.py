@@ -77,9 +77,15 @@ def example(model: DiceVideo, path: Path, side: int, seconds: float = 60.0) -> E
     if "lips" in facts:
         weight += (LIPS - FACE) * small(prepare(frames[0], facts["lips"], side, size).box[0, 0], latents)
     return Example(
-        latents * scale, latents[chosen], model.parts["clip"](torch.cat([shown[i].seen for i in chosen]))[:, None],
-        windows(heard(model.parts["whisper"], samples), count), mu, torch.tensor(kind), shown[0].box[0], weight,
-    )  # fmt: skip
+        latents * scale,
+        latents[chosen],
+        model.parts["clip"](torch.cat([shown[i].seen for i in chosen]))[:, None],
+        windows(heard(model.parts["whisper"], samples), count),
+        mu,
+        torch.tensor(kind),
+        shown[0].box[0],
+        weight,
+    )
 
 
 def small(mask: Tensor, latents: Tensor) -> Tensor:

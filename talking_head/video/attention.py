@@ -88,8 +88,13 @@ class Transformer(TransformerSpatioTemporalModel):
 
     slices = 1  # pieces in which each block runs: one after the other they need less memory
 
-    def forward(self, hidden_states: Tensor, encoder_hidden_states: tuple[Looks, Looks], image_only_indicator: Tensor,
-                return_dict: bool = False) -> tuple[Tensor]:  # fmt: skip
+    def forward(
+        self,
+        hidden_states: Tensor,
+        encoder_hidden_states: tuple[Looks, Looks],
+        image_only_indicator: Tensor,
+        return_dict: bool = False,
+    ) -> tuple[Tensor]:
         spatial, temporal = encoder_hidden_states
         b, f = image_only_indicator.shape
         height, width = hidden_states.shape[-2:]

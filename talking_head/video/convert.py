@@ -199,11 +199,14 @@ def unet(state: State, heads: list[int]) -> VideoUNet:
     channels = [len(state[f"{down}.{i}.{first}"]) for i in range(_count(state, rf"{down}\.(\d+)"))]
     key = f"{down}.0.attentions.0.transformer_blocks.0.attn2"
     return VideoUNet(
-        channels=channels, heads=heads, layers=_count(state, rf"{down}\.0\.resnets\.(\d+)"),
-        context=state[f"{key}.to_k.weight"].shape[1], time_dim=state["net.add_embedding.linear_1.weight"].shape[1] // 3,
+        channels=channels,
+        heads=heads,
+        layers=_count(state, rf"{down}\.0\.resnets\.(\d+)"),
+        context=state[f"{key}.to_k.weight"].shape[1],
+        time_dim=state["net.add_embedding.linear_1.weight"].shape[1] // 3,
         latents=len(state["net.conv_out.weight"]),
         adapters=_count(state, rf"{re.escape(key)}\.processor\.to_k_ip\.(\d+)"),
-    )  # fmt: skip
+    )
 
 
 def _projection(state: State, prefix: str = "") -> dict[str, int]:
@@ -236,8 +239,9 @@ def _stack(state: State) -> dict[str, int]:
 def image_encoder(state: State, heads: int, activation: str = "gelu") -> ImageEncoder:
     patch = state["patches.weight"].shape[2]
     size = round((len(state["places"]) - 1) ** 0.5) * patch
-    return ImageEncoder(**_stack(state), heads=heads, patch=patch, size=size, out=len(state["project.weight"]),
-                        activation=activation)  # fmt: skip
+    return ImageEncoder(
+        **_stack(state), heads=heads, patch=patch, size=size, out=len(state["project.weight"]), activation=activation
+    )
 
 
 def whisper(state: State, heads: int) -> WhisperEncoder:

@@ -92,8 +92,15 @@ class EmotionModel(ModelMixin, ConfigMixin):
     """
 
     @register_to_config
-    def __init__(self, size: int = 256, hidden: int = 1024, count: int = 32, width: int = 1024, entries: int = 64,
-                 probe: tuple[int, ...] = (1280, 512, 256, 22)):  # fmt: skip
+    def __init__(
+        self,
+        size: int = 256,
+        hidden: int = 1024,
+        count: int = 32,
+        width: int = 1024,
+        entries: int = 64,
+        probe: tuple[int, ...] = (1280, 512, 256, 22),
+    ):
         super().__init__()
         self.emo_linear = Tokens(size, hidden, count, width)
         self.kv_tokens_linear = Tokens(width, hidden, count, width)

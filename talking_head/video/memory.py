@@ -84,8 +84,9 @@ def peak(model: DiceVideo, memory: Memory, frames: int, size: tuple[int, int], p
     return live.most
 
 
-def _rehearse(parts: dict[str, nn.Module], live: Live, memory: Memory, frames: int, size: tuple[int, int],
-              plan: Plan) -> None:  # fmt: skip
+def _rehearse(
+    parts: dict[str, nn.Module], live: Live, memory: Memory, frames: int, size: tuple[int, int], plan: Plan
+) -> None:
     """Every stage once, as :meth:`DiceVideo.generate` has them, one window of the sampler and two chunks of the decoder
     for all."""
     dtype, (height, width) = parts["unet"].dtype, size
@@ -151,8 +152,9 @@ def weight(module: nn.Module) -> int:
 
 
 @contextmanager
-def by_layer(unet: VideoUNet, before: Callable[[nn.Module], object], after: Callable[[nn.Module], object]
-             ) -> Iterator[None]:  # fmt: skip
+def by_layer(
+    unet: VideoUNet, before: Callable[[nn.Module], object], after: Callable[[nn.Module], object]
+) -> Iterator[None]:
     """Call ``before`` and ``after`` around each layer: a residual block, a transformer, a convolution."""
     net = unet.net
     blocks = (*net.down_blocks, net.mid_block, *net.up_blocks)

@@ -34,8 +34,16 @@ from talking_head.video.sizes import sizes, vae_config
 from talking_head.video.unet import VideoUNet
 from talking_head.video.whisper import FRAME, WhisperEncoder, heard, windows
 
-PARTS = {"unet": VideoUNet, "audio": Tokens, "emotion": EmotionModel, "pose": PoseGuider, "clip": ImageEncoder,
-         "whisper": WhisperEncoder, "vae": AutoencoderKLTemporalDecoder, "interpolate": Interpolator}  # fmt: skip
+PARTS = {
+    "unet": VideoUNet,
+    "audio": Tokens,
+    "emotion": EmotionModel,
+    "pose": PoseGuider,
+    "clip": ImageEncoder,
+    "whisper": WhisperEncoder,
+    "vae": AutoencoderKLTemporalDecoder,
+    "interpolate": Interpolator,
+}
 PLAN = Plan()  # the default mode
 OPTIONAL = {"emotion", "pose", "interpolate"}
 MISSING = (
@@ -47,8 +55,9 @@ MISSING = (
 class DiceVideo:
     """The networks of a checkpoint and their pipeline."""
 
-    def __init__(self, parts: dict[str, nn.Module], priors: Priors | None, device: str = "cpu",
-                 memory: Memory = CHOICES[0]):  # fmt: skip
+    def __init__(
+        self, parts: dict[str, nn.Module], priors: Priors | None, device: str = "cpu", memory: Memory = CHOICES[0]
+    ):
         self.parts, self.priors, self.device, self.memory = parts, priors, torch.device(device), memory
         for part in parts.values():
             part.eval().requires_grad_(False)
@@ -64,8 +73,15 @@ class DiceVideo:
         return cls(parts, Priors.seeded(parts["emotion"].config.size) if size == "tiny" else shared_priors())
 
     @classmethod
-    def load(cls, name: str, device: str = "cpu", memory: Memory = CHOICES[0], backend: str = "native",
-             compile: bool = False, changes: Path | None = None) -> DiceVideo:  # fmt: skip
+    def load(
+        cls,
+        name: str,
+        device: str = "cpu",
+        memory: Memory = CHOICES[0],
+        backend: str = "native",
+        compile: bool = False,
+        changes: Path | None = None,
+    ) -> DiceVideo:
         """A converted or trained checkpoint, with the low-rank ``changes`` of a training where they are given.
 
         CheckpointError says how to come by one.
@@ -95,8 +111,9 @@ class DiceVideo:
         unet.grow()
         self.priors = shared_priors()
         probe = (unet.config.channels[-1], 512, 256, len(CANONICAL[1:]) * LEVELS + 1)
-        self.parts["emotion"] = EmotionModel(self.priors.mean.shape[1], audio.hidden, audio.count, audio.width,
-                                             probe=probe).to(unet.device)  # fmt: skip
+        self.parts["emotion"] = EmotionModel(
+            self.priors.mean.shape[1], audio.hidden, audio.count, audio.width, probe=probe
+        ).to(unet.device)
 
     def save(self, place: Path) -> None:
         """Write a checkpoint's parts and its class."""
@@ -124,8 +141,15 @@ class DiceVideo:
     # ------------------------------------------------------------ conditions
 
     @torch.no_grad()
-    def condition(self, portrait: Portrait, samples: np.ndarray, curve: EmotionCurve, plan: Plan = PLAN,
-                  retrieval: bool = False, sharpen: float = 0.0) -> Inputs:  # fmt: skip
+    def condition(
+        self,
+        portrait: Portrait,
+        samples: np.ndarray,
+        curve: EmotionCurve,
+        plan: Plan = PLAN,
+        retrieval: bool = False,
+        sharpen: float = 0.0,
+    ) -> Inputs:
         """Mono sound at 16 kHz and an emotion curve -> the denoiser's conditions."""
         dtype = self.parts["unet"].dtype
         move = lambda x: x.to(self.device, dtype)
@@ -138,9 +162,15 @@ class DiceVideo:
         if "pose" in self.parts:
             with self.at("pose") as guider:
                 pose = guider(move(portrait.box))[:, None]
-        return Inputs(latent=move(latent), start=move(latent * scale), portrait=seen, audio=self._hear(samples, plan),
-                      emotion=self._feel(curve, frame_count(len(samples)), plan, retrieval, sharpen),
-                      mask=move(portrait.box[:, 0]), pose=pose)  # fmt: skip
+        return Inputs(
+            latent=move(latent),
+            start=move(latent * scale),
+            portrait=seen,
+            audio=self._hear(samples, plan),
+            emotion=self._feel(curve, frame_count(len(samples)), plan, retrieval, sharpen),
+            mask=move(portrait.box[:, 0]),
+            pose=pose,
+        )
 
     def _hear(self, samples: np.ndarray, plan: Plan) -> tuple[Tensor, Tensor]:
         """Speech tokens: (1, 1, 32, c) of a silent window, (1, n, 32, c) of the clip and its tail."""
@@ -151,8 +181,9 @@ class DiceVideo:
             null, tokens = project(torch.zeros_like(spans[:1])), project(spans)
         return null[None], torch.cat((tokens, null.expand(plan.tail, -1, -1)))[None]
 
-    def _feel(self, curve: EmotionCurve, frames: int, plan: Plan, retrieval: bool,
-              sharpen: float) -> tuple[Tensor, Tensor] | None:  # fmt: skip
+    def _feel(
+        self, curve: EmotionCurve, frames: int, plan: Plan, retrieval: bool, sharpen: float
+    ) -> tuple[Tensor, Tensor] | None:
         """Emotion tokens; each different mean is computed once, and a constant emotion is one row."""
         if "emotion" not in self.parts:
             return None
@@ -177,24 +208,45 @@ class DiceVideo:
         draw(portrait.reference.shape)  # of the noise on the reference picture, whose strength is 0
         return draw(shape)
 
-    def latents(self, inputs: Inputs, noise: Tensor, plan: Plan, strengths: tuple[float, float] = (1.0, 1.0),
-                progress: Callable[[float], None] = lambda done: None) -> Tensor:  # fmt: skip
+    def latents(
+        self,
+        inputs: Inputs,
+        noise: Tensor,
+        plan: Plan,
+        strengths: tuple[float, float] = (1.0, 1.0),
+        progress: Callable[[float], None] = lambda done: None,
+    ) -> Tensor:
         """Scaled latents (n, 4, h, w), without the tail."""
         with self.at("unet") as unet, sliced(unet, self.memory.slices):
             made = Sampler(unet, replace(plan, batched=self.memory.batched), strengths).run(inputs, noise, progress)
         return made[0, : made.shape[1] - plan.tail]
 
-    def generate(self, portrait: Portrait, samples: np.ndarray, curve: EmotionCurve, seed: int = 0,
-                 plan: Plan = PLAN, progress: Callable[[float], None] = lambda done: None,
-                 **how) -> Iterator[np.ndarray]:  # fmt: skip
+    def generate(
+        self,
+        portrait: Portrait,
+        samples: np.ndarray,
+        curve: EmotionCurve,
+        seed: int = 0,
+        plan: Plan = PLAN,
+        progress: Callable[[float], None] = lambda done: None,
+        **how,
+    ) -> Iterator[np.ndarray]:
         """Pictures (H, W, 3) uint8, one for each 40 ms of sound at 16 kHz, rounded; ``how`` as in :meth:`condition`."""
         inputs = self.condition(portrait, samples, curve, plan, **how)
         noise = self.noise(portrait, frame_count(len(samples)), seed, plan)
         latents = self.latents(inputs, noise, plan, progress=progress)
         return exactly(self._pictures(latents), max(1, round(len(samples) / FRAME)))
 
-    def talk(self, pixels: np.ndarray, box: tuple[float, float, float, float], samples: np.ndarray, curve: EmotionCurve,
-             side: int = 512, crop: bool = True, **how) -> Iterator[np.ndarray]:  # fmt: skip
+    def talk(
+        self,
+        pixels: np.ndarray,
+        box: tuple[float, float, float, float],
+        samples: np.ndarray,
+        curve: EmotionCurve,
+        side: int = 512,
+        crop: bool = True,
+        **how,
+    ) -> Iterator[np.ndarray]:
         """A photograph (h, w, 3) uint8 with a face in ``box`` (x, y, width, height) -> photographs of the same size.
 
         With ``crop`` a square around the face is made, and comes back to its place; otherwise the whole picture is

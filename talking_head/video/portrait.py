@@ -19,8 +19,17 @@ class ImageEncoder(ModelMixin, ConfigMixin):
     """Pictures (b, 3, size, size) normalised as CLIP's -> one vector (b, out) (Radford et al., ICML 2021, sec. 2.4)."""
 
     @register_to_config
-    def __init__(self, width: int = 1280, layers: int = 32, heads: int = 16, ffn: int = 5120, patch: int = 14,
-                 size: int = 224, out: int = 1024, activation: str = "gelu"):  # fmt: skip
+    def __init__(
+        self,
+        width: int = 1280,
+        layers: int = 32,
+        heads: int = 16,
+        ffn: int = 5120,
+        patch: int = 14,
+        size: int = 224,
+        out: int = 1024,
+        activation: str = "gelu",
+    ):
         super().__init__()
         self.patches = nn.Conv2d(3, width, patch, patch, bias=False)
         self.whole = nn.Parameter(torch.zeros(width))

@@ -18,10 +18,17 @@ SCALES = {"reference": 3.0, "audio": 6.0, "emotion": 6.0}  # as published, where
 def scheduler() -> EulerDiscreteScheduler:
     """Stable Video Diffusion's: v-prediction on Karras' noise levels from 700 down to 0.002."""
     return EulerDiscreteScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type="v_prediction",
-        use_karras_sigmas=True, sigma_min=0.002, sigma_max=700.0, timestep_type="continuous",
-        timestep_spacing="leading", steps_offset=1,
-    )  # fmt: skip
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        use_karras_sigmas=True,
+        sigma_min=0.002,
+        sigma_max=700.0,
+        timestep_type="continuous",
+        timestep_spacing="leading",
+        steps_offset=1,
+    )
 
 
 @dataclass(frozen=True)
@@ -116,8 +123,9 @@ class Sampler:
         found = branch_weights(names, scales, step / max(self.plan.steps - 1, 1))
         return {name: w for name, w in found.items() if isinstance(w, Tensor) or w}
 
-    def _window(self, x: Tensor, time: Tensor, inputs: Inputs, window: Tensor, weights: dict, fresh: bool,
-                frames: int) -> Tensor:  # fmt: skip
+    def _window(
+        self, x: Tensor, time: Tensor, inputs: Inputs, window: Tensor, weights: dict, fresh: bool, frames: int
+    ) -> Tensor:
         """(1, f, 4, h, w) -> the guided velocity of one window."""
         names = list(weights)
         groups = [names] if self.plan.batched else [[name] for name in names]

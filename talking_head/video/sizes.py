@@ -13,10 +13,15 @@ SIZES: dict[str, dict[str, dict]] = {
         "whisper": {"width": 16, "layers": 2, "heads": 2, "ffn": 32, "length": 100},
     },
     "full": {
-        "unet": {}, "audio": {}, "emotion": {}, "pose": {}, "clip": {}, "whisper": {},
+        "unet": {},
+        "audio": {},
+        "emotion": {},
+        "pose": {},
+        "clip": {},
+        "whisper": {},
         "vae": {"channels": (128, 256, 512, 512), "layers_per_block": 2},
     },
-}  # fmt: skip
+}
 
 
 def sizes(name: str) -> dict[str, dict]:
@@ -29,5 +34,9 @@ def sizes(name: str) -> dict[str, dict]:
 def vae_config(channels: tuple[int, ...], layers_per_block: int) -> dict:
     """Arguments of diffusers' AutoencoderKLTemporalDecoder."""
     kinds = ("DownEncoderBlock2D",) * len(channels)
-    return {"block_out_channels": channels, "layers_per_block": layers_per_block, "down_block_types": kinds,
-            "latent_channels": 4}  # fmt: skip
+    return {
+        "block_out_channels": channels,
+        "layers_per_block": layers_per_block,
+        "down_block_types": kinds,
+        "latent_channels": 4,
+    }

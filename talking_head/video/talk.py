@@ -55,8 +55,17 @@ class VideoTalk:
         size = size_of(*pixels.shape[:2], side) if task.size else size_of(side, side, side)
         memory = fitting(self.model, task.vram, frame_count(len(heard)), size, plan)
         model = DiceVideo(self.model.parts, self.model.priors, str(self.model.device), memory)
-        frames = model.talk(pixels, box, heard, task.felt(), side=side, crop=not task.size, seed=task.seed, plan=plan,
-                            progress=lambda done: progress(0.9 * done, "drawing"))  # fmt: skip
+        frames = model.talk(
+            pixels,
+            box,
+            heard,
+            task.felt(),
+            side=side,
+            crop=not task.size,
+            seed=task.seed,
+            plan=plan,
+            progress=lambda done: progress(0.9 * done, "drawing"),
+        )
         film = folder / f"talk.{task.ending}"
         how = {"codec": task.codec, "chapters": () if task.emotion_from else chapters(task.emotion)}
         return media.write_video(film, frames, FPS, samples, rate, manifest, **how)

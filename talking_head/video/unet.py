@@ -55,18 +55,30 @@ class VideoUNet(ModelMixin, ConfigMixin):
     _repeated_blocks = ("BasicTransformerBlock", "TemporalBasicTransformerBlock", "SpatioTemporalResBlock")
 
     @register_to_config
-    def __init__(self, channels: tuple[int, ...] = (320, 640, 1280, 1280), heads: tuple[int, ...] = (5, 10, 20, 20),
-                 layers: int = 2, context: int = 1024, time_dim: int = 256, latents: int = 4,
-                 adapters: int = 2):  # fmt: skip
+    def __init__(
+        self,
+        channels: tuple[int, ...] = (320, 640, 1280, 1280),
+        heads: tuple[int, ...] = (5, 10, 20, 20),
+        layers: int = 2,
+        context: int = 1024,
+        time_dim: int = 256,
+        latents: int = 4,
+        adapters: int = 2,
+    ):
         super().__init__()
         cross, plain = (["CrossAttn"] * (len(channels) - 1)), [""]
         self.net = UNetSpatioTemporalConditionModel(
-            in_channels=2 * latents, out_channels=latents, block_out_channels=tuple(channels),
-            num_attention_heads=tuple(heads), layers_per_block=layers, cross_attention_dim=context,
-            addition_time_embed_dim=time_dim, projection_class_embeddings_input_dim=len(TIME_IDS) * time_dim,
+            in_channels=2 * latents,
+            out_channels=latents,
+            block_out_channels=tuple(channels),
+            num_attention_heads=tuple(heads),
+            layers_per_block=layers,
+            cross_attention_dim=context,
+            addition_time_embed_dim=time_dim,
+            projection_class_embeddings_input_dim=len(TIME_IDS) * time_dim,
             down_block_types=tuple(f"{kind}DownBlockSpatioTemporal" for kind in cross + plain),
             up_block_types=tuple(f"{kind}UpBlockSpatioTemporal" for kind in plain + cross),
-        )  # fmt: skip
+        )
         self.register_buffer("ids", torch.tensor(TIME_IDS), persistent=False)
         for name, module in self.net.named_modules():
             if isinstance(module, TransformerSpatioTemporalModel):
@@ -76,8 +88,9 @@ class VideoUNet(ModelMixin, ConfigMixin):
             elif name.endswith("attn2"):
                 module.set_processor(AdapterAttention(module, adapters))
 
-    def forward(self, sample: Tensor, time: Tensor, contexts: Contexts, pose: Tensor | None = None,
-                deep: Tensor | None = None) -> Denoised:  # fmt: skip
+    def forward(
+        self, sample: Tensor, time: Tensor, contexts: Contexts, pose: Tensor | None = None, deep: Tensor | None = None
+    ) -> Denoised:
         """sample (b, f, 8, h, w), time (b,) log(sigma) / 4, pose (b or 1, f or 1, d, h, w) -> :class:`Denoised`.
 
         With ``deep``, the field of that name from an earlier call, only the outermost blocks run.

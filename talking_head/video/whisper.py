@@ -63,8 +63,9 @@ class WhisperEncoder(ModelMixin, ConfigMixin):
     """Log-mel (b, n, bands) -> its embedding and every layer's output (b, n / 2, k, d), the last one normalised."""
 
     @register_to_config
-    def __init__(self, width: int = 384, layers: int = 4, heads: int = 6, ffn: int = 1536, bands: int = BANDS,
-                 length: int = 1500):  # fmt: skip
+    def __init__(
+        self, width: int = 384, layers: int = 4, heads: int = 6, ffn: int = 1536, bands: int = BANDS, length: int = 1500
+    ):
         super().__init__()
         self.conv1, self.conv2 = nn.Conv1d(bands, width, 3, padding=1), nn.Conv1d(width, width, 3, 2, padding=1)
         self.places = nn.Parameter(torch.zeros(length, width))

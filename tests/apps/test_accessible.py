@@ -9,8 +9,10 @@ pytest.importorskip("playwright.sync_api")
 from node import FOREIGN
 
 AXE = FOREIGN / "node_modules" / "axe-core" / "axe.min.js"
-pytestmark = [pytest.mark.slow,
-              pytest.mark.skipif(not AXE.is_file(), reason="axe-core: npm install --prefix tests/foreign")]  # fmt: skip
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not AXE.is_file(), reason="axe-core: npm install --prefix tests/foreign"),
+]
 OPEN = """() => { for (const one of document.querySelectorAll('.label-wrap:not(.open)'))
     if (one.offsetParent) one.click(); }"""
 TABS = ("Scene", "Portrait", "Voice", "Music", "Research")

@@ -49,8 +49,9 @@ def give(view, where: str, path: Path):
     view.locator(f"#{where} input[type=file]").set_input_files(path)
     view.wait_for_function(
         "where => { const one = document.querySelector(`#${where} .intake`);"
-        " return !one.querySelector('.held').hidden || one.querySelector('.says.bad'); }", arg=where,
-    )  # fmt: skip
+        " return !one.querySelector('.held').hidden || one.querySelector('.says.bad'); }",
+        arg=where,
+    )
 
 
 def load(view, path: Path) -> None:
@@ -75,8 +76,10 @@ def tone(view) -> None:
     """Render the tests' own kind, and wait for the result."""
     before = count(view)
     view.locator("#tone-render").click()
-    more = "before => before ? document.querySelectorAll('#stage .history li').length > before" \
-           " : document.querySelector('#stage .main audio')"  # fmt: skip
+    more = (
+        "before => before ? document.querySelectorAll('#stage .history li').length > before"
+        " : document.querySelector('#stage .main audio')"
+    )
     view.wait_for_function(more, arg=before)
     view.locator("#tone-render:not(:disabled)").wait_for()
 
@@ -220,9 +223,11 @@ def test_mistakes_are_sentences(opened, tmp_path):
     (tmp_path / "job.yaml").write_text("jobs: [{id: a, kind: talk, portrait: x.jpg, audio: a.wav, emoton: sad}]")
     load(view, tmp_path / "job.yaml")
     view.get_by_text("the nearest are emotion").wait_for()
-    for wrong, sentence in (("sadd", "'sadd' is not an emotion I know. Did you mean"),
-                            ("sad @ 9", "Intensity goes from 0 to 2."),
-                            ("0: sad, 0: happy", "Each keyframe needs a later time than the one before.")):  # fmt: skip
+    for wrong, sentence in (
+        ("sadd", "'sadd' is not an emotion I know. Did you mean"),
+        ("sad @ 9", "Intensity goes from 0 to 2."),
+        ("0: sad, 0: happy", "Each keyframe needs a later time than the one before."),
+    ):
         view.locator("#words").fill(wrong)
         view.locator("#wrong", has_text=sentence).wait_for()
 

@@ -23,8 +23,9 @@ def nodes(tmp_path_factory):
     """The folder, copied and loaded as by ComfyUI."""
     place = tmp_path_factory.mktemp("custom_nodes") / "affekt"
     shutil.copytree(ROOT / "apps" / "comfy", place)
-    spec = importlib.util.spec_from_file_location("custom_nodes_affekt", place / "__init__.py",
-                                                  submodule_search_locations=[str(place)])  # fmt: skip
+    spec = importlib.util.spec_from_file_location(
+        "custom_nodes_affekt", place / "__init__.py", submodule_search_locations=[str(place)]
+    )
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)

@@ -52,11 +52,22 @@ def test_emotion_of_a_file(tmp_path, monkeypatch):
     assert "upload the file" in ask("from: note.txt", files={"note.txt": str(elsewhere)})["wrong"]
 
 
-@pytest.mark.parametrize("value", [
-    None, 3, "x", {}, {"text": None}, {"text": "happy", "span": "long"}, {"text": "happy", "files": 3},
-    {"text": "from: /etc/passwd"}, {"text": "happy", "files": {"a": "/etc/passwd"}}, {"text": "happy " * 5000},
-    {"text": "__import__('os')"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        3,
+        "x",
+        {},
+        {"text": None},
+        {"text": "happy", "span": "long"},
+        {"text": "happy", "files": 3},
+        {"text": "from: /etc/passwd"},
+        {"text": "happy", "files": {"a": "/etc/passwd"}},
+        {"text": "happy " * 5000},
+        {"text": "__import__('os')"},
+    ],
+)
 def test_what_no_panel_sends_is_refused(value):
     found = emotion.read(value)
     assert found.keys() == {"wrong"} and found["wrong"].endswith((".", "?")) and "/etc" not in found["wrong"]

@@ -70,8 +70,18 @@ def test_bad_sound(client, tmp_path, name):
     refused(client, "/tone", **TONE | {"before": handle_file(tmp_path / name)})
 
 
-MUSIC = {"emotion": "sad", "bars": 1, "seed": 1, "count": 1, "audio": False, "continue_from": None, "guidance": 3,
-         "temperature": 0.95, "candidates": 1, "model": "muser-compact"}  # fmt: skip
+MUSIC = {
+    "emotion": "sad",
+    "bars": 1,
+    "seed": 1,
+    "count": 1,
+    "audio": False,
+    "continue_from": None,
+    "guidance": 3,
+    "temperature": 0.95,
+    "candidates": 1,
+    "model": "muser-compact",
+}
 SCORES = {
     "text.mid": b"no score",
     "cut.mid": b"MThd\0\0\0\6\0\0\0\1\1\xe0MTrk\0\0\1\0",
@@ -159,10 +169,21 @@ def test_a_bad_file_is_refused_when_it_arrives(tmp_path, monkeypatch, name, fiel
     assert "upload" in intake.taken({"path": "/etc/passwd", "name": name, "field": field})["wrong"]
 
 
-@pytest.mark.parametrize("path", [
-    "/etc/passwd", "/etc//passwd", "../../../../etc/passwd", "%2e%2e/%2e%2e/etc/passwd", "/proc/self/environ",
-    "pyproject.toml", "gen/cli.py", "//etc/passwd", "C:/Windows/win.ini", "/dev/zero",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/passwd",
+        "/etc//passwd",
+        "../../../../etc/passwd",
+        "%2e%2e/%2e%2e/etc/passwd",
+        "/proc/self/environ",
+        "pyproject.toml",
+        "gen/cli.py",
+        "//etc/passwd",
+        "C:/Windows/win.ini",
+        "/dev/zero",
+    ],
+)
 def test_serves_nothing_outside_its_own_folder(served, path):
     for route in ("gradio_api/file=", "file=", "gradio_api/file/", "static/", "assets/"):
         with pytest.raises(urllib.error.HTTPError) as caught:
@@ -189,18 +210,28 @@ def test_bound_to_this_machine(served):
     assert served[0].server_name == "127.0.0.1"
 
 
-@pytest.mark.parametrize(("message", "shown"), [
-    ("/tmp/a/b/x.wav is empty", "x.wav is empty"), ("no file /a/b.mid: give one", "no file b.mid: give one"),
-    ("give 4/4 bars", "give 4/4 bars"), ("(/a/b/d.wav) is bad", "(d.wav) is bad"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("/tmp/a/b/x.wav is empty", "x.wav is empty"),
+        ("no file /a/b.mid: give one", "no file b.mid: give one"),
+        ("give 4/4 bars", "give 4/4 bars"),
+        ("(/a/b/d.wav) is bad", "(d.wav) is bad"),
+    ],
+)
 def test_folders_are_removed_from_messages(message, shown):
     assert without_folders(message) == shown
 
 
 def test_other_names_and_other_sites_are_refused(served):
     port = served[1].rstrip("/").rsplit(":", 1)[1]
-    for host, status in ((f"127.0.0.1:{port}", 200), (f"localhost:{port}", 200), (f"evil.example:{port}", 421),
-                         ("", 421), (f"192.168.0.1:{port}", 421)):  # fmt: skip
+    for host, status in (
+        (f"127.0.0.1:{port}", 200),
+        (f"localhost:{port}", 200),
+        (f"evil.example:{port}", 421),
+        ("", 421),
+        (f"192.168.0.1:{port}", 421),
+    ):
         request = urllib.request.Request(served[1], headers={"Host": host})
         try:
             with urllib.request.urlopen(request, timeout=120) as got:

@@ -50,9 +50,14 @@ def test_the_page_has_every_result_and_no_external_url(folder):
     text = page.write(folder, "A & B").read_text()
     links = Links(text).found
     assert {unquote(link.split("#t=")[0]) for link in links} == {
-        "piano/happy+#1.mid", "piano/happy+#1.wav", "piano/happy-0.5.mid", "piano/happy-0.5.wav", "piano/twin.mid",
-        "piano/twin.wav", "turn.mp4",
-    }  # fmt: skip
+        "piano/happy+#1.mid",
+        "piano/happy+#1.wav",
+        "piano/happy-0.5.mid",
+        "piano/happy-0.5.wav",
+        "piano/twin.mid",
+        "piano/twin.wav",
+        "turn.mp4",
+    }
     assert all((folder / unquote(link.split("#t=")[0])).is_file() for link in links)
     assert "http" not in re.sub(r"http://www.w3.org", "", text) and "A &amp; B" in text
     assert "Happy, by intensity" in text and "More" in text and text.count("<audio") == 4

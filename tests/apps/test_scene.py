@@ -90,8 +90,13 @@ def test_flash_and_clap_stay_in_sync(tmp_path, at):
 
 @pytest.mark.slow
 def test_a_scene(tmp_path):
-    fields = {"voice": LINE, "emotion": EmotionCurve.parse("happy"), "text": "Hello there. This is a line.",
-              "captions": True, "stems": True}  # fmt: skip
+    fields = {
+        "voice": LINE,
+        "emotion": EmotionCurve.parse("happy"),
+        "text": "Hello there. This is a line.",
+        "captions": True,
+        "stems": True,
+    }
     files = render(tmp_path, **fields)
     marked = ("mp4", "speech.wav", "music.wav")
     assert set(files) == {"srt", "vtt", *marked, *(f"{name}.json" for name in marked)}

@@ -109,8 +109,18 @@ def test_strip_over_intensity(client):
 
 @pytest.mark.slow
 def test_music_end_to_end(client):
-    named = {"emotion": "happy @ 1.2", "bars": 1, "seed": 1, "count": 1, "audio": True, "continue_from": None,
-             "guidance": 3, "temperature": 0.95, "candidates": 1, "model": "muser-compact"}  # fmt: skip
+    named = {
+        "emotion": "happy @ 1.2",
+        "bars": 1,
+        "seed": 1,
+        "count": 1,
+        "audio": True,
+        "continue_from": None,
+        "guidance": 3,
+        "temperature": 0.95,
+        "candidates": 1,
+        "model": "muser-compact",
+    }
     summary, _, sound, picture, _, manifest = client.predict(**named, api_name="/music")
     assert "muser-compact" in summary and "Non-commercial use only." in summary
     assert sound and picture

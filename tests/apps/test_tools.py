@@ -56,10 +56,17 @@ def test_an_assistant_can_use_the_tools(studio, tmp_path):
     sound = (folder / "mine" / "a.wav").read_bytes()
     data = f"data:audio/wav;base64,{base64.b64encode(sound).decode()}"
     tone = {"emotion": "happy", "seconds": 0.5, "seed": 3}
-    found = called(url, ["describe", {"emotion": "wistful"}], ["tone", tone], ["tone", tone | {"continue": data}],
-                   ["tone", tone | {"continue": {"$link": 1}}], ["tone", tone | {"continue": f"{folder}/mine/a.wav"}],
-                   ["tone", tone | {"continue": f"{folder}/secret.wav"}], ["tone", tone | {"emotion": "hapy"}],
-                   ["tone", tone | {"frequency": -1}])  # fmt: skip
+    found = called(
+        url,
+        ["describe", {"emotion": "wistful"}],
+        ["tone", tone],
+        ["tone", tone | {"continue": data}],
+        ["tone", tone | {"continue": {"$link": 1}}],
+        ["tone", tone | {"continue": f"{folder}/mine/a.wav"}],
+        ["tone", tone | {"continue": f"{folder}/secret.wav"}],
+        ["tone", tone | {"emotion": "hapy"}],
+        ["tone", tone | {"frequency": -1}],
+    )
     assert found["server"]["name"] == "affekt" and found["server"]["version"] == gen.__version__
     tools = {one["name"]: one for one in found["tools"]}
     assert {"describe", "stop", "tone", "music", "voice", "talk", "scene"} <= tools.keys()
@@ -74,8 +81,9 @@ def test_an_assistant_can_use_the_tools(studio, tmp_path):
     [heard] = [one for one in plain["content"] if one["type"] == "audio"]
     (tmp_path / "heard.mp3").write_bytes(base64.b64decode(heard["data"]))
     assert heard["mimeType"] == "audio/mpeg" and len(media.read_audio(tmp_path / "heard.mp3")[0]) == 0.5 * RATE
-    lengths = [len(fetched(one["structuredContent"]["files"][0]["link"], tmp_path / "b.wav"))
-               for one in (given, linked, named)]  # fmt: skip
+    lengths = [
+        len(fetched(one["structuredContent"]["files"][0]["link"], tmp_path / "b.wav")) for one in (given, linked, named)
+    ]
     assert lengths == [1.5 * RATE, RATE, 1.5 * RATE]
     for refused, why in ((secret, "--files FOLDER"), (misspelt, "nearest"), (negative, "minimum of 0")):
         assert refused["isError"] and why in refused["content"][0]["text"] and str(folder) not in str(refused)
@@ -103,11 +111,12 @@ def test_each_art(studio, tmp_path):
         for kind, name in (("image/jpeg", "grace_hopper.jpg"), ("audio/ogg", "line.opus"))
     )
     voice, talk, music, scene = called(
-        studio[0], ["voice", {"source": line, "emotion": "sad"}],
+        studio[0],
+        ["voice", {"source": line, "emotion": "sad"}],
         ["talk", {"portrait": portrait, "audio": {"$link": 0}, "emotion": "sad", "size": 256}],
         ["music", {"emotion": "happy", "bars": 2, "candidates": 1}],
         ["scene", {"portrait": portrait, "voice": {"$link": 0}, "music": {"$link": 2}, "size": 256}],
-    )["answers"]  # fmt: skip
+    )["answers"]
     kinds = lambda made: [one["type"] for one in made["content"]]
     assert kinds(voice) == ["text", "resource_link", "audio"]
     assert kinds(talk) == kinds(scene) == ["text", "resource_link", "image", "audio"]

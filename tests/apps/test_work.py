@@ -26,11 +26,17 @@ def test_progress_never_goes_back():
     assert seen[0][1] == "drawing" and "left" in seen[1][1]
 
 
-@pytest.mark.parametrize(("task", "called"), [
-    ({"kind": "talk", "portrait": "eileen_collins.jpg", "audio": "b.wav", "emotion": "happy"}, "eileen_collins-happy"),
-    ({"kind": "voice", "source": "my line.wav", "emotion": "sad @ 0.5"}, "my-line-sad-0.5"),
-    ({"kind": "scene", "portrait": "me.jpg", "text": "b", "emotion": "0: sad, 2: happy"}, "me-0-sad-2-happy-scene"),
-    ({"kind": "music", "emotion": "calm", "seed": 3}, "piano-calm-3"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("task", "called"),
+    [
+        (
+            {"kind": "talk", "portrait": "eileen_collins.jpg", "audio": "b.wav", "emotion": "happy"},
+            "eileen_collins-happy",
+        ),
+        ({"kind": "voice", "source": "my line.wav", "emotion": "sad @ 0.5"}, "my-line-sad-0.5"),
+        ({"kind": "scene", "portrait": "me.jpg", "text": "b", "emotion": "0: sad, 2: happy"}, "me-0-sad-2-happy-scene"),
+        ({"kind": "music", "emotion": "calm", "seed": 3}, "piano-calm-3"),
+    ],
+)
 def test_files_are_called_after_what_they_are_made_from(task, called):
     assert name(parse_task(task)) == called

@@ -46,8 +46,9 @@ def test_save_and_load(root):
     first, second = (load("line", Line) for _ in range(2))
     assert torch.equal(first.layer.weight, second.layer.weight) and first.config.width == 3
     assert sorted(path.name for path in (root / "line").iterdir()) == [
-        "config.json", "diffusion_pytorch_model.safetensors",
-    ]  # fmt: skip
+        "config.json",
+        "diffusion_pytorch_model.safetensors",
+    ]
 
 
 def test_parts_of_one_checkpoint(root):
@@ -173,14 +174,20 @@ class Hub(http.server.BaseHTTPRequestHandler):
     def answer(self, body: bool) -> None:
         name = self.path.rsplit("/", 1)[-1]
         if self.path.startswith(f"/api/models/some/model/tree/{self.revision}"):
-            data = json.dumps([
-                {"type": "file", "path": n, "size": len(d), "oid": hashlib.sha1(d).hexdigest()}
-                for n, d in self.files.items()
-            ]).encode()  # fmt: skip
+            data = json.dumps(
+                [
+                    {"type": "file", "path": n, "size": len(d), "oid": hashlib.sha1(d).hexdigest()}
+                    for n, d in self.files.items()
+                ]
+            ).encode()
         elif self.path.startswith(f"/api/models/some/model/revision/{self.revision}"):
-            data = json.dumps({
-                "id": "some/model", "sha": self.revision, "siblings": [{"rfilename": n} for n in self.files],
-            }).encode()  # fmt: skip
+            data = json.dumps(
+                {
+                    "id": "some/model",
+                    "sha": self.revision,
+                    "siblings": [{"rfilename": n} for n in self.files],
+                }
+            ).encode()
         elif self.path == f"/some/model/resolve/{self.revision}/{name}" and name in self.files:
             data = self.files[name]
         else:
@@ -251,12 +258,15 @@ def test_an_installation_without_weights_names_the_variable(root, tmp_path, monk
 
 @pytest.mark.slow
 def test_the_command_line_without_weights(root, tmp_path):
-    code = ("from gen import checkpoints; from pathlib import Path; import sys; from gen.cli import main\n"
-            f"checkpoints.roots = lambda: [Path({str(tmp_path / 'none')!r})]\n"
-            "sys.exit(main(sys.argv[1:]))")  # fmt: skip
+    code = (
+        "from gen import checkpoints; from pathlib import Path; import sys; from gen.cli import main\n"
+        f"checkpoints.roots = lambda: [Path({str(tmp_path / 'none')!r})]\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
     environment = {name: value for name, value in os.environ.items() if name != "AFFEKT_CHECKPOINTS"}
     for command in (["checkpoints", "list"], ["checkpoints", "verify"], ["music", "--emotion", "sad", "--bars", "1"]):
-        done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, cwd=tmp_path,
-                              env=environment)  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", code, *command], capture_output=True, text=True, cwd=tmp_path, env=environment
+        )
         assert done.returncode == 3 and "AFFEKT_CHECKPOINTS" in done.stderr, (command, done.stderr)
         assert len(done.stderr.strip().splitlines()) == 1

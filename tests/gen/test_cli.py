@@ -114,8 +114,10 @@ def test_plan_and_render_and_json(affekt, tone_kind, tmp_path):
     ]
     events = [json.loads(line) for line in affekt("render", "show.yaml", "--device", "cpu", "--json")[1].splitlines()]
     assert [(e["event"], e["id"]) for e in events if e["event"] != "progress"] == [
-        ("rendered", "a.1"), ("rendered", "a.2"), ("rendered", "b"),
-    ]  # fmt: skip
+        ("rendered", "a.1"),
+        ("rendered", "a.2"),
+        ("rendered", "b"),
+    ]
     assert events[-1]["files"] == ["out/b.wav", "out/b.wav.json"]
     assert "3 items, 3 cached, 0 to render" in affekt("plan", "show.yaml")[1]
     rows = [json.loads(line) for line in affekt("plan", "show.yaml", "--json")[1].splitlines()]
@@ -133,16 +135,17 @@ def test_reports_as_csv_and_json(affekt, tone_kind, tmp_path):
     assert affekt("render", "show.yaml", *given)[0] == 4
     rows = json.loads((tmp_path / "r.json").read_text())
     assert [(row["index"], row["id"], row["state"], row["error"]) for row in rows] == [
-        (1, "a", "rendered", ""), (2, "b", "failed", "turn the oscillator on"),
+        (1, "a", "rendered", ""),
+        (2, "b", "failed", "turn the oscillator on"),
         (3, "c", "blocked", "needs b, which failed"),
-    ]  # fmt: skip
+    ]
     assert rows[0]["files"] == ["out/a/1.wav", "out/a/2.wav"] and rows[0]["notes"] == ["left out; too high"]
     assert (rows[0]["emotion"], rows[0]["seed"], rows[1]["files"]) == ("sad", 3, [])
     with (tmp_path / "r.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
     assert [(row["id"], row["state"], row["error"]) for row in table] == [
         (row["id"], row["state"], row["error"]) for row in rows
-    ]  # fmt: skip
+    ]
     assert table[0]["files"] == "out/a/1.wav; out/a/2.wav"
     code = affekt("render", "show.yaml", "--device", "cpu", "--skip-existing", "--report", "r.csv")[0]
     assert code == 4 and "state" in (tmp_path / "r.csv").read_text() and "skipped" in (tmp_path / "r.csv").read_text()
@@ -182,21 +185,30 @@ def test_training_and_evaluation_call_the_registered_functions(affekt, monkeypat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("asked", "output"), [
-    ("train voice --data . --stage decoder", "train voice has no setting stage: use seed, speaker, whisper,"),
-    ("evaluate voice", "evaluate voice needs data: give it with --set data=VALUE"),
-    ("evaluate talk --set data=nowhere", "evaluate talk cannot use data=nowhere: path does not point to a directory"),
-    ("train music --data . --set nonsense=1", "train music has no setting nonsense: use size, conditioner, "),
-    ("train emotion --data . --set steps=abc", "train emotion cannot use steps=abc: it should be a valid integer"),
-    ("train music --data nowhere", "nowhere is not a folder"),
-    ("train dice --data . --set size=tiny compile=maybe", "train dice cannot use compile=maybe: it should be a valid"),
-    ("ablate scene --data . --minutes 1 --conditioners vad", "no trainer 'scene'"),
-    ("evaluate voice --set data=. nonsense=1", "evaluate voice has no setting nonsense: use data, model, "),
-    ("ablate voice --data . --minutes 1 --conditioners vad", "`affekt train voice` has no setting conditioner"),
-    ("ablate talk --data . --minutes 1 --conditioners vad,lable", "no conditioner 'lable'; the nearest are label"),
-    ("ablate music --data . --minutes 1 --conditioners quadrant --set batch=x", "train music cannot use batch=x"),
-    ("ablate emotion --data . --minutes 1 --conditioners vad", "`affekt train emotion` has no setting conditioner"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("asked", "output"),
+    [
+        ("train voice --data . --stage decoder", "train voice has no setting stage: use seed, speaker, whisper,"),
+        ("evaluate voice", "evaluate voice needs data: give it with --set data=VALUE"),
+        (
+            "evaluate talk --set data=nowhere",
+            "evaluate talk cannot use data=nowhere: path does not point to a directory",
+        ),
+        ("train music --data . --set nonsense=1", "train music has no setting nonsense: use size, conditioner, "),
+        ("train emotion --data . --set steps=abc", "train emotion cannot use steps=abc: it should be a valid integer"),
+        ("train music --data nowhere", "nowhere is not a folder"),
+        (
+            "train dice --data . --set size=tiny compile=maybe",
+            "train dice cannot use compile=maybe: it should be a valid",
+        ),
+        ("ablate scene --data . --minutes 1 --conditioners vad", "no trainer 'scene'"),
+        ("evaluate voice --set data=. nonsense=1", "evaluate voice has no setting nonsense: use data, model, "),
+        ("ablate voice --data . --minutes 1 --conditioners vad", "`affekt train voice` has no setting conditioner"),
+        ("ablate talk --data . --minutes 1 --conditioners vad,lable", "no conditioner 'lable'; the nearest are label"),
+        ("ablate music --data . --minutes 1 --conditioners quadrant --set batch=x", "train music cannot use batch=x"),
+        ("ablate emotion --data . --minutes 1 --conditioners vad", "`affekt train emotion` has no setting conditioner"),
+    ],
+)
 def test_mistakes_in_research_commands_are_one_line(affekt, tmp_path, asked, output):
     code, _, err = affekt(*asked.split(), "--out", "o")
     assert code == 2 and err.count("\n") == 1 and output in err, err
@@ -216,8 +228,10 @@ def test_checkpoints_list_and_verify(affekt):
     assert code == 0 and out.split()[:5] == ["name", "MB", "licence", "state", "origin"]
     rows = [row for row in json.loads(affekt("checkpoints", "list", "--json")[1]) if row["state"] != "not here"]
     assert affekt("checkpoints", "verify") == (
-        0, "".join(f"{row['name']}: all files match the index\n" for row in rows), "",
-    )  # fmt: skip
+        0,
+        "".join(f"{row['name']}: all files match the index\n" for row in rows),
+        "",
+    )
 
 
 def test_a_folder_in_the_working_directory_is_no_checkpoint(affekt, tmp_path):

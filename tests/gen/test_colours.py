@@ -70,13 +70,28 @@ def test_every_film_is_tagged_with_its_colours(tmp_path, name, codec):
 @pytest.mark.parametrize("side", [512, 720, 1080])
 def test_ffmpeg_reads_the_colours(tmp_path, side):
     media.write_video(tmp_path / "a.mp4", patches(side), 25)
-    output = subprocess.run(["ffprobe", "-v", "error", "-show_streams", "-of", "json", tmp_path / "a.mp4"],
-                          capture_output=True, check=True)  # fmt: skip
+    output = subprocess.run(
+        ["ffprobe", "-v", "error", "-show_streams", "-of", "json", tmp_path / "a.mp4"], capture_output=True, check=True
+    )
     [stream] = json.loads(output.stdout)["streams"]
     assert {stream[f"color_{tag}"] for tag in ("space", "transfer", "primaries")} == {"bt709"}
     assert stream["color_range"] == "tv" and stream["sample_aspect_ratio"] == "1:1"
-    read = ["ffmpeg", "-v", "error", "-i", tmp_path / "a.mp4", "-frames:v", "1", "-sws_flags", "accurate_rnd",
-            "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]  # fmt: skip
+    read = [
+        "ffmpeg",
+        "-v",
+        "error",
+        "-i",
+        tmp_path / "a.mp4",
+        "-frames:v",
+        "1",
+        "-sws_flags",
+        "accurate_rnd",
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "rgb24",
+        "-",
+    ]
     raw = subprocess.run(read, capture_output=True, check=True).stdout
     assert np.abs(middles(np.frombuffer(raw, np.uint8).reshape(side, side, 3)) - PATCHES).max() <= NEAR
 

@@ -90,8 +90,10 @@ def test_dpm_solver_recovers_the_gaussian():
     check_moments(sample(epsilon_network(scheduler), scheduler, noise(), steps=30), 0.02)
 
 
-@pytest.mark.parametrize(("solver", "steps", "variance"), [("pf", 200, 0.0), ("em", 200, 0.0), ("ml", 200, 0.0)]
-                         + [("ml", steps, SPREAD**2) for steps in (1, 2, 5)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("solver", "steps", "variance"),
+    [("pf", 200, 0.0), ("em", 200, 0.0), ("ml", 200, 0.0)] + [("ml", steps, SPREAD**2) for steps in (1, 2, 5)],
+)
 def test_mean_reverting_solvers_recover_the_gaussian(solver, steps, variance):
     sde, mean = MeanReverting(), torch.full((2,), -0.7)
     scheduler = MeanRevertingScheduler(sde, mean, solver, variance)
@@ -266,6 +268,12 @@ def test_losses_run_on_their_device(kind):
 
 def test_the_sampling_loop_creates_no_cpu_tensor():
     with Homeless() as watch:
-        sample(flow_network, FlowMatchEulerDiscreteScheduler(), noise(0, (4, 2)), 3,
-               {"null": {}, "full": {}}, {"full": torch.ones(3, 1)})  # fmt: skip
+        sample(
+            flow_network,
+            FlowMatchEulerDiscreteScheduler(),
+            noise(0, (4, 2)),
+            3,
+            {"null": {}, "full": {}},
+            {"full": torch.ones(3, 1)},
+        )
     assert not watch.places

@@ -10,8 +10,15 @@ from gen.emotion.embedding.network import EmotionEmbedder, Reference
 from gen.emotion.spec import EmotionCurve
 from gen.emotion.track import track
 
-CONFIGS = [("none", {}), ("label", {}), ("vad", {}), ("gaussian", {}), ("bank", {}), ("bank", {"mode": "hard"}),
-           ("direction", {})]  # fmt: skip
+CONFIGS = [
+    ("none", {}),
+    ("label", {}),
+    ("vad", {}),
+    ("gaussian", {}),
+    ("bank", {}),
+    ("bank", {"mode": "hard"}),
+    ("direction", {}),
+]
 
 
 @pytest.mark.parametrize("training", [False, True])

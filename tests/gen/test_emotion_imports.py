@@ -15,8 +15,12 @@ FILES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path i
 def imports(path: Path) -> set[str]:
     """Modules of gen.emotion that a file imports, at any level except for type checking."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    typed = {id(n) for i in ast.walk(tree) if isinstance(i, ast.If) and "TYPE_CHECKING" in ast.dump(i.test)
-             for n in ast.walk(i)}  # fmt: skip
+    typed = {
+        id(n)
+        for i in ast.walk(tree)
+        if isinstance(i, ast.If) and "TYPE_CHECKING" in ast.dump(i.test)
+        for n in ast.walk(i)
+    }
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and id(node) not in typed:

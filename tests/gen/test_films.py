@@ -13,9 +13,15 @@ from gen.notes import collect
 RATE, FPS, COUNT = 16_000, 25, 25
 TONE = (0.3 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)).astype(np.float32)
 MANIFEST = {"ai_generated": True, "label": True, "note": "é"}
-FILMS = [("a.mp4", "auto", "h264", "aac"), ("a.mp4", "hevc", "hevc", "aac"), ("a.mp4", "av1", "av1", "aac"),
-         ("a.mov", "auto", "h264", "aac"), ("a.webm", "auto", "vp9", "opus"), ("a.webm", "av1", "av1", "opus"),
-         ("a.gif", "auto", "gif", None)]  # fmt: skip
+FILMS = [
+    ("a.mp4", "auto", "h264", "aac"),
+    ("a.mp4", "hevc", "hevc", "aac"),
+    ("a.mp4", "av1", "av1", "aac"),
+    ("a.mov", "auto", "h264", "aac"),
+    ("a.webm", "auto", "vp9", "opus"),
+    ("a.webm", "av1", "av1", "opus"),
+    ("a.gif", "auto", "gif", None),
+]
 
 
 def ball(clear: bool, count: int = COUNT):
@@ -78,10 +84,14 @@ def test_the_label_is_never_transparent(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "codec", "clear", "said"),
-    [("a.mp4", "auto", True, "cannot hold transparency"), ("a.mp4", "vp9", False, "cannot hold vp9"),
-     ("a.webm", "hevc", False, "cannot hold hevc"), ("a.webm", "av1", True, "cannot hold transparency"),
-     ("a.avi", "auto", False, "use the extension")],
-)  # fmt: skip
+    [
+        ("a.mp4", "auto", True, "cannot hold transparency"),
+        ("a.mp4", "vp9", False, "cannot hold vp9"),
+        ("a.webm", "hevc", False, "cannot hold hevc"),
+        ("a.webm", "av1", True, "cannot hold transparency"),
+        ("a.avi", "auto", False, "use the extension"),
+    ],
+)
 def test_unsupported_combinations_are_refused(tmp_path, name, codec, clear, said):
     with pytest.raises(InputError, match=said):
         media.write_video(tmp_path / name, ball(clear), FPS, codec=codec)
@@ -119,8 +129,9 @@ def test_coded_sound(tmp_path, name, rate, count):
     data = path.read_bytes()
     assert data == (tmp_path / "two" / name).read_bytes() and embedded(path)["note"] == "é"
     back, found = media.read_audio(path, mono=False)
-    assert back.shape == (count, 3 * found) and found == (48_000 if name == "a.opus" else rate if "f" in name
-                                                         else min(rate, 48_000))  # fmt: skip
+    assert back.shape == (count, 3 * found) and found == (
+        48_000 if name == "a.opus" else rate if "f" in name else min(rate, 48_000)
+    )
     peak = np.abs(np.fft.rfft(back[0, found : 2 * found])).argmax()
     assert peak == 440 and bool(notes) == (found < rate)
     media.check(path)
@@ -130,8 +141,9 @@ def test_coded_sound(tmp_path, name, rate, count):
             media.check(path)
 
 
-@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3", "a.opus", "a.mp4", "a.mov", "a.webm", "a.gif", "a.jpg",
-                                  "a.png", "a.mid"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name", ["a.wav", "a.flac", "a.mp3", "a.opus", "a.mp4", "a.mov", "a.webm", "a.gif", "a.jpg", "a.png", "a.mid"]
+)
 def test_a_changed_byte_is_detected_without_a_signature(tmp_path, name):
     """Detected by the hash; in PNG and Ogg by their checksums."""
     import symusic
@@ -166,8 +178,9 @@ def test_a_changed_byte_is_detected_without_a_signature(tmp_path, name):
 def test_chapters_and_subtitles(tmp_path, name):
     chapters, said = [(0.0, "sad"), (0.4, "happy @ 1.3"), (9.0, "never")], [(0.1, 0.5, "a <b> & é"), (0.5, 0.9, "two")]
     for place in ("one", "two"):
-        media.write_video(tmp_path / place / name, ball(False), FPS, TONE, RATE, MANIFEST, chapters=chapters,
-                          subtitles=said)  # fmt: skip
+        media.write_video(
+            tmp_path / place / name, ball(False), FPS, TONE, RATE, MANIFEST, chapters=chapters, subtitles=said
+        )
     assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     with av.open(str(tmp_path / "one" / name)) as film:
         found = [(float(one["start"] * one["time_base"]), one["metadata"]["title"]) for one in film.chapters()]

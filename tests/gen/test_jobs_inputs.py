@@ -82,8 +82,12 @@ def test_files_folders_and_patterns(recordings, tmp_path):
     with collect() as notes:
         found = files([str(recordings), str(recordings / "**" / "*.wav"), "else.wav"], "source")
     assert [(file.folder, file.stem) for file in found] == [
-        ("", "My song (1)"), ("", "b"), ("deep/er", "c"), ("", "Ärger"), ("", "else"),
-    ]  # fmt: skip
+        ("", "My song (1)"),
+        ("", "b"),
+        ("deep/er", "c"),
+        ("", "Ärger"),
+        ("", "else"),
+    ]
     assert notes == [f"{recordings}: skipped files that cannot be source: note.txt"]
     with pytest.raises(InputError, match=r"no file for source \(.wav"):
         files([str(tmp_path / "*.wav")], "source")
@@ -117,8 +121,11 @@ def test_a_pattern_for_names(affekt, clip_kind, recordings, tmp_path):
     names = "made/{emotion}/{index}-{stem}-{seed}.wav"
     assert affekt("clip", "in", "--emotion", "sad @ 0.5", "--seed", "3", "--out", names)[0] == 0
     assert sounds(tmp_path / "made") == [
-        "sad-0.5/1-My song (1)-3.wav", "sad-0.5/2-b-3.wav", "sad-0.5/4-Ärger-3.wav", "sad-0.5/deep/er/3-c-3.wav",
-    ]  # fmt: skip
+        "sad-0.5/1-My song (1)-3.wav",
+        "sad-0.5/2-b-3.wav",
+        "sad-0.5/4-Ärger-3.wav",
+        "sad-0.5/deep/er/3-c-3.wav",
+    ]
     code, output = affekt("clip", "in", "--out", "{emotion}")
     assert code == 2 and "put {stem} or {index} into --out" in output
     assert affekt("clip", "in/b.wav", "--emotion", "sad")[0] == 0 and sounds(tmp_path / "out") == ["clip-b-sad.wav"]
@@ -155,8 +162,9 @@ def test_a_job_over_a_folder_with_a_matrix(clip_kind, recordings, tmp_path):
     assert names[:3] == ["sad/My song (1)-1", "happy-1.2/My song (1)-2", "sad/b-3"]
     assert names[8:] == ["b/My song (1)", "b/b", "b/deep/er/c"] and "sad/deep/er/c-5" in names
     assert [str(task.source) for task in JobFile(file, reach=False).tasks.values()][::2] == [
-        str(recordings), str(tmp_path / "in/**/*.wav"),
-    ]  # fmt: skip
+        str(recordings),
+        str(tmp_path / "in/**/*.wav"),
+    ]
     file.write_text("jobs: [{id: a, kind: clip, source: in/, continue: in/}]")
     with pytest.raises(InputError, match="each stand for many files"):
         plan_file(file)
@@ -180,9 +188,16 @@ def test_a_job_over_a_table(clip_kind, recordings, tmp_path):
     )
     items = {item.name: item for item in plan_file(file).items}
     assert [*items] == [
-        "first/b-220", "first/b-440", "second/b-220", "second/b-440", "third/c-220", "third/c-440",
-        "1-first", "2-second", "3-third",
-    ]  # fmt: skip
+        "first/b-220",
+        "first/b-440",
+        "second/b-220",
+        "second/b-440",
+        "third/c-220",
+        "third/c-440",
+        "1-first",
+        "2-second",
+        "3-third",
+    ]
     first = items["first/b-220"].task
     assert (str(first.emotion), first.seed, first.soft, first.parts) == ("happy @ 1.2", 3, True, ("a", "b"))
     assert first.source == recordings / "b.wav" and str(items["second/b-220"].task.emotion) == "tender"
@@ -259,6 +274,8 @@ def test_rendering_a_table_on_the_command_line(affekt, clip_kind, recordings, tm
     assert affekt("render", "show.yaml", "--report", "report.json")[0] == 0
     assert sounds(tmp_path / "out") == ["first-b.wav", "second-b.wav", "third-c.wav"]
     assert [row["emotion"] for row in json.loads((tmp_path / "report.json").read_text())] == [
-        "happy @ 1.2", "neutral", "0: sad, 2: happy",
-    ]  # fmt: skip
+        "happy @ 1.2",
+        "neutral",
+        "0: sad, 2: happy",
+    ]
     shutil.rmtree(tmp_path / "out")

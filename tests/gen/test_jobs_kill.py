@@ -27,9 +27,13 @@ jobs:
 def start(folder: Path, *options: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "gen.cli", "render", "show.yaml", "--device", "cpu", "--json", *options]
     return subprocess.Popen(
-        command, cwd=folder, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        command,
+        cwd=folder,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         env=os.environ | {"AFFEKT_CACHE": "cache"},
-    )  # fmt: skip
+    )
 
 
 def visible(folder: Path) -> dict[str, bytes]:

@@ -61,8 +61,11 @@ def mistake(path: Path) -> str:
 def test_matrix_defaults_and_names(write):
     items = {item.id: item for item in plan_file(write(SHOW)).items}
     assert [items[f"line.{n}"].name for n in (1, 2, 3, 4)] == [
-        "line/happy-1.2-1", "line/happy-1.2-2", "line/sad-1", "line/sad-2",
-    ]  # fmt: skip
+        "line/happy-1.2-1",
+        "line/happy-1.2-2",
+        "line/sad-1",
+        "line/sad-2",
+    ]
     assert items["line.4"].task.seed == 2 and str(items["line.4"].task.emotion) == "sad"
     assert {item.task.seconds for item in items.values()} == {0.1}
     assert items["more.1"].name == "more-sad"
@@ -212,7 +215,7 @@ def test_with_paths_keeps_values_without_paths(tone_kind):
         ("jobs:\n- id: a\n  kind: tone\n  matrix: {seed: [1, 2]}\n  out: x", 2, "also has"),
         ("jobs:\n- {id: a, kind: tone, out: x}\n- {id: b, kind: tone, out: X/y}", 3, "is below"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_name_line_and_field(write, text, line, words):
     found = mistake(write(text))
     assert found.startswith(f"{line}: ") and words in found and "\n" not in found
@@ -237,9 +240,13 @@ def test_slug_keeps_different_emotions_apart():
 
 
 scalars = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=12),
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=12),
     st.sampled_from(["tone", "happy", "line", "job", "{emotion}", "../x", "sad @ 2", ".nan", "v=9", "\ud800"]),
-)  # fmt: skip
+)
 fields = st.sampled_from(
     ["id", "kind", "seed", "seconds", "emotion", "continue", "before", "out", "matrix", "job", "count", "fault", "x"]
 )

@@ -50,8 +50,11 @@ def test_a_killed_worker_loses_nothing(tmp_path, monkeypatch):
     command = [sys.executable, "-m", "gen.cli", "render", "show.yaml", "--out", "out", "--cache", "cache", "--json"]
     process = subprocess.Popen(
         [*command, "--on", "ray", "--workers", "2", "--device", "cpu"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0"},
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0"},
+    )
     lines = [process.stdout.readline() for _ in range(3)]
     victims = workers(process)
     assert victims, lines
@@ -68,7 +71,8 @@ def test_an_item_that_kills_its_worker_affects_no_other(tmp_path, monkeypatch):
     show = Path("show.yaml")
     show.write_text("jobs: [{id: a, kind: tone}, {id: b, kind: tone, fault: die}, {id: c, kind: tone, seed: 3}]")
     started = time.monotonic()
-    states = run(plan_file(show), Path("out"), Cache(Path("cache")), lambda event: None, on="ray", workers=2,
-                 device="cpu")  # fmt: skip
+    states = run(
+        plan_file(show), Path("out"), Cache(Path("cache")), lambda event: None, on="ray", workers=2, device="cpu"
+    )
     assert states == {"a": "rendered", "b": "failed", "c": "rendered"}, time.monotonic() - started
     assert "worker" in Path("out/b.error.json").read_text()

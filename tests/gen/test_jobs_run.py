@@ -68,8 +68,10 @@ def test_manifest_is_embedded_and_beside(show):
 def test_progress_is_reported(show):
     show.render("jobs: [{id: a, kind: tone, count: 2}]")
     assert [(event.state, event.fraction, event.message) for event in show.events] == [
-        ("progress", 0.5, "piece 1"), ("progress", 1.0, "piece 2"), ("rendered", 1.0, ""),
-    ]  # fmt: skip
+        ("progress", 0.5, "piece 1"),
+        ("progress", 1.0, "piece 2"),
+        ("rendered", 1.0, ""),
+    ]
 
 
 def test_output_of_one_job_is_input_of_another(show):
@@ -101,8 +103,13 @@ def test_one_failing_item_does_not_affect_others(show):
     )
     states = show.render(text)
     assert states == {
-        "bad": "failed", "after": "blocked", "last": "blocked", "empty": "failed", "hint": "failed", "good": "rendered",
-    }  # fmt: skip
+        "bad": "failed",
+        "after": "blocked",
+        "last": "blocked",
+        "empty": "failed",
+        "hint": "failed",
+        "good": "rendered",
+    }
     error = json.loads((show.out / "bad.error.json").read_text())
     assert error["error"] == "ZeroDivisionError: the oscillator is upset" and "misbehave" in error["details"]
     assert json.loads((show.out / "after.error.json").read_text())["error"] == "needs bad, which failed"

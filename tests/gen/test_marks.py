@@ -15,8 +15,13 @@ from gen.marks.verify import embedded, marked, report, verify
 from gen.provenance import sidecar
 
 RATE = 22050
-MANIFEST = {"ai_generated": True, "affekt": "0.1.0", "seed": 3, "checkpoints": {"piano": "ab" * 32},
-            "task": {"kind": "music", "consent": "the speaker, in writing"}}  # fmt: skip
+MANIFEST = {
+    "ai_generated": True,
+    "affekt": "0.1.0",
+    "seed": 3,
+    "checkpoints": {"piano": "ab" * 32},
+    "task": {"kind": "music", "consent": "the speaker, in writing"},
+}
 
 
 def melody(seconds: float = 6.0, seed: int = 0) -> np.ndarray:
@@ -165,9 +170,13 @@ def test_every_file_of_a_folder_is_verified(tmp_path, capsys):
     assert main(["verify", str(tmp_path), "--json"]) == 0
     found = {row["file"]: row["where"] for row in map(json.loads, capsys.readouterr().out.splitlines())}
     assert found == {
-        "a.wav": "in the file", "c.mid": "in the file", "d.glb": "in the file", "e.motion.json": "in the file",
-        "f.arkit.csv": "beside the file", "g.txt": None,
-    }  # fmt: skip
+        "a.wav": "in the file",
+        "c.mid": "in the file",
+        "d.glb": "in the file",
+        "e.motion.json": "in the file",
+        "f.arkit.csv": "beside the file",
+        "g.txt": None,
+    }
     sidecar(tmp_path / "a.wav").write_text(json.dumps(MANIFEST | {"seed": 4}))
     (tmp_path / "aa.wav").write_bytes(b"nothing of the kind")
     assert main(["verify", *map(str, sorted(tmp_path.iterdir()))]) == 5

@@ -90,8 +90,11 @@ def test_the_command_line_shows_each_note_once(tmp_path, tone_kind, monkeypatch,
     main(["render", "show.yaml", "--device", "cpu", "--json"])
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(e["id"], e["message"]) for e in events if e["event"] == "note"] == [
-        ("a", LEFT), ("b", READ), ("c", LEFT), ("d", LEFT),
-    ]  # fmt: skip
+        ("a", LEFT),
+        ("b", READ),
+        ("c", LEFT),
+        ("d", LEFT),
+    ]
     main(["tone", "--remark", READ, "--device", "cpu"])
     assert READ in capsys.readouterr().err
 

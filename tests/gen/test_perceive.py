@@ -229,8 +229,12 @@ def test_the_map_from_emotions_to_the_space_is_continuous():
         return prior(*given)[0, 0], prior.sd(given[0], given[2])[0, 0]
 
     apart = (place("happy")[0] - place("sad")[0]).norm()
-    for one, other in (("happy @ 0.5", "happy @ 0.51"), ("happy 0.5 + sad 0.5", "happy 0.51 + sad 0.49"),
-                       ("v=0.5 a=0.3", "v=0.51 a=0.3"), ("happy @ 0", "sad @ 0")):  # fmt: skip
+    for one, other in (
+        ("happy @ 0.5", "happy @ 0.51"),
+        ("happy 0.5 + sad 0.5", "happy 0.51 + sad 0.49"),
+        ("v=0.5 a=0.3", "v=0.51 a=0.3"),
+        ("happy @ 0", "sad @ 0"),
+    ):
         assert (place(one)[0] - place(other)[0]).norm() < 0.06 * apart
         assert torch.allclose(place(one)[1], place(other)[1], atol=0.05)
 

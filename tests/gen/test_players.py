@@ -15,13 +15,27 @@ pytestmark = pytest.mark.slow
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 RATE = 16_000
 TONE = (0.3 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)).astype(np.float32)
-FILMS = [("a.mp4", "auto"), ("b.mp4", "hevc"), ("c.mp4", "av1"), ("d.mov", "auto"), ("e.webm", "auto"),
-         ("f.webm", "av1"), ("g.gif", "auto")]  # fmt: skip
+FILMS = [
+    ("a.mp4", "auto"),
+    ("b.mp4", "hevc"),
+    ("c.mp4", "av1"),
+    ("d.mov", "auto"),
+    ("e.webm", "auto"),
+    ("f.webm", "av1"),
+    ("g.gif", "auto"),
+]
 CLEAR = ["h.webm", "i.mov", "j.gif"]
 SOUNDS = ["k.wav", "l.flac", "m.mp3", "n.opus"]
 NOT_HERE = {"b.mp4", "d.mov", "i.mov"}  # HEVC needs hardware; QuickTime support depends on its codec
-KINDS = {".mp4": "video/mp4", ".webm": "video/webm", ".gif": "image/gif", ".wav": "audio/wav", ".flac": "audio/flac",
-         ".mp3": "audio/mpeg", ".opus": "audio/ogg"}  # fmt: skip
+KINDS = {
+    ".mp4": "video/mp4",
+    ".webm": "video/webm",
+    ".gif": "image/gif",
+    ".wav": "audio/wav",
+    ".flac": "audio/flac",
+    ".mp3": "audio/mpeg",
+    ".opus": "audio/ogg",
+}
 PLAY = """async ([kind, address]) => {
     const one = document.createElement(kind);
     document.body.style = 'margin: 0; background: #00ff00'; document.body.replaceChildren(one);
@@ -39,8 +53,9 @@ PLAY = """async ([kind, address]) => {
 def files(tmp_path_factory):
     place = tmp_path_factory.mktemp("files")
     opaque = [np.full((64, 64, 3), (4 * i, 60, 200), np.uint8) for i in range(25)]
-    clear = [np.concatenate([frame, np.full((64, 64, 1), 255 * (i > 100), np.uint8)], -1)
-             for i, frame in enumerate(opaque)]  # fmt: skip
+    clear = [
+        np.concatenate([frame, np.full((64, 64, 1), 255 * (i > 100), np.uint8)], -1) for i, frame in enumerate(opaque)
+    ]
     for name, codec in FILMS:
         media.write_video(place / name, opaque, 25, None if "gif" in name else TONE, RATE, codec=codec)
     for name in CLEAR:

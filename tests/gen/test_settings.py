@@ -25,8 +25,9 @@ class Model(BaseModel):
 
 
 @pytest.mark.parametrize("cls", [Tuple, Model])
-@pytest.mark.parametrize(("text", "value"), [("False", False), ("false", False), ("0", False), ("no", False),
-                                             ("True", True), ("1", True)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "value"), [("False", False), ("false", False), ("0", False), ("no", False), ("True", True), ("1", True)]
+)
 def test_booleans_are_parsed(cls, text, value):
     given = {"flag": text} | ({"stage": "first"} if cls is Model else {})
     assert settings_of(cls, "train it", given).flag is value

@@ -38,12 +38,20 @@ def test_completion_is_printed(capsys, shell):
 
 
 @pytest.mark.skipif(PROGRAM is None or not shutil.which("bash"), reason="the program is not installed")
-@pytest.mark.parametrize(("line", "wanted"), [("affekt mus", "music"), ("affekt music --temp", "--temperature"),
-                                              ("affekt voice --format m", "mp3")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [("affekt mus", "music"), ("affekt music --temp", "--temperature"), ("affekt voice --format m", "mp3")],
+)
 def test_a_shell_completes(tmp_path, line, wanted):
     pytest.importorskip("argcomplete")
-    asked = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_STDOUT_FILENAME": str(tmp_path / "words"), "COMP_LINE": line,
-             "COMP_POINT": str(len(line)), "_ARGCOMPLETE_IFS": "\n", "COMP_TYPE": "9"}  # fmt: skip
+    asked = {
+        "_ARGCOMPLETE": "1",
+        "_ARGCOMPLETE_STDOUT_FILENAME": str(tmp_path / "words"),
+        "COMP_LINE": line,
+        "COMP_POINT": str(len(line)),
+        "_ARGCOMPLETE_IFS": "\n",
+        "COMP_TYPE": "9",
+    }
     subprocess.run([PROGRAM], env=os.environ | asked, check=True)
     words = [word.strip() for word in (tmp_path / "words").read_text().split("\n")]
     assert wanted in words and all(word.startswith(line.split()[-1]) for word in words if word)
@@ -89,8 +97,12 @@ def test_a_pipe_through_a_task(tone_kind, tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.skipif(PROGRAM is None, reason="the program is not installed")
 def test_a_voice_in_a_pipe(tmp_path):
-    done = subprocess.run([PROGRAM, "voice", "-", "--emotion", "sad", "--format", "mp3", "--out", "-"],
-                          input=LINE.read_bytes(), capture_output=True, cwd=tmp_path)  # fmt: skip
+    done = subprocess.run(
+        [PROGRAM, "voice", "-", "--emotion", "sad", "--format", "mp3", "--out", "-"],
+        input=LINE.read_bytes(),
+        capture_output=True,
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     (tmp_path / "a.mp3").write_bytes(done.stdout)
     assert media.length(tmp_path / "a.mp3") > 1

@@ -23,8 +23,9 @@ class Size(NamedTuple):
 
 
 SMALL = Size((6, 8, 4, 4, 10, 6, 6, 6), 4, 11, 16, (2, 16, 24), (2, 24, 40), (1, 40), (2, 16, 24))
-PAPER = Size((128, 256, 64, 32, 512, 128, 128, 128), 16, 512, 512, (8, 128, 512), (4, 256, 1024), (2, 1024),
-             (8, 256, 1024))  # fmt: skip
+PAPER = Size(
+    (128, 256, 64, 32, 512, 128, 128, 128), 16, 512, 512, (8, 128, 512), (4, 256, 1024), (2, 1024), (8, 256, 1024)
+)
 HEADS, SLOT, USED = 8, SMALL.slot, SMALL.used
 NAMES = ("tempo", "chord", "bar_beat", "type", "pitch", "duration", "velocity", "emotion")
 EMBED = dict(zip(NAMES, SMALL.embed, strict=True))
@@ -98,8 +99,11 @@ def published_autoencoder(size=SMALL):
     w.positions("pos_embedd", encoder)
     w.stack("transformer_encoder", *size.encoder)
     w.linear("latent_linear", encoder, 7 * slot)
-    for name, shape in (("embeddings", (size.codes, 7 * slot)), ("ema_dw.hidden", (size.codes, 7 * slot)),
-                        ("ema_cluster_size.hidden", (size.codes,))):  # fmt: skip
+    for name, shape in (
+        ("embeddings", (size.codes, 7 * slot)),
+        ("ema_dw.hidden", (size.codes, 7 * slot)),
+        ("ema_cluster_size.hidden", (size.codes,)),
+    ):
         w.put(f"VQ.{name}", *shape)
     w.positions("VQ_pos_embedd", 32)
     w.stack("DR", 2, 32, 48)
@@ -147,8 +151,10 @@ class Formulas:
 
     def attend(self, name, x, context, causal):
         """sum_j f(q_i).f(k_j) v_j / sum_j f(q_i).f(k_j), with f = elu + 1, head by head."""
-        q, k, v = (self.linear(f"{name}.{part}_projection", y)
-                   for part, y in (("query", x), ("key", context), ("value", context)))  # fmt: skip
+        q, k, v = (
+            self.linear(f"{name}.{part}_projection", y)
+            for part, y in (("query", x), ("key", context), ("value", context))
+        )
         heads = []
         for q, k, v in zip(*(y.chunk(HEADS, -1) for y in (q, k, v)), strict=True):  # noqa: B020
             alike = (F.elu(q) + 1) @ (F.elu(k) + 1).T

@@ -144,15 +144,25 @@ def test_controls_in_the_text_of_an_emotion():
         task(emotion="sad in D minor", key="C")
 
 
-@pytest.mark.parametrize(("given", "said"), [
-    ({"meter": "3/4"}, "3/4 is not supported"), ({"emotion": "sad in 6/8"}, "6/8 is not supported"),
-    ({"key": "H"}, "key"), ({"chords": "C Xm"}, "chord"), ({"dynamics": "loud"}, "ppp"), ({"articulation": "3"}, "1.5"),
-    ({"seconds": 30, "bars": 8}, "both"), ({"key": "C minor", "mode": "major"}, "mode"),
-    ({"replace": "5-8"}, "replace needs"),
-    ({"chords": "C", "key": "C"}, "chords"), ({"loop": True, "continue": "a.mid"}, "loop"),
-    ({"melody": "a.mid", "tempo": 90}, "tempo"), ({"melody": "a.mid", "theme": "b.mid"}, "one of"),
-    ({"continue": "a.mid", "replace": "8-5"}, "5-8"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"meter": "3/4"}, "3/4 is not supported"),
+        ({"emotion": "sad in 6/8"}, "6/8 is not supported"),
+        ({"key": "H"}, "key"),
+        ({"chords": "C Xm"}, "chord"),
+        ({"dynamics": "loud"}, "ppp"),
+        ({"articulation": "3"}, "1.5"),
+        ({"seconds": 30, "bars": 8}, "both"),
+        ({"key": "C minor", "mode": "major"}, "mode"),
+        ({"replace": "5-8"}, "replace needs"),
+        ({"chords": "C", "key": "C"}, "chords"),
+        ({"loop": True, "continue": "a.mid"}, "loop"),
+        ({"melody": "a.mid", "tempo": 90}, "tempo"),
+        ({"melody": "a.mid", "theme": "b.mid"}, "one of"),
+        ({"continue": "a.mid", "replace": "8-5"}, "5-8"),
+    ],
+)
 def test_what_cannot_be_had_is_refused(given, said):
     with pytest.raises(InputError, match=said):
         task(**given)
@@ -193,8 +203,9 @@ def test_an_accompaniment_leaves_the_tune_alone_and_lies_under_it(tune, tmp_path
     media.write_midi(tmp_path / "out.mid", score)
     assert set(events(media.read_midi(tune))) <= set(events(media.read_midi(tmp_path / "out.mid")))
     for position, pitch, length, _ in part.notes:
-        over = read.grid.notes[(read.grid.notes[:, 0] < position + length)
-                               & (read.grid.notes[:, 0] + read.grid.notes[:, 2] > position), 1]  # fmt: skip
+        over = read.grid.notes[
+            (read.grid.notes[:, 0] < position + length) & (read.grid.notes[:, 0] + read.grid.notes[:, 2] > position), 1
+        ]
         assert not len(over) or pitch < over.min()
     assert all(len(c) <= 5 for c in chords(divide(part).left))
 

@@ -176,13 +176,16 @@ def test_a_release_plays_as_published(release, tmp_path):
     torch.testing.assert_close(net.logits(hidden[:, -1], events[:, 0], 0), modules["linear_out_g"](two))
 
 
-@pytest.mark.parametrize(("change", "named"), [
-    (lambda state: state.pop("gru_r.weight_hh_l0_reverse"), "encoders.0.weight_hh_l0_reverse"),
-    (lambda state: state.pop("gru_c.weight_ih_l0"), "gru_c.weight_ih_l0"),
-    (lambda state: state.update({"more.weight": torch.zeros(2)}), "more.weight"),
-    (lambda state: state.update({"mu_n.bias": torch.zeros(7)}), "means.1.bias"),
-    (lambda state: state.pop("mu_r_lookup.weight"), "mu_r_lookup.weight"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda state: state.pop("gru_r.weight_hh_l0_reverse"), "encoders.0.weight_hh_l0_reverse"),
+        (lambda state: state.pop("gru_c.weight_ih_l0"), "gru_c.weight_ih_l0"),
+        (lambda state: state.update({"more.weight": torch.zeros(2)}), "more.weight"),
+        (lambda state: state.update({"mu_n.bias": torch.zeros(7)}), "means.1.bias"),
+        (lambda state: state.pop("mu_r_lookup.weight"), "mu_r_lookup.weight"),
+    ],
+)
 def test_another_layout_is_refused(release, tmp_path, change, named):
     path, modules = release
     state = modules.state_dict()
@@ -199,6 +202,8 @@ def test_likelihood_of_packed_rows_is_that_of_each_row():
     for i, n in enumerate(lengths.tolist()):
         one = rows[i : i + 1, :n]
         hidden, _ = net.hidden(torch.cat((net.opening(1), one[:, :-1]), 1), known[i : i + 1])
-        losses = [net.logits(hidden, one, field).log_softmax(-1).gather(-1, one[..., field, None])[0, : n - (field > 0)]
-                  for field in range(4)]  # fmt: skip
+        losses = [
+            net.logits(hidden, one, field).log_softmax(-1).gather(-1, one[..., field, None])[0, : n - (field > 0)]
+            for field in range(4)
+        ]
         torch.testing.assert_close(found[i], -sum(x.sum() for x in losses), atol=1e-4, rtol=0)

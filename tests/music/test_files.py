@@ -50,8 +50,12 @@ def events(track):
 def rendered(task, folder, **changes):
     """The files of a task by ending, and what was noted."""
     with collect() as notes:
-        paths = generator(**changes).render(parse_task({"kind": "music", "candidates": 1} | task), folder,
-                                            {"ai_generated": True}, lambda share, what: None)  # fmt: skip
+        paths = generator(**changes).render(
+            parse_task({"kind": "music", "candidates": 1} | task),
+            folder,
+            {"ai_generated": True},
+            lambda share, what: None,
+        )
     return {path.name.removeprefix("piece-0"): path for path in paths}, list(notes)
 
 
@@ -99,9 +103,13 @@ def test_elements_come_from_other_pieces():
     assert transferred(one, {"tempo": other._replace(tempo=np.full(3, 61.0))}).tempo.tolist() == [61.0] * 8
 
 
-@pytest.mark.parametrize("changes", [
-    {"quantizer": WIDE, "encoder": None}, {"quantizer": "slot_vq"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"quantizer": WIDE, "encoder": None},
+        {"quantizer": "slot_vq"},
+    ],
+)
 def test_what_is_taken_is_in_the_piece(tmp_path, changes):
     """Networks whose codes name their elements by ids, others by slices of the latent."""
     media.write_midi(tmp_path / "a.mid", to_score(tonal(3)))
@@ -122,11 +130,17 @@ def test_slices_of_latents_are_exchanged():
     assert not all(np.array_equal(rows[0], x) for x in rows[1:])
 
 
-@pytest.mark.parametrize(("given", "said"), [
-    ({"take_pitch": "a.mid", "melody": "a.mid"}, "one of them"), ({"take_tempo": "a.mid", "tempo": 90}, "tempo"),
-    ({"stream": True, "key": "C"}, "key"), ({"font": "a.sf2"}, "instrument"), ({"instrument": "kazoo"}, "kazoo"),
-    ({"instrument": "0"}, "128"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"take_pitch": "a.mid", "melody": "a.mid"}, "one of them"),
+        ({"take_tempo": "a.mid", "tempo": 90}, "tempo"),
+        ({"stream": True, "key": "C"}, "key"),
+        ({"font": "a.sf2"}, "instrument"),
+        ({"instrument": "kazoo"}, "kazoo"),
+        ({"instrument": "0"}, "128"),
+    ],
+)
 def test_what_does_not_go_together_is_refused(given, said):
     with pytest.raises(InputError, match=said):
         parse_task({"kind": "music", "emotion": "happy"} | given)
@@ -189,9 +203,18 @@ def test_a_wav_of_unknown_length_says_what_it_is():
     assert struct.unpack("<HHI", head[20:28]) == (1, 2, 44100)
 
 
-@pytest.mark.parametrize(("text", "number"), [
-    ("strings", 48), ("guitar", 24), ("Celesta", 8), ("harp", 46), ("1", 0), ("128", 127), ("string ensemble 2", 49),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("strings", 48),
+        ("guitar", 24),
+        ("Celesta", 8),
+        ("harp", 46),
+        ("1", 0),
+        ("128", 127),
+        ("string ensemble 2", 49),
+    ],
+)
 def test_instruments_by_name(text, number):
     assert instruments.program(text) == number
 

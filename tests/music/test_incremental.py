@@ -51,8 +51,9 @@ def test_rows_are_drawn_from_what_a_full_pass_gives(kind, scale, prompted, quant
         bar = ((chosen[item][:, 0] == model.bar).cumsum(0) - 1).clamp_min(0)
         given = condition[item, bar]
         full = {e: full_logits(model, made[item], chosen[item], given, e) for e in range(7)}
-        null = {e: full_logits(model, made[item], chosen[item], model.emotion.null.expand_as(given), e)
-                for e in range(7)}  # fmt: skip
+        null = {
+            e: full_logits(model, made[item], chosen[item], model.emotion.null.expand_as(given), e) for e in range(7)
+        }
         for step, element, kind, found in seen:
             known = kind is not None and step < len(made[item]) and kind[item] != made[item][step, TYPE]
             if step >= len(made[item]) or known:

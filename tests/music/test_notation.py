@@ -50,10 +50,19 @@ def test_the_pedal_holds_what_a_hand_leaves():
     assert not len(alone.pedal)
 
 
-@pytest.mark.parametrize(("text", "tonic", "minor"), [
-    ("D minor", 2, True), ("Bb", 10, False), ("F# minor", 6, True), ("a", 9, True), ("Eb major", 3, False),
-    ("Am", 9, True), ("C", 0, False), ("F sharp major", 6, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "tonic", "minor"),
+    [
+        ("D minor", 2, True),
+        ("Bb", 10, False),
+        ("F# minor", 6, True),
+        ("a", 9, True),
+        ("Eb major", 3, False),
+        ("Am", 9, True),
+        ("C", 0, False),
+        ("F sharp major", 6, False),
+    ],
+)
 def test_keys_in_words(text, tonic, minor):
     key = names.key(text)
     assert key == Key(tonic, minor) and names.key(str(key)) == key

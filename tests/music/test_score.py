@@ -71,7 +71,8 @@ def test_another_reader_finds_every_note_tempo_and_chord(tmp_path):
     named = {marker.time // 480: marker.text for marker in score.markers}
     current = [named[max(b for b in named if b <= beat)] for beat in range(len(grid.chords))]
     assert [None if name == "N.C." else chord(name) for name in current] == [
-        None if name == "N_N" else name for name in grid.chords]
+        None if name == "N_N" else name for name in grid.chords
+    ]
 
 
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -98,8 +99,11 @@ def test_tokens_survive_midi(tmp_path):
 def tokenizer():
     from miditok import REMI, TokenizerConfig
 
-    return REMI(TokenizerConfig(use_tempos=True, num_tempos=211, tempo_range=(30, 240), num_velocities=127,
-                                beat_res={(0, 4): 4, (4, 12): 4}))  # fmt: skip
+    return REMI(
+        TokenizerConfig(
+            use_tempos=True, num_tempos=211, tempo_range=(30, 240), num_velocities=127, beat_res={(0, 4): 4, (4, 12): 4}
+        )
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -195,12 +199,16 @@ def test_karaoke_files_are_read_by_their_content(tmp_path):
         ({}, []),
         ({"program": 40}, ["a.mid: all its instruments are played on the piano."]),
         ({"extra": "drums"}, ["a.mid: its drums are left out, since the piano has none."]),
-        ({"extra": "pedal"}, ["a.mid: its pedal, pitch bends and controllers are left out; notes last as long as they "
-                              "are held."]),
-        ({"shift": 37}, ["a.mid: its bars were found by its accents, since its notes do not keep to the file's own "
-                         "grid."]),
+        (
+            {"extra": "pedal"},
+            ["a.mid: its pedal, pitch bends and controllers are left out; notes last as long as they are held."],
+        ),
+        (
+            {"shift": 37},
+            ["a.mid: its bars were found by its accents, since its notes do not keep to the file's own grid."],
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_a_piano_in_sixteenths_has_no_place_for_is_said(tmp_path, change, said):
     score = symusic.Score(480)
     piano = symusic.Track(program=change.get("program", 0))

@@ -1,6 +1,5 @@
 """The piano is in tune, follows velocity and pedal, ends in silence, and never clips."""
 
-
 import numpy as np
 import pytest
 import symusic

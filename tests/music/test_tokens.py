@@ -131,21 +131,24 @@ def test_the_example_keeps_to_the_rules():
     assert violation(np.array(VALID)) is None
 
 
-@pytest.mark.parametrize(("rows", "said"), [
-    ([], "end with a note"),
-    ([position(0), NOTE_ROW], "first row must be a bar"),
-    ([NOTE_ROW], "first row must be a bar"),
-    ([BAR_ROW, NOTE_ROW], "note right after a bar"),
-    ([BAR_ROW], "end with a note"),
-    ([BAR_ROW, position(0)], "end with a note"),
-    ([BAR_ROW, position(0), NOTE_ROW, BAR_ROW], "end with a note"),
-    ([BAR_ROW, position(0), position(1), NOTE_ROW], "position right after a position"),
-    ([BAR_ROW, position(0), BAR_ROW, position(0), NOTE_ROW], "bar right after a position"),
-    ([BAR_ROW, position(5), NOTE_ROW, position(5), NOTE_ROW], "does not come after"),
-    ([BAR_ROW, position(5), NOTE_ROW, position(4), NOTE_ROW], "does not come after"),
-    ([BAR_ROW, position(0), NOTE_ROW, (0,) * 7], "no place inside a piece"),
-    ([(0, 0, 0, START, 0, 0, 0), *VALID], "no place inside a piece"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([], "end with a note"),
+        ([position(0), NOTE_ROW], "first row must be a bar"),
+        ([NOTE_ROW], "first row must be a bar"),
+        ([BAR_ROW, NOTE_ROW], "note right after a bar"),
+        ([BAR_ROW], "end with a note"),
+        ([BAR_ROW, position(0)], "end with a note"),
+        ([BAR_ROW, position(0), NOTE_ROW, BAR_ROW], "end with a note"),
+        ([BAR_ROW, position(0), position(1), NOTE_ROW], "position right after a position"),
+        ([BAR_ROW, position(0), BAR_ROW, position(0), NOTE_ROW], "bar right after a position"),
+        ([BAR_ROW, position(5), NOTE_ROW, position(5), NOTE_ROW], "does not come after"),
+        ([BAR_ROW, position(5), NOTE_ROW, position(4), NOTE_ROW], "does not come after"),
+        ([BAR_ROW, position(0), NOTE_ROW, (0,) * 7], "no place inside a piece"),
+        ([(0, 0, 0, START, 0, 0, 0), *VALID], "no place inside a piece"),
+    ],
+)
 def test_a_broken_order_is_named(rows, said):
     assert said in violation(np.array(rows).reshape(-1, 7))
 
@@ -173,8 +176,9 @@ def test_a_performance_is_on_the_grid_within_half_a_sixteenth(seed, bpm, downbea
     rng = np.random.default_rng(seed)
     step = 15 / bpm
     start = np.sort(rng.uniform(0, 40 * step, 30))
-    notes = np.column_stack((start, start + rng.uniform(0.3, 20, 30) * step, rng.permutation(60)[:30] + 30,
-                             rng.integers(1, 128, 30)))  # fmt: skip
+    notes = np.column_stack(
+        (start, start + rng.uniform(0.3, 20, 30) * step, rng.permutation(60)[:30] + 30, rng.integers(1, 128, 30))
+    )
     grid = quantise(notes, beats_at(bpm, downbeat=downbeat), ["C_M"] * 80)
     assert len(grid.notes) == 30  # no pitch comes twice, so nothing is lost
     order = np.lexsort((-notes[:, 2], np.round(start / step)))

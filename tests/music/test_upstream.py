@@ -150,9 +150,17 @@ def without(state, key):
     return {name: value for name, value in state.items() if name != key}
 
 
-@pytest.mark.parametrize("key", ["input_y_linear.weight", "pitch_emb.lut.weight", "VQ.ema_dw.hidden",
-                                 "transformer_decoder.layers.1.cross_attention.key_projection.bias",
-                                 "predict_tempo.bias", "beat_decoder.norm.weight"])  # fmt: skip
+@pytest.mark.parametrize(
+    "key",
+    [
+        "input_y_linear.weight",
+        "pitch_emb.lut.weight",
+        "VQ.ema_dw.hidden",
+        "transformer_decoder.layers.1.cross_attention.key_projection.bias",
+        "predict_tempo.bias",
+        "beat_decoder.norm.weight",
+    ],
+)
 def test_a_missing_key_is_named(tmp_path, key):
     write(tmp_path, main=without(published_autoencoder(), key))
     with pytest.raises(CheckpointError, match=rf"missing: {key}\)"):
@@ -166,18 +174,26 @@ def test_unexpected_and_missing_keys_are_all_named(tmp_path):
         convert(tmp_path, tmp_path / "out")
 
 
-@pytest.mark.parametrize(("change", "said"), [
-    ({"slot": torch.zeros(24, SLOT + 1)}, r"does not fit \(of another shape: codebook.codes, "),
-    ({"input": torch.zeros(16, 9)}, r"does not fit \(of another shape: encoder_in.weight"),
-    ({"book": torch.zeros(4, 7 * SLOT)}, "The release has tensors of another shape"),
-    ({"wide": torch.zeros(17, 24)}, "of another shape|wide, which 8 heads"),
-    ({"lut": torch.zeros(CLASSES["pitch"] - 1, EMBED["pitch"])}, "events of pitch"),
-    ({"pe": torch.zeros(1, 64, 24)}, "sine and cosine"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"slot": torch.zeros(24, SLOT + 1)}, r"does not fit \(of another shape: codebook.codes, "),
+        ({"input": torch.zeros(16, 9)}, r"does not fit \(of another shape: encoder_in.weight"),
+        ({"book": torch.zeros(4, 7 * SLOT)}, "The release has tensors of another shape"),
+        ({"wide": torch.zeros(17, 24)}, "of another shape|wide, which 8 heads"),
+        ({"lut": torch.zeros(CLASSES["pitch"] - 1, EMBED["pitch"])}, "events of pitch"),
+        ({"pe": torch.zeros(1, 64, 24)}, "sine and cosine"),
+    ],
+)
 def test_tensors_that_do_not_fit_are_told(tmp_path, change, said):
-    name = {"slot": "subDecoder_linear.weight", "lut": "pitch_emb.lut.weight", "pe": "decoder_pos_embedd.0.pe",
-            "input": "input_y_linear.weight", "book": "VQ.embeddings",
-            "wide": "transformer_encoder.layers.0.linear1.weight"}  # fmt: skip
+    name = {
+        "slot": "subDecoder_linear.weight",
+        "lut": "pitch_emb.lut.weight",
+        "pe": "decoder_pos_embedd.0.pe",
+        "input": "input_y_linear.weight",
+        "book": "VQ.embeddings",
+        "wide": "transformer_encoder.layers.0.linear1.weight",
+    }
     state = published_autoencoder() | {name[key]: value for key, value in change.items()}
     with pytest.raises(CheckpointError, match=said):
         convert(write(tmp_path, main=state), tmp_path / "out")
@@ -223,11 +239,16 @@ def test_a_numbering_of_another_kind_is_refused(tmp_path, tables):
         convert(tmp_path, tmp_path / "out")
 
 
-@pytest.mark.parametrize(("words", "said"), [
-    ([], "of tempo"), ({}, "of tempo"), (without(dictionary(), "bar-beat"), "of bar-beat"),
-    (dictionary() | {"pitch": {0: 0, "Note_Pitch_22": 7}}, "of pitch"),
-    (without(dictionary(), "emotion"), "of emotion"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "of tempo"),
+        ({}, "of tempo"),
+        (without(dictionary(), "bar-beat"), "of bar-beat"),
+        (dictionary() | {"pitch": {0: 0, "Note_Pitch_22": 7}}, "of pitch"),
+        (without(dictionary(), "emotion"), "of emotion"),
+    ],
+)
 def test_a_dictionary_of_another_layout_is_refused(tmp_path, words, said):
     write(tmp_path)
     (tmp_path / "dictionary.pkl").write_bytes(pickle.dumps((words, {})))
@@ -291,8 +312,14 @@ def test_the_prior_at_the_size_of_the_paper_tells_the_published_codes(tmp_path):
 
 @pytest.mark.slow
 def test_published_weights_play_from_the_command_line_in_a_fresh_process(tmp_path):
-    affekt = lambda *words: subprocess.run([sys.executable, "-m", "gen.cli", *words], cwd=tmp_path, text=True,
-                                           capture_output=True, check=False, env=ENVIRONMENT)  # fmt: skip
+    affekt = lambda *words: subprocess.run(
+        [sys.executable, "-m", "gen.cli", *words],
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+        check=False,
+        env=ENVIRONMENT,
+    )
     write(tmp_path / "release")
     done = affekt("checkpoints", "convert", "muser", "--from", "release", "--out", "muser")
     assert done.returncode == 0, done.stderr

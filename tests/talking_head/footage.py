@@ -28,8 +28,11 @@ def write(folder: Path) -> Path:
     place.mkdir(parents=True)
     many = [f"clip{i}" for i in range(30)]  # enough that some are held out
     takes = ["1114_2_01", "1114_3_15"]
-    for file, names, sound in (("grid_s1", many, "grid_s1_audio"), ("facegood", takes, "facegood_audio"),
-                               ("other_clips", ["someone"], "other_audio")):  # fmt: skip
+    for file, names, sound in (
+        ("grid_s1", many, "grid_s1_audio"),
+        ("facegood", takes, "facegood_audio"),
+        ("other_clips", ["someone"], "other_audio"),
+    ):
         for name in names:
             (place / sound).mkdir(exist_ok=True)
             media.write_audio(place / sound / f"{name}.flac", tone(FRAMES / 25), 16_000)
@@ -56,8 +59,13 @@ def stack(path: Path, names: list[str], **facts) -> None:
         kinds = {name: i for i, name in enumerate(dict.fromkeys(facts["emotion"]))}
         for i, name in enumerate(facts["emotion"]):
             coefs[i * FRAMES : (i + 1) * FRAMES, 20 + kinds[name]] += 0.5 * (kinds[name] > 0)
-    np.savez(path, coefs=coefs.astype(np.float16), clip_names=np.array(names),
-             offsets=np.arange(len(names) + 1) * FRAMES, **{k: np.array(v) for k, v in facts.items()})  # fmt: skip
+    np.savez(
+        path,
+        coefs=coefs.astype(np.float16),
+        clip_names=np.array(names),
+        offsets=np.arange(len(names) + 1) * FRAMES,
+        **{k: np.array(v) for k, v in facts.items()},
+    )
 
 
 def aligned(folder: Path) -> None:
@@ -66,6 +74,14 @@ def aligned(folder: Path) -> None:
     for voice in ("af_one", "af_nova"):
         media.write_audio(folder / f"{voice}.flac", tone(2.0), 16_000)
         (folder / f"{voice}.flac").rename(folder / f"{voice}.opus")
-        rows.append({"file": f"{voice}.opus", "voice": voice, "phones": ["^", "b", "ɑ", "m", "^"],
-                     "frames": [10, 10, 30, 10, 20], "frame_s": 0.025, "seconds": 2.0})  # fmt: skip
+        rows.append(
+            {
+                "file": f"{voice}.opus",
+                "voice": voice,
+                "phones": ["^", "b", "ɑ", "m", "^"],
+                "frames": [10, 10, 30, 10, 20],
+                "frame_s": 0.025,
+                "seconds": 2.0,
+            }
+        )
     (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))

@@ -31,8 +31,9 @@ def task(**fields) -> TalkTask:
 @pytest.mark.parametrize("seconds", [1.0, 0.61])
 def test_the_video_is_as_long_as_the_sound(tmp_path, seconds):
     media.write_audio(tmp_path / "a.wav", tone(seconds, 22_050), 22_050)
-    paths = generator().render(task(audio=tmp_path / "a.wav", export=("arkit", "json", "glb")), tmp_path, {"x": 1},
-                               lambda done, text: None)  # fmt: skip
+    paths = generator().render(
+        task(audio=tmp_path / "a.wav", export=("arkit", "json", "glb")), tmp_path, {"x": 1}, lambda done, text: None
+    )
     assert [path.name for path in paths] == ["talk.mp4", "talk.arkit.25fps.csv", "talk.motion.json", "talk.glb"]
     with av.open(str(paths[0])) as video:
         assert sum(1 for _ in video.decode(video=0)) == round(seconds * 25)
@@ -63,8 +64,14 @@ def test_sound_that_is_no_frame_long_is_refused():
 def test_task_checks_its_fields():
     made = parse_task({"kind": "talk", "portrait": "a.png", "audio": "b.wav", "emotion": "0: sad, 2: happy @ 1.3"})
     assert made.size == 512 and len(made.emotion.keyframes) == 2
-    for wrong in ({"size": 100}, {"size": 3000}, {"aspect": "4:5"}, {"fps": 24}, {"head_motion": 3},
-                  {"export": ["fbx"]}):  # fmt: skip
+    for wrong in (
+        {"size": 100},
+        {"size": 3000},
+        {"aspect": "4:5"},
+        {"fps": 24},
+        {"head_motion": 3},
+        {"export": ["fbx"]},
+    ):
         with pytest.raises(InputError):
             parse_task({"kind": "talk", "portrait": "a.png", "audio": "b.wav"} | wrong)
 
@@ -90,8 +97,21 @@ def model(tmp_path_factory):
 
 def test_the_command_line_takes_files_and_names_one(model, tmp_path):
     media.write_audio(tmp_path / "a.wav", tone(0.4), 16_000)
-    given = ["talk", str(PICTURE), str(tmp_path / "a.wav"), "--emotion", "happy @ 1.3", "--size", "256",
-             "--model", str(model), "--export", "arkit", "--out", str(tmp_path / "here" / "x.mp4")]  # fmt: skip
+    given = [
+        "talk",
+        str(PICTURE),
+        str(tmp_path / "a.wav"),
+        "--emotion",
+        "happy @ 1.3",
+        "--size",
+        "256",
+        "--model",
+        str(model),
+        "--export",
+        "arkit",
+        "--out",
+        str(tmp_path / "here" / "x.mp4"),
+    ]
     assert main(given) == 0
     assert {path.name for path in (tmp_path / "here").iterdir()} >= {"x.mp4", "x.arkit.25fps.csv"}
     manifest = json.loads((tmp_path / "here" / "x.mp4.json").read_text())

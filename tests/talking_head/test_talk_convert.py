@@ -21,11 +21,17 @@ from talking_head.training.emote import start
 
 def layer(prefix: str, dim: int, ffn: int) -> dict:
     r = torch.randn
-    return {f"{prefix}.self_attn.in_proj_weight": r(3 * dim, dim), f"{prefix}.self_attn.in_proj_bias": r(3 * dim),
-            f"{prefix}.self_attn.out_proj.weight": r(dim, dim), f"{prefix}.self_attn.out_proj.bias": r(dim),
-            f"{prefix}.linear1.weight": r(ffn, dim), f"{prefix}.linear1.bias": r(ffn),
-            f"{prefix}.linear2.weight": r(dim, ffn), f"{prefix}.linear2.bias": r(dim),
-            **{f"{prefix}.{n}.{k}": r(dim) for n in ("norm1", "norm2") for k in ("weight", "bias")}}  # fmt: skip
+    return {
+        f"{prefix}.self_attn.in_proj_weight": r(3 * dim, dim),
+        f"{prefix}.self_attn.in_proj_bias": r(3 * dim),
+        f"{prefix}.self_attn.out_proj.weight": r(dim, dim),
+        f"{prefix}.self_attn.out_proj.bias": r(dim),
+        f"{prefix}.linear1.weight": r(ffn, dim),
+        f"{prefix}.linear1.bias": r(ffn),
+        f"{prefix}.linear2.weight": r(dim, ffn),
+        f"{prefix}.linear2.bias": r(dim),
+        **{f"{prefix}.{n}.{k}": r(dim) for n in ("norm1", "norm2") for k in ("weight", "bias")},
+    }
 
 
 def pair(name: str, *shape: int) -> dict:
@@ -33,8 +39,11 @@ def pair(name: str, *shape: int) -> dict:
 
 
 def norm(name: str, dim: int) -> dict:
-    return pair(name, dim) | {f"{name}.running_mean": torch.randn(dim), f"{name}.running_var": torch.rand(dim),
-                              f"{name}.num_batches_tracked": torch.tensor(3)}  # fmt: skip
+    return pair(name, dim) | {
+        f"{name}.running_mean": torch.randn(dim),
+        f"{name}.running_var": torch.rand(dim),
+        f"{name}.num_batches_tracked": torch.tensor(3),
+    }
 
 
 def decoder(features: int, d: int) -> dict:
@@ -74,8 +83,11 @@ def emote(features: int, d: int = 16) -> dict:
     state |= layer("sequence_decoder.bert_decoder.layers.0", 2 * d, 40) | pair("sequence_decoder.decoder", d, 2 * d)
     state |= pair("sequence_decoder.squasher_2.linear", d, 8 * d)
     audio = "audio_model.model.encoder.pos_conv_embed.conv."
-    return state | {audio + "weight_g": torch.randn(1, 1, 4), audio + "weight_v": torch.randn(4, 4, 4),
-                    "sequence_decoder.flame.faces": torch.zeros(4, 3)}  # fmt: skip
+    return state | {
+        audio + "weight_g": torch.randn(1, 1, 4),
+        audio + "weight_v": torch.randn(4, 4, 4),
+        "sequence_decoder.flame.faces": torch.zeros(4, 3),
+    }
 
 
 def checkpoint(path, state: dict, **cfg):

@@ -67,8 +67,14 @@ def test_names_stand_for_checkpoints():
 
 
 def test_a_photograph_speaks_by_diffusion(motion, sound, tmp_path):
-    asked = task(model=str(motion), audio=sound, emotion="0: sad, 0.3: happy @ 1.4", emotion_scale=2.0, steps=2,
-                 export=("arkit",))  # fmt: skip
+    asked = task(
+        model=str(motion),
+        audio=sound,
+        emotion="0: sad, 0.3: happy @ 1.4",
+        emotion_scale=2.0,
+        steps=2,
+        export=("arkit",),
+    )
     frames = rendered(asked, tmp_path)
     assert len(frames) == 15 and frames[0].shape == (256, 256, 3)
     assert len((tmp_path / "talk.arkit.25fps.csv").read_text().splitlines()) == 16
@@ -97,8 +103,15 @@ def test_without_converted_weights_it_says_what_to_do():
         TalkGenerator.from_pretrained(*TalkGenerator.checkpoints(task(model="dice-video")))
 
 
-@pytest.mark.parametrize(("field", "says"), [("emotion_scale: 3", "emotion_scale.*--model dice"), ("steps: 4", "steps"),
-                                             ("vram: 10", "vram"), ("vram: 16", "omit it")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("field", "says"),
+    [
+        ("emotion_scale: 3", "emotion_scale.*--model dice"),
+        ("steps: 4", "steps"),
+        ("vram: 10", "vram"),
+        ("vram: 16", "omit it"),
+    ],
+)
 def test_what_a_model_does_not_have_is_said_by_plan(tmp_path, field, says):
     path = tmp_path / "f.yaml"
     path.write_text(f"jobs:\n  - {{id: a, kind: talk, portrait: {PICTURE}, audio: {LINE}, {field}}}\n")

@@ -38,8 +38,10 @@ def test_emotion_changes_where_the_curve_does():
     times = [i / 25 for i in range(64)]
     calm, later = EmotionCurve.parse("neutral"), EmotionCurve.parse("0: neutral, 1.6: happy")
     speech = torch.randn(1, 64, 24)
-    made = [emote(speech, emote.emotion(**emote.emotion.prepare([track(c, times)])).tokens, torch.tensor([0]))
-            for c in (calm, later)]  # fmt: skip
+    made = [
+        emote(speech, emote.emotion(**emote.emotion.prepare([track(c, times)])).tokens, torch.tensor([0]))
+        for c in (calm, later)
+    ]
     change = (made[0] - made[1]).abs().mean((0, 2))
     assert change[:8].mean() < change[56:].mean()
 

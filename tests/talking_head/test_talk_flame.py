@@ -41,8 +41,14 @@ def release(folder, monkeypatch):
     joints = np.full((5, 51), 1 / 51)
     weights = np.zeros((51, 5))
     weights[:, 2] = basis().deltas[INDEX["jawOpen"]][INNER][:, 1].clip(None, 0) / -3
-    model = {"v_template": Ch(template), "shapedirs": Ch(shapes), "J_regressor": joints, "weights": weights,
-             "f": np.stack([np.arange(51)] * 3, 1).astype(np.uint32), "evil": collections.Counter()}  # fmt: skip
+    model = {
+        "v_template": Ch(template),
+        "shapedirs": Ch(shapes),
+        "J_regressor": joints,
+        "weights": weights,
+        "f": np.stack([np.arange(51)] * 3, 1).astype(np.uint32),
+        "evil": collections.Counter(),
+    }
     (folder / "generic_model.pkl").write_bytes(pickle.dumps(model, protocol=2))
     spots = {"static_lmk_faces_idx": np.arange(51), "static_lmk_bary_coords": np.tile([1.0, 0, 0], (51, 1))}
     np.save(folder / "landmark_embedding.npy", np.array(spots, dtype=object), allow_pickle=True)
@@ -73,17 +79,23 @@ def test_what_is_written_has_a_row_a_frame(tmp_path, monkeypatch):
 def test_the_published_emote_speaks_through_flame(tmp_path, monkeypatch):
     transformers = pytest.importorskip("transformers")
     config = transformers.Wav2Vec2Config(
-        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24, conv_dim=(8,) * 7,
-        num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2,
-    )  # fmt: skip
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=24,
+        conv_dim=(8,) * 7,
+        num_conv_pos_embeddings=4,
+        num_conv_pos_embedding_groups=2,
+    )
     torch.manual_seed(0)
     save_file(transformers.Wav2Vec2Model(config).state_dict(), tmp_path / "audio.safetensors")
     ears = Wav2Vec.load(str(tmp_path), config)
     assert ears(torch.randn(16_000)).shape == (1, 25, 16)
     convert(release(tmp_path, monkeypatch), tmp_path / "flame")
     adapter = FlameAdapter(Flame.load(str(tmp_path / "flame"), 10), basis())
-    emote = Emote(speech=16, dim=16, heads=2, ffn=16, features=13, prior=16, prior_ffn=16, styles=3,
-                  conditioner={"name": "emote"})  # fmt: skip
+    emote = Emote(
+        speech=16, dim=16, heads=2, ffn=16, features=13, prior=16, prior_ffn=16, styles=3, conditioner={"name": "emote"}
+    )
     subject = UpstreamSpeaker(ears, emote, adapter, basis())
     made = subject.speak(tone(22.3), EmotionCurve.parse("happy"))  # longer than a window
     assert made.coefs.shape == (558, 52) and np.isfinite(made.coefs).all()

@@ -15,8 +15,10 @@ def test_bias_is_that_of_flint_and_of_emote():
 
 def published(ours: BiasedLayer, dim: int, heads: int, ffn: int) -> nn.TransformerEncoderLayer:
     theirs = nn.TransformerEncoderLayer(dim, heads, ffn, 0.0, "gelu", batch_first=True)
-    state = {key.replace("in_proj.", "self_attn.in_proj_").replace("out_proj.", "self_attn.out_proj."): value
-             for key, value in ours.state_dict().items()}  # fmt: skip
+    state = {
+        key.replace("in_proj.", "self_attn.in_proj_").replace("out_proj.", "self_attn.out_proj."): value
+        for key, value in ours.state_dict().items()
+    }
     theirs.load_state_dict(state)
     return theirs
 

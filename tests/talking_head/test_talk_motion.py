@@ -235,10 +235,17 @@ def test_glb_holds_the_animation(tmp_path, motion):
     scene, values = glb(tmp_path / "x.glb", motion)
     assert scene["meshes"][0]["extras"]["targetNames"] == list(ARKIT)
     moves = scene["animations"][0]
-    tracks = {(scene["nodes"][c["target"]["node"]]["name"], c["target"]["path"]): moves["samplers"][c["sampler"]]
-              for c in moves["channels"]}  # fmt: skip
-    assert tracks.keys() == {("neck", "rotation"), ("skin", "weights"), ("left eye", "rotation"),
-                             ("right eye", "rotation"), ("lower teeth", "translation")}  # fmt: skip
+    tracks = {
+        (scene["nodes"][c["target"]["node"]]["name"], c["target"]["path"]): moves["samplers"][c["sampler"]]
+        for c in moves["channels"]
+    }
+    assert tracks.keys() == {
+        ("neck", "rotation"),
+        ("skin", "weights"),
+        ("left eye", "rotation"),
+        ("right eye", "rotation"),
+        ("lower teeth", "translation"),
+    }
     weights = values(tracks["skin", "weights"]["output"]).reshape(31, 52)
     assert np.allclose(weights[:30], motion.coefs) and (weights[30] == weights[29]).all()
     assert scene["accessors"][tracks["neck", "rotation"]["input"]]["max"] == [pytest.approx(30 / 25)]

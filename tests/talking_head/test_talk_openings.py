@@ -112,8 +112,11 @@ def test_the_photographs_teeth_are_no_brighter_than_they_are():
     seen = opening(flat[OPENINGS[0][0]], flat[OPENINGS[0][1]], shot.shape[1::-1], 2.0)
     inside = Inside(box, seen, box.flatten(1)[:, ::97], np.array([0.7, 0.5, 0.4]), 18.0, 0.0, -1.5, 3.0, 5.0)
     assert inside.teeth is not None and inside.teeth[3].max() > 0.9
-    y, x = torch.meshgrid(torch.arange(*seen.rows.indices(9999)[:2]) + 0.5,
-                          torch.arange(*seen.columns.indices(9999)[:2]) + 0.5, indexing="ij")  # fmt: skip
+    y, x = torch.meshgrid(
+        torch.arange(*seen.rows.indices(9999)[:2]) + 0.5,
+        torch.arange(*seen.columns.indices(9999)[:2]) + 0.5,
+        indexing="ij",
+    )
     made = inside._own_teeth(torch.zeros(3, *x.shape), torch.stack((x, y), -1))
     assert made.max() <= 230 / 255 + 1e-4
     tooth = inside.drawn.lower[:3, inside.drawn.lower[3] > 0.9].amax(1)
@@ -122,8 +125,10 @@ def test_the_photographs_teeth_are_no_brighter_than_they_are():
 
 def test_what_lies_deeper_in_a_mouth_moves_less_when_the_head_turns():
     seen = opening(*(portrait().project(portrait().points)[rows] for rows in OPENINGS[0]), portrait().size, 2.0)
-    still, turned = (portrait()._plane(seen, portrait().inside.origin, matrix(np.array([0, yaw, 0])), np.zeros(3),
-                                       np.zeros(2)).deep for yaw in (0.0, 0.3))  # fmt: skip
+    still, turned = (
+        portrait()._plane(seen, portrait().inside.origin, matrix(np.array([0, yaw, 0])), np.zeros(3), np.zeros(2)).deep
+        for yaw in (0.0, 0.3)
+    )
     assert turned[0] < still[0] - 0.2 and abs(turned[1] - still[1]) < 0.1
 
 
@@ -131,8 +136,9 @@ def test_a_round_mouth_has_even_edges_and_two_sides_beyond_its_corners():
     turn = np.linspace(np.pi, 0, 11)
     upper, lower = (np.stack((50 + 20 * np.cos(turn), 50 + way * 30 * np.sin(turn)), 1) for way in (-1, 1))
     seen = opening(upper, lower, (100, 100), 20, aside=12)
-    x, y = np.meshgrid(np.arange(seen.columns.start, seen.columns.stop) + 0.5,
-                       np.arange(seen.rows.start, seen.rows.stop) + 0.5)  # fmt: skip
+    x, y = np.meshgrid(
+        np.arange(seen.columns.start, seen.columns.stop) + 0.5, np.arange(seen.rows.start, seen.rows.stop) + 0.5
+    )
     far = (np.hypot((x - 50) / 20, (y - 50) / 30) - 1) * 20  # pixels beyond the edge, at the sides
     inside = seen.inside.numpy()
     assert inside[far < -2.5].min() > 0.99 and inside[far > 2.5].max() < 0.01

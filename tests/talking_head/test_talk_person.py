@@ -87,8 +87,10 @@ def test_nothing_behind_gives_transparency():
     assert frame.shape == (256, 256, 4) and frame[outside(8)][:, 3].max() <= 2
     x, y = small()[1].landmarks[OVAL, :2].mean(0).astype(int)
     assert frame[y - 20 : y + 20, x - 20 : x + 20, 3].min() == 255
-    seen = frame[..., :3].astype(int)[frame[..., 3] == 255] - drawn().frame(coefficients({"jawOpen": 0.4}), TURN)[
-        frame[..., 3] == 255]  # fmt: skip
+    seen = (
+        frame[..., :3].astype(int)[frame[..., 3] == 255]
+        - drawn().frame(coefficients({"jawOpen": 0.4}), TURN)[frame[..., 3] == 255]
+    )
     assert np.abs(seen).mean() < 1
 
 
@@ -107,8 +109,9 @@ def test_a_picture_without_a_person_keeps_its_background_or_is_refused():
         person.cut_out(network(), np.full_like(picture(), 90), face(), blank, small()[1], "none")
 
 
-@pytest.mark.parametrize(("given", "read"), [("keep", "keep"), ("none", "none"), ("#00FF0a", "#00FF0a"),
-                                             ("wall.jpg", Path("wall.jpg"))])  # fmt: skip
+@pytest.mark.parametrize(
+    ("given", "read"), [("keep", "keep"), ("none", "none"), ("#00FF0a", "#00FF0a"), ("wall.jpg", Path("wall.jpg"))]
+)
 def test_a_background_is_a_word_a_colour_or_a_file(given, read):
     asked = parse_task({"kind": "talk", "portrait": "p.png", "audio": "a.wav", "background": given})
     assert asked.background == read and asked.ending == ("webm" if given == "none" else "mp4")
@@ -143,8 +146,10 @@ def test_a_film_moves_the_shoulders_and_a_still_head_leaves_them():
     chest = np.zeros((256, 256), bool)
     chest[there.landmarks[152, 1].astype(int) + 40 :] = True
     moved = [np.abs(frame.astype(int) - shot)[chest].mean() for frame in film(drawn(), motion)][::24]
-    held = [np.abs(frame.astype(int) - shot)[chest].max()
-            for frame in film(drawn(), motion._replace(turns=np.zeros((50, 3))))][::24]  # fmt: skip
+    held = [
+        np.abs(frame.astype(int) - shot)[chest].max()
+        for frame in film(drawn(), motion._replace(turns=np.zeros((50, 3))))
+    ][::24]
     assert max(moved) > 0.3 and max(held) <= 2
 
 

@@ -26,8 +26,9 @@ def test_what_lies_outside_the_head_is_untouched():
     assert np.abs(frame.astype(int) - picture())[still].max(initial=0) == 0
 
 
-@pytest.mark.parametrize(("name", "value", "least"), [("jawOpen", 0.8, 0.25), ("mouthSmile", 0.9, 0.3),
-                                                     ("eyeBlink", 1.0, 0.07)])  # fmt: skip  # through glasses
+@pytest.mark.parametrize(
+    ("name", "value", "least"), [("jawOpen", 0.8, 0.25), ("mouthSmile", 0.9, 0.3), ("eyeBlink", 1.0, 0.07)]
+)  # through glasses
 def test_a_tracker_sees_what_was_asked_for(name, value, least):
     column = [i for n, i in INDEX.items() if n.startswith(name)]
     rest, moved = (again(portrait().frame(coefficients({name: v})))[column].mean() for v in (0.0, value))
@@ -169,7 +170,8 @@ def test_a_picture_moved_by_half_a_pixel_stays_sharp_and_one_that_rests_is_copie
         0
     ]
     edges = lambda picture: torch.nn.functional.conv2d(
-        picture[:, None], torch.tensor([[[[0.0, 1, 0], [1, -4, 1], [0, 1, 0]]]]))[..., 4:-4, 4:-4].var()  # fmt: skip
+        picture[:, None], torch.tensor([[[[0.0, 1, 0], [1, -4, 1], [0, 1, 0]]]])
+    )[..., 4:-4, 4:-4].var()
     moved = edges(taken.moved(there, still + 1 / 64))
     assert moved > 0.9 * edges(read("bicubic")) and moved > 1.3 * edges(read("bilinear"))
 
@@ -190,8 +192,11 @@ def test_threads_draw_the_same_frames_in_order():
     from talking_head.render.film import film
 
     count, before = 15, torch.get_num_threads()
-    motion = Motion(np.linspace(0, 0.6, count)[:, None] * coefficients({"jawOpen": 1.0, "mouthSmile": 1.0}),
-                    np.zeros((count, 3)), np.zeros(count))  # fmt: skip
+    motion = Motion(
+        np.linspace(0, 0.6, count)[:, None] * coefficients({"jawOpen": 1.0, "mouthSmile": 1.0}),
+        np.zeros((count, 3)),
+        np.zeros(count),
+    )
     made = []
     try:
         for threads in (1, 3):
@@ -234,8 +239,12 @@ def test_what_the_photograph_does_not_allow_is_said():
 
     calm = Motion(np.zeros((5, 52)), np.zeros((5, 3)), np.zeros(5))
     glad = calm._replace(coefs=np.tile(coefficients({"mouthSmile": 0.8}), (5, 1)))
-    for shown, motion, words in (((True, False), calm, "covered"), ((False, True), calm, "smile"),
-                                 ((False, True), glad, None), ((False, False), calm, None)):  # fmt: skip
+    for shown, motion, words in (
+        ((True, False), calm, "covered"),
+        ((False, True), calm, "smile"),
+        ((False, True), glad, None),
+        ((False, False), calm, None),
+    ):
         with collect() as notes:
             _say(SimpleNamespace(covered=shown[0], broad=shown[1]), motion)
         assert len(notes) == (words is not None) and (words is None or words in notes[0])
@@ -277,8 +286,9 @@ def test_a_lid_that_closes_takes_its_lashes_along():
 
 
 @pytest.mark.parametrize("crop", ["head", "shoulders", "whole"])
-@pytest.mark.parametrize(("aspect", "shape"), [("1:1", (256, 256)), ("9:16", (456, 256)), ("16:9", (256, 456)),
-                                               ("source", (320, 256))])  # fmt: skip
+@pytest.mark.parametrize(
+    ("aspect", "shape"), [("1:1", (256, 256)), ("9:16", (456, 256)), ("16:9", (256, 456)), ("source", (320, 256))]
+)
 def test_a_frame_holds_the_face_at_every_aspect(crop, aspect, shape):
     from talking_head.frame import framed
 

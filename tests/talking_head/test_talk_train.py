@@ -113,8 +113,10 @@ def test_measures_are_distances_of_points():
 def test_training_learns_and_its_checkpoint_speaks(trained):
     lines = [json.loads(line) for line in (trained / "log.jsonl").read_text().splitlines()]
     assert {line["model"] for line in lines} == {"flint", "speech", "emote"}
-    parts = [checkpoints.load(str(trained / "checkpoint"), cls, part) for cls, part in
-             ((SpeechEncoder, "speech"), (Emote, "emote"))]  # fmt: skip
+    parts = [
+        checkpoints.load(str(trained / "checkpoint"), cls, part)
+        for cls, part in ((SpeechEncoder, "speech"), (Emote, "emote"))
+    ]
     assert (trained / "checkpoint" / "flint" / "config.json").exists()
     assert all(torch.isfinite(p).all() for part in parts for p in part.parameters())
 
@@ -136,8 +138,10 @@ def test_a_checkpoint_learns_on(trained, material, tmp_path):
 
 @pytest.mark.slow
 def test_evaluation_tables_of_a_trained_model(trained, clips):
-    parts = [checkpoints.load(str(trained / "checkpoint"), cls, part) for cls, part in
-             ((SpeechEncoder, "speech"), (Emote, "emote"))]  # fmt: skip
+    parts = [
+        checkpoints.load(str(trained / "checkpoint"), cls, part)
+        for cls, part in ((SpeechEncoder, "speech"), (Emote, "emote"))
+    ]
     generator = TalkGenerator(None, basis(), EmoteSpeaker(*parts, expression(), basis()))
     rows = lip_rows(generator, clips)
     assert {row[0] for row in rows} >= {"GRID, held-out clips", "speakers never seen"} and rows[0][1] == "jaw"
@@ -172,10 +176,23 @@ def test_films_come_with_a_manifest(tmp_path):
 
 def test_what_judges_wrote_becomes_a_table(tmp_path):
     row = lambda person, asked, seen: {
-        "portrait": person, "emotion": asked, "intensity": 1.0, "seen_as": seen, "seen_as_a": seen, "seen_as_b": "sad",
-        "p": 0.5, "identity_distance": 0.4}  # fmt: skip
-    rows = [row("one", "fear", "fear"), row("one", "sad", "fear"), row("two", "fear", "fear"), row("two", "sad", "sad"),
-            row("two", "neutral", "sad"), {"error": "no face"}]  # fmt: skip
+        "portrait": person,
+        "emotion": asked,
+        "intensity": 1.0,
+        "seen_as": seen,
+        "seen_as_a": seen,
+        "seen_as_b": "sad",
+        "p": 0.5,
+        "identity_distance": 0.4,
+    }
+    rows = [
+        row("one", "fear", "fear"),
+        row("one", "sad", "fear"),
+        row("two", "fear", "fear"),
+        row("two", "sad", "sad"),
+        row("two", "neutral", "sad"),
+        {"error": "no face"},
+    ]
     (tmp_path / "films.json").write_text(json.dumps({"files": rows}))
     report = Report("a", "b")
     report.section("c")

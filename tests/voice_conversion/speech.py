@@ -25,8 +25,10 @@ def voice(seconds=1.0, hz=140.0, seed=0, glide=0.2, rate=RATE):
     t = np.arange(int(seconds * rate)) / rate
     track = hz * 2 ** (glide * t / max(seconds, 1e-6))
     phase = 2 * np.pi * np.cumsum(track) / rate
-    waves = sum(np.sin(k * phase) * (np.exp(-((k * hz - 600) / 300) ** 2) + 0.5 * np.exp(-((k * hz - 1500) / 400) ** 2))
-                for k in range(1, int(4000 / hz)))  # fmt: skip
+    waves = sum(
+        np.sin(k * phase) * (np.exp(-(((k * hz - 600) / 300) ** 2)) + 0.5 * np.exp(-(((k * hz - 1500) / 400) ** 2)))
+        for k in range(1, int(4000 / hz))
+    )
     syllables = np.clip(np.sin(2 * np.pi * 3 * t) + 0.6, 0, 1)
     noise = np.random.default_rng(seed).normal(0, 0.001, len(t))
     return (0.1 * waves * syllables + noise).astype(np.float32)

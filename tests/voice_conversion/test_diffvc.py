@@ -56,9 +56,14 @@ def space(width=256, labels=("neutral", "happy", "sad")):
 def speaks(folder, directions=None):
     torch.manual_seed(2)
     load = lambda kind, part: kind.from_pretrained(folder / part).eval()
-    return DiffVC(load(PublishedEncoder, "diffvc/encoder"), load(PublishedScore, "diffvc/decoder"),
-                  load(HiFiGAN, "hifigan"), SpeakerEncoder(16, 1).eval(), directions,
-                  Recogniser(EmotionEmbedder().eval()))  # fmt: skip
+    return DiffVC(
+        load(PublishedEncoder, "diffvc/encoder"),
+        load(PublishedScore, "diffvc/decoder"),
+        load(HiFiGAN, "hifigan"),
+        SpeakerEncoder(16, 1).eval(),
+        directions,
+        Recogniser(EmotionEmbedder().eval()),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +108,15 @@ def test_the_reference_of_a_batch_has_a_mask(release):
 def test_the_file_is_what_the_published_loop_and_the_vocoder_give(release, tmp_path):
     generator, formulas = speaks(release), Formulas(published())
     media.write_audio(tmp_path / "in.wav", voice(0.6), RATE)
-    task = VoiceTask(source=tmp_path / "in.wav", emotion="sad", steps=4, seed=7, model=str(release / "diffvc"),
-                     vocoder=str(release / "hifigan"), candidates=3)  # fmt: skip
+    task = VoiceTask(
+        source=tmp_path / "in.wav",
+        emotion="sad",
+        steps=4,
+        seed=7,
+        model=str(release / "diffvc"),
+        vocoder=str(release / "hifigan"),
+        candidates=3,
+    )
     with collect() as notes:
         path = generator.render(task, tmp_path, {}, lambda *_: None)[0]
     assert len(notes) == 3 and "no directions" in notes[1] and "candidates" in notes[2]
@@ -189,9 +201,27 @@ def test_what_does_not_fit_is_told(release, tmp_path):
 @pytest.mark.slow
 def test_it_speaks_from_the_command_line_in_a_fresh_process(release, tmp_path):
     media.write_audio(tmp_path / "in.wav", voice(0.5), RATE)
-    words = ["voice", "in.wav", "--emotion", "sad", "--model", str(release / "diffvc"), "--vocoder",
-             str(release / "hifigan"), "--steps", "2", "--out", "out.wav"]  # fmt: skip
-    done = subprocess.run([sys.executable, "-m", "gen.cli", *words], cwd=tmp_path, text=True, capture_output=True,
-                          check=False, env=ENVIRONMENT)  # fmt: skip
+    words = [
+        "voice",
+        "in.wav",
+        "--emotion",
+        "sad",
+        "--model",
+        str(release / "diffvc"),
+        "--vocoder",
+        str(release / "hifigan"),
+        "--steps",
+        "2",
+        "--out",
+        "out.wav",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "gen.cli", *words],
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+        check=False,
+        env=ENVIRONMENT,
+    )
     assert done.returncode == 0, done.stderr
     assert media.read_audio(tmp_path / "out.wav")[1] == RATE

@@ -38,8 +38,11 @@ def test_a_state_dict_of_any_size_converts(small, tmp_path, prefixes):
         again = PublishedEncoder.from_pretrained(tmp_path / "out" / "encoder").eval()
         torch.testing.assert_close(again(mel), encoder(mel))
         if prefixes[1] is not None:
-            told = {"vector": torch.randn(1, 16 if score.config.vector == 16 else score.config.vector),
-                    "reference": mel, "reference_mean": mel}  # fmt: skip
+            told = {
+                "vector": torch.randn(1, 16 if score.config.vector == 16 else score.config.vector),
+                "reference": mel,
+                "reference_mean": mel,
+            }
             made = PublishedScore.from_pretrained(tmp_path / "out" / "decoder").eval()
             t = torch.tensor([0.5])
             torch.testing.assert_close(made(mel, t, mel, **told), score(mel, t, mel, **told))
@@ -71,11 +74,15 @@ def test_attention_by_distance_is_what_its_definition_says(small):
     found = torch.zeros(7, 2, 8)
     for h in range(2):
         for i in range(7):
-            scores = torch.stack([
-                q[i, h] @ (k[j, h] + (layer.emb_rel_k[0, j - i + 4] if abs(j - i) <= 4 else 0)) / 8**0.5
-                for j in range(7)])  # fmt: skip
+            scores = torch.stack(
+                [
+                    q[i, h] @ (k[j, h] + (layer.emb_rel_k[0, j - i + 4] if abs(j - i) <= 4 else 0)) / 8**0.5
+                    for j in range(7)
+                ]
+            )
             share = scores.softmax(0)
-            found[i, h] = sum(share[j] * (v[j, h] + (layer.emb_rel_v[0, j - i + 4] if abs(j - i) <= 4 else 0))
-                              for j in range(7))  # fmt: skip
+            found[i, h] = sum(
+                share[j] * (v[j, h] + (layer.emb_rel_v[0, j - i + 4] if abs(j - i) <= 4 else 0)) for j in range(7)
+            )
     wanted = layer.conv_o(found.flatten(1).T[None])
     torch.testing.assert_close(layer(x, mask), wanted, atol=1e-5, rtol=1e-4)

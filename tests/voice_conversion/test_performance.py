@@ -149,8 +149,9 @@ def test_sounds_without_a_voice_keep_their_spectrum_and_the_voice_its_power(spok
 def test_the_choice_is_one_of_the_wanted_emotion_and_a_seed_repeats_it(spoken):
     recording, own = spoken
     asked = plain(one_hot("happy", len(own.hz)), np.ones(len(own.hz)))
-    choose = lambda seed: chooser()(bank(), recording, recording.spans[0][0], recording.spans[-1][1], asked, 3,
-                                    np.random.default_rng(seed))  # fmt: skip
+    choose = lambda seed: chooser()(
+        bank(), recording, recording.spans[0][0], recording.spans[-1][1], asked, 3, np.random.default_rng(seed)
+    )
     one, again = choose(0), choose(0)
     assert bank().performances[one.which].emotion == "happy" and one.which == again.which
     neutral = plain(one_hot("neutral", len(own.hz)), np.ones(len(own.hz)))

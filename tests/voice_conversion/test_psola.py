@@ -100,7 +100,9 @@ def test_a_filter_moves_bands_by_what_is_asked(rate):
     made = psola.filtered(samples, rate, change)
     spectrum = lambda x: np.abs(np.fft.rfft(x[0, 4000:-4000])) ** 2
     hz = np.fft.rfftfreq(rate - 8000, 1 / rate)
-    ratio = lambda low, high: 10 * np.log10(
-        spectrum(made)[(hz > low) & (hz < high)].sum() / spectrum(samples)[(hz > low) & (hz < high)].sum())  # fmt: skip
+    ratio = lambda low, high: (
+        10
+        * np.log10(spectrum(made)[(hz > low) & (hz < high)].sum() / spectrum(samples)[(hz > low) & (hz < high)].sum())
+    )
     assert abs(ratio(100, 1000)) < 0.3 and ratio(4000, 7000) == pytest.approx(6.0, abs=0.4)
     assert ratio(8500, 10000) == pytest.approx(6.0, abs=0.5)

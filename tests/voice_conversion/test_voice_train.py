@@ -42,8 +42,21 @@ def data(tmp_path_factory):
                     name = f"03-{emotion}-{text}-01-{actor}.wav"
                     media.write_audio(folder / name, voice(seconds, hz * up, glide=0.1 * int(text)), RATE)
                     level = "normal" if emotion == "neutral" else "strong"
-                    table.writerow([name, "ravdess", "en", emotion, level, f"ravdess:Actor_{actor}", "male", "words",
-                                    f"{text}r01", seconds, ""])  # fmt: skip
+                    table.writerow(
+                        [
+                            name,
+                            "ravdess",
+                            "en",
+                            emotion,
+                            level,
+                            f"ravdess:Actor_{actor}",
+                            "male",
+                            "words",
+                            f"{text}r01",
+                            seconds,
+                            "",
+                        ]
+                    )
     return place
 
 
@@ -106,8 +119,10 @@ def test_files_for_a_judge_and_tables_of_what_it_heard(data, tmp_path):
     assert {row["emotion"] for row in rows} == {"happy", "sad"} and {row["intensity"] for row in rows} == {"0.0", "1.0"}
     assert all((tmp_path / "files" / row["output"]).is_file() for row in rows)
     same = {"heard_as": "happy", "p": 0.5, "mos": 3.0, "mos_source": 3.2, "speaker": 0.7}
-    heard = [row | same | {"intensity": float(row["intensity"]), "words_wrong": 0.0, "words_wrong_source": 0.0}
-             for row in rows]  # fmt: skip
+    heard = [
+        row | same | {"intensity": float(row["intensity"]), "words_wrong": 0.0, "words_wrong_source": 0.0}
+        for row in rows
+    ]
     (tmp_path / "heard.json").write_text(json.dumps({"files": heard}))
     made = VoiceEvaluator(chosen.model_copy(update={"heard": tmp_path / "heard.json"}), tmp_path).run()
     assert made.bars[0].measured == pytest.approx(0.5)

@@ -70,9 +70,15 @@ def _sized_encoder(state: dict[str, Tensor]) -> PublishedEncoder:
     first = "encoder.encoder.attn_layers.0.emb_rel_k"
     feed = state["encoder.encoder.ffn_layers.0.conv_1.weight"]
     return PublishedEncoder(
-        channels, feed.shape[0], channels // state[first].shape[2], layers, feed.shape[2],
-        state[first].shape[1] // 2, state["postnet.init_conv.weight"].shape[0], bands,
-    )  # fmt: skip
+        channels,
+        feed.shape[0],
+        channels // state[first].shape[2],
+        layers,
+        feed.shape[2],
+        state[first].shape[1] // 2,
+        state["postnet.init_conv.weight"].shape[0],
+        bands,
+    )
 
 
 def _sized_score(state: dict[str, Tensor], bands: int) -> PublishedScore:

@@ -163,8 +163,17 @@ class PublishedEncoder(ModelMixin, ConfigMixin):
     """Mel (b, n, m) -> average voice (b, n, m)."""
 
     @register_to_config
-    def __init__(self, channels: int = 192, hidden: int = 768, heads: int = 2, layers: int = 6, kernel: int = 3,
-                 window: int = 4, post: int = 128, bands: int = BANDS):  # fmt: skip
+    def __init__(
+        self,
+        channels: int = 192,
+        hidden: int = 768,
+        heads: int = 2,
+        layers: int = 6,
+        kernel: int = 3,
+        window: int = 4,
+        post: int = 128,
+        bands: int = BANDS,
+    ):
         super().__init__()
         self.encoder = MelEncoder(channels, hidden, heads, layers, kernel, window, bands)
         self.postnet = PostNet(post)
@@ -227,8 +236,14 @@ class ReferenceSummary(nn.Module):
         base = out // 4
         self.mlp1 = nn.Sequential(nn.Mish(), nn.Linear(time, base))
         self.mlp2 = nn.Sequential(nn.Mish(), nn.Linear(time, 2 * base))
-        sizes = {"11": (1, base), "12": (base, base), "21": (base, 2 * base), "22": (2 * base, 2 * base),
-                 "31": (2 * base, 4 * base), "32": (4 * base, 4 * base)}  # fmt: skip
+        sizes = {
+            "11": (1, base),
+            "12": (base, base),
+            "21": (base, 2 * base),
+            "22": (2 * base, 2 * base),
+            "31": (2 * base, 4 * base),
+            "32": (4 * base, 4 * base),
+        }
         for name, (i, o) in sizes.items():
             gate = nn.Sequential(nn.Conv2d(i, 2 * o, 3, 1, 1), nn.InstanceNorm2d(2 * o, affine=True), nn.GLU(1))
             setattr(self, f"block{name}", gate)
@@ -245,8 +260,9 @@ class PublishedScore(ModelMixin, ConfigMixin):
     """The score of the diffusion from the average voice; ``vector`` is EmoReg's e_ir, in DiffVC the speaker's."""
 
     @register_to_config
-    def __init__(self, base: int = 256, condition: int = 128, vector: int = 256, reference: bool = True,
-                 bands: int = BANDS):  # fmt: skip
+    def __init__(
+        self, base: int = 256, condition: int = 128, vector: int = 256, reference: bool = True, bands: int = BANDS
+    ):
         super().__init__()
         self.sde = MeanReverting()
         dims = [2 + condition, *(base * 2**i for i in range(LEVELS))]
@@ -265,9 +281,17 @@ class PublishedScore(ModelMixin, ConfigMixin):
             self.ups.append(nn.ModuleList([Residual2d(2 * o, i, base), Residual2d(i, i, base), attention(i), double]))
         self.final_block, self.final_conv = Masked2d(base, base), nn.Conv2d(base, 1, 1)
 
-    def forward(self, x: Tensor, t: Tensor, mean: Tensor, vector: Tensor, mask: Tensor | None = None,
-                reference: Tensor | None = None, reference_mean: Tensor | None = None,
-                reference_mask: Tensor | None = None) -> Tensor:  # fmt: skip
+    def forward(
+        self,
+        x: Tensor,
+        t: Tensor,
+        mean: Tensor,
+        vector: Tensor,
+        mask: Tensor | None = None,
+        reference: Tensor | None = None,
+        reference_mean: Tensor | None = None,
+        reference_mask: Tensor | None = None,
+    ) -> Tensor:
         """x, mean (b, n, m), n in fours, t (b,), vector (b, v); the reference is (b, n', m), clean, with a mask."""
         up = lambda y: y.mT[:, None]  # (b, 1, m, n)
         mask = torch.ones_like(x[..., 0]) if mask is None else mask.to(x.dtype)

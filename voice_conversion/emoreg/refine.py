@@ -59,8 +59,15 @@ class Refiner(ModelMixin, ConfigMixin):
     """
 
     @register_to_config
-    def __init__(self, dim: int = 112, depth: int = 8, cond: int = 64, dropout: float = 0.2, spread: float = 1.0,
-                 priors: str | None = None):  # fmt: skip
+    def __init__(
+        self,
+        dim: int = 112,
+        depth: int = 8,
+        cond: int = 64,
+        dropout: float = 0.2,
+        spread: float = 1.0,
+        priors: str | None = None,
+    ):
         super().__init__()
         self.register_to_config(priors=None)
         self.sde = MeanReverting()
@@ -121,9 +128,18 @@ class Refiner(ModelMixin, ConfigMixin):
         return (mask * error.square()).sum() / (mask.sum() * CHANGED)
 
     @torch.inference_mode()
-    def refined(self, mean: Tensor, moved: Tensor, told: Tensor, track: EmotionTrack, generator: torch.Generator,
-                steps: int = STEPS, guidance: float = GUIDANCE, solver: str = "pf",
-                temperature: float = TEMPERATURE) -> Tensor:  # fmt: skip
+    def refined(
+        self,
+        mean: Tensor,
+        moved: Tensor,
+        told: Tensor,
+        track: EmotionTrack,
+        generator: torch.Generator,
+        steps: int = STEPS,
+        guidance: float = GUIDANCE,
+        solver: str = "pf",
+        temperature: float = TEMPERATURE,
+    ) -> Tensor:
         """Changes (b n 20) as the speaker might make them, for an emotion of n frames."""
         prepared, b, mean = self.emotion.prepare([track]), len(mean), mean / self.scale
         tokens = self.emotion(**prepared).tokens.expand(b, -1, -1)
@@ -135,8 +151,17 @@ class Refiner(ModelMixin, ConfigMixin):
         return self.scale * sample(self, solved, start, steps, branches, {"emotion": guidance}, generator)
 
 
-def adapted(model: Refiner, recording: Recording, first: int, last: int, laid: Contours, track: EmotionTrack,
-            seed: int = 0, mean: float = 0.0, **how) -> Contours:  # fmt: skip
+def adapted(
+    model: Refiner,
+    recording: Recording,
+    first: int,
+    last: int,
+    laid: Contours,
+    track: EmotionTrack,
+    seed: int = 0,
+    mean: float = 0.0,
+    **how,
+) -> Contours:
     """The contours of a performance on frames ``first`` to ``last`` with the change of the sound that the speaker
     himself would make, for the emotion of those frames. The diffusion starts from the recording as it was said, or from
     a share ``mean`` of the performer's change; ``how`` of :meth:`Refiner.refined`."""

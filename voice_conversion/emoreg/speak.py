@@ -48,9 +48,16 @@ class DiffVC:
 
     endings = (".wav",)
 
-    def __init__(self, encoder: PublishedEncoder, decoder: PublishedScore, vocoder: HiFiGAN, known: SpeakerEncoder,
-                 directions: DirectionSpace | None = None, hears: Recogniser | None = None,
-                 calibration: Calibration | None = None):  # fmt: skip
+    def __init__(
+        self,
+        encoder: PublishedEncoder,
+        decoder: PublishedScore,
+        vocoder: HiFiGAN,
+        known: SpeakerEncoder,
+        directions: DirectionSpace | None = None,
+        hears: Recogniser | None = None,
+        calibration: Calibration | None = None,
+    ):
         self.encoder, self.decoder, self.vocoder, self.known = encoder, decoder, vocoder, known
         self.directions, self.hears, self.calibration = directions, hears, calibration or Calibration.linear()
         bands = {model.config.bands for model in (encoder, decoder, vocoder)}
@@ -76,10 +83,14 @@ class DiffVC:
         place = checkpoints.folder(name)
         directions = DirectionSpace.load(place) if (place / "directions.json").is_file() else None
         return cls(
-            load(name, PublishedEncoder, "encoder"), load(name, PublishedScore, "decoder"), load(others[2], HiFiGAN),
-            checkpoints.load(str(others[0]), SpeakerEncoder).float().eval(), directions,
-            directions and Recogniser.load(str(others[1])), Calibration.load(place),
-        )  # fmt: skip
+            load(name, PublishedEncoder, "encoder"),
+            load(name, PublishedScore, "decoder"),
+            load(others[2], HiFiGAN),
+            checkpoints.load(str(others[0]), SpeakerEncoder).float().eval(),
+            directions,
+            directions and Recogniser.load(str(others[1])),
+            Calibration.load(place),
+        )
 
     def render(self, task: VoiceTask, folder: Path, manifest: dict, progress: Callable[[float, str], None]):
         """Write ``voice.wav``, one channel at 22,050 Hz, into ``folder``."""
@@ -117,9 +128,16 @@ class DiffVC:
         return features.cut(samples.astype(np.float32))
 
     @torch.inference_mode()
-    def convert(self, samples: np.ndarray, curve: EmotionCurve, reference: np.ndarray | None = None, seed: int = 0,
-                steps: int = STEPS, solver: str = "ml", progress: Progress = lambda share: None
-                ) -> np.ndarray:  # fmt: skip
+    def convert(
+        self,
+        samples: np.ndarray,
+        curve: EmotionCurve,
+        reference: np.ndarray | None = None,
+        seed: int = 0,
+        steps: int = STEPS,
+        solver: str = "ml",
+        progress: Progress = lambda share: None,
+    ) -> np.ndarray:
         """(s,) -> (s,) the same words in the emotion of a resolved ``curve``; ``reference`` (s',) tells the manner,
         the recording itself if there is none. One emotion per piece of about 12 s: that of its centre."""
         heard = self._mel(samples if reference is None else reference)
@@ -137,16 +155,30 @@ class DiffVC:
             made.append(self.mel(mel[:, first:last], vector, heard, generator, steps, solver, share))
         return self.sound(torch.cat(made, 1), cuts)
 
-    def mel(self, source: Tensor, vector: Tensor, reference: Tensor, generator: torch.Generator, steps: int = STEPS,
-            solver: str = "ml", progress: Progress | None = None,
-            reference_mask: Tensor | None = None) -> Tensor:  # fmt: skip
+    def mel(
+        self,
+        source: Tensor,
+        vector: Tensor,
+        reference: Tensor,
+        generator: torch.Generator,
+        steps: int = STEPS,
+        solver: str = "ml",
+        progress: Progress | None = None,
+        reference_mask: Tensor | None = None,
+    ) -> Tensor:
         """Mels (b, n, m) and reference (b, n', m), vector (b, v) -> (b, n, m): DiffVC's conversion."""
         n, sde = source.shape[1], self.decoder.sde
         mean = self.encoder(source)
         whole = lambda x: F.pad(x, (0, 0, 0, -n % 2 ** (LEVELS - 1)))
         source, mean, mask = whole(source), whole(mean), whole(torch.ones_like(source[..., :1]))[..., 0]
-        told = {"mean": mean, "vector": vector, "mask": mask, "reference": reference, "reference_mask": reference_mask,
-                "reference_mean": self.encoder(reference, reference_mask)}  # fmt: skip
+        told = {
+            "mean": mean,
+            "vector": vector,
+            "mask": mask,
+            "reference": reference,
+            "reference_mask": reference_mask,
+            "reference_mean": self.encoder(reference, reference_mask),
+        }
         start = sde.start(draw(mean, generator), mean, source)
         solved = MeanRevertingScheduler(sde, mean, solver)
         return sample(self.decoder, solved, start, steps, {"null": told}, generator=generator, progress=progress)[:, :n]

@@ -58,9 +58,17 @@ def prosody(samples: np.ndarray) -> np.ndarray:
     low, high = np.quantile(level[active], (0.1, 0.9))
     seconds = len(samples) / RATE
     starts = (voiced[1:] & ~voiced[:-1]).sum() / seconds
-    found[5:] = (level[active].std(), high - low, np.abs(np.diff(level)).mean(), voiced.mean(), starts,
-                 band(50, 1000) - band(1000, 4000), band(4000, 8000) - band(50, 4000),
-                 (spectrum * bins).sum() / (spectrum.sum() + 1e-9) / 1000, np.log(seconds + 0.1))  # fmt: skip
+    found[5:] = (
+        level[active].std(),
+        high - low,
+        np.abs(np.diff(level)).mean(),
+        voiced.mean(),
+        starts,
+        band(50, 1000) - band(1000, 4000),
+        band(4000, 8000) - band(50, 4000),
+        (spectrum * bins).sum() / (spectrum.sum() + 1e-9) / 1000,
+        np.log(seconds + 0.1),
+    )
     return found
 
 

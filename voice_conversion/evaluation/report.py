@@ -101,8 +101,9 @@ class VoiceEvaluator:
                 for level in map(float, chosen.levels.split(",")):
                     began = time.process_time()
                     curve = EmotionCurve.parse(f"{emotion} @ {level:g}")
-                    made = generator.convert(samples, rate, curve, seed=chosen.seed, candidates=chosen.candidates,
-                                             refine=chosen.refine)  # fmt: skip
+                    made = generator.convert(
+                        samples, rate, curve, seed=chosen.seed, candidates=chosen.candidates, refine=chosen.refine
+                    )
                     measure(found[level], samples, made, rate, time.process_time() - began)
                     if judge:
                         judged.append((level, emotion, *opinion(judge, made, rate, known, emotion), *acted))
@@ -118,10 +119,14 @@ class VoiceEvaluator:
         self.report.section("Without a judge", "What changed that should not, and what it cost.")
         columns = ["intensity", "octave leaps, share", "sibilants, dB", "loudness, LU", "seconds a second", "files"]
         middle = lambda own, name: float(np.mean([abs(row[name]) for row in own if np.isfinite(row[name])] or [0.0]))
-        self.report.table("Means of sizes", columns, [
-            [f"{level:g}", *(middle(own, name) for name in ("leaps", "hiss", "louder", "speed")), len(own)]
-            for level, own in found.items()
-        ])  # fmt: skip
+        self.report.table(
+            "Means of sizes",
+            columns,
+            [
+                [f"{level:g}", *(middle(own, name) for name in ("leaps", "hiss", "louder", "speed")), len(own)]
+                for level, own in found.items()
+            ],
+        )
         if judged:
             own_judge(self.report, judged)
         own = found[max(found)]
@@ -169,12 +174,19 @@ def own_judge(report: Report, judged: list[tuple[float, str, float, bool, float,
 def measure(found: list, source: np.ndarray, made: np.ndarray, rate: int, work: float) -> None:
     """Add one conversion's measures."""
     before, after = (measures.plain(x, rate) for x in (source, made))
-    found.append({"leaps": measures.leaps(after), "hiss": measures.sibilants(before, after),
-                  "louder": measures.louder(source, made, rate), "speed": work / (source.shape[1] / rate)})  # fmt: skip
+    found.append(
+        {
+            "leaps": measures.leaps(after),
+            "hiss": measures.sibilants(before, after),
+            "louder": measures.louder(source, made, rate),
+            "speed": work / (source.shape[1] / rate),
+        }
+    )
 
 
-def written(place: Path, one: dict, real: Path, emotion: str, level: float, samples: np.ndarray, made: np.ndarray,
-            rate: int) -> list[tuple[str, list]]:  # fmt: skip
+def written(
+    place: Path, one: dict, real: Path, emotion: str, level: float, samples: np.ndarray, made: np.ndarray, rate: int
+) -> list[tuple[str, list]]:
     """Write a source and its conversion; the manifest's rows."""
     name = f"{one['speaker'].replace(':', '-')}_{text_of(one)}"
     source, output = f"{name}.wav", f"{name}_{emotion}_{level:g}.wav"
@@ -191,8 +203,11 @@ def written(place: Path, one: dict, real: Path, emotion: str, level: float, samp
 
 def judged(report: Report, chosen: Settings) -> None:
     """Tables of what a judge heard in the conversions, beside what it heard in real renditions."""
-    heard = {kind: json.loads(Path(path).read_text(encoding="utf-8"))["files"]
-             for kind, path in (("made", chosen.heard), ("real", chosen.real_heard)) if path}  # fmt: skip
+    heard = {
+        kind: json.loads(Path(path).read_text(encoding="utf-8"))["files"]
+        for kind, path in (("made", chosen.heard), ("real", chosen.real_heard))
+        if path
+    }
     full = [row for row in heard["made"] if row["intensity"] == 1]
     hits = lambda rows: [row["heard_as"] == row["emotion"] for row in rows]
     report.section("Heard by a judge from outside", "Seven ways; `real`: the speakers' own strong renditions.")
@@ -202,9 +217,16 @@ def judged(report: Report, chosen: Settings) -> None:
             part = [r for r in full if corpus in r["output"] and emotion in r["emotion"]]
             real = [r for r in heard.get("real", []) if corpus in r["output"] and emotion in r["emotion"]]
             if part:
-                rows.append([f"{corpus or 'all'} {emotion}".strip(), mean_of(hits(part)),
-                             mean_of(hits(real)) if real else "", float(np.mean([r["p"] for r in part])),
-                             *(mean(part, n) for n in MEASURES), len(part)])  # fmt: skip
+                rows.append(
+                    [
+                        f"{corpus or 'all'} {emotion}".strip(),
+                        mean_of(hits(part)),
+                        mean_of(hits(real)) if real else "",
+                        float(np.mean([r["p"] for r in part])),
+                        *(mean(part, n) for n in MEASURES),
+                        len(part),
+                    ]
+                )
     columns = ["what", "right", "real", "p", "words wrong", "words wrong, source", "MOS", "MOS, source", "speaker"]
     report.table("At intensity 1", [*columns, "files"], rows)
     report.bar("right at intensity 1", mean_of(hits(full)))

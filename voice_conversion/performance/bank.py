@@ -111,13 +111,19 @@ class Bank(NamedTuple):
         pitch, stretch, rest = (np.split(large(name), ends) for name in ("pitch", "stretch", "rest"))
         maps = large("maps") * found["size"][:, None]
         performances = [
-            Performance(**{name: facts[name][one] for name, one in zip(NAMES, names)},
-                        reading=int(found["lengths"][i, 1]), level=float(found["level"][i]), pitch=pitch[i],
-                        stretch=stretch[i], map=maps[i], rest=rest[i], clarity=float(clear[i]))
+            Performance(
+                **{name: facts[name][one] for name, one in zip(NAMES, names)},
+                reading=int(found["lengths"][i, 1]),
+                level=float(found["level"][i]),
+                pitch=pitch[i],
+                stretch=stretch[i],
+                map=maps[i],
+                rest=rest[i],
+                clarity=float(clear[i]),
+            )
             for i, names in enumerate(found["names"])
-        ]  # fmt: skip
-        return cls(readings, performances, facts["medians"], facts["means"], facts["step"],
-                   facts["shares"])  # fmt: skip
+        ]
+        return cls(readings, performances, facts["medians"], facts["means"], facts["step"], facts["shares"])
 
 
 def _small(name: str, x: np.ndarray, axes: int | tuple[int, ...] | None) -> dict[str, np.ndarray]:

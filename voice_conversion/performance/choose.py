@@ -63,8 +63,16 @@ def shares(weights: np.ndarray, bank: Bank) -> dict[str, float]:
     return {n: w / total for n, w in sorted(found.items(), key=lambda item: -abs(item[1]))} if total else {}
 
 
-def proposals(bank: Bank, emotion: str, own: Phrase, median: float, count: int, random: np.random.Generator,
-              performer: str | None = None, without: Callable = lambda performance: False) -> list[int]:  # fmt: skip
+def proposals(
+    bank: Bank,
+    emotion: str,
+    own: Phrase,
+    median: float,
+    count: int,
+    random: np.random.Generator,
+    performer: str | None = None,
+    without: Callable = lambda performance: False,
+) -> list[int]:
     """Performances of an emotion that fit who speaks and how long the phrase is, best first, performers in turn."""
     scores: dict[str, list[tuple[float, int]]] = {}
     for i, one in enumerate(bank.performances):
@@ -121,8 +129,17 @@ class Chooser:
     def __init__(self, known: SpeakerEncoder, ear: Ear):
         self.known, self.ear = known, ear
 
-    def __call__(self, bank: Bank, recording: Recording, first: int, last: int, asked: EmotionTrack, count: int,
-                 random: np.random.Generator, performer: str | None = None) -> Choice | None:  # fmt: skip
+    def __call__(
+        self,
+        bank: Bank,
+        recording: Recording,
+        first: int,
+        last: int,
+        asked: EmotionTrack,
+        count: int,
+        random: np.random.Generator,
+        performer: str | None = None,
+    ) -> Choice | None:
         """The performance for frames ``first`` to ``last`` of which ``asked`` (n,) says what is wanted; None where
         nothing but neutral is."""
         mean = (asked.intensity[:, None] * asked.weights).mean(0)
@@ -143,8 +160,16 @@ class Chooser:
         best = int(scores.argmax())
         return Choice(which[best], laid[best], signs[best])
 
-    def scores(self, recording: Recording, first: int, last: int, laid: list[Contours], signs: list[int],
-               wanted: dict[str, float], asked: EmotionTrack) -> np.ndarray:  # fmt: skip
+    def scores(
+        self,
+        recording: Recording,
+        first: int,
+        last: int,
+        laid: list[Contours],
+        signs: list[int],
+        wanted: dict[str, float],
+        asked: EmotionTrack,
+    ) -> np.ndarray:
         """(k,) how well each is heard as what is wanted, at full strength, less what it costs."""
         own, rate = recording.whole.part(first, last), RATE
         plain = recording.plain[first * HOP : last * HOP]

@@ -77,8 +77,10 @@ def alone(samples: np.ndarray, rate: int, when: str = "auto") -> tuple[Recording
     if when == "never" or (when == "auto" and not recording.under):
         return recording, None
     if when == "auto" and not separate.installed():
-        note("there is music or noise under the speech, which is changed along with it: give the voice alone, or run "
-             "`pip install affekt[separate]`")  # fmt: skip
+        note(
+            "there is music or noise under the speech, which is changed along with it: give the voice alone, or run "
+            "`pip install affekt[separate]`"
+        )
         return recording, None
     note("there is music or noise under the speech: DeepFilterNet 3 separated them, and the speech alone is changed")
     voice = separate.voice(samples, rate)
@@ -108,8 +110,9 @@ def extended(change: Change, whole: Phrase, first: int, last: int, low: int, hig
     return Change(octave, np.pad(change.stretch, around, constant_values=1.0), np.pad(change.bands, (around, (0, 0))))
 
 
-def sounding(samples: np.ndarray, rate: int, hz: np.ndarray, change: Change,
-             marked: tuple[np.ndarray, np.ndarray] | None = None) -> np.ndarray:  # fmt: skip
+def sounding(
+    samples: np.ndarray, rate: int, hz: np.ndarray, change: Change, marked: tuple[np.ndarray, np.ndarray] | None = None
+) -> np.ndarray:
     """(c, s) samples of n frames, and what is done to each of them -> (c, t)."""
     at = psola.places(change.stretch)
     out = psola.lay(samples, rate, hz, change.octave, at, marked)
@@ -119,8 +122,9 @@ def sounding(samples: np.ndarray, rate: int, hz: np.ndarray, change: Change,
     return psola.filtered(out, rate, bands)
 
 
-def piece(recording: Recording, low: int, high: int, first: int, last: int,
-          change: Change | None) -> tuple[np.ndarray, int]:  # fmt: skip
+def piece(
+    recording: Recording, low: int, high: int, first: int, last: int, change: Change | None
+) -> tuple[np.ndarray, int]:
     """Frames ``low`` to ``high`` (c, t), of which ``first`` to ``last`` are changed, and FADE frames more; how many
     samples are before those."""
     step, whole = HOP * recording.rate / RATE, recording.whole

@@ -31,8 +31,14 @@ class Scorer(nn.Module):
     def __init__(self, out: int = 192, dropout: float = 0.1, hidden: int = 128):
         super().__init__()
         self.encoder = VoiceEncoder(out=out, dropout=dropout)
-        self.head = nn.Sequential(nn.LayerNorm(2 * out), nn.Dropout(2 * dropout), nn.Linear(2 * out, hidden), nn.GELU(),
-                                  nn.Dropout(2 * dropout), nn.Linear(hidden, len(SEVEN)))  # fmt: skip
+        self.head = nn.Sequential(
+            nn.LayerNorm(2 * out),
+            nn.Dropout(2 * dropout),
+            nn.Linear(2 * out, hidden),
+            nn.GELU(),
+            nn.Dropout(2 * dropout),
+            nn.Linear(hidden, len(SEVEN)),
+        )
 
     def save(self, folder: Path) -> None:
         """Write ``scorer.safetensors``, matrices in 8 bits."""

@@ -65,8 +65,9 @@ def medians(corpus: Corpus, clips: list[Clip]) -> dict[str, float]:
     return {speaker: float(np.median(np.concatenate(parts))) for speaker, parts in heard.items()}
 
 
-def performed(own: Phrase, there: Phrase, median: float,
-              samples: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+def performed(
+    own: Phrase, there: Phrase, median: float, samples: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Neutral and emotional reading -> pitch (n,), stretch (n,) and cepstral changes (n, 20) along the neutral one, of
     which ``samples`` (n HOP,) are the sound.
 
@@ -119,9 +120,19 @@ def build(corpus: Corpus) -> Bank:
         weight = np.interp(own.level, (-QUIET - 2, -QUIET + 1), (0.02, 1.0))
         what = seen(own, pitch, median, stretch)
         map = fitted(what, change, weight)
-        found.append(Performance(
-            canonical(clip.emotion), clip.speaker, clip.group, clip.sex, clip.text,
-            known[neutral.start], clip.level, coarse(pitch), coarse(stretch), map,
-            coarse(change - predicted(map, what)),
-        ))  # fmt: skip
+        found.append(
+            Performance(
+                canonical(clip.emotion),
+                clip.speaker,
+                clip.group,
+                clip.sex,
+                clip.text,
+                known[neutral.start],
+                clip.level,
+                coarse(pitch),
+                coarse(stretch),
+                map,
+                coarse(change - predicted(map, what)),
+            )
+        )
     return Bank(readings, found, middle, {name: np.mean(rows, 0).tolist() for name, rows in means.items()})

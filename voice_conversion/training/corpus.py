@@ -95,8 +95,20 @@ def _fill(place: Path, folder: Path) -> None:
         parts["mel"].append(features.mel(torch.from_numpy(samples)[None])[0].numpy().astype(np.float16))
         parts["hz"].append(features.track(samples))
         frames = len(samples) // features.HOP
-        clips.append(Clip(at, frames, row["speaker"], row["gender"], row["set"], part_of(row["speaker"]),
-                          row["emotion"], LEVELS.get(row["intensity"], 1.0), text_of(row), row["file"]))  # fmt: skip
+        clips.append(
+            Clip(
+                at,
+                frames,
+                row["speaker"],
+                row["gender"],
+                row["set"],
+                part_of(row["speaker"]),
+                row["emotion"],
+                LEVELS.get(row["intensity"], 1.0),
+                text_of(row),
+                row["file"],
+            )
+        )
         at += frames
     folder.mkdir(parents=True, exist_ok=True)
     for name, arrays in parts.items():

@@ -75,8 +75,12 @@ def fitted(features: np.ndarray, clips: list[Clip], names: list[str], seed: int 
     for name in ("pair", "alone"):
         layers = [(net[name][1], net[name][4]) for net in nets]
         with torch.no_grad():
-            parts = {"in": [a.weight.T for a, _ in layers], "in_bias": [a.bias[None] for a, _ in layers],
-                     "out": [b.weight.T for _, b in layers], "out_bias": [b.bias[None] for _, b in layers]}  # fmt: skip
+            parts = {
+                "in": [a.weight.T for a, _ in layers],
+                "in_bias": [a.bias[None] for a, _ in layers],
+                "out": [b.weight.T for _, b in layers],
+                "out_bias": [b.bias[None] for _, b in layers],
+            }
             head |= {f"{name}.{part}": torch.stack(values).contiguous().numpy() for part, values in parts.items()}
     return head
 
@@ -89,5 +93,6 @@ def save(head: dict[str, np.ndarray], folder: Path) -> None:
 
 
 def _net(size: int) -> nn.Sequential:
-    return nn.Sequential(nn.Dropout(DROPOUT), nn.Linear(size, WIDTH), nn.ReLU(), nn.Dropout(DROPOUT),
-                         nn.Linear(WIDTH, len(SEVEN)))  # fmt: skip
+    return nn.Sequential(
+        nn.Dropout(DROPOUT), nn.Linear(size, WIDTH), nn.ReLU(), nn.Dropout(DROPOUT), nn.Linear(WIDTH, len(SEVEN))
+    )

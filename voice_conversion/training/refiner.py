@@ -66,8 +66,13 @@ def build(corpus: Corpus, bank: Bank, clips: list[Clip], seed: int = 0, whole: f
         found += [(again[0], clip)] if again else []
     for i, (neutral, clip) in enumerate(found):
         emotion = canonical(clip.emotion)
-        others = [k for k, p in enumerate(bank.performances) if p.emotion == emotion and p.speaker != clip.speaker
-                  and abs(bank.medians[p.speaker] - middle[clip.speaker]) < 0.8]  # fmt: skip
+        others = [
+            k
+            for k, p in enumerate(bank.performances)
+            if p.emotion == emotion
+            and p.speaker != clip.speaker
+            and abs(bank.medians[p.speaker] - middle[clip.speaker]) < 0.8
+        ]
         which = random.permutation(others)[:OTHERS]
         lift = 1.0 if random.random() < whole else float(random.random())
         row = pair(corpus, bank, neutral, clip, middle[clip.speaker], list(which), lift)
@@ -168,8 +173,15 @@ def loss(model: Refiner, crops: Crops, size: int = BATCH, drop: float = LOST) ->
     dropped = torch.rand(size) < drop
     tokens = model.emotion(drop=dropped, **model.emotion.prepare(tracks)).tokens
     t = model.sde.edge + (1 - 2 * model.sde.edge) * uniform_times(given["real"], None)
-    return model.loss(t=t, emotion=tokens, real=given["real"] / model.scale, mean=given["mean"] / model.scale,
-                      moved=given["moved"], told=given["told"], mask=given["mask"])  # fmt: skip
+    return model.loss(
+        t=t,
+        emotion=tokens,
+        real=given["real"] / model.scale,
+        mean=given["mean"] / model.scale,
+        moved=given["moved"],
+        told=given["told"],
+        mask=given["mask"],
+    )
 
 
 def taught(found: Pairs, steps: int, seed: int) -> Refiner:

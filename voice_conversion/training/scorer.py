@@ -77,9 +77,14 @@ def lessons(bank: Bank, corpus: Corpus, listener: Listener, clips: list[Clip], c
         recording = heard(corpus.samples(clip)[None], RATE)
         first, last = recording.spans[0][0], recording.spans[-1][1]
         phrase, sound = recording.whole.part(first, last), recording.plain[None, first * HOP : last * HOP]
-        fits = [i for i, p in enumerate(bank.performances) if p.speaker != clip.speaker and p.text != clip.text
-                and abs(bank.medians[p.speaker] - recording.median) < NEAR
-                and abs(np.log(len(bank.readings[p.reading]) * bank.step / len(phrase.hz))) < LENGTH]  # fmt: skip
+        fits = [
+            i
+            for i, p in enumerate(bank.performances)
+            if p.speaker != clip.speaker
+            and p.text != clip.text
+            and abs(bank.medians[p.speaker] - recording.median) < NEAR
+            and abs(np.log(len(bank.readings[p.reading]) * bank.step / len(phrase.hz))) < LENGTH
+        ]
         if len(fits) < TOGETHER:
             continue
         kinds = np.array([bank.performances[i].emotion for i in fits])
@@ -89,8 +94,9 @@ def lessons(bank: Bank, corpus: Corpus, listener: Listener, clips: list[Clip], c
         for i in which:
             rest = random.choice(RESTS) * bank.performances[i].rest
             share = [random.uniform(*LIFTS), random.uniform(*MOVEMENTS)]
-            one = bank._replace(performances=[bank.performances[i]._replace(rest=rest)],
-                                shares={bank.performances[i].emotion: share})  # fmt: skip
+            one = bank._replace(
+                performances=[bank.performances[i]._replace(rest=rest)], shares={bank.performances[i].emotion: share}
+            )
             laid = contours(one, [0], phrase, recording.median)[0]
             changes.append(changed(phrase, recording.median, laid, random.choice(STRENGTHS)))
         waves = [sounding(sound, RATE, phrase.hz, change)[0] for change in changes]

@@ -106,8 +106,10 @@ def clearest(bank: Bank, clear: np.ndarray, share: float) -> Bank:
         mine = np.array([i for i, p in enumerate(bank.performances) if p.emotion == emotion])
         kept += mine[np.argsort(-clear[mine])][: max(round(share * len(mine)), 1)].tolist()
     needed = sorted({bank.performances[i].reading for i in kept})
-    performances = [bank.performances[i]._replace(clarity=float(clear[i]), reading=needed.index(
-        bank.performances[i].reading)) for i in sorted(kept)]  # fmt: skip
+    performances = [
+        bank.performances[i]._replace(clarity=float(clear[i]), reading=needed.index(bank.performances[i].reading))
+        for i in sorted(kept)
+    ]
     return bank._replace(readings=[bank.readings[i] for i in needed], performances=performances)
 
 
@@ -140,8 +142,11 @@ def clarity(bank: Bank, corpus: Corpus, ear: Ear, tries: int, seed: int) -> np.n
         own = [c for c in neutral if c.speaker == speaker]
         reader = Reader(corpus, own[random.integers(len(own))], ear)
         apart = {other: abs(median - reader.recording.median) for other, median in bank.medians.items()}
-        which = [i for i, p in enumerate(bank.performances)
-                 if p.speaker != speaker and apart[p.speaker] < NEAR and p.text != reader.clip.text]  # fmt: skip
+        which = [
+            i
+            for i, p in enumerate(bank.performances)
+            if p.speaker != speaker and apart[p.speaker] < NEAR and p.text != reader.clip.text
+        ]
         which = random.permutation(which)[: 2 * tries * len(bank.performances) // len(speakers)]
         for part in np.array_split(which, max(len(which) // 32, 1)):
             shares = reader.listen(contours(bank, list(part), reader.own, reader.recording.median))
@@ -187,8 +192,10 @@ def shared(bank: Bank, corpus: Corpus, ear: Ear, files: int, seed: int) -> dict[
         for name in sorted({p.emotion for p in bank.performances}):
             which = proposals(bank, name, reader.own, reader.recording.median, TOGETHER, random, without=strange)
             for i in random.choice(which, min(len(which), 2), replace=False):
-                laid = [contours(bank._replace(shares={name: way}), [i], reader.own, reader.recording.median)[0]
-                        for way in product(LIFTS, MOVEMENTS)]  # fmt: skip
+                laid = [
+                    contours(bank._replace(shares={name: way}), [i], reader.own, reader.recording.median)[0]
+                    for way in product(LIFTS, MOVEMENTS)
+                ]
                 total[name] += reader.listen(laid)[:, SEVEN.index(name)].reshape(size)
         log.info("%s performed at all lifts", reader.clip.speaker)
     found = {}
@@ -200,8 +207,9 @@ def shared(bank: Bank, corpus: Corpus, ear: Ear, files: int, seed: int) -> dict[
     return found
 
 
-def calibrated(bank: Bank, corpus: Corpus, chooser: Chooser, refiner: refine.Refiner, ear: Ear, files: int,
-               seed: int) -> Calibration:  # fmt: skip
+def calibrated(
+    bank: Bank, corpus: Corpus, chooser: Chooser, refiner: refine.Refiner, ear: Ear, files: int, seed: int
+) -> Calibration:
     """The calibration of intensity: the share of the emotion that ``ear`` hears at TRIED, over readings of validation
     speakers, none of whom performs for himself."""
     random = np.random.default_rng(seed)

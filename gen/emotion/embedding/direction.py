@@ -41,8 +41,9 @@ class DirectionSpace:
         self.basis = _difference_axes([region.mixture for region in self.regions.values()], variance)  # (e r)
 
     @classmethod
-    def fit(cls, embeddings: Tensor, labels: list[str], neutral: str = "neutral", seed: int = 0,
-            variance: float = VARIANCE) -> "DirectionSpace":  # fmt: skip
+    def fit(
+        cls, embeddings: Tensor, labels: list[str], neutral: str = "neutral", seed: int = 0, variance: float = VARIANCE
+    ) -> "DirectionSpace":
         """Fits embeddings (n e) with a label each; the filter keeps a share ``variance`` of the differences."""
         if neutral not in labels:
             raise InputError(f"directions start at {neutral!r}: give embeddings of it too.")

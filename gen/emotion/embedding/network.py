@@ -98,14 +98,23 @@ class EmotionEmbedder(ModelMixin, ConfigMixin):
     """Voice, face, both together, or music -> :class:`Gaussian` -> :class:`Reading`."""
 
     @register_to_config
-    def __init__(self, space: int = 256, width: int = 96, pooled: int = 128, neck: int = 16, dropout: float = 0.2,
-                 voice_width: int = 192, vector: int = 192):  # fmt: skip
+    def __init__(
+        self,
+        space: int = 256,
+        width: int = 96,
+        pooled: int = 128,
+        neck: int = 16,
+        dropout: float = 0.2,
+        voice_width: int = 192,
+        vector: int = 192,
+    ):
         super().__init__()
         dilations = {"face": (1, 2), "music": (1, 3)}
         sizes = features.SIZES
         self.voice = VoiceEncoder(voice_width, vector)
-        self.heard = nn.Sequential(nn.Linear(2 * vector + 1, pooled), nn.GELU(), nn.Dropout(dropout),
-                                   nn.Linear(pooled, pooled))  # fmt: skip
+        self.heard = nn.Sequential(
+            nn.Linear(2 * vector + 1, pooled), nn.GELU(), nn.Dropout(dropout), nn.Linear(pooled, pooled)
+        )
         self.outside = nn.Linear(vector, 1)
         self.encoders = nn.ModuleDict({n: Encoder(sizes[n], width, dilations[n], dropout) for n in dilations})
         self.pools = nn.ModuleDict({n: Pool(sizes[n], width, pooled) for n in dilations})
@@ -125,8 +134,9 @@ class EmotionEmbedder(ModelMixin, ConfigMixin):
             self.register_buffer(f"{n}_centre", torch.zeros(features.SIZES[n]))
             self.register_buffer(f"{n}_scale", torch.ones(features.SIZES[n]))
 
-    def forward(self, reference: Reference | None = None, heard: Tensor | None = None,
-                **given: tuple[Tensor, Tensor]) -> Gaussian:  # fmt: skip
+    def forward(
+        self, reference: Reference | None = None, heard: Tensor | None = None, **given: tuple[Tensor, Tensor]
+    ) -> Gaussian:
         """``voice=``, ``face=`` or ``music=``: steps (b n f) and mask (b n) bool; or ``heard`` (b v), precomputed voice
         vectors. Voice and face can be combined.
         """
@@ -149,8 +159,9 @@ class EmotionEmbedder(ModelMixin, ConfigMixin):
         self.middle.copy_(middle)
         self.spread.copy_(spread)
 
-    def encode(self, reference: Reference | None = None, heard: Tensor | None = None,
-               **given: tuple[Tensor, Tensor]) -> Tensor:  # fmt: skip
+    def encode(
+        self, reference: Reference | None = None, heard: Tensor | None = None, **given: tuple[Tensor, Tensor]
+    ) -> Tensor:
         """The encoders' output, the input of the neck (b, pooled)."""
         if "voice" in given:
             heard = self.voice(*given.pop("voice"))[1]
@@ -178,13 +189,16 @@ class EmotionEmbedder(ModelMixin, ConfigMixin):
         """Means (b, e) -> the heads' outputs."""
         return Reading(self.terms(mu), self.quadrants(mu), self.vad(mu).tanh())
 
-    def probabilities(self, reading: Reading, referred: bool = False,
-                      known: Tensor | None = None) -> tuple[Tensor, Tensor]:  # fmt: skip
+    def probabilities(
+        self, reading: Reading, referred: bool = False, known: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Calibrated shares of TERMS (b, 10) and of the quadrants (b, 4); ``referred``: with a reference of the
         speaker. A low ``known`` (b,) flattens them.
         """
-        shares = ((reading.terms / self.temperature[int(referred)]).softmax(-1),
-                  (reading.quadrants / self.temperature[2]).softmax(-1))  # fmt: skip
+        shares = (
+            (reading.terms / self.temperature[int(referred)]).softmax(-1),
+            (reading.quadrants / self.temperature[2]).softmax(-1),
+        )
         if known is None:
             return shares
         return tuple(known[:, None] * own + (1 - known[:, None]) / own.shape[1] for own in shares)

@@ -169,8 +169,9 @@ NOTHING = {
 }
 
 
-def listen(kind: str, windows: list[Window], reference: tuple[np.ndarray, int] | None = None,
-           ear: str = "compact") -> Perception:  # fmt: skip
+def listen(
+    kind: str, windows: list[Window], reference: tuple[np.ndarray, int] | None = None, ear: str = "compact"
+) -> Perception:
     """Perceives windows of one modality, each and together; ``reference``: a speaker's mean vector (v,) and its number
     of recordings. ``ear``: the voice encoder that the windows were computed for.
     """

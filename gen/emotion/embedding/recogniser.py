@@ -52,8 +52,9 @@ class Recogniser:
         return torch.cat([self.model.voice(*part)[1] for part in parts])
 
     @torch.inference_mode()
-    def __call__(self, recordings: Sequence[np.ndarray], reference: Reference | None = None,
-                 rate: int = features.RATE) -> Heard:  # fmt: skip
+    def __call__(
+        self, recordings: Sequence[np.ndarray], reference: Reference | None = None, rate: int = features.RATE
+    ) -> Heard:
         """Perceives recordings (s,) at ``rate`` Hz, mono, any level, all of the speaker of ``reference``. Raises
         :class:`InputError` if one is silent.
         """
@@ -62,8 +63,13 @@ class Recogniser:
         place = self.model(known, heard)
         terms = self.model.probabilities(self.model.read(place.mu), reference is not None)[0].numpy()
         seven = terms[:, [TERMS.index(name) for name in SEVEN]]
-        return Heard(seven / seven.sum(1, keepdims=True), terms, place.mu.numpy(), place.log_var.numpy(),
-                     self.model.known(heard).numpy())  # fmt: skip
+        return Heard(
+            seven / seven.sum(1, keepdims=True),
+            terms,
+            place.mu.numpy(),
+            place.log_var.numpy(),
+            self.model.known(heard).numpy(),
+        )
 
 
 def _at_rate(samples: np.ndarray, rate: int) -> np.ndarray:

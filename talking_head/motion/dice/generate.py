@@ -41,8 +41,9 @@ class DiceMotion:
         model = checkpoints.load(name, MotionDenoiser, "motion")
         return cls(model, checkpoints.load(name, SpeechEncoder, "speech"), device)
 
-    def whole(self, features: Tensor, seed: int = 0, steps: int = STEPS,
-              progress: Callable[[float], None] = lambda done: None) -> np.ndarray:  # fmt: skip
+    def whole(
+        self, features: Tensor, seed: int = 0, steps: int = STEPS, progress: Callable[[float], None] = lambda done: None
+    ) -> np.ndarray:
         """Features (n, s) of a recording -> motion (n, 55)."""
         made = []
         for part in self.stream([features], seed, steps):
@@ -66,8 +67,9 @@ class DiceMotion:
         if waiting is not None and len(waiting) > (0 if past is None else PREFIX):
             yield self._window(waiting, len(waiting), start, past, seed, steps)[1]
 
-    def _window(self, heard: Tensor, count: int, start: int, past: Tensor | None, seed: int,
-                steps: int) -> tuple[Tensor, np.ndarray]:  # fmt: skip
+    def _window(
+        self, heard: Tensor, count: int, start: int, past: Tensor | None, seed: int, steps: int
+    ) -> tuple[Tensor, np.ndarray]:
         """Features from the known frames on, ``count`` frames to make -> the last PREFIX frames (1, k, 55), normalised,
         and the new ones as motion. ``start`` is the first new frame's place; the noise belongs to it and to the seed.
         """
@@ -77,8 +79,10 @@ class DiceMotion:
         if past is not None:
             known[:, :behind], given[:, :behind] = past, True
         face = model.normalise(torch.zeros(1, FEATURES, device=device))  # the photo shows the face at rest
-        branches = {name: dict(zip(("heard", "face"), model.condition(speech, face)), known=known, given=given)
-                    for name, speech in (("null", None), ("audio", heard.to(device)[None]))}  # fmt: skip
+        branches = {
+            name: dict(zip(("heard", "face"), model.condition(speech, face)), known=known, given=given)
+            for name, speech in (("null", None), ("audio", heard.to(device)[None]))
+        }
         draw = torch.Generator().manual_seed(seed * 1_000_003 + start)
         noise = torch.randn(1, n, FEATURES, generator=draw).to(device)
         x = sample(model, scheduler(), noise, steps, branches, {"audio": GUIDANCE}, generator=draw)[:, behind:count]

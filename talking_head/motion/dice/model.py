@@ -63,8 +63,9 @@ class MotionDenoiser(ModelMixin, ConfigMixin):
     """
 
     @register_to_config
-    def __init__(self, features: int = 55, speech: int = 160, dim: int = 128, layers: int = 4, heads: int = 4,
-                 ffn: int = 256):  # fmt: skip
+    def __init__(
+        self, features: int = 55, speech: int = 160, dim: int = 128, layers: int = 4, heads: int = 4, ffn: int = 256
+    ):
         super().__init__()
         self.listen = Listen(speech, dim)
         self.silence = nn.Parameter(0.5 * torch.randn(dim))
@@ -96,8 +97,9 @@ class MotionDenoiser(ModelMixin, ConfigMixin):
         :class:`gen.diffusion.EDM` wants it."""
         return self.through(x, time, heard, face, known, given)[0]
 
-    def through(self, x: Tensor, time: Tensor, heard: Tensor, face: Tensor, known: Tensor,
-                given: Tensor) -> tuple[Tensor, Tensor]:  # fmt: skip
+    def through(
+        self, x: Tensor, time: Tensor, heard: Tensor, face: Tensor, known: Tensor, given: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """The result of :meth:`forward` and the expected motion (b, n, f)."""
         sigma = (4 * time.float()).exp()[:, None, None]
         heard = heard.expand(*x.shape[:2], -1)

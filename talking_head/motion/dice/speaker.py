@@ -22,8 +22,13 @@ TREMBLE = 0.7  # frames, deviation of the smoothing of the lips
 class DiceSpeaker(Speaker):
     """A trained :class:`DiceMotion` with an expression layer."""
 
-    def __init__(self, motion: DiceMotion, expression: Expression | None, basis: FaceBasis,
-                 calibration: Calibration | None = None):  # fmt: skip
+    def __init__(
+        self,
+        motion: DiceMotion,
+        expression: Expression | None,
+        basis: FaceBasis,
+        calibration: Calibration | None = None,
+    ):
         super().__init__(expression, basis, calibration or Calibration.linear())
         self.motion = motion
 

@@ -19,8 +19,12 @@ from talking_head.motion.emote.condition import LEVELS
 from talking_head.motion.emote.flint import Flint
 from talking_head.motion.emote.model import Emote
 
-ATTENTION = {"self_attn.in_proj_weight": "in_proj.weight", "self_attn.in_proj_bias": "in_proj.bias",
-             "self_attn.out_proj.weight": "out_proj.weight", "self_attn.out_proj.bias": "out_proj.bias"}  # fmt: skip
+ATTENTION = {
+    "self_attn.in_proj_weight": "in_proj.weight",
+    "self_attn.in_proj_bias": "in_proj.bias",
+    "self_attn.out_proj.weight": "out_proj.weight",
+    "self_attn.out_proj.bias": "out_proj.bias",
+}
 SQUASHED = r"motion_encoder\.squasher\.(\d)\."
 EXPANDED = r"motion_decoder\.expander\.([12])\."
 NAMES = (
@@ -103,10 +107,18 @@ def emote(source: Path, out: Path) -> None:
         weight, bias, felt = state[MAP + "weight"], state[MAP + "bias"], len(CANONICAL) + LEVELS
         features, prior, _ = named["decoder.smooth.weight"].shape
         model = Emote(
-            speech=named["listen.weight"].shape[1], dim=len(bias), heads=8, ffn=len(named["layer.linear1.weight"]),
-            features=features, prior=prior, prior_ffn=len(named["decoder.layer.linear1.weight"]),
-            styles=weight.shape[1] - felt, dropout=0.25, conditioner={"name": "emote"}, attend=attends,
-        )  # fmt: skip
+            speech=named["listen.weight"].shape[1],
+            dim=len(bias),
+            heads=8,
+            ffn=len(named["layer.linear1.weight"]),
+            features=features,
+            prior=prior,
+            prior_ffn=len(named["decoder.layer.linear1.weight"]),
+            styles=weight.shape[1] - felt,
+            dropout=0.25,
+            conditioner={"name": "emote"},
+            attend=attends,
+        )
     named |= {"emotion.map.weight": weight[:, :felt], "emotion.map.bias": bias, "style.weight": weight[:, felt:].T}
     named |= {"emotion.null": torch.zeros(len(bias)), "gain": torch.ones(features)}
     if not attends:

@@ -23,9 +23,20 @@ class Emote(ModelMixin, ConfigMixin):
     """
 
     @register_to_config
-    def __init__(self, speech: int = 160, dim: int = 128, heads: int = 8, ffn: int = 256, features: int = 52,
-                 prior: int = 128, prior_ffn: int = 384, styles: int = len(STYLES), dropout: float = 0.0,
-                 conditioner: dict | None = None, attend: bool = True):  # fmt: skip
+    def __init__(
+        self,
+        speech: int = 160,
+        dim: int = 128,
+        heads: int = 8,
+        ffn: int = 256,
+        features: int = 52,
+        prior: int = 128,
+        prior_ffn: int = 384,
+        styles: int = len(STYLES),
+        dropout: float = 0.0,
+        conditioner: dict | None = None,
+        attend: bool = True,
+    ):
         super().__init__()
         chosen = dict(conditioner or {"name": "label"})
         self.emotion = build("conditioner", chosen.pop("name"), dim=dim, **chosen)

@@ -25,7 +25,13 @@ def sizes(name: str, conditioner: str = "label") -> dict[str, dict]:
     return {
         "speech": size["speech"],
         "flint": prior | {"dim": size["prior"], "ffn": size["prior_ffn"]},
-        "emote": prior | {"speech": size["speech"]["dim"], "dim": size["dim"], "ffn": size["ffn"],
-                          "prior": size["prior"], "prior_ffn": size["prior_ffn"],
-                          "conditioner": {"name": conditioner}},
-    }  # fmt: skip
+        "emote": prior
+        | {
+            "speech": size["speech"]["dim"],
+            "dim": size["dim"],
+            "ffn": size["ffn"],
+            "prior": size["prior"],
+            "prior_ffn": size["prior_ffn"],
+            "conditioner": {"name": conditioner},
+        },
+    }

@@ -25,8 +25,14 @@ Ears = Callable[[slice], tuple[Tensor, Tensor]]  # frames -> features (1, n, s),
 class EmoteSpeaker(Speaker):
     """A speech encoder and EMOTE, which predicts neutral speech, with an expression layer."""
 
-    def __init__(self, speech: SpeechEncoder, emote: Emote, expression: Expression | None, basis: FaceBasis,
-                 calibration: Calibration | None = None):  # fmt: skip
+    def __init__(
+        self,
+        speech: SpeechEncoder,
+        emote: Emote,
+        expression: Expression | None,
+        basis: FaceBasis,
+        calibration: Calibration | None = None,
+    ):
         super().__init__(expression, basis, calibration or Calibration.linear())
         self.speech, self.emote = (m.float().eval().requires_grad_(False) for m in (speech, emote))
 

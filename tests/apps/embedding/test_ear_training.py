@@ -31,10 +31,18 @@ def heard(tmp_path_factory):
         takes.append(("outlier", "outlier", len(TERMS), 1.0, "train", str(k), 100))
         rows.append(3 + 2 * way[CLASSES] + 0.3 * rng.standard_normal(SIZE))
     (cache / "takes.json").write_text(json.dumps(takes))
-    np.savez(cache / "rows0.npz", rows=np.zeros((len(takes), VOICE), np.float16), sizes=[1] * len(takes),
-             speed=[1.0] * len(takes))  # fmt: skip
-    np.savez(cache / "ear.npz", take=np.arange(len(takes)), varied=np.zeros(len(takes), bool),
-             rows=np.array(rows, np.float16))  # fmt: skip
+    np.savez(
+        cache / "rows0.npz",
+        rows=np.zeros((len(takes), VOICE), np.float16),
+        sizes=[1] * len(takes),
+        speed=[1.0] * len(takes),
+    )
+    np.savez(
+        cache / "ear.npz",
+        take=np.arange(len(takes)),
+        varied=np.zeros(len(takes), bool),
+        rows=np.array(rows, np.float16),
+    )
     return cache
 
 

@@ -187,8 +187,11 @@ def test_training_learns_and_conditioners_load_its_files(tmp_path):
     assert (told == torch.tensor([c.term for c in held])).float().mean() > 0.5
     assert sum(p.stat().st_size for p in tmp_path.glob("diffusion*")) < 4.5e6
     priors, curve = str(tmp_path / "priors.safetensors"), EmotionCurve.parse("happy 0.5 + sad 0.5 @ 0.7")
-    for conditioner in (GaussianConditioner(8, priors=priors), BankConditioner(8, priors=priors),
-                        DirectionConditioner(8, priors=str(tmp_path))):  # fmt: skip
+    for conditioner in (
+        GaussianConditioner(8, priors=priors),
+        BankConditioner(8, priors=priors),
+        DirectionConditioner(8, priors=str(tmp_path)),
+    ):
         tokens = conditioner(**conditioner.prepare([track(curve, [0.0])])).tokens
         assert tokens.shape == (1, 1, 8) and tokens.isfinite().all()
     assert set(DirectionSpace.load(tmp_path).regions) <= set(TERMS)

@@ -104,10 +104,13 @@ def test_without_adapters_only_the_temporal_context_differs_from_stock(converted
 
     zero = {k: v * 0 if "to_v_ip" in k else v for k, v in state.items()}
     stock = UNetSpatioTemporalConditionModel(
-        block_out_channels=release.CHANNELS, num_attention_heads=release.HEADS, layers_per_block=1,
-        cross_attention_dim=release.CONTEXT, addition_time_embed_dim=release.TIME,
+        block_out_channels=release.CHANNELS,
+        num_attention_heads=release.HEADS,
+        layers_per_block=1,
+        cross_attention_dim=release.CONTEXT,
+        addition_time_embed_dim=release.TIME,
         projection_class_embeddings_input_dim=3 * release.TIME,
-    )  # fmt: skip
+    )
     stock.load_state_dict({k: v for k, v in zero.items() if "_ip." not in k})
     unet = converted.parts["unet"]
     unet.load_state_dict({f"net.{k}": v for k, v in zero.items()})

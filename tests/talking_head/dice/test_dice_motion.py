@@ -192,9 +192,13 @@ def folder(tmp_path_factory):
         media.write_audio(path.with_suffix(".wav"), samples.astype(np.float32), 16000)
         path.with_suffix(".wav").rename(path.with_suffix(".opus"))
 
-    for source, sounds, count in (("grid_s1", "grid_s1_audio", 40), ("facegood", "facegood_audio", 2),
-                                  ("other_clips", "other_audio", 1), ("mead_silent", "", 16),
-                                  ("neurosync", "", 1)):  # fmt: skip
+    for source, sounds, count in (
+        ("grid_s1", "grid_s1_audio", 40),
+        ("facegood", "facegood_audio", 2),
+        ("other_clips", "other_audio", 1),
+        ("mead_silent", "", 16),
+        ("neurosync", "", 1),
+    ):
         coefs = 0.02 * random.random((count * 75, 52))
         names = ["1114_3_15", "1_1_1"] if source == "facegood" else [f"c{i}" for i in range(count)]
         table = {"clip_names": np.array(names), "offsets": np.arange(count + 1) * 75}
@@ -212,8 +216,16 @@ def folder(tmp_path_factory):
             coefs += np.repeat(np.tile(0.3 * random.random((8, 52)), (2, 1)), 75, 0)
         np.savez(at / f"{source}.npz", coefs=coefs.astype(np.float16), **table)
     lines = place / "speech" / "aligned"
-    rows = [{"file": f"l{i}.opus", "voice": "af_nova" if i == 4 else "x", "phones": ["p", "ɑ", " "] * 5,
-             "frames": [40] * 15, "frame_s": 0.025} for i in range(5)]  # fmt: skip
+    rows = [
+        {
+            "file": f"l{i}.opus",
+            "voice": "af_nova" if i == 4 else "x",
+            "phones": ["p", "ɑ", " "] * 5,
+            "frames": [40] * 15,
+            "frame_s": 0.025,
+        }
+        for i in range(5)
+    ]
     for row in rows:
         speak(lines / row["file"], np.ones(75))
     (lines / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
@@ -276,8 +288,19 @@ def test_training_goes_on_and_its_checkpoint_speaks(folder, teacher, ears, tmp_p
     train(folder, tmp_path, spent["elapsed"] / 60 + 1e-4, settings)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert lines[-1]["step"] > spent["step"] >= 1
-    bars = evaluate("dice", tmp_path, {"data": str(folder), "emote": str(teacher), "clips": "1", "seeds": "2",
-                                       "steps": "1", "lines": "1", "portraits": "0"})  # fmt: skip
+    bars = evaluate(
+        "dice",
+        tmp_path,
+        {
+            "data": str(folder),
+            "emote": str(teacher),
+            "clips": "1",
+            "seeds": "2",
+            "steps": "1",
+            "lines": "1",
+            "portraits": "0",
+        },
+    )
     assert {bar.bar for bar in bars} >= {">= 0.75", ">= 0.85", ">= 10"}
     report = json.loads((tmp_path / "report.json").read_text())
     assert [section["title"] for section in report["sections"]] == ["Speech", "Seeds", "Speed", "Expressions"]

@@ -61,8 +61,13 @@ def test_full_size_counts_and_shapes():
     assert round(sum(v.numel() for v in adapters.values()) / 1e6, 2) == 102.24
     assert 1.52e9 < count(unet) - 102_236_160 < 1.53e9
     assert (len(audio.state_dict()), len(emotion.state_dict()), len(pose.state_dict())) == (8, 31, 16)
-    shapes = {"down_blocks.0.attentions.1": 320, "down_blocks.1.attentions.0": 640, "mid_block.attentions.0": 1280,
-              "up_blocks.1.attentions.2": 1280, "up_blocks.3.attentions.0": 320}  # fmt: skip
+    shapes = {
+        "down_blocks.0.attentions.1": 320,
+        "down_blocks.1.attentions.0": 640,
+        "mid_block.attentions.0": 1280,
+        "up_blocks.1.attentions.2": 1280,
+        "up_blocks.3.attentions.0": 320,
+    }
     for place, hidden in shapes.items():
         for block in ("transformer_blocks.0", "temporal_transformer_blocks.0"):
             for kind in ("to_k_ip", "to_v_ip"):
@@ -196,10 +201,20 @@ def test_the_speech_encoder_is_that_of_transformers():
     from talking_head.video import convert
 
     config = transformers.WhisperConfig(
-        d_model=16, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=64, decoder_layers=1,
-        decoder_attention_heads=2, decoder_ffn_dim=32, max_source_positions=50, vocab_size=30, pad_token_id=0,
-        bos_token_id=1, eos_token_id=2, decoder_start_token_id=1,
-    )  # fmt: skip
+        d_model=16,
+        encoder_layers=2,
+        encoder_attention_heads=2,
+        encoder_ffn_dim=64,
+        decoder_layers=1,
+        decoder_attention_heads=2,
+        decoder_ffn_dim=32,
+        max_source_positions=50,
+        vocab_size=30,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=1,
+    )
     theirs = transformers.WhisperModel(config).eval().encoder
     theirs.load_state_dict({k: v for k, v in release.whisper(prefix="").items() if "decoder" not in k})
     state = convert.renamed(release.whisper(), convert.WHISPER_NAMES)
@@ -222,9 +237,15 @@ def test_clip_is_that_of_transformers(activation):
     from talking_head.video import convert
 
     config = transformers.CLIPVisionConfig(
-        hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=14,
-        projection_dim=24, hidden_act=activation,
-    )  # fmt: skip
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=28,
+        patch_size=14,
+        projection_dim=24,
+        hidden_act=activation,
+    )
     theirs = transformers.CLIPVisionModelWithProjection(config).eval()
     theirs.load_state_dict(release.clip())
     state = rename(convert.renamed(release.clip(), convert.CLIP_NAMES), convert)

@@ -67,9 +67,11 @@ def test_the_second_stage_learns_to_tell_emotions():
 
 @pytest.mark.parametrize(
     ("stage", "moved", "still"),
-    [("d1", "unet.net.conv_in.weight", "emotion.emo_linear.proj1.weight"),
-     ("d2", "emotion.emo_linear.proj1.weight", "unet.net.conv_in.weight")],
-)  # fmt: skip
+    [
+        ("d1", "unet.net.conv_in.weight", "emotion.emo_linear.proj1.weight"),
+        ("d2", "emotion.emo_linear.proj1.weight", "unet.net.conv_in.weight"),
+    ],
+)
 def test_a_stage_trains_its_own_parts(stage, moved, still):
     training, _ = fit(stage, 1)
     state = training.parts.state_dict()
