@@ -240,7 +240,7 @@ def test_pictures_are_checked_at_upload(opened, tmp_path):
     (tmp_path / "letter.jpg").write_text("this is no picture")
     give(view, "portrait", tmp_path / "letter.jpg")
     said = view.locator("#portrait .says").inner_text()
-    assert said == "letter.jpg is not a picture that can be read: give PNG or JPEG"
+    assert said == "letter.jpg is not a readable picture: give PNG or JPEG"
     Image.new("RGB", (12000, 400)).save(tmp_path / "wide.jpg")
     give(view, "portrait", tmp_path / "wide.jpg")
     view.get_by_text("The picture was reduced from 12000 x 400 to 4096 x 137 pixels.").wait_for()
