@@ -36,7 +36,7 @@ def write_pdf(path: Path | str, pages: Sequence[np.ndarray], dpi: float, manifes
     """Writes pages (height, width, 3) uint8 in black and white, with the manifest as the document's subject."""
     from PIL import Image
 
-    first, *others = [Image.fromarray(page).convert("L").point(lambda grey: 255 * (grey > 127), "1") for page in pages]
+    first, *others = [Image.fromarray(page).convert("L").point([0] * 128 + [255] * 128, "1") for page in pages]
     facts = {"producer": "Affekt", "creationDate": None, "modDate": None}  # no dates: equal content, equal bytes
     facts |= {} if manifest is None else {"subject": as_text(manifest)}
     with atomic(path, manifest, PDF) as hidden:
