@@ -257,7 +257,8 @@ def test_uploads_end_with_the_studio(tmp_path, end):
     """Also those of one that was killed: the next studio removes them."""
     here = os.environ | {"TMPDIR": str(tmp_path), "AFFEKT_SIGNING": "off"}
     command = [sys.executable, "-m", "gen.cli", "studio", "--out", str(tmp_path / "out"), "--device", "cpu"]
-    studio = subprocess.Popen(command, env=here, stderr=subprocess.PIPE, text=True)
+    listen = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it
+    studio = subprocess.Popen(command, env=here, stderr=subprocess.PIPE, text=True, preexec_fn=listen)
     url = next(found[0] for line in studio.stderr if (found := re.search(r"http://[\d.:]+/", line)))
     assert post(url, "voice.wav", wav()) == 200
     assert [*tmp_path.glob("affekt-studio-*/**/voice.wav")]
