@@ -211,7 +211,7 @@ def calibrated(
     bank: Bank, corpus: Corpus, chooser: Chooser, refiner: refine.Refiner, ear: Ear, files: int, seed: int
 ) -> Calibration:
     """The calibration of intensity: the share of the emotion that ``ear`` hears at TRIED, over readings of validation
-    speakers, none of whom performs for himself."""
+    speakers, each from other performers."""
     random = np.random.default_rng(seed)
     responses: dict[str, list[np.ndarray]] = {}
     for reader in readers(corpus, ear, files, random):
