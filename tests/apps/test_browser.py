@@ -91,6 +91,7 @@ def pieces(view, pause: float, seed: int = 0, many: int = 9) -> None:
     if seed:
         view.get_by_label("Take number").filter(visible=True).first.fill(str(seed))
     view.get_by_label("Pause").filter(visible=True).first.fill(str(pause))
+    settled(view)
 
 
 @pytest.fixture
@@ -343,7 +344,7 @@ def test_a_reload_loses_nothing(opened, wav):
 
 def test_progress_only_rises_and_estimates_late(opened):
     view = opened(tab="Tone")
-    pieces(view, pause=0.4, seed=31)
+    pieces(view, pause=1, seed=31)
     view.evaluate("""() => { window.seen = [];
         const note = () => { const bar = document.querySelector('progress');
             if (bar) window.seen.push([bar.value || 0, document.querySelector('.progress span').innerText]); };
