@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -70,6 +71,7 @@ class TalkGenerator:
     ):
         """``matte`` segments the person; without it the background bends beside a turning head."""
         self.tracker, self.basis, self.speaker, self.matte = tracker, basis, speaker, matte
+        self.portraits: dict[bytes, Portrait] = {}  # the last two, for another emotion or a preview
 
     @staticmethod
     def reading(emotion: Emotion) -> str:
@@ -231,8 +233,14 @@ class TalkGenerator:
 
         whole = self.tracker.face(pixels, which)
         picture, face = fitted(pixels, whole, size, aspect, crop)
-        person = self.matte and cut_out(self.matte, pixels, whole, picture, face, background)
-        return Portrait(picture, face, self.basis, person)
+        key = _key(pixels, picture, face.landmarks, background)
+        if key not in self.portraits:
+            person = self.matte and cut_out(self.matte, pixels, whole, picture, face, background)
+            made = Portrait(picture, face, self.basis, person)
+            if self.matte and not person:
+                return made  # noted each time
+            self.portraits = dict([*self.portraits.items()][-1:]) | {key: made}
+        return self.portraits[key]
 
     def prepare(
         self, pixels: np.ndarray, size: int, which: int | None = None, aspect: str = "1:1", crop: str = "head"
@@ -274,6 +282,12 @@ def fitted(
         pixels = np.asarray(Image.fromarray(pixels).resize(wanted, Image.Resampling.LANCZOS))
         face = face._replace(landmarks=face.landmarks * scale)
     return even(pixels), face
+
+
+def _key(*parts: np.ndarray | str) -> bytes:
+    """A hash of arrays and words."""
+    raw = (part.encode() if isinstance(part, str) else part.tobytes() for part in parts)
+    return b"".join(hashlib.sha256(one).digest() for one in raw)
 
 
 def _background(task: TalkTask) -> str | np.ndarray:

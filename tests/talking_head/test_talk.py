@@ -56,6 +56,17 @@ def test_the_whole_picture_keeps_its_size():
     assert next(generator().frames(pixels, motion, size=0)).shape == pixels.shape
 
 
+def test_a_portrait_is_prepared_once_for_all_emotions():
+    warm, pixels = generator(), media.read_image(PICTURE)
+    shown = [warm.portrait(pixels, size) for size in (128, 256, 128, 256)]
+    assert shown[0] is shown[2] and shown[1] is shown[3] and len(warm.portraits) == 2
+    assert warm.portrait(pixels, 128, background=np.zeros((8, 8, 3), np.uint8)) is not shown[0]
+    motion = [warm.speak(tone(0.1), 16_000, EmotionCurve.parse(word)) for word in ("happy", "angry")]
+    drawn = [next(warm.frames(pixels, one, size=128)) for one in motion]
+    assert np.array_equal(drawn[1], next(generator().frames(pixels, motion[1], size=128)))
+    assert not np.array_equal(*drawn)
+
+
 def test_sound_that_is_no_frame_long_is_refused():
     with pytest.raises(InputError, match="shorter than a frame"):
         generator().speak(np.zeros(10, np.float32), 16_000, EmotionCurve.parse("sad"))
