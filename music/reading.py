@@ -76,35 +76,42 @@ def _harmony(notes: np.ndarray) -> np.ndarray:
 
 def _note_rows(notes: np.ndarray) -> np.ndarray:
     """(n, 4) -> (n, PLAIN + 36)."""
+    start, end, _, loud = notes.T
+    span = max(end.max() - start.min(), 1.0)
+    onsets = 1 + (np.diff(start) > 0.04).sum()
+    held = np.clip(end - start, 0.03, 4.0).sum()
+    whole = np.log(len(notes) / span), np.log(onsets / span), held / span / 3, (loud.mean() - 70) / 15
+    features = note_features(notes)
+    return np.insert(features, [features.shape[1] - 36] * len(whole), whole, axis=1)
+
+
+def note_features(notes: np.ndarray) -> np.ndarray:
+    """(n, 4) -> (n, 44): height, loudness, timing, and the pitch classes around, counted from the note itself.
+
+    The surroundings are those that sound with the note, those within about two seconds, and the whole piece.
+    """
     start, end, pitch, loud = notes.T
     held = np.clip(end - start, 0.03, 4.0)
     wait = np.clip(np.diff(start, prepend=start[0], append=start[-1]), 0.0, 4.0)
     apart = np.abs(start[:, None] - start)
-    along = np.minimum(end[:, None], end) > np.maximum(start[:, None], start) - 0.03
+    together = np.minimum(end[:, None], end) > np.maximum(start[:, None], start) - 0.03
     bass = np.where(apart < 0.6, pitch, 128).min(1)
-    span = max(end.max() - start.min(), 1.0)
-    onsets = 1 + (np.diff(start) > 0.04).sum()
-    whole = np.log(len(notes) / span), np.log(onsets / span), held.sum() / span / 3, (loud.mean() - 70) / 15
-    plain = np.stack(
-        [
-            (pitch - 62) / 12,
-            (loud - 75) / 20,
-            (loud - loud.mean()) / 12,
-            np.log(held) + 1,
-            np.log(wait[:-1] + 0.03) + 2,
-            np.log(wait[1:] + 0.03) + 2,
-            np.diff(pitch, prepend=pitch[0]) / 12,
-            (pitch - bass) / 12,
-            *(np.full(len(notes), value) for value in whole),
-        ],
-        1,
+    plain = (
+        (pitch - 62) / 12,
+        (loud - 75) / 20,
+        (loud - loud.mean()) / 12,
+        np.log(held) + 1,
+        np.log(wait[:-1] + 0.03) + 2,
+        np.log(wait[1:] + 0.03) + 2,
+        np.diff(pitch, prepend=pitch[0]) / 12,
+        (pitch - bass) / 12,
     )
     own = pitch.astype(int) % 12
     classes = np.eye(12)[own] * np.minimum(held, 1.5)[:, None]
     turned = (own[:, None] + np.arange(12)) % 12
     around = []
-    for weight in (along.astype(float), np.exp(-np.square(apart / 2)), np.ones((1, len(notes)))):
+    for weight in (together, np.exp(-np.square(apart / 2)), np.ones((1, len(notes)))):
         total = weight @ classes
         share = np.sqrt(total / total.sum(1, keepdims=True))
         around.append(np.take_along_axis(np.broadcast_to(share, classes.shape), turned, axis=1))
-    return np.concatenate([plain, *around], 1)
+    return np.concatenate([np.stack(plain, 1), *around], 1)

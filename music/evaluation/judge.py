@@ -21,6 +21,7 @@ from music import score, tokens
 from music.beats import track
 from music.chords import estimate
 from music.evaluation import metrics
+from music.reading import note_features
 
 NOTE_FEATURES = 44
 PIECE_FEATURES = 25
@@ -32,38 +33,6 @@ class Verdict(NamedTuple):
     quadrant: np.ndarray
     valence: np.ndarray
     arousal: np.ndarray
-
-
-def note_features(notes: np.ndarray) -> np.ndarray:
-    """(n, 44) float32: height, loudness, timing, and the pitch classes around, counted from the note itself.
-
-    The surroundings are those that sound with the note, those within about two seconds, and the whole piece.
-    """
-    start, end, pitch, loud = notes.T
-    held = np.clip(end - start, 0.03, 4.0)
-    wait = np.clip(np.diff(start, prepend=start[0], append=start[-1]), 0.0, 4.0)
-    apart = np.abs(start[:, None] - start)
-    together = np.minimum(end[:, None], end) > np.maximum(start[:, None], start) - 0.03
-    bass = np.where(apart < 0.6, pitch, 128).min(axis=1)
-    plain = (
-        (pitch - 62) / 12,
-        (loud - 75) / 20,
-        (loud - loud.mean()) / 12,
-        np.log(held) + 1,
-        np.log(wait[:-1] + 0.03) + 2,
-        np.log(wait[1:] + 0.03) + 2,
-        np.diff(pitch, prepend=pitch[0]) / 12,
-        (pitch - bass) / 12,
-    )
-    own = pitch.astype(int) % 12
-    classes = np.eye(12)[own] * np.minimum(held, 1.5)[:, None]
-    turned = (own[:, None] + np.arange(12)) % 12
-    around = []
-    for near in (together, np.exp(-np.square(apart / 2)), np.ones((len(notes), 1))):
-        total = near @ classes if near.shape[1] > 1 else near * classes.sum(axis=0)
-        share = np.sqrt(total / total.sum(axis=1, keepdims=True))
-        around.append(np.take_along_axis(share, turned, axis=1))
-    return np.concatenate([np.stack(plain, axis=1), *around], axis=1).astype(np.float32)
 
 
 def piece_features(notes: np.ndarray) -> np.ndarray:
@@ -151,7 +120,7 @@ class Judge(ModelMixin, ConfigMixin):
 
     def collate(self, read: list[tuple[np.ndarray, np.ndarray]]) -> tuple[Tensor, Tensor, Tensor]:
         """Features of notes and of pieces -> notes (b, n, 44), mask (b, n), standardised piece (b, 25)."""
-        notes = pad_sequence([torch.from_numpy(note) for note, _ in read], batch_first=True)
+        notes = pad_sequence([torch.from_numpy(note).float() for note, _ in read], batch_first=True)
         length = torch.tensor([len(note) for note, _ in read])
         mask = torch.arange(notes.shape[1]) < length[:, None]
         piece = torch.from_numpy(np.stack([piece for _, piece in read]))

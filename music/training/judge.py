@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gen import checkpoints
-from music.evaluation.judge import Judge, Member, accuracy, note_features, on_bars, piece_features
+from music.evaluation.judge import Judge, Member, accuracy, on_bars, piece_features
+from music.reading import note_features
 from music.score import read_notes
 from music.training.emopia import emopia, vary
 

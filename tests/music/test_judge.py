@@ -6,7 +6,8 @@ import torch
 from clips import write_clips
 
 from gen import checkpoints
-from music.evaluation.judge import Judge, note_features, on_bars, piece_features
+from music.evaluation.judge import Judge, on_bars, piece_features
+from music.reading import note_features
 from music.training import judge as subject
 from music.training.emopia import snap
 
