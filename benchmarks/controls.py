@@ -139,39 +139,48 @@ def others(raw) -> list[dict]:
 
 
 def transfers(raw, tokens: Path, data: Path) -> list[dict]:
-    """Transfers each element from a held-out clip of the opposite arousal: its share, changes of other elements, and
-    the shift of the judge's arousal towards the clip's."""
+    """Transfers elements from held-out clips of the opposite quadrant (Q1 and Q3, Q2 and Q4), as ``--take`` does.
+
+    Rows have the share of the elements that is the clip's, how much of the others is kept, and how far the judge's
+    arousal and valence move towards the clip's (95 % intervals), with the distance between piece and clip.
+    """
     judge, clips = Judge.load(), emopia(data)
     kept = [p for p in corpus.load(tokens) if p.group == "emopia"]
     held = [
-        (decode(p.rows, Vocabulary.default()), c.quadrant)
+        (decode(p.rows, Vocabulary.default()), c.quadrant - 1)
         for p, c in zip(kept, clips, strict=True)
         if c.part == "test" and len(p.feeling) >= 8
     ]
-    high, low = ([grid for grid, quadrant in held if (quadrant < 3) == way] for way in (True, False))
-    asked_high = np.arange(len(raw[0])) % 4 < 2
-    donors = [(low if up else high)[i % len(low if up else high)] for i, up in enumerate(asked_high)]
-    pieces = [finish.in_reach(grid)[0] for grid in raw[0]]
-    told = lambda grids: judge([to_notes(grid) for grid in grids]).arousal
+    own = np.arange(len(raw[0])) % 4
+    by_quadrant = [[grid for grid, quadrant in held if quadrant == q] for q in range(4)]
+    donors = [by_quadrant[(q + 2) % 4][i % len(by_quadrant[(q + 2) % 4])] for i, q in enumerate(own)]
+    pieces = [finish.in_reach(grid)[0]._replace(tempo=finish.paced(grid.tempo, a)) for grid, a, _ in zip(*raw)]
+    told = lambda grids: judge([to_notes(grid) for grid in grids])
     before, whole, rows = told(pieces), told(donors), []
-    for element in TAKEN[:5]:
-        made = [transferred(grid, {element: donor}) for grid, donor in zip(pieces, donors, strict=True)]
-        came = [_same(element, one, donor) for one, donor in zip(made, donors, strict=True)]
-        moved = np.where(asked_high, before - told(made), told(made) - before)
-        others = [
-            _same(other, one, grid)
-            for one, grid in zip(made, pieces, strict=True)
-            for other in TAKEN[:5]
-            if other not in (element, {"rhythm": "duration"}.get(element))
+    up = {"arousal": np.where(own < 2, -1, 1), "valence": np.where(np.isin(own, (0, 3)), -1, 1)}
+    for elements in (*((one,) for one in TAKEN[:5]), ("rhythm", "pitch"), ("rhythm", "velocity", "tempo"), TAKEN[:5]):
+        made = [
+            finish.in_reach(transferred(grid, dict.fromkeys(elements, donor)))[0]
+            for grid, donor in zip(pieces, donors, strict=True)
         ]
+        rest = {*TAKEN[:5]} - {*elements} - ({"duration"} if "rhythm" in elements else set())
+        came = [_same(e, one, donor) for one, donor in zip(made, donors, strict=True) for e in elements]
+        stayed = [_same(e, one, grid) for one, grid in zip(made, pieces, strict=True) for e in rest]
+        after, moves = told(made), []
+        for axis, sign in up.items():
+            old, new, aim = (getattr(verdict, axis) for verdict in (before, after, whole))
+            moved = mean_of(sign * (new - old))
+            whole_way = np.mean(sign * (aim - old))
+            moves.append(f"{axis} by {moved.value:.2f} ({moved.low:.2f} to {moved.high:.2f}) of {whole_way:.2f}")
+        turned = np.mean(after.quadrant.argmax(1) == (own + 2) % 4)
         rows.append(
             {
-                "row": f"take {element}",
+                "row": f"take {' '.join(elements)}",
                 "n": len(made),
-                "measure": "share of the element that is the clip's",
+                "measure": "share of the elements that is the clip's",
                 "value": float(np.mean(came)),
-                "also": f"other elements kept {np.mean(others):.2f}; judge's "
-                f"arousal moves by {moved.mean():.2f} of {np.abs(whole - before).mean():.2f}",
+                "also": f"others kept {f'{np.mean(stayed):.2f}' if stayed else '-'}; judge: {', '.join(moves)}; "
+                f"clip's quadrant {turned:.2f}",
             }
         )
     return rows

@@ -6,7 +6,8 @@ sampled grid as little as possible.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -188,15 +189,19 @@ def at_register(grid: Grid, wanted: float, free: bool) -> Grid:
     return grid._replace(notes=merged(notes), chords=named)
 
 
-def at_voices(grid: Grid, wanted: float) -> Grid:
-    """The grid with as many notes sounding as wanted, as far as two hands reach.
+def at_voices(grid: Grid, wanted: float, height: float | None = None) -> Grid:
+    """The grid with a mean polyphony as wanted, within the reach of two hands, and its mean pitch near ``height``.
 
-    Inner notes go, those whose pitch class is doubled first, or octaves and chord tones are added; onsets and lengths
-    stay.
+    Notes are removed below the melody, or octaves and chord tones added: of the possible notes of each onset the one
+    that brings the mean pitch nearest to ``height`` (default: the grid's own), then accompanying notes move by octaves.
+    Onsets and lengths do not change.
     """
+    height = register(grid) if height is None else height
     length = lambda chord: np.minimum(np.maximum(chord[:, 2], 1), POSITIONS - chord[:, 0] % POSITIONS).sum()
-    found = chords(merged(grid.notes))
+    weight = lambda chord: chord[:, 2] @ (chord[:, 1] - height)
+    found, melody = chords(merged(grid.notes)), {(at, pitch) for at, pitch, *_ in tune(grid)}
     missing = wanted * len(grid.tempo) * POSITIONS - sum(map(length, found))
+    off = sum(map(weight, found))  # sixteenths times semitones
     order = np.argsort([0.618 * i % 1 for i in range(len(found))])  # spread over the piece
     left = len(found)
     while left and abs(missing) > POSITIONS / 4:
@@ -204,37 +209,54 @@ def at_voices(grid: Grid, wanted: float) -> Grid:
         for at in order:
             old = found[at]
             name = grid.chords[int(old[0, 0]) // 4]
-            new = _fuller(old, [] if name == NONE else names.tones(name)) if missing > 0 else _thinner(old)
+            options = _fuller(old, [] if name == NONE else names.tones(name)) if missing > 0 else _thinner(old, melody)
+            new = min(options, key=lambda one: abs(off + weight(one) - weight(old)), default=old)
             change = length(new) - length(old)
             if abs(missing - change) < abs(missing):
-                found[at], missing = new, missing - change
+                found[at], missing, off = new, missing - change, off + weight(new) - weight(old)
             else:
                 left -= 1
+    for at in order:
+        new = min((found[at], *_octaves(found[at], melody)), key=lambda one: abs(off + weight(one) - weight(found[at])))
+        found[at], off = new, off + weight(new) - weight(found[at])
     return grid._replace(notes=np.concatenate(found))
 
 
-def _thinner(chord: np.ndarray) -> np.ndarray:
-    """A chord (n, 4) without an inner note, or of two without the lower one; a single note stays."""
-    if len(chord) == 1:
-        return chord
+def _octaves(chord: np.ndarray, melody: set[tuple[float, float]]) -> Iterator[np.ndarray]:
+    """A chord (n, 4) with one accompanying note an octave away, below the top if that is melody, within two hands."""
+    top = chord[0, 1] if (chord[0, 0], chord[0, 1]) in melody else 109
+    for i, by in itertools.product(range(len(chord)), (-12, 12)):
+        pitch = chord[i, 1] + by
+        if (chord[i, 0], chord[i, 1]) not in melody and FLOOR <= pitch < top and pitch not in chord[:, 1]:
+            new = chord.copy()
+            new[i, 1] = pitch
+            new = new[np.argsort(-new[:, 1])]
+            if playable(new).all() and not np.isin(np.abs(new[:, 1] - pitch), (1, 13)).any():
+                yield new
+
+
+def _thinner(chord: np.ndarray, melody: set[tuple[float, float]]) -> list[np.ndarray]:
+    """A chord (n, 4) without one of its notes, doubled pitch classes first; melody, outer notes of more than two and a
+    single note stay."""
     classes = chord[:, 1].astype(int) % 12
     doubled = np.bincount(classes, minlength=12)[classes] > 1
-    inner = np.arange(1, max(len(chord) - 1, 2))
-    return np.delete(chord, inner[np.argmax(doubled[inner])], axis=0)
+    some = range(1, len(chord) - 1) if len(chord) > 2 else range(len(chord)) if len(chord) == 2 else ()
+    may = [i for i in some if (chord[i, 0], chord[i, 1]) not in melody]
+    return [np.delete(chord, i, axis=0) for i in sorted(may, key=lambda i: not doubled[i])]
 
 
-def _fuller(chord: np.ndarray, tones: Sequence[int]) -> np.ndarray:
-    """A chord (n, 4) with one note more below its top that two hands reach: an octave, or one of some pitch classes."""
-    top = chord[0, 1]
+def _fuller(chord: np.ndarray, tones: Sequence[int]) -> list[np.ndarray]:
+    """A chord (n, 4) with one more note below its top that two hands reach: an octave, or one of some pitch classes."""
+    found, top = [], chord[0, 1]
     below = [p for p in range(int(top) - 1, FLOOR - 1, -1) if p % 12 in {*tones}]
-    for pitch in (*chord[:, 1] - 12, *chord[:, 1] + 12, *below):
+    for pitch in dict.fromkeys((*chord[:, 1] - 12, *chord[:, 1] + 12, *below)):
         if pitch not in chord[:, 1] and FLOOR <= pitch < top:
             near = chord[np.abs(chord[:, 1] - pitch).argmin()]
             more = np.concatenate((chord, [[near[0], pitch, *near[2:]]]))
             more = more[np.argsort(-more[:, 1])]
             if playable(more).all() and not np.isin(np.abs(chord[:, 1] - pitch), (1, 13)).any():
-                return more
-    return chord
+                found.append(more)
+    return found
 
 
 def at_dynamics(grid: Grid, wanted: float) -> Grid:

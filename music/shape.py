@@ -36,11 +36,11 @@ def shaped(
     if wishes.key or key.minor != own.minor:
         grid = controls.in_key(grid, own, key)
     if faders is not None:
-        touch = controls.articulation(grid)
+        touch, height = controls.articulation(grid), controls.register(grid)
         grid = faders.moved(grid, {"rhythm": wishes.density, "notes": wishes.voices}, seed)
         grid = controls.at_articulation(grid, touch)
         if wishes.voices is not None:
-            grid = controls.at_voices(grid, wishes.voices)
+            grid = controls.at_voices(grid, wishes.voices, height)
     grid = finish.without_clashes(finish.named(grid))
     if wishes.chords:
         grid = controls.on_harmony(grid, wishes.chords)

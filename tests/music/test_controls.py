@@ -70,6 +70,7 @@ def test_voices_are_added_and_left_out_at_the_same_onsets(wanted):
     grid = finish.in_reach(tonal(3))[0]
     found = controls.at_voices(grid, wanted)
     assert controls.voices(found) == pytest.approx(wanted, abs=0.05)
+    assert controls.register(found) == pytest.approx(controls.register(grid), abs=1)
     np.testing.assert_array_equal(np.unique(found.notes[:, 0]), np.unique(grid.notes[:, 0]))
     np.testing.assert_array_equal(controls.tune(found)[:, 1], controls.tune(grid)[:, 1])
     assert len(finish.in_reach(found)[0].notes) == len(found.notes)
