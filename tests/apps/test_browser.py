@@ -396,8 +396,9 @@ def test_a_job_is_saved_and_loaded(opened, tmp_path):
 
 
 def test_an_example_shows_a_ready_result(opened):
-    for tab, player in (("Scene", "video"), ("Portrait", "video"), ("Voice", "audio"), ("Music", "audio")):
-        view = opened(tab=tab)
+    view = opened()
+    for tab, player in (("Scene", "video"), ("Voice", "audio"), ("Portrait", "video"), ("Music", "audio")):
+        view.get_by_role("tab", name=tab, exact=True).click()
         view.locator("[data-card]:visible").first.click()
         view.locator(f"#stage .main {player}").wait_for()
         view.wait_for_function(f"document.querySelector('#stage .main {player}').duration > 1")
