@@ -13,7 +13,7 @@ import os
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from platformdirs import user_cache_path
 
@@ -161,7 +161,8 @@ def load(name: str, cls: type[M], part: str = "") -> M:
     """``cls.from_pretrained`` on a verified folder or a part of it; safetensors only."""
     digest(name)
     _log_licence(name)
-    return cls.from_pretrained(
+    model: Any = cls
+    return model.from_pretrained(
         folder(name) / part, use_safetensors=True, low_cpu_mem_usage=False, local_files_only=True
     )
 

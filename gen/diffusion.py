@@ -7,7 +7,7 @@ alike. Masks are bool and broadcast against x; masked values count neither in a 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Generator, Tensor
@@ -192,7 +192,7 @@ def branch_weights(names: list[str], scales: Mapping[str, Scale], at: float) -> 
     unknown = ", ".join(sorted(scales.keys() - set(names[1:])))
     if unknown:
         raise ValueError(f"unknown condition {unknown}: use {', '.join(names[1:])}")
-    scale = [1.0, *(scales.get(name, 1.0) for name in names[1:]), 0.0]
+    scale: list[Any] = [1.0, *(scales.get(name, 1.0) for name in names[1:]), 0.0]
     scale = [s(at) if callable(s) else s for s in scale]
     return {name: scale[i] - scale[i + 1] for i, name in enumerate(names)}
 
@@ -206,7 +206,8 @@ def guide(outputs: Mapping[str, Tensor], scales: Mapping[str, Scale], at: float 
     is a number, a tensor that broadcasts against the outputs (per item, per frame), or a function of ``at``, the
     fraction of sampling completed; default 1. Mask logits after guidance, since inf - inf is NaN.
     """
-    return sum(weight * outputs[name] for name, weight in branch_weights(list(outputs), scales, at).items())
+    weights = branch_weights(list(outputs), scales, at)
+    return cast(Tensor, sum(weight * outputs[name] for name, weight in weights.items()))
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
+from typing import Any
 
 import torch
 
@@ -24,14 +25,15 @@ __all__ = [
 @contextmanager
 def _without(name: str) -> Iterator[None]:
     """Makes imports of a module fail unless it is already imported."""
-    blocked = name not in sys.modules
+    modules: dict[str, Any] = sys.modules
+    blocked = name not in modules
     if blocked:
-        sys.modules[name] = None
+        modules[name] = None
     try:
         yield
     finally:
         if blocked:
-            del sys.modules[name]
+            del modules[name]
 
 
 with _without("torch._dynamo"):
@@ -42,7 +44,8 @@ with _without("torch._dynamo"):
 
 
 class ModelMixin(_ModelMixin):
-    to = torch.nn.Module.to  # diffusers' version checks offloading, which needs its hooks
+    # diffusers' version checks offloading, which needs its hooks
+    to = torch.nn.Module.to  # pyright: ignore[reportAssignmentType]
 
     @property
     def device(self) -> torch.device:

@@ -67,7 +67,7 @@ def _from_hub(entry: dict, out: Path, downloads: Path) -> bool:
     if "repo" not in entry:
         return False
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HTTPError
+    from huggingface_hub.errors import HTTPError  # pyright: ignore[reportPrivateImportUsage] - its own httpx
 
     try:
         wanted = [*entry["downloads"]]

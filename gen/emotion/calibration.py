@@ -9,8 +9,10 @@ folder; without it, strength equals intensity.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gen.emotion.spec import CANONICAL
 from gen.emotion.track import EmotionTrack
@@ -25,7 +27,7 @@ class Calibration:
     """Strengths (8, 9) of the canonical emotions at INTENSITIES, rising from 0; neutral has the mean of the others."""
 
     def __init__(self, strengths: np.ndarray):
-        self.strengths = np.asarray(strengths, float)
+        self.strengths: np.ndarray = np.asarray(strengths, float)
 
     @classmethod
     def linear(cls, gain: float = 1.0) -> "Calibration":
@@ -40,14 +42,14 @@ class Calibration:
         get the mean of the others.
         """
         rows = {name: _fitted(np.asarray(tried, float), np.asarray(heard)) for name, heard in responses.items()}
-        mean = np.mean([*rows.values()], 0)
+        mean: np.ndarray = np.stack([*rows.values()]).mean(0)
         return cls(np.stack([rows.get(name, mean) if name != "neutral" else mean for name in CANONICAL]))
 
     def __call__(self, track: EmotionTrack) -> EmotionTrack:
         """The track at the calibrated strengths; a mix uses the weighted mean of its emotions' strengths."""
         shares = np.abs(track.weights)
-        each = np.stack([np.interp(track.intensity, INTENSITIES, row) for row in self.strengths], -1)  # (t, 8)
-        return track.at_intensity((shares * each).sum(-1) / shares.sum(-1))
+        each: list[np.ndarray] = [np.interp(track.intensity, INTENSITIES, row) for row in self.strengths]
+        return track.at_intensity((shares * np.stack(each, -1)).sum(-1) / shares.sum(-1))
 
     def save(self, folder: Path) -> None:
         rows = dict(zip(CANONICAL, self.strengths.round(4).tolist()))
@@ -64,12 +66,13 @@ class Calibration:
         return cls(np.array([rows[name] for name in CANONICAL]))
 
 
-def _fitted(tried: np.ndarray, response: np.ndarray) -> np.ndarray:
+def _fitted(tried: NDArray[np.float64], response: np.ndarray) -> np.ndarray:
     """(9,) strengths at which the monotone response reaches its targets."""
-    from scipy.optimize import isotonic_regression
+    from scipy.optimize import isotonic_regression  # pyright: ignore[reportMissingTypeStubs]
 
     most = int(np.argmax(response)) or len(response) - 1
     tried = tried[: most + 1]
-    curve = isotonic_regression(response[: most + 1]).x + SLOPE * tried
-    shares = np.interp(INTENSITIES, range(3), RISE)
-    return np.interp(curve[0] + shares * (curve[-1] - curve[0]), curve, tried)
+    rising: Any = isotonic_regression(response[: most + 1])
+    curve: NDArray[np.float64] = rising.x + SLOPE * tried
+    targets: NDArray[np.float64] = curve[0] + np.interp(INTENSITIES, range(3), RISE) * (curve[-1] - curve[0])
+    return np.interp(targets, curve, tried)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from gen.emotion.contract import check_conditioner
 from gen.emotion.embedding import priors as prior_files
 from gen.emotion.embedding.bank import EmotionBank
-from gen.emotion.embedding.direction import STRONGEST, DirectionSpace
+from gen.emotion.embedding.direction import STRONGEST, DirectionSpace, Scale
 from gen.emotion.embedding.priors import Priors, scale_weights
 from gen.emotion.spec import CANONICAL
 from gen.emotion.track import EmotionTrack
@@ -164,12 +164,12 @@ class GaussianConditioner(PriorConditioner):
     @register_to_config
     def __init__(self, dim: int, width: int = 256, priors: str | None = None, noise: float = 1.0):
         super().__init__(dim, width, priors)
-        self.head = head(self.config.width, dim)
+        self.head = head(self.config["width"], dim)
 
     def embed(self, weights, vad, intensity, beyond):
         mean = self.prior(weights, vad, intensity) + beyond
         if self.training:
-            mean = mean + self.config.noise * self.prior.sd(weights, intensity) * torch.randn_like(mean)
+            mean = mean + self.config["noise"] * self.prior.sd(weights, intensity) * torch.randn_like(mean)
         return self.head(mean), 0.0
 
 
@@ -188,7 +188,7 @@ class BankConditioner(PriorConditioner):
         mode: str = "soft",
     ):
         super().__init__(dim, width, priors)
-        self.query = nn.Sequential(head(self.config.width, dim), nn.LayerNorm(dim))
+        self.query = nn.Sequential(head(self.config["width"], dim), nn.LayerNorm(dim))
         self.bank = EmotionBank(entries, dim, heads, mode)
         self.out = nn.Linear(dim, dim)
 
@@ -206,7 +206,7 @@ class DirectionConditioner(PriorConditioner):
     """
 
     @register_to_config
-    def __init__(self, dim: int, width: int = 256, priors: str | None = None, scale: str = "unit"):
+    def __init__(self, dim: int, width: int = 256, priors: str | None = None, scale: Scale = "unit"):
         EmotionConditioner.__init__(self, dim)
         if priors and Path(priors).is_dir():
             space = DirectionSpace.load(priors)
@@ -219,7 +219,7 @@ class DirectionConditioner(PriorConditioner):
         self.prior = Priors(centroids, torch.ones_like(centroids))
         self.register_buffer("directions", directions)  # (8 e)
         self.register_buffer("beyond", space.filter(self.prior.slope))  # (3 e) for a point's difference from its mix
-        self.head = head(self.config.width, dim)
+        self.head = head(self.config["width"], dim)
 
     def embed(self, weights, vad, intensity, beyond):
         amount = intensity.clamp(0, STRONGEST)[..., None]

@@ -123,7 +123,7 @@ def terms() -> dict[str, Term]:
     """Every term by name: the canonical eight first, the quadrants, the measured words, the mixes, and the terms added
     by :func:`add`."""
     mean, _ = canonical()
-    table = {}
+    table: dict[str, Term] = {}
     for index, name in enumerate(CANONICAL):
         sd = measured()[MEASURED_AS.get(name, name)][1]
         table[name] = Term(mean[index], sd, np.eye(8)[index], quadrants(mean[index], sd))
@@ -193,7 +193,7 @@ def resolve(word: str) -> str | None:
 def nearest(words: list[str], count: int = 3) -> list[str]:
     """The known terms closest in spelling to one of ``words`` (only the longest few are compared), best first."""
     likeness = difflib.SequenceMatcher(autojunk=False)
-    scored = []
+    scored: list[tuple[float, str]] = []
     for word in sorted(words, key=len)[-4:]:
         likeness.set_seq2(word.lower()[:40])
         for term in terms():

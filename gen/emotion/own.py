@@ -58,12 +58,12 @@ def digests() -> dict[str, str]:
 
 def embedding(name: str) -> "tuple[np.ndarray, np.ndarray]":
     """Mean and variance (e,) of a user-defined emotion's clips, its embedding at intensity 1."""
-    from safetensors.numpy import load_file
+    from safetensors.numpy import load
 
     path = folder() / f"{name}.safetensors"
     if not path.is_file():
         raise InputError(f"{path} is missing: create {name!r} again with `affekt emotion make {name} CLIPS...`")
-    held = load_file(path)
+    held = load(path.read_bytes())
     return held["mean"], held["var"]
 
 
@@ -72,7 +72,7 @@ def make(name: str, clips: Sequence[Path], ear: str = "compact") -> Path:
     (:data:`gen.emotion.embedding.ear.EARS`).
     """
     import numpy as np
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     from gen.emotion import lexicon
     from gen.emotion.embedding.perceive import perceive
@@ -96,7 +96,7 @@ def make(name: str, clips: Sequence[Path], ear: str = "compact") -> Path:
     }
     place = folder() / f"{name}.json"
     place.parent.mkdir(parents=True, exist_ok=True)
-    save_file({"mean": means.mean(0), "var": means.var(0) + spreads.mean(0)}, place.with_suffix(".safetensors"))
+    place.with_suffix(".safetensors").write_bytes(save({"mean": means.mean(0), "var": means.var(0) + spreads.mean(0)}))
     draft = place.with_suffix(".draft")
     draft.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     draft.replace(place)

@@ -1,5 +1,7 @@
 """Resolves emotions that need files: perceives reference clips and texts, and looks up user-defined emotions."""
 
+from pathlib import Path
+
 from gen.emotion import own
 from gen.emotion.spec import Embedding, Emotion, EmotionCurve, Keyframe
 
@@ -14,17 +16,17 @@ def resolve(curve: EmotionCurve) -> EmotionCurve:
     """
     own.load()
     if curve.source is not None:
-        return _perceived(curve)
+        return _perceived(curve, curve.source)
     keys = tuple(_placed(key) for key in curve.keyframes)
     if all(new is old for new, old in zip(keys, curve.keyframes)):
         return curve
     return curve.model_copy(update={"keyframes": keys})
 
 
-def _perceived(curve: EmotionCurve) -> EmotionCurve:
+def _perceived(curve: EmotionCurve, source: Path) -> EmotionCurve:
     from gen.emotion.embedding.perceive import perceive
 
-    found = perceive(curve.source, curve.reference, curve.ear)
+    found = perceive(source, curve.reference, curve.ear)
     if not curve.follow:
         return EmotionCurve(
             keyframes=(Keyframe(at=0.0, emotion=found.emotion, embedding=found.embedding),), unit=curve.unit
@@ -54,7 +56,7 @@ def _mixed(emotion: Emotion, shares: dict[str, float]) -> Embedding:
     spread = np.zeros_like(variance)
     for name, share in shares.items():
         place, var = own.embedding(name)
-        mean = mean + share * (place - unit_prior(Emotion(mix={name: 1.0})))
+        mean = mean + share * (place - unit_prior(Emotion(mix=((name, 1.0),))))
         spread = spread + abs(share) * var
     spread = spread + max(1 - total, 0.0) * variance
     return Embedding(mean=mean.tolist(), variance=spread.tolist(), known=min(total, 1.0))

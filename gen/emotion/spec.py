@@ -5,10 +5,10 @@ in Python (grammar: :mod:`gen.emotion.grammar`). Shapes: t times, 8 emotions, 3 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeAlias
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -19,6 +19,7 @@ from gen.errors import InputError
 
 __all__ = ["CANONICAL", "QUADRANTS", "Embedding", "Emotion", "EmotionCurve", "Keyframe", "Samples"]
 
+Plain: TypeAlias = Mapping[str, Any] | Sequence[Any] | float | None  # a value from YAML or JSON
 ROUND = 6  # decimals of a weight
 EMBEDDING = "emotion-embedding"  # the checkpoint that perceives emotions in files
 
@@ -42,7 +43,7 @@ def _mix(pairs: tuple[tuple[str, float], ...]) -> tuple[tuple[str, float], ...]:
     return tuple((term, weight) for term, weight in ranked if weight)
 
 
-def _point(vad: Any) -> Any:
+def _point(vad: Plain) -> Plain:
     """Reads a mapping of v, a and d, or two or three numbers; a missing dominance gets its expected value."""
     if isinstance(vad, Mapping):
         if not vad or vad.keys() - {"v", "a", "d"}:
@@ -53,13 +54,13 @@ def _point(vad: Any) -> Any:
     return vad
 
 
+def _pairs(mix: Plain) -> Plain:
+    return tuple(mix.items()) if isinstance(mix, Mapping) else mix
+
+
 Coordinate = Annotated[float, Field(ge=-1.0, le=1.0), AfterValidator(lambda value: value + 0.0)]  # no -0.0
 Point = Annotated[tuple[Coordinate, Coordinate, Coordinate], BeforeValidator(_point)]
-Mix = Annotated[
-    tuple[tuple[str, float], ...],
-    BeforeValidator(lambda mix: tuple(mix.items()) if isinstance(mix, Mapping) else mix),
-    AfterValidator(_mix),
-]
+Mix = Annotated[tuple[tuple[str, float], ...], BeforeValidator(_pairs), AfterValidator(_mix)]
 
 
 class Value(BaseModel):
@@ -68,7 +69,7 @@ class Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
-    def __get_pydantic_json_schema__(cls, core, handler):
+    def __get_pydantic_json_schema__(cls, core: Any, handler: Callable[[Any], Any]) -> dict[str, Any]:
         return {"anyOf": [{"type": "string"}, handler(core)]}
 
     @classmethod
@@ -88,7 +89,7 @@ class Emotion(Value):
 
     mix: Mix | None = None
     vad: Point | None = None
-    intensity: float = Field(1.0, ge=0.0, le=2.0)
+    intensity: float = Field(default=1.0, ge=0.0, le=2.0)
 
     @model_validator(mode="before")
     @classmethod
@@ -155,7 +156,7 @@ class Embedding(BaseModel):
 
     mean: tuple[float, ...] = Field(repr=False)
     variance: tuple[float, ...] = Field(repr=False)
-    known: float = Field(1.0, ge=0.0, le=1.0)  # share that comes from clips; the rest comes from the words' priors
+    known: float = Field(default=1.0, ge=0.0, le=1.0)  # share that comes from clips; the rest from the words' priors
 
 
 class Keyframe(Value):
@@ -193,7 +194,7 @@ class EmotionCurve(Value):
 
     @model_validator(mode="before")
     @classmethod
-    def _read(cls, data: Any) -> Any:
+    def _read(cls, data: "Plain | Emotion") -> Any:
         if isinstance(data, str):
             return grammar.curve_fields(data)
         if isinstance(data, Mapping) and "from" in data:
@@ -242,7 +243,8 @@ class EmotionCurve(Value):
         span = np.where(after > here, starts[after] - starts[here], 1.0)
         fraction = np.clip((at - starts[here]) / span, 0.0, 1.0)
         eased = np.stack([np.zeros_like(fraction), fraction, fraction**2 * (3 - 2 * fraction)])
-        step = eased[[("hold", "linear", "smooth").index(self.keyframes[i].ease) for i in here], np.arange(len(at))]
+        kinds = [("hold", "linear", "smooth").index(key.ease) for key in self.keyframes]
+        step = eased[np.array(kinds)[here], np.arange(len(at))]
         move = step.reshape(-1, *[1] * (values.ndim - 1))
         return (values[here] * (1 - move) + values[after] * move).astype(np.float32)
 

@@ -108,7 +108,7 @@ def _beyond(emotion: Emotion, embedding: Embedding | None) -> np.ndarray:
 
 def unit_prior(emotion: Emotion) -> np.ndarray:
     """(e,) prior of an emotion at intensity 1."""
-    return _prior(*(np.float32(x)[None] for x in (emotion.weights(), emotion.point(), 1.0)))[0]
+    return _prior(*(np.asarray(x, np.float32)[None] for x in (emotion.weights(), emotion.point(), 1.0)))[0]
 
 
 def _prior(weights: np.ndarray, vad: np.ndarray, intensity: np.ndarray) -> np.ndarray:
@@ -118,5 +118,5 @@ def _prior(weights: np.ndarray, vad: np.ndarray, intensity: np.ndarray) -> np.nd
 
     if not len(weights):
         return np.zeros((0, shared().mean.shape[1]), np.float32)
-    inputs = (torch.from_numpy(np.array(x, np.float32)) for x in (weights, vad, intensity))
+    inputs = (torch.as_tensor(np.array(x, np.float32)) for x in (weights, vad, intensity))
     return shared()(*inputs).numpy()

@@ -1,6 +1,7 @@
 """Scores: standard MIDI files, as ``symusic.Score``, and MusicXML."""
 
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
@@ -17,7 +18,9 @@ def read_midi(path: Path | str):
 
     path = given(path)
     try:
-        score = symusic.Score.from_midi(path.read_bytes())  # by content, since karaoke files have the extension .kar
+        score: Any = symusic.Score.from_midi(
+            path.read_bytes()
+        )  # by content, since karaoke files have the extension .kar
     except (RuntimeError, ValueError) as error:
         raise InputError(f"{path} is not readable MIDI: give a standard MIDI file") from error
     if not score.note_num():

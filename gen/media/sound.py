@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def _clipped(samples: np.ndarray) -> int:
 
 
 def _decode_sound(path: Path) -> tuple[np.ndarray, int]:
-    import av
+    import av.error
 
     try:
         with opened(path) as container:
@@ -63,7 +64,7 @@ def _decode_sound(path: Path) -> tuple[np.ndarray, int]:
             convert = av.AudioResampler(format="fltp")
             frames = [part for frame in container.decode(audio=0) for part in convert.resample(frame)]
             found = container.streams.audio[0].rate
-    except av.FFmpegError as error:
+    except av.error.FFmpegError as error:
         raise InputError(f"{path} is not a readable sound: give WAV, FLAC, MP3, M4A or Opus") from error
     parts = [frame.to_ndarray().T for frame in frames]
     return (np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)), found
@@ -128,7 +129,7 @@ def at_rate(samples: np.ndarray, rate: int, rates: Sequence[int]) -> tuple[np.nd
 
 def length(path: Path | str) -> float:
     """The duration of a sound or a video in seconds."""
-    import av
+    import av.error
 
     path = given(path)
     try:
@@ -136,7 +137,7 @@ def length(path: Path | str) -> float:
             if container.duration is None:
                 raise InputError(f"{path} does not state its duration: give another file")
             return container.duration / av.time_base
-    except av.FFmpegError as error:
+    except av.error.FFmpegError as error:
         raise InputError(f"{path} is not a readable video or sound: give MP4 or WAV") from error
 
 
@@ -157,8 +158,9 @@ def copy_audio(source: Path | str, path: Path | str, manifest: dict | None = Non
     import soundfile
 
     path, depth = Path(path), subtype(source)
+    kind: Any = DEPTHS[depth]
     try:
-        samples, rate = soundfile.read(given(source), dtype=DEPTHS[depth], always_2d=True)
+        samples, rate = soundfile.read(given(source), dtype=kind, always_2d=True)
     except soundfile.LibsndfileError:
         samples, rate = read_audio(source, mono=False)
         samples = np.rint(samples.T * 32768).clip(-32768, 32767).astype(np.int16)
@@ -177,7 +179,7 @@ def within(samples: np.ndarray, name: str) -> np.ndarray:
     return samples
 
 
-def wav_head(rate: int, count: int, manifest: dict) -> bytes:
+def wav_head(rate: int, count: int, manifest: dict[str, Any]) -> bytes:
     """The header of a 16-bit WAV of ``count`` channels and unknown length; samples follow."""
     comment = as_text(manifest).encode() + b"\0"
     comment += b"\0" * (len(comment) % 2)

@@ -75,7 +75,7 @@ def fitted(model: EmotionEmbedder, own: dict[str, Tensor]) -> EmotionEmbedder:
     vector = len(own["vector_centre"])
     config = {name: value for name, value in model.config.items() if name[0] != "_"}
     found = EmotionEmbedder(**config | {"vector": vector})
-    found.voice = WhisperVoice(vector)
+    found.add_module("voice", WhisperVoice(vector))
     held = {key: value for key, value in model.state_dict().items() if not key.startswith(OWN)}
     found.load_state_dict(held | own)
     return found.float().eval()

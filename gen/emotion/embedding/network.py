@@ -154,7 +154,7 @@ class EmotionEmbedder(ModelMixin, ConfigMixin):
         that ``spread`` removes.
         """
         for head in (self.terms, self.quadrants, self.vad):
-            head.bias += head.weight @ middle
+            head.bias.add_(head.weight @ middle)
             head.weight.copy_(head.weight @ torch.linalg.pinv(spread, rtol=1e-4))
         self.middle.copy_(middle)
         self.spread.copy_(spread)

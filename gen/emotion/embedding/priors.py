@@ -69,6 +69,11 @@ class Priors(nn.Module):
     that mixture's moves it along a ridge regression of the means on the points.
     """
 
+    mean: Tensor
+    var: Tensor
+    points: Tensor
+    slope: Tensor  # (3, e)
+
     def __init__(self, mean: Tensor, var: Tensor):
         super().__init__()
         points = torch.tensor(lexicon.canonical()[0], dtype=torch.float32)
@@ -76,7 +81,7 @@ class Priors(nn.Module):
         self.register_buffer("mean", mean)
         self.register_buffer("var", var)
         self.register_buffer("points", points)
-        self.register_buffer("slope", torch.linalg.solve(gram, points.T @ (mean - mean[NEUTRAL])))  # (3, e)
+        self.register_buffer("slope", torch.linalg.solve(gram, points.T @ (mean - mean[NEUTRAL])))
 
     @classmethod
     def seeded(cls, width: int) -> "Priors":
