@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import gen
 from gen import registry
@@ -14,7 +15,9 @@ from gen.jobs.schema import Task, canonical
 from gen.marks.digest import NONE
 
 
-def manifest(task: Task, seed: int, device: str, checkpoints: Sequence[str], notes: Sequence[str] = ()) -> dict:
+def manifest(
+    task: Task, seed: int, device: str, checkpoints: Sequence[str], notes: Sequence[str] = ()
+) -> dict[str, Any]:
     """The manifest of a result; input files are identified by hash only, since names may be private.
 
     ``device`` is the device type ("cpu", "cuda"): results are reproducible on the same type. ``consent`` is part of the

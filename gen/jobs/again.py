@@ -3,15 +3,16 @@
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gen import media, registry
 from gen.checkpoints import digest, sha256
+from gen.emotion.spec import Plain
 from gen.errors import InputError
 from gen.jobs.inputs import MEDIA
-from gen.jobs.schema import Task, parse_task
+from gen.jobs.schema import Location, Task, parse_task
 from gen.marks.verify import manifest_of
 from gen.provenance import code, identified
 
@@ -22,7 +23,7 @@ READ = MEDIA | {".txt", ".npz", ".json", ".csv", ".srt"}  # extensions of possib
 class Made(NamedTuple):
     """The manifest of a rendered file and the task to render it again."""
 
-    manifest: dict
+    manifest: dict[str, Any]
     task: Task
 
 
@@ -34,21 +35,19 @@ def read(path: Path, places: Sequence[Path]) -> Made:
     facts = manifest_of(path)
     if facts is None or not isinstance(facts.get("task"), dict):
         raise InputError(f"{path} has no Affekt manifest, embedded or beside it: give a file that Affekt rendered")
-    wanted = {}
+    wanted: dict[str, str] = {}
     _inputs(facts["task"], (), wanted)
     found = _found({*wanted.values()}, places)
     for where, one in wanted.items():
         if one not in found:
             lost = f"its {where}, a file whose sha256 begins with {one[:12]}, is not in {', '.join(map(str, places))}"
             raise InputError(f"{lost}: give the folder that has it with --inputs")
-    task = parse_task(_restored(facts["task"], found))
-    task._notes = tuple(facts.get("notes", ()))
-    return Made(facts, task)
+    return Made(facts, parse_task(_restored(facts["task"], found)).noting(facts.get("notes", ())))
 
 
 def changes(made: Made, device: str) -> list[str]:
     """Lists the differences between the manifest and the present state; ``device`` is the device type used now."""
-    facts, found = made.manifest, []
+    facts, found = made.manifest, list[str]()
     names = {identified(name): name for name in registry.get("generator", made.task.kind).checkpoints(made.task)}
     for name, was in facts.get("checkpoints", {}).items():
         if name not in names:
@@ -81,7 +80,7 @@ def same_content(one: Path, other: Path) -> bool:
     return False
 
 
-def _inputs(value, where: tuple, found: dict[str, str]) -> None:
+def _inputs(value: Plain, where: Location, found: dict[str, str]) -> None:
     """Collects the hashes of input files: dotted position in the task -> hash."""
     if isinstance(value, dict):
         if set(value) == {"sha256"}:
@@ -93,7 +92,7 @@ def _inputs(value, where: tuple, found: dict[str, str]) -> None:
             _inputs(item, (*where, at), found)
 
 
-def _restored(value, found: dict[str, Path]):
+def _restored(value: Plain, found: dict[str, Path]) -> Any:
     if isinstance(value, dict):
         if set(value) == {"sha256"}:
             return str(found[value["sha256"]])

@@ -8,9 +8,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from uuid import uuid4
@@ -47,11 +46,11 @@ class Cache:
         """The notes recorded while an item was rendered."""
         return tuple(self._record(key)["notes"])
 
-    def _record(self, key: str) -> dict:
+    def _record(self, key: str) -> dict[str, list[str]]:
         return json.loads((self.entry(key) / RECORD).read_text(encoding="utf-8"))
 
     @contextmanager
-    def draft(self) -> Iterator[Path]:
+    def draft(self) -> Generator[Path]:
         """Yields a temporary folder on the cache's file system and deletes it afterwards."""
         folder = self.root / "drafts" / uuid4().hex
         folder.mkdir(parents=True)
@@ -98,13 +97,15 @@ class Cache:
         """
         sources = self.files(key)
         alone = len({_stem(path) for path in sources}) == 1
-        for number in count(1):
+        number = 1
+        while True:
             called = name if number == 1 else f"{name}-{number}"
             targets = [out / (called + _suffix(path)) if alone else out / called / path.name for path in sources]
             pairs = [pair for pair in zip(sources, targets) if not _same(*pair)]
             others = [target for _, target in pairs if target.exists() or target.is_symlink()]
             if not others or clash != "number":
                 break
+            number += 1
         if others and clash == "own":
             _check_replaceable(others, targets)
             note("an earlier result of this name was replaced: `--on-clash number` keeps both")
@@ -157,7 +158,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 @contextmanager
-def hidden(target: Path) -> Iterator[Path]:
+def hidden(target: Path) -> Generator[Path]:
     """Yields a hidden path beside ``target``, renamed to ``target`` when the block ends, so that ``target`` is always
     complete; deletes it on failure. An ``OSError``, such as for a full disk, names the folder of ``target``."""
     draft = target.parent / f".affekt-{uuid4().hex}"

@@ -6,14 +6,19 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from gen.arguments import path, text
 from gen.errors import InputError, RenderError
 from gen.jobs.inputs import MEDIA, has_extension
 from gen.notes import note
 
+if TYPE_CHECKING:
+    from gen.jobs.plan import Plan
+    from gen.jobs.run import Event
 
-def add(commands) -> None:
+
+def add(commands: Any) -> None:
     """Adds the commands to ``commands``."""
     plan = commands.add_parser("plan", help="check a job file; show its graph and what is cached")
     render = commands.add_parser("render", help="render a job file; resumes an interrupted run")
@@ -37,7 +42,7 @@ def add(commands) -> None:
     schema.set_defaults(command=_schema)
 
 
-def _schema(options) -> None:
+def _schema(options: argparse.Namespace) -> None:
     from gen.jobs.jsonschema import schema
 
     print(json.dumps(schema(), indent=1))
@@ -108,14 +113,14 @@ def _shard(argument: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _read_plan(options):
+def _read_plan(options: argparse.Namespace) -> "Plan":
     from gen.jobs.plan import plan_file
 
     plan = plan_file(options.file)
     return plan.shard(*options.shard) if options.shard else plan
 
 
-def _plan(options) -> None:
+def _plan(options: argparse.Namespace) -> None:
     from gen.jobs.cache import Cache, default_root
 
     plan, cache = _read_plan(options), Cache(options.cache or default_root())
@@ -143,7 +148,7 @@ def _plan(options) -> None:
     print(f"{len(items)} items, {sum(cached.values())} cached, {len(items) - sum(cached.values())} to render")
 
 
-def _render(options) -> None:
+def _render(options: argparse.Namespace) -> None:
     if options.file.suffix.lower() in MEDIA:
         _render_again(options)
         return
@@ -155,7 +160,7 @@ def _render(options) -> None:
         print(f"{options.out}: {counts['rendered']} rendered, {counts['cached']} from the cache{skipped}")
 
 
-def _render_again(options) -> None:
+def _render_again(options: argparse.Namespace) -> None:
     """Renders a file again from its manifest, without the cache, and compares the two."""
     from tempfile import TemporaryDirectory
 
@@ -167,7 +172,7 @@ def _render_again(options) -> None:
     made, before = again.read(options.file, places), options.file.read_bytes()
     options.device = "cpu" if (options.device, made.manifest.get("device")) == ("auto", "cpu") else options.device
     options.clash = "number" if options.clash == "own" else options.clash
-    ends: dict = {}
+    ends: dict[str, Event] = {}
     with TemporaryDirectory(prefix="affekt-again-") as fresh:
         options.cache = Path(fresh)
         single = has_extension(options.out, made.task.kind)
@@ -191,7 +196,9 @@ def _render_again(options) -> None:
     print(json.dumps({"event": "compared", "same": same is not None, "changed": changed}) if options.json else outcome)
 
 
-def run_plan(plan, options, out: Path | None = None, ends: dict | None = None) -> Counter:
+def run_plan(
+    plan: "Plan", options: argparse.Namespace, out: Path | None = None, ends: "dict[str, Event] | None" = None
+) -> Counter[str]:
     """Renders with a progress bar or JSON lines and counts items by state; raises :class:`RenderError` if any failed.
 
     ``out`` replaces ``options.out``; ``ends`` collects the final event of each item, by id.
@@ -201,23 +208,23 @@ def run_plan(plan, options, out: Path | None = None, ends: dict | None = None) -
     from gen.jobs.run import run
 
     total, cache = len(plan.wanted), Cache(options.cache or default_root())
-    where = {"workers": options.workers, "device": options.device, "on": options.on, "clash": options.clash}
-    ends, out = {} if ends is None else ends, options.out if out is None else out
+    how = {name: vars(options)[name] for name in ("workers", "device", "on", "clash")}
+    ends, place = {} if ends is None else ends, out or options.out
 
-    def report(event) -> None:
+    def report(event: "Event") -> None:
         if event.state not in ("progress", "note"):
             ends[event.id] = event
         tell(event)
 
     try:
         with (progress.json_lines if options.json else progress.bar)(total) as tell:
-            states = run(plan, out, cache, report, **where)
+            states = run(plan, place, cache, report, **how)
     finally:
         for file in options.report:
             progress.write_report(file, plan, ends)
     counts = Counter(states.values())
     if lost := counts["failed"] + counts["blocked"]:
-        raise RenderError(f"{lost} of {total} items failed; {out}/**/*.error.json has the reason.")
+        raise RenderError(f"{lost} of {total} items failed; {place}/**/*.error.json has the reason.")
     return counts
 
 

@@ -8,20 +8,26 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from importlib import import_module
 from importlib.util import find_spec
 from queue import SimpleQueue
+from typing import Any, ParamSpec, TypeVar
 
 from gen.errors import DeviceError, InputError
 from gen.notes import quiet_libraries
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class InProcess(Executor):
     """Runs each call immediately in this process (one worker)."""
 
-    def submit(self, call, /, *args):
-        future = Future()
-        future.set_result(call(*args))
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future = Future[T]()
+        future.set_result(fn(*args, **kwargs))
         return future
 
 
@@ -31,37 +37,32 @@ class OnRay(Executor):
     def __init__(self, workers: int):
         if find_spec("ray") is None:
             raise InputError("Ray is not installed: run `pip install affekt[ray]`, or omit --on.")
-        import ray
-
-        ray.init(ignore_reinit_error=True, log_to_driver=False)
-        gpus = 1 if ray.cluster_resources().get("GPU") else 0
-        actor = ray.remote(num_gpus=gpus, max_restarts=-1, max_task_retries=1)(_Actor)
-        self._idle: SimpleQueue = SimpleQueue()
+        self._ray: Any = import_module("ray")
+        self._ray.init(ignore_reinit_error=True, log_to_driver=False)
+        gpus = 1 if self._ray.cluster_resources().get("GPU") else 0
+        actor = self._ray.remote(num_gpus=gpus, max_restarts=-1, max_task_retries=1)(_Actor)
+        self._idle = SimpleQueue[Any]()
         for _ in range(workers):
             self._idle.put(actor.remote())
 
-    def submit(self, call, /, *args):
-        import ray
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        actor, future = self._idle.get(), Future[T]()
 
-        actor, future = self._idle.get(), Future()
-
-        def on_done(done: Future) -> None:
+        def on_done(done: Future[T]) -> None:
             error = done.exception()
             self._idle.put(actor)  # Ray restarts its process
-            if isinstance(error, ray.exceptions.RayActorError):
+            if isinstance(error, self._ray.exceptions.RayActorError):
                 future.set_exception(WorkerDied("its worker died twice; it was killed, or ran out of memory"))
             elif error:
                 future.set_exception(error)
             else:
                 future.set_result(done.result())
 
-        actor.run.remote(call, *args).future().add_done_callback(on_done)
+        actor.run.remote(fn, *args, **kwargs).future().add_done_callback(on_done)
         return future
 
-    def shutdown(self, wait=True, *, cancel_futures=False):
-        import ray
-
-        ray.shutdown()
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._ray.shutdown()
 
 
 class WorkerDied(RuntimeError):
@@ -71,9 +72,9 @@ class WorkerDied(RuntimeError):
 class _Actor:
     """A long-lived process that keeps the last models loaded."""
 
-    def run(self, call, *args):
+    def run(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         quiet_libraries()
-        return call(*args)
+        return fn(*args, **kwargs)
 
 
 def make(on: str, workers: int) -> Executor:

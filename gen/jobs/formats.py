@@ -1,7 +1,7 @@
 """The file formats of sounds and films, used as the types of task fields."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from gen.errors import InputError
 from gen.jobs.schema import choices, task_class
@@ -30,7 +30,7 @@ def formats(kind: str) -> list[str]:
     return [str(one) for one in choices(field.annotation) if one != "auto"] if field else []
 
 
-def with_format(kind: str, out: str | Path, given: dict) -> dict:
+def with_format(kind: str, out: str | Path, given: dict[str, Any]) -> dict[str, Any]:
     """Adds to the fields ``given`` the format implied by the result's extension. Raises ``InputError`` if the two
     differ."""
     extension = Path(out).suffix.lower().removeprefix(".")

@@ -7,11 +7,14 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gen import registry
 from gen.errors import InputError
 from gen.notes import note
+
+if TYPE_CHECKING:
+    from gen.jobs.schema import Task
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".heic", ".heif")
 SOUNDS = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac", ".mp4", ".mov", ".webm")
@@ -50,6 +53,7 @@ class File(NamedTuple):
 class Row(NamedTuple):
     """A row of a table: column -> text, without empty cells."""
 
+    table: Path
     line: int
     cells: dict[str, str]
 
@@ -59,7 +63,7 @@ def extensions(field: str) -> tuple[str, ...]:
     return next((kinds for names, kinds in EXTENSIONS.items() if field in names), ())
 
 
-def positional(cls) -> list[str]:
+def positional(cls: "type[Task]") -> list[str]:
     """The positional fields of a task class: its required files.
 
     The last of them may be repeated; each value makes a task.
@@ -163,7 +167,7 @@ def table(path: Path) -> tuple[list[str], list[Row]]:
                 hint = "put quotes around a cell with commas"
                 raise InputError(f"{path}:{reader.line_num}: {len(cells)} cells for {len(columns)} columns: {hint}.")
             elif any(cells):
-                rows.append(Row(reader.line_num, {name: cell for name, cell in zip(columns, cells) if cell}))
+                rows.append(Row(path, reader.line_num, {name: cell for name, cell in zip(columns, cells) if cell}))
     except csv.Error as error:
         raise InputError(f"{path}:{reader.line_num}: not valid CSV ({error}).") from None
     if not rows:
@@ -202,7 +206,7 @@ def named(template: str, value: Callable[[str], object], folder: str = "") -> st
     Raises ``InputError``.
     """
 
-    def fill(match: re.Match) -> str:
+    def fill(match: re.Match[str]) -> str:
         found = value(match[1])
         if not isinstance(found, str | int | float):
             raise InputError(f"{match[0]} is not a field with a single value.")
@@ -212,7 +216,7 @@ def named(template: str, value: Callable[[str], object], folder: str = "") -> st
             note(f"{found!r} has characters that are not allowed in file names on every system: replaced by -")
         return re.sub(INVALID, "-", found) if fit else found
 
-    steps = []
+    steps: list[str] = []
     for step in template.split("/"):
         steps += [re.sub(INVALID, "-", one) for one in folder.split("/") if one] if "{stem}" in step else []
         filled = re.sub(r"\{([^{}]*)\}", fill, step)

@@ -28,12 +28,12 @@ from dataclasses import dataclass
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
-from typing import get_args, get_origin
+from typing import Any, TypeAlias, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from gen.emotion.spec import EmotionCurve
+from gen.emotion.spec import EmotionCurve, Plain
 from gen.errors import InputError
 from gen.jobs.formats import with_format
 from gen.jobs.inputs import File, Row, files, has_extension, named, positional, several, table
@@ -42,6 +42,7 @@ from gen.jobs.source import Source
 
 REFERENCE = "\0job:"  # prefix of a path that stands for another item's first output; no file name has a \0
 UNUSED = object()
+Origin: TypeAlias = tuple[dict[str, str | None], File | None, Row | None]  # fields, file, row of an item
 
 
 def is_reference(path: Path) -> bool:
@@ -56,7 +57,7 @@ def paths_of(cls: type[Task]) -> dict[str, str]:
     return {given: name for given, name in field_names(cls).items() if name in holds}
 
 
-def _types(field: FieldInfo) -> set:
+def _types(field: FieldInfo) -> set[Any]:
     return {field.annotation, *get_args(field.annotation)}
 
 
@@ -77,13 +78,12 @@ class Draft:
     id: str
     job: str
     place: int
-    data: dict
+    data: dict[str, Any]
     out: str
-    axes: dict[str, object]
+    axes: dict[str, Any]
     chosen: dict[str, int]
     index: str
     file: File | None = None
-    table: Path | None = None
     row: Row | None = None
 
 
@@ -98,7 +98,7 @@ class JobFile:
         self.base = path.resolve().parent
         self.rows, self.defaults = self._top()
         self.used: set[str] = set()
-        self.lookup: dict[tuple, dict[str, list[str]]] = {}
+        self.lookup: dict[tuple[str, tuple[str, ...]], dict[str, list[str]]] = {}
         self.jobs: dict[str, list[Draft]] = {}
         for place, job in enumerate(self.rows):
             self._expand(place, job)
@@ -114,10 +114,10 @@ class JobFile:
         """An error at the line of an item's job."""
         draft = self.drafts[id]
         if draft.row:
-            return InputError(f"{draft.table}:{draft.row.line}: {draft.job}: {' '.join(message.split())}")
+            return InputError(f"{draft.row.table}:{draft.row.line}: {draft.job}: {' '.join(message.split())}")
         return self.source.error(("jobs", draft.place), f"{draft.job}: {message}")
 
-    def _top(self) -> tuple[list, dict]:
+    def _top(self) -> tuple[list[Plain], dict[str, Plain]]:
         data = self.source.data
         if not isinstance(data, dict) or not isinstance(data.get("jobs"), list) or not data["jobs"]:
             raise self.source.error((), "give a list of at least one job under `jobs:`.")
@@ -125,7 +125,7 @@ class JobFile:
             raise self.source.error((min(unknown),), f"{min(unknown)}: use only the fields `defaults` and `jobs` here.")
         if not isinstance(data.get("$schema", ""), str):
             raise self.source.error(("$schema",), "$schema: give the name of a JSON Schema as text.")
-        defaults = {} if data.get("defaults") is None else data["defaults"]
+        defaults: Plain = {} if data.get("defaults") is None else data["defaults"]
         if not isinstance(defaults, dict) or defaults.keys() & {"id", "matrix"}:
             raise self.source.error(("defaults",), "defaults: give fields shared by jobs, without id and matrix.")
         if "kind" in defaults:
@@ -135,23 +135,24 @@ class JobFile:
                 raise self.source.error(("defaults", "kind"), f"defaults.kind: {error}") from None
         return data["jobs"], defaults
 
-    def _expand(self, place: int, job) -> None:
+    def _expand(self, place: int, job: Plain) -> None:
         """Adds one draft per combination of the job's matrix, for each of its files or rows."""
         where = ("jobs", place)
         if not isinstance(job, dict):
             raise self.source.error(where, f"jobs[{place}]: give a mapping of fields.")
-        id, matrix = job.get("id"), job.get("matrix", {})
+        id = job.get("id")
+        matrix: Plain = job.get("matrix", {})
         if not isinstance(id, str) or not re.fullmatch(r"[A-Za-z0-9_-]+", id) or id in self.jobs:
             hint = "give each job its own name of letters, digits, - and _ (in quotes if YAML does not read it as text)"
             raise self.source.error((*where, "id"), f"jobs[{place}].id: {hint}.")
-        if not isinstance(matrix, dict) or not all(isinstance(v, list) and v for v in matrix.values()):
+        if not isinstance(matrix, dict) or not all(v and isinstance(v, list) for v in matrix.values()):
             raise self.source.error((*where, "matrix"), f"{id}.matrix: give each field a list of values.")
         if twice := matrix.keys() & (job.keys() | {"id", "out", "matrix"}):
             raise self.source.error((*where, "matrix"), f"{id}.matrix: {min(twice)} is also given elsewhere.")
         own = {name: value for name, value in job.items() if name not in ("id", "matrix", "out")}
-        table, sources = self._sources(place, id, own, matrix)
-        usual = ["{id}/{index}" if table else "{id}/{stem}" if sources else "{id}", *(f"{{{axis}}}" for axis in matrix)]
-        out = job.get("out", self.defaults.get("out", "-".join(usual)))
+        sources = self._sources(place, id, own, matrix)
+        usual = "{id}" if not sources else "{id}/{index}" if sources[0][2] else "{id}/{stem}"
+        out = job.get("out", self.defaults.get("out", "-".join([usual, *(f"{{{axis}}}" for axis in matrix)])))
         if not isinstance(out, str):
             raise self.source.error((*where, "out"), f"{id}.out: give the output's name as text.")
         self.used |= {"out"} & self.defaults.keys()
@@ -164,10 +165,10 @@ class JobFile:
             unique, index = f"{id}.{number}" if matrix or sources else id, f"{number:0{wide}}"
             data = own | {name: value for name, value in axes.items() if value is not None and name != "out"}
             name = (row and row.cells.get("out")) or out
-            self.jobs[id].append(Draft(unique, id, place, data, name, axes, chosen, index, file, table, row))
+            self.jobs[id].append(Draft(unique, id, place, data, name, axes, chosen, index, file, row))
 
-    def _sources(self, place: int, id: str, own: dict, matrix: dict) -> tuple[Path | None, list[tuple]]:
-        """The table of a job, if any, and per row or file: (its fields, the file, the row)."""
+    def _sources(self, place: int, id: str, own: dict[str, Plain], matrix: dict[str, Any]) -> list[Origin]:
+        """The files of a job, or the rows of its table; empty for a single item."""
         given = {name: value for name, value in self.defaults.items() if name not in own | matrix} | own
         where = ("jobs", place, "source")
         if isinstance(source := given.get("source"), dict) and "csv" in source:
@@ -180,15 +181,15 @@ class JobFile:
             columns, rows = table(path)
             if twice := set(columns) & ({*own, *matrix} | {"matrix"}):
                 raise InputError(f"{path}:1: {min(twice)} is also given in the job {id}.")
-            return path, [({name: row.cells.get(name) for name in columns}, None, row) for row in rows]
+            return [({name: row.cells.get(name) for name in columns}, None, row) for row in rows]
         try:
             fields = paths_of(task_class(given.get("kind")))
         except InputError:  # reported when the task is created, or given by the matrix
-            return None, []
-        chosen = {name: given[name] for name in fields if isinstance(given.get(name), str)}
+            return []
+        chosen = {name: value for name in fields if isinstance(value := given.get(name), str)}
         many = {name: value for name, value in chosen.items() if self.reach and several(value, self.base)}
         if not many:
-            return None, []
+            return []
         where = ("jobs", place, *many)[:3]
         if len(many) > 1:
             hint = "only one field can be a folder or a pattern; put the others into a matrix"
@@ -199,7 +200,7 @@ class JobFile:
             found = files([value], fields[name], self.base)
         except InputError as error:
             raise self.source.error(where, f"{id}.{name}: {error}.") from None
-        return None, [({name: str(file.path)}, file, None) for file in found]
+        return [({name: str(file.path)}, file, None) for file in found]
 
     def _may_reach(self, where: Location, id: str) -> None:
         if not self.reach:
@@ -216,7 +217,7 @@ class JobFile:
         usable = {name: value for name, value in self.defaults.items() if name in fields}
         self.used |= usable.keys()
         data = {name: value for name, value in usable.items() if fields[name] not in given} | draft.data
-        data |= self._cells(draft, cls, fields) if draft.row else {}
+        data |= self._cells(draft, draft.row, cls, fields) if draft.row else {}
         data = {name: value for name, value in data.items() if value is not UNUSED}
         linked = {name: self._linked(draft, value, (name,)) for name, value in data.items()}
         try:
@@ -225,25 +226,25 @@ class JobFile:
             raise self.source.error(self._where(draft, ("out",)), f"{draft.job}.out: {error}") from None
         plain = {name: value for name, value in data.items() if not draft.row or name not in draft.row.cells}
         for name, value in plain.items():
-            self._check_word(draft, name, value, cls.model_fields.get(fields.get(name)))
+            self._check_word(draft, name, value, cls.model_fields.get(fields.get(name, "")))
         try:
             task = cls.model_validate(linked)
         except ValidationError as error:
             where, message = describe(error, cls)
             if draft.row and where and (where[0] in draft.row.cells or not {where[0]} & {*draft.data, *self.defaults}):
-                raise InputError(f"{draft.table}:{draft.row.line}: {draft.job}.{message}") from None
+                raise InputError(f"{draft.row.table}:{draft.row.line}: {draft.job}.{message}") from None
             raise self.source.error(self._where(draft, where), f"{draft.job}.{message}") from None
         for name, value in plain.items():
             self._check_number(draft, name, value, cls.model_fields[fields[name]])
         return with_paths(task, lambda path: path if is_reference(path) else self.base / path)
 
-    def _check_word(self, draft: Draft, name: str, value, field: FieldInfo | None) -> None:
+    def _check_word(self, draft: Draft, name: str, value: object, field: FieldInfo | None) -> None:
         """Raises if true or false is given for a word: YAML reads yes, no, on and off as these."""
         if isinstance(value, bool) and field is not None and bool not in _types(field):
             hint = f"YAML reads yes, no, on and off as true and false: put the word in quotes, not {value}"
             raise self.source.error(self._where(draft, (name,)), f"{draft.job}.{name}: {hint}.")
 
-    def _check_number(self, draft: Draft, name: str, value, field: FieldInfo) -> None:
+    def _check_number(self, draft: Draft, name: str, value: object, field: FieldInfo) -> None:
         """Raises for a quoted number or boolean and for a number given as boolean, which pydantic would accept; cells
         of a table are always text."""
         kinds = _types(field)
@@ -252,10 +253,10 @@ class JobFile:
             hint = "true or false" if bool in kinds else "a number without quotes"
             raise self.source.error(self._where(draft, (name,)), f"{draft.job}.{name}: give {hint}, not {value!r}.")
 
-    def _cells(self, draft: Draft, cls: type[Task], fields: dict[str, str]) -> dict[str, object]:
+    def _cells(self, draft: Draft, row: Row, cls: type[Task], fields: dict[str, str]) -> dict[str, Any]:
         """The cells of a row as values for the fields of ``cls``; UNUSED for a column used only in the name."""
-        found: dict[str, object] = {}
-        for column, cell in draft.row.cells.items():
+        found: dict[str, Any] = {}
+        for column, cell in row.cells.items():
             if column == "out":
                 continue
             if column in fields:
@@ -264,13 +265,13 @@ class JobFile:
                     found[column] = cell.replace(",", " ").split()
                 else:
                     number = next((one for one in choices(annotation) if str(one) == cell), cell)
-                    found[column] = str(draft.table.parent / cell) if column in paths_of(cls) else number
+                    found[column] = str(row.table.parent / cell) if column in paths_of(cls) else number
             elif f"{{{column}}}" in draft.out:
                 found[column] = UNUSED
             else:
                 near = ", ".join(difflib.get_close_matches(column, fields, n=3, cutoff=0.0))
                 hint = f"use it in `out` as {{{column}}}, or remove it; the nearest fields are {near}"
-                raise InputError(f"{draft.table}:1: {draft.job}: no field {column!r}: {hint}.")
+                raise InputError(f"{row.table}:1: {draft.job}: no field {column!r}: {hint}.")
         return found
 
     def _where(self, draft: Draft, where: Location) -> Location:
@@ -281,7 +282,7 @@ class JobFile:
             return ("defaults", *where)
         return ("jobs", draft.place, *where)
 
-    def _linked(self, draft: Draft, value, where: Location):
+    def _linked(self, draft: Draft, value: Plain, where: Location) -> Any:
         """A copy of a field's value with each ``{job: id}`` replaced by the item's reference path."""
         if isinstance(value, list):
             return [self._linked(draft, item, (*where, at)) for at, item in enumerate(value)]
@@ -293,7 +294,7 @@ class JobFile:
             raise self.source.error(self._where(draft, where), f"{draft.job}.{where[0]}: remove the null character.")
         return value
 
-    def _referred(self, draft: Draft, reference: dict, where: Location) -> str:
+    def _referred(self, draft: Draft, reference: dict[str, Any], where: Location) -> str:
         """The id of the one item that a reference selects."""
         job = reference["job"]
         if not isinstance(job, str) or job not in self.jobs:

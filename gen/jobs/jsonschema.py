@@ -6,12 +6,13 @@ references.
 
 from copy import deepcopy
 from pathlib import Path
-from typing import get_args
+from typing import Any, TypeAlias, get_args
 
 from gen import registry
 from gen.emotion.spec import EmotionCurve
 from gen.jobs.schema import Task, task_class
 
+Rule: TypeAlias = dict[str, Any]
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 ID = {"type": "string", "pattern": "^[A-Za-z0-9_-]+$", "description": "the job's unique name"}
 OUT = {"type": "string", "description": "name of the result below --out: {id}, {index}, {stem} and any field"}
@@ -104,16 +105,16 @@ CURVE = {
 }
 
 
-def schema() -> dict:
+def schema() -> Rule:
     """The schema, with every kind that is installed."""
     kinds = {kind: task_class(kind) for kind in registry.names("task")}
     fields = {kind: _fields(cls) for kind, cls in kinds.items()}
-    shared: dict[str, list] = {}
+    shared: dict[str, list[Rule]] = {}
     for own in fields.values():
         for name, rule in own.items():
             if rule not in shared.setdefault(name, []):
                 shared[name].append(rule)
-    defaults = {name: rules[0] if len(rules) == 1 else {"anyOf": rules} for name, rules in shared.items()}
+    defaults: Rule = {name: rules[0] if len(rules) == 1 else {"anyOf": rules} for name, rules in shared.items()}
     defaults |= {"kind": {"enum": [*kinds]}, "out": OUT}
     defaults["source"] = {"anyOf": [*shared.get("source", []), TABLE]}
     said = {"required": ["kind"]}
@@ -147,10 +148,10 @@ def schema() -> dict:
     }
 
 
-def _fields(cls: type[Task]) -> dict[str, dict]:
+def _fields(cls: type[Task]) -> dict[str, Rule]:
     """A rule for each field, by each of its names in YAML."""
     whole = cls.model_json_schema()
-    found = {}
+    found: dict[str, Rule] = {}
     for name, field in cls.model_fields.items():
         if name == "kind":
             continue
@@ -165,39 +166,39 @@ def _fields(cls: type[Task]) -> dict[str, dict]:
     return found
 
 
-def _job(kind: str, cls: type[Task], fields: dict[str, dict]) -> dict:
+def _job(kind: str, cls: type[Task], fields: dict[str, Rule]) -> Rule:
     matrix = {name: {"type": "array", "minItems": 1, "items": rule} for name, rule in fields.items()}
-    own = fields | {"id": ID, "kind": {"const": kind}, "out": OUT}
+    own: Rule = fields | {"id": ID, "kind": {"const": kind}, "out": OUT}
     own["source"] = {"anyOf": [*([fields["source"]] if "source" in fields else []), TABLE]}
     own["matrix"] = {"type": "object", "properties": matrix, "additionalProperties": False}
     return {"description": (cls.__doc__ or "").split("\n\n")[0], "properties": own, "additionalProperties": False}
 
 
-def _when(properties: dict, then: dict) -> dict:
+def _when(properties: Rule, then: Rule) -> Rule:
     return {"if": {"properties": properties, "required": [*properties]}, "then": then}
 
 
-def _in_defaults(rule: dict) -> dict:
+def _in_defaults(rule: Rule) -> Rule:
     return {"required": ["defaults"], "properties": {"defaults": {"type": "object"} | rule}}
 
 
-def _in_matrix(name: str) -> dict:
+def _in_matrix(name: str) -> Rule:
     return {"properties": {"matrix": {"type": "object", "required": [name]}}, "required": ["matrix"]}
 
 
-def _each(rule: dict) -> dict:
+def _each(rule: Rule) -> Rule:
     return {"properties": {"jobs": {"items": rule}}}
 
 
-def _of_defaults(kind: str) -> dict:
+def _of_defaults(kind: str) -> Rule:
     """The rule for jobs without a kind if the defaults give this kind."""
     rule = {"if": {"not": {"required": ["kind"]}}, "then": {"$ref": f"#/$defs/{kind}"}}
     return {"if": _in_defaults({"properties": {"kind": {"const": kind}}, "required": ["kind"]}), "then": _each(rule)}
 
 
-def _needed(kind: str, cls: type[Task]) -> list[dict]:
+def _needed(kind: str, cls: type[Task]) -> list[Rule]:
     """The required fields of a job, given in the job, its matrix, its table or the defaults."""
-    rules = []
+    rules: list[Rule] = []
     for name, field in cls.model_fields.items():
         if field.is_required():
             names = {name, field.alias or name}

@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
@@ -18,7 +18,7 @@ COLUMNS = ("index", "id", "kind", "name", "state", "seconds", "seed", "emotion",
 
 
 @contextmanager
-def json_lines(total: int) -> Iterator[Callable[[Event], None]]:
+def json_lines(total: int) -> Generator[Callable[[Event], None]]:
     """Prints each event as one line of JSON on stdout; redirects the output of libraries to stderr."""
     lines = sys.stdout
 
@@ -34,7 +34,7 @@ def json_lines(total: int) -> Iterator[Callable[[Event], None]]:
 
 
 @contextmanager
-def bar(total: int) -> Iterator[Callable[[Event], None]]:
+def bar(total: int) -> Generator[Callable[[Event], None]]:
     """Shows a progress bar on stderr if it is a terminal, each finished file on stdout, and each distinct note once on
     stderr."""
     from tqdm import tqdm
@@ -65,7 +65,7 @@ def bar(total: int) -> Iterator[Callable[[Event], None]]:
 
 def write_report(path: Path, plan: Plan, ends: Mapping[str, Event]) -> None:
     """Writes the state of each wanted item as CSV or JSON; ``ends`` has its final event, by id."""
-    rows = []
+    rows: list[dict[str, str | float | list[str]]] = []
     for number, item in enumerate((item for item in plan.items if item.id in plan.wanted), start=1):
         end = ends.get(item.id) or Event(item.id, "not reached", item.name)
         notes = {sidecar(path) for path in end.files}

@@ -170,7 +170,7 @@ def _made(work: Work, task: Task, progress: Callable[[float, str], None]) -> lis
 
 
 @lru_cache(maxsize=4)
-def generator(kind: str, checkpoints: tuple[str, ...], device: str):
+def generator(kind: str, checkpoints: tuple[str, ...], device: str) -> Any:
     """Keeps the last generators loaded; items of one group are adjacent, and a scene alternates with its parts."""
     return registry.get("generator", kind).from_pretrained(*checkpoints, device=device)
 
@@ -196,7 +196,7 @@ class _Run:
         for item in (self.items[id] for id in self.skipped):
             self.report(Event(item.id, "skipped", item.name))
         self._schedule()
-        running: dict[Future, Item] = {}
+        running: dict[Future[Outcome], Item] = {}
         pool: Executor | None = None
         while True:
             while len(running) < (1 if self.suspects else workers) and (item := self._next()):
@@ -247,23 +247,23 @@ class _Run:
             self._finish(item, "cached")
         return None
 
-    def _submit(self, pool: Executor, item: Item) -> Future:
+    def _submit(self, pool: Executor, item: Item) -> Future[Outcome]:
         def made(path: Path) -> Path:
             if not is_reference(path):
                 return path
             return self.cache.files(self.items[str(path).removeprefix(REFERENCE)].key)[0]
 
-        task: Any = with_paths(item.task, made)
+        task = with_paths(item.task, made)
         work = Work(item.id, item.key, task, item.checkpoints, self.device, self.cache.root, item.notes)
         progress = partial(self._progress, item) if isinstance(pool, executors.InProcess) else silent
         try:
             return pool.submit(attempt, work, progress)
         except BrokenExecutor as error:  # an idle worker died
-            future: Future = Future()
+            future = Future[Outcome]()
             future.set_exception(error)
             return future
 
-    def _collect_done(self, running: dict[Future, Item]) -> bool:
+    def _collect_done(self, running: dict[Future[Outcome], Item]) -> bool:
         """Handles the items that are done; returns True if the pool broke, which fails all running items."""
         done, _ = wait(running, return_when=FIRST_COMPLETED)
         if broken := any(isinstance(future.exception(), BrokenExecutor) for future in done):

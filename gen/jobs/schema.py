@@ -6,20 +6,21 @@ YAML, command line, studio and Python all build the same models.
 import difflib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
-from typing import Literal, Self, get_args, get_origin
+from typing import Any, Literal, Self, TypeAlias, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import to_jsonable_python
 
 from gen import registry
-from gen.emotion.spec import EmotionCurve
+from gen.emotion.spec import EmotionCurve, Plain
 from gen.errors import InputError
 from gen.notes import collect
 
 Location = tuple[str | int, ...]
+Part: TypeAlias = Plain | Path | BaseModel  # a task, or any value inside one
 
 
 class Task(BaseModel):
@@ -39,12 +40,15 @@ class Task(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _noted(cls, data, handler):
+    def _noted(cls, data: Any, handler: Callable[[Any], Self]) -> Self:
         with collect() as notes:
             task = handler(data)
-        if notes:
-            task._notes = tuple(notes)
-        return task
+        return task.noting(notes) if notes else task
+
+    def noting(self, notes: Iterable[str]) -> Self:
+        """Replaces the recorded notes; returns the task itself."""
+        self._notes = tuple(notes)
+        return self
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -63,7 +67,7 @@ def task_class(kind: object) -> type[Task]:
     return registry.get("task", kind)
 
 
-def parse_task(data: dict) -> Task:
+def parse_task(data: dict[str, Any]) -> Task:
     """Parses a task from plain data; raises ``InputError`` that names the field."""
     cls = task_class(data.get("kind"))
     try:
@@ -78,7 +82,7 @@ def field_names(cls: type[BaseModel]) -> dict[str, str]:
     return {name: name for name in cls.model_fields} | aliases
 
 
-def choices(annotation) -> list[str | int]:
+def choices(annotation: Any) -> list[str | int]:
     """The words or numbers allowed in a field or its items; empty if anything is allowed."""
     if get_origin(annotation) is Literal:
         return list(get_args(annotation))
@@ -111,7 +115,7 @@ def canonical(task: Task, swap: Callable[[Path], object]) -> str:
     return json.dumps(to_jsonable_python(_swapped(task.model_dump(), swap)), sort_keys=True)
 
 
-def _swapped(value, swap):
+def _swapped(value: Part, swap: Callable[[Path], object]) -> object:
     if isinstance(value, Path):
         return swap(value)
     if isinstance(value, dict):
@@ -122,7 +126,7 @@ def _swapped(value, swap):
 
 
 @cache
-def _holds_paths(annotation) -> bool:
+def _holds_paths(annotation: object) -> bool:
     """True if values of a type can contain paths; cached, since plans have many tasks and most fields have none."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return any(_holds_paths(field.annotation) for field in annotation.model_fields.values())
@@ -135,7 +139,7 @@ def _with_paths(cls: type[BaseModel]) -> tuple[str, ...]:
     return tuple(name for name, field in cls.model_fields.items() if _holds_paths(field.annotation))
 
 
-def curves(value, swap: Callable[[EmotionCurve], EmotionCurve]):
+def curves(value: Part, swap: Callable[[EmotionCurve], EmotionCurve]) -> Any:
     """A task (or any value inside one) with every emotion curve replaced by ``swap(curve)``."""
     if isinstance(value, EmotionCurve):
         return swap(value)
@@ -166,7 +170,7 @@ def without_names(task: Task, sentence: str) -> str:
     return sentence
 
 
-def with_paths(value, swap: Callable[[Path], Path]):
+def with_paths(value: Part, swap: Callable[[Path], Path]) -> Any:
     """A task (or any value inside one) with every path replaced by ``swap(path)``; the same object if unchanged."""
     if isinstance(value, Path):
         return swap(value)

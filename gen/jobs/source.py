@@ -1,18 +1,20 @@
 """Reads YAML and keeps the line of every field."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import yaml
 
+from gen.emotion.spec import Plain
 from gen.errors import InputError
 from gen.jobs.schema import Location, short
 
+Nodes: TypeAlias = tuple[yaml.Node, ...]
 MERGE = "tag:yaml.org,2002:merge"
 MAX_DEPTH = 50  # levels of nested lists and mappings
 
 # The C loader reads 10,000 jobs in half a second; builds of PyYAML from source may lack it.
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Source:
@@ -25,7 +27,7 @@ class Source:
             content = path.read_bytes()
             self._check_depth(content)
             loader = _Loader(content)
-            self.data = self._read(loader, loader.get_single_node(), (), ())
+            self.data: Plain = self._read(loader, loader.get_single_node(), (), ())
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
         except yaml.MarkedYAMLError as error:
@@ -46,12 +48,12 @@ class Source:
     def _check_depth(self, content: bytes) -> None:
         """Raises for nesting so deep that the C loader, which has no limit, would overflow the stack."""
         depth = 0
-        for event in yaml.parse(content, _Loader):
+        for event in cast(Any, yaml).parse(content, _Loader):  # typed in part
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > MAX_DEPTH:
                 raise InputError(f"{self.path}:{event.start_mark.line + 1}: nested more than {MAX_DEPTH} levels deep.")
 
-    def _read(self, loader, node, where: Location, above: tuple):
+    def _read(self, loader: Any, node: yaml.Node | None, where: Location, above: Nodes) -> Plain:
         """The data of a node. Replaces ``construct_document``, which drops lines and repeated keys."""
         if node is None:
             return None
@@ -62,7 +64,7 @@ class Source:
             return self._scalar(loader, node, where)
         if isinstance(node, yaml.SequenceNode):
             return [self._read(loader, item, (*where, i), (*above, node)) for i, item in enumerate(node.value)]
-        found = {}
+        found: dict[str, Plain] = {}
         for key_node, value_node in node.value:
             if key_node.tag == MERGE:
                 continue
@@ -80,7 +82,7 @@ class Source:
                 self._merge(loader, value_node, where, (*above, node), found)
         return found
 
-    def _merge(self, loader, node, where: Location, above: tuple, found: dict) -> None:
+    def _merge(self, loader: Any, node: yaml.Node, where: Location, above: Nodes, found: dict[str, Plain]) -> None:
         """Adds the fields of a mapping, or of each in a list, that ``found`` lacks: YAML's ``<<: *name``."""
         for one in node.value if isinstance(node, yaml.SequenceNode) else [node]:
             if not isinstance(one, yaml.MappingNode):
@@ -91,7 +93,7 @@ class Source:
             for key, value in more.items():
                 found.setdefault(key, value)
 
-    def _scalar(self, loader, node, where: Location):
+    def _scalar(self, loader: Any, node: yaml.ScalarNode, where: Location) -> Any:
         try:
             return loader.construct_object(node)
         except ValueError:

@@ -5,6 +5,7 @@ import json
 import re
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from gen import media
 from gen.errors import InputError
@@ -47,7 +48,7 @@ def _digest(path: Path, manifest: dict | None) -> str | None:
     return None if value == digest.NONE else "fits" if digest.fits(path, value) else "differs"
 
 
-def manifest_of(path: Path) -> dict | None:
+def manifest_of(path: Path) -> dict[str, Any] | None:
     """The embedded manifest of a file, else the one beside it. Raises ``InputError`` if the file cannot be read."""
     return embedded(path) or _beside(path)
 
