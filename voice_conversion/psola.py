@@ -8,6 +8,7 @@ the middle of a period.
 """
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,8 @@ PLAIN = 0.005  # seconds between the marks where there is no voice
 SEEK = 0.2  # of a period: how far a mark may be from where the pitch expects it
 LOWPASS = 1200.0  # Hz, of what marks are sought in
 LONGEST = 0.05  # seconds of half a grain
+ALIKE = (0.8, 0.95)  # correlation of neighbouring grains, between which their average fades in
+MOVED = 0.01  # of a period: how far one is moved where grains are evened
 
 
 def places(stretch: np.ndarray) -> np.ndarray:
@@ -82,27 +85,53 @@ def _rise(size: int) -> np.ndarray:
     return np.hanning(2 * size + 1)[:size].astype(np.float32)
 
 
+class Periods(NamedTuple):
+    """A recording cut into k overlapping grains, each of two periods."""
+
+    at: np.ndarray  # (k,) samples at which they are centred
+    voiced: np.ndarray  # (k,) bool
+    gaps: np.ndarray  # (k + 1,) samples before, between and after those
+    grains: list[tuple[np.ndarray, np.ndarray]]  # (c, gaps[i] + gaps[i + 1] + 1), windowed: as recorded, and evened
+
+
+def periods(samples: np.ndarray, rate: int, hz: np.ndarray) -> Periods:
+    """(c, s) samples of pitch (n,) Hz -> their grains. Evened: averaged with the voiced neighbours as far as these
+    correlate, which takes away noise between the harmonics that a changed sound would make heard."""
+    longest, plain = int(LONGEST * rate), round(PLAIN * rate)
+    at, voiced = marks(samples.mean(0), rate, hz)
+    gaps = np.diff(at, prepend=-plain, append=samples.shape[1] + plain).clip(max=longest)
+    padded, found = np.pad(samples, ((0, 0), (longest, longest + 2))), []
+    for i, middle in enumerate(at):
+        left, right = gaps[i : i + 2]
+        bell = np.concatenate((_rise(left), [1.0], _rise(right)[::-1])).astype(np.float32)
+        cut = lambda m: bell * padded[:, m + longest - left : m + longest + right + 1]
+        own = evened = cut(middle)
+        near = [j for j in (i - 1, i + 1) if voiced[i] and 0 < j < len(at) - 1 and voiced[j]]
+        if near:
+            other = np.stack([cut(at[j]) for j in near])
+            a, b = own.mean(0), other.mean(1)
+            like = b @ a / np.sqrt((b * b).sum(1) * (a @ a) + 1e-12)
+            weight = 0.5 * np.interp(like, ALIKE, (0.0, 1.0)).astype(np.float32)
+            evened = (own + np.einsum("j,jcs->cs", weight, other)) / (1 + weight.sum())
+        found.append((own, evened))
+    return Periods(at, voiced, gaps, found)
+
+
 def lay(
-    samples: np.ndarray,
-    rate: int,
-    hz: np.ndarray,
-    target: np.ndarray,
-    at: np.ndarray,
-    marked: tuple[np.ndarray, np.ndarray] | None = None,
+    samples: np.ndarray, rate: int, hz: np.ndarray, target: np.ndarray, at: np.ndarray, own: Periods | None = None
 ) -> np.ndarray:
     """(c, s) samples of pitch (n,) Hz -> (c, t), of which frame j is about frame ``at[j]`` of the source.
 
-    ``target`` (n,) is the log2 Hz that each frame of the source shall have; ``marked`` what :func:`marks` found. A
+    ``target`` (n,) is the log2 Hz that each frame of the source shall have; ``own`` what :func:`periods` found. A
     recording to which nothing is done comes out the same. Where there is no voice and a grain has to be repeated, every
     other one is turned round.
     """
-    step, longest, plain = HOP * rate / RATE, int(LONGEST * rate), round(PLAIN * rate)
-    centre, voiced = marks(samples.mean(0), rate, hz) if marked is None else marked
-    gaps = np.diff(centre, prepend=-plain, append=samples.shape[1] + plain).clip(max=longest)
+    step, longest = HOP * rate / RATE, int(LONGEST * rate)
+    centre, voiced, gaps, grains = periods(samples, rate, hz) if own is None else own
     frame = np.minimum((centre / step).astype(int), len(hz) - 1)
     closer = np.where(voiced & (hz[frame] > 0), hz[frame] / 2 ** target[frame], 1.0)
+    even = np.clip(np.abs(closer - 1) / MOVED, 0, 1).astype(np.float32)
     size = round(len(at) * step)
-    padded = np.pad(samples, ((0, 0), (longest + 1, longest + 1)))
     out = np.zeros((len(samples), size + 2 * longest + 1), np.float32)
     middles, spots = (np.arange(len(at)) + 0.5) * step, (at + 0.5) * step
     place, before = 0.0, -1
@@ -110,9 +139,7 @@ def lay(
         beyond = place - min(max(place, middles[0]), middles[-1])
         which = _nearest(centre, np.interp(place, middles, spots) + beyond)
         left, right = gaps[which : which + 2]
-        bell = np.concatenate((_rise(left), [1.0], _rise(right)[::-1])).astype(np.float32)
-        middle = centre[which] + longest + 1
-        grain = bell * padded[:, middle - left : middle + right + 1]
+        grain = (1 - even[which]) * grains[which][0] + even[which] * grains[which][1]
         if which == before and not voiced[which]:
             grain, left, which = grain[:, ::-1], right, -1
         first = round(place) + longest - left

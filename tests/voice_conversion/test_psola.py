@@ -106,3 +106,20 @@ def test_a_filter_moves_bands_by_what_is_asked(rate):
     )
     assert abs(ratio(100, 1000)) < 0.3 and ratio(4000, 7000) == pytest.approx(6.0, abs=0.4)
     assert ratio(8500, 10000) == pytest.approx(6.0, abs=0.5)
+
+
+def test_noise_between_the_harmonics_falls():
+    time = np.arange(features.RATE // HOP * HOP) / features.RATE
+    tone = sum(np.sin(2 * np.pi * 150 * k * time) / k for k in range(1, 20))
+    samples = (0.1 * tone + np.random.default_rng(0).normal(0, 0.02, len(time))).astype(np.float32)
+    hz = np.full(len(time) // HOP, 150.0, np.float32)
+    made = psola.lay(samples[None], RATE, hz, np.full(len(hz), np.log2(200.0)), np.arange(len(hz), dtype=float))[0]
+
+    def noise(wave: np.ndarray, pitch: float) -> float:
+        """Share of the power that is not at multiples of a pitch."""
+        power = np.abs(np.fft.rfft(wave[4000:-4000] * np.hanning(len(wave) - 8000))) ** 2
+        at = np.fft.rfftfreq(len(wave) - 8000, 1 / RATE)
+        away = np.abs(at / pitch - np.round(at / pitch)) * pitch > 10
+        return power[away].sum() / power.sum()
+
+    assert noise(made, 200.0) < 0.8 * noise(samples, 150.0)

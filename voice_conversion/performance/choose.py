@@ -21,7 +21,7 @@ from voice_conversion.performance.bank import Bank
 from voice_conversion.performance.lay import Contours, changed, contours
 from voice_conversion.performance.phrase import Phrase, basis
 from voice_conversion.performance.recording import Recording, sounding
-from voice_conversion.psola import marks
+from voice_conversion.psola import periods
 from voice_conversion.speaker import SpeakerEncoder
 
 SHARE = 0.2  # of the largest share of a mix: emotions with less give no proposals
@@ -173,9 +173,9 @@ class Chooser:
         """(k,) how well each is heard as what is wanted, at full strength, less what it costs."""
         own, rate = recording.whole.part(first, last), RATE
         plain = recording.plain[first * HOP : last * HOP]
-        marked = marks(plain, rate, own.hz)
+        grains = periods(plain[None], rate, own.hz)
         changes = [changed(own, recording.median, one, sign) for one, sign in zip(laid, signs)]
-        heard = [sounding(plain[None], rate, own.hz, change, marked)[0] for change in changes]
+        heard = [sounding(plain[None], rate, own.hz, change, grains)[0] for change in changes]
         p = np.log(self.ear.shares(heard, self.ear.reference(recording.plain, rate), rate) + 1e-3)
         score = sum(share * p[:, SEVEN.index(name)] for name, share in wanted.items())
         if (known := float(asked.known.mean())) > 0:

@@ -23,6 +23,7 @@ PAUSE = 24  # frames of silence that end a phrase
 LONG = 400  # frames: longer phrases are cut where they are quietest
 SHORT = 20  # frames: shorter sounds are no phrase
 UNDER = 3.2  # nepers (28 dB) below the loud frames: where hardly a frame is quieter, something sounds in the pauses
+FINE = 44_100  # Hz, the least at which periods are placed
 FADE = 2  # frames over which pieces are joined
 
 
@@ -111,15 +112,31 @@ def extended(change: Change, whole: Phrase, first: int, last: int, low: int, hig
 
 
 def sounding(
-    samples: np.ndarray, rate: int, hz: np.ndarray, change: Change, marked: tuple[np.ndarray, np.ndarray] | None = None
+    samples: np.ndarray, rate: int, hz: np.ndarray, change: Change, own: psola.Periods | None = None
 ) -> np.ndarray:
     """(c, s) samples of n frames, and what is done to each of them -> (c, t)."""
     at = psola.places(change.stretch)
-    out = psola.lay(samples, rate, hz, change.octave, at, marked)
+    out = psola.lay(samples, rate, hz, change.octave, at, own)
     if not change.bands.any():
         return out
     bands = np.stack([np.interp(at, np.arange(len(hz)), band) for band in change.bands.T], 1)
     return psola.filtered(out, rate, bands)
+
+
+def finely(samples: np.ndarray, rate: int, hz: np.ndarray, change: Change) -> np.ndarray:
+    """The same at a multiple of a low rate, at which periods are placed more exactly."""
+    times = -(-FINE // rate)
+    if times == 1:
+        return sounding(samples, rate, hz, change)
+    fine = sounding(resampled(samples, samples.shape[1] * times), rate * times, hz, change)
+    return resampled(np.pad(fine, ((0, 0), (0, -fine.shape[1] % times))), -(-fine.shape[1] // times))
+
+
+def resampled(samples: np.ndarray, count: int) -> np.ndarray:
+    """(c, s) -> (c, count) up to the highest frequency, which a filter would take away."""
+    from scipy.signal import resample
+
+    return resample(samples, count, axis=1).astype(np.float32)
 
 
 def piece(
@@ -135,7 +152,7 @@ def piece(
     if change is None:
         return samples, (len(samples[0]) if high == count else round(high * step) - begin)
     change = extended(change, whole, first, last, low, top)
-    made = sounding(samples, recording.rate, whole.hz[low:top], change)
+    made = finely(samples, recording.rate, whole.hz[low:top], change)
     if high == count:  # what is left of a frame
         made = np.concatenate((made, samples[:, round((count - low) * step) :]), 1)
     return made, made.shape[1] - (0 if high == count else round((top - high) * step))
