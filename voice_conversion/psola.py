@@ -101,19 +101,18 @@ def periods(samples: np.ndarray, rate: int, hz: np.ndarray) -> Periods:
     at, voiced = marks(samples.mean(0), rate, hz)
     gaps = np.diff(at, prepend=-plain, append=samples.shape[1] + plain).clip(max=longest)
     padded, found = np.pad(samples, ((0, 0), (longest, longest + 2))), []
-    for i, middle in enumerate(at):
+    for i in range(len(at)):
         left, right = gaps[i : i + 2]
         bell = np.concatenate((_rise(left), [1.0], _rise(right)[::-1])).astype(np.float32)
-        cut = lambda m: bell * padded[:, m + longest - left : m + longest + right + 1]
-        own = evened = cut(middle)
         near = [j for j in (i - 1, i + 1) if voiced[i] and 0 < j < len(at) - 1 and voiced[j]]
-        if near:
-            other = np.stack([cut(at[j]) for j in near])
-            a, b = own.mean(0), other.mean(1)
-            like = b @ a / np.sqrt((b * b).sum(1) * (a @ a) + 1e-12)
-            weight = 0.5 * np.interp(like, ALIKE, (0.0, 1.0)).astype(np.float32)
-            evened = (own + np.einsum("j,jcs->cs", weight, other)) / (1 + weight.sum())
-        found.append((own, evened))
+        own, *others = (bell * padded[:, at[j] + longest - left : at[j] + longest + right + 1] for j in (i, *near))
+        a, total, weights = own.mean(0), own.copy(), 1.0
+        for other in others:
+            b = other.mean(0)
+            like = a @ b / np.sqrt((a @ a) * (b @ b) + 1e-12)
+            weight = np.float32(0.5 * np.interp(like, ALIKE, (0.0, 1.0)))
+            total, weights = total + weight * other, weights + weight
+        found.append((own, total / weights))
     return Periods(at, voiced, gaps, found)
 
 
