@@ -6,8 +6,7 @@ same number of steps and from the same seed.
 
 Music: quadrants of pieces, by the music judge. Faces: still pictures at the loudest moment of a line, kept under
 ``OUT``; outside recognisers read them (``--measure judged=A.csv``, columns ``file`` and the names of emotions).
-``reach`` measures the effect of a clip's embedding on the tokens. The voice is not included: its network reads the
-embedding directly.
+``reach`` measures the effect of a clip's embedding on the tokens. The voice: :mod:`apps.embedding.voice_conditioner`.
 """
 
 import csv
@@ -24,11 +23,13 @@ from torch import nn
 from gen import checkpoints, media, registry
 from gen.emotion.conditioner import EmotionConditioner
 from gen.emotion.lexicon import CANONICAL
+from gen.emotion.resolve import resolve
 from gen.emotion.spec import EMBEDDING, EmotionCurve
 from gen.emotion.track import EmotionTrack, track
 from gen.evaluate.bootstrap import mean_of
 from gen.evaluate.report import Report
 from gen.generator import Bar
+from gen.training import Run
 from music.evaluation.judge import Judge
 from music.pipeline import MusicGenerator
 from music.tokens import Vocabulary
@@ -41,6 +42,7 @@ from talking_head.pipeline import TalkGenerator
 from talking_head.training import expression
 
 PLACED = ("gaussian", "bank", "direction")  # conditioners that read the embedding
+BEYOND = "beyond.npy"
 SEEN = ("neutral", "happy", "sad", "anger", "fear", "disgust", "surprise")  # no recogniser knows contempt
 
 
@@ -50,9 +52,11 @@ class Training(NamedTuple):
     conditioner: str = "vad"
     steps: int = 120  # training steps of the music prior's conditioner
     layer: int = 600  # training steps of the expression layer
+    refiner: int = 300  # training steps of the conditioner of the voice's refiner
     rate: float = 6e-3
     seed: int = 0
     clips: int = 240  # EMOPIA training clips
+    placed: float = 0.0  # share of the passages of music that are told with their clip's embedding
 
 
 class Measuring(NamedTuple):
@@ -62,8 +66,9 @@ class Measuring(NamedTuple):
     model: str
     pieces: int = 6  # pieces of each quadrant
     bars: int = 8
-    people: int = 6  # portraits
+    people: int = 6  # portraits, or speakers
     judged: str = ""  # CSV of the outside recognisers' predictions
+    listener: str = ""  # folder of the head of the voice's own judge, which `affekt train voice` writes
 
 
 def configuration(name: str) -> dict:
@@ -77,9 +82,9 @@ def configuration(name: str) -> dict:
 def music(data: Path, out: Path, minutes: float | None, settings: Training) -> None:
     """Trains a conditioner for the shipped music prior on EMOPIA; writes ``OUT/checkpoint``."""
     path, place = out.parent / "tokens.npz", out / "checkpoint"
-    place.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     if not path.is_file():
-        corpus.save(emopia(data / "music" if (data / "music").is_dir() else data, settings.clips), path)
+        emopia(data / "music" if (data / "music").is_dir() else data, settings.clips, path)
     shipped = MusicGenerator.from_pretrained()
     prior = shipped.prior
     torch.manual_seed(settings.seed)
@@ -88,33 +93,42 @@ def music(data: Path, out: Path, minutes: float | None, settings: Training) -> N
     prior.requires_grad_(False)
     learnt = nn.ModuleList((prior.emotion, prior.cond_in)).requires_grad_(True)
     how = MusicSettings(device="cpu", batch=4, length=256, seed=settings.seed)
-    heard = Data(corpus.load(path), {"emopia": 1.0}, how, settings.seed, vary=True)
-    optimizer = torch.optim.AdamW(learnt.parameters(), settings.rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.rate, settings.steps)
-    prior.emotion.train()
-    for _ in range(settings.steps):
-        with torch.autocast("cpu", torch.bfloat16):
-            loss = prior_loss(prior, shipped.autoencoder, heard, how, 0.1)[0]
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+    heard = Placed(corpus.load(path), np.load(path.with_name(BEYOND)), settings.placed, how)
+    run = Run("conditioner", learnt, out, minutes, settings.rate, steps=settings.steps, settings=settings._asdict())
+    run.train(lambda: prior_loss(prior, shipped.autoencoder, heard, how, 0.1))
     prior.register_to_config(conditioner={"dim": dim, "name": settings.conditioner})
     checkpoints.save(prior.eval().half(), place / "prior")
     shipped.autoencoder.half().save_pretrained(place / "autoencoder")
     shipped.vocabulary.save(place / "vocabulary.json")
 
 
-def emopia(data: Path, count: int) -> list[corpus.Piece]:
-    """``count`` of EMOPIA's training clips, evenly spread over the corpus."""
+def emopia(data: Path, count: int, path: Path) -> None:
+    """Writes ``count`` of EMOPIA's training clips, evenly spread over the corpus, to ``path``, and their embeddings'
+    differences from the priors of what is perceived in them to a file beside it."""
     labeller, vocabulary = corpus.labeller_of(data), Vocabulary.default()
     own = [one for one in takewhile(lambda one: one.group == "emopia", corpus.sources(data)) if one.part == "train"]
-    found = []
+    found, beyond = [], []
     for one in own[:: max(1, len(own) // count)]:
         rows, around = corpus.tokenise(corpus.read(one), one.beats, vocabulary)
         windows = [corpus.features(w) if len(w) > 4 else None for w in around]
         found.append(corpus.labelled(one, rows, windows, labeller, (labeller.mean, labeller.spread)))
-    return found
+        beyond.append(track(resolve(EmotionCurve.parse({"from": str(one.path)})), [0.0]).beyond()[0])
+    np.save(path.with_name(BEYOND), np.stack(beyond))
+    corpus.save(found, path)
+
+
+class Placed(Data):
+    """EMOPIA's passages, a ``share`` of them with the embedding of their clip: ``beyond`` (clips, e) is its difference
+    from the prior of what is perceived in it."""
+
+    def __init__(self, pieces: list[corpus.Piece], beyond: np.ndarray, share: float, settings: MusicSettings):
+        super().__init__(pieces, {"emopia": 1.0}, settings, settings.seed, vary=True)
+        self.beyond, self.share = beyond, share
+
+    def tracks(self, batch: corpus.Batch) -> list[EmotionTrack]:
+        told = self.random.random(len(batch.piece)) < self.share
+        found = zip(super().tracks(batch), told, self.beyond[batch.piece], strict=True)
+        return [_pushed(one, push) if here else one for one, here, push in found]
 
 
 class MusicConditioner:

@@ -2,7 +2,9 @@
 
 Held-out voices, faces and pieces of music are given as ``from:`` to the other two generators. Recognisers read the clip
 and the result. Reported: Spearman's correlation of source and result, in valence and arousal, for the six directions;
-and the same without the clip's embedding, so that only mix and intensity are transferred. The music judge reads pieces.
+the same without the clip's embedding, so that only mix and intensity are transferred; and, with ``--set told=true``,
+the same where the generators are told the recogniser's own valence and arousal of the source as a point, so that what
+is lost then is lost in the generator and not in perception. The music judge reads pieces.
 Outside recognisers read voices and films: ``--files DIR`` keeps all files with ``transfer.csv``, and ``--set
 judged=A.csv,B.csv`` loads their predictions (columns ``file`` and the names of emotions, one row per file). Without
 them the embedding itself reads voices and faces, which is not independent; the report names the recogniser.
@@ -23,6 +25,7 @@ from gen.emotion import lexicon
 from gen.emotion.embedding.perceive import perceive
 from gen.emotion.resolve import resolve
 from gen.emotion.spec import EmotionCurve
+from gen.errors import InputError
 from gen.evaluate.bootstrap import interval
 from gen.evaluate.report import Estimate, Report
 from gen.generator import Bar
@@ -35,7 +38,7 @@ from voice_conversion.training.corpus import part_of
 
 ARTS = ("voice", "face", "music")
 WAYS = [(one, other) for one in ARTS for other in ARTS if one != other]
-HOW = ("given", "withheld")  # clip embeddings
+HOW = ("given", "withheld", "told")  # the clip's embedding, and the recogniser's point in place of the clip
 MADE = {"voice": "wav", "face": "mp4", "music": "mid"}
 SPOKEN = {"angry": "anger"}
 EVERY = 5  # frames, of which one is drawn
@@ -49,6 +52,7 @@ class Settings(BaseModel):
     data: DirectoryPath  # the folder that holds speech/, face/ and music/
     files: str = ""  # folder for all source and result files
     judged: str = ""  # comma-separated CSV files of the outside recognisers' predictions
+    told: bool = False  # also tell the generators what the recognisers read in the sources
     clips: int = 20  # per modality
     portrait: str = "examples/grace_hopper.jpg"
     size: int = 256  # pixels of a film's side
@@ -166,8 +170,8 @@ class Row(NamedTuple):
     made: Path
 
 
-def render(chosen: Settings, folder: Path) -> list[Row]:
-    """Renders all clips and results into ``folder``; existing files are kept."""
+def render(chosen: Settings, folder: Path, read: Callable[[str, Path], np.ndarray]) -> list[Row]:
+    """Renders all clips and results into ``folder``; existing files are kept. ``read`` gives the points to be told."""
     folder.mkdir(parents=True, exist_ok=True)
     make, data, rows = Maker(chosen), Path(chosen.data), []
     generator = TalkGenerator.from_pretrained()
@@ -175,10 +179,15 @@ def render(chosen: Settings, folder: Path) -> list[Row]:
     for number, clip in [(k, own[k]) for k in range(chosen.clips) for own in arts if k < len(own)]:
         curve = None
         for to in (art for art in ARTS if art != clip.art):
-            for how in HOW:
+            for how in HOW if chosen.told else HOW[:2]:
                 path = folder / f"{clip.art}{number:02d}-{to}-{how}.{MADE[to]}"
                 rows.append(Row(clip, to, how, path))
-                if not path.is_file():
+                if path.is_file():
+                    continue
+                if how == "told":
+                    valence, arousal = read(clip.art, clip.path)
+                    make(to, EmotionCurve.parse(f"v={valence:.3f} a={arousal:.3f}"), number, path)
+                else:
                     curve = curve or resolve(EmotionCurve.parse({"from": str(clip.path)}))
                     make(to, curve if how == "given" else withheld(curve), number, path)
     with open(folder / "transfer.csv", "w", newline="", encoding="utf-8") as file:
@@ -212,6 +221,8 @@ def reader(judged: dict[str, np.ndarray]) -> Callable[[str, Path], np.ndarray]:
             if art == "music":
                 verdict = judge([read_notes(path)])
                 known[path.name] = 2 * np.array([verdict.valence[0], verdict.arousal[0]]) - 1
+            elif judged and path.name not in judged:
+                raise InputError(f"{path} is not in the judged files: let the recognisers read it too")
             else:
                 known[path.name] = judged[path.name] if judged else np.array(perceive(path).vad[:2])
         return known[path.name]
@@ -235,8 +246,8 @@ class TransferEvaluator:
 
     def run(self) -> Report:
         chosen, report = self.chosen, self.report
-        rows = render(chosen, Path(chosen.files or self.out / "files"))
         read = reader(outside(chosen.judged))
+        rows = render(chosen, Path(chosen.files or self.out / "files"), read)
         by = "outside recognisers" if chosen.judged else "the embedding itself, which is not independent"
         report.section(
             "Spearman of source and result",
@@ -246,18 +257,19 @@ class TransferEvaluator:
         table = []
         for one, to in WAYS:
             points = {}
-            for how in HOW:
+            for how in (hows := HOW if chosen.told else HOW[:2]):
                 own = [row for row in rows if (row.source.art, row.to, row.how) == (one, to, how)]
                 points[how] = [
                     np.array([read(row.source.art, row.source.path) for row in own]),
                     np.array([read(to, row.made) for row in own]),
                 ]
             for axis, name in enumerate(("valence", "arousal")):
-                given, kept = (spearman(*(part[:, axis] for part in points[how])) for how in HOW)
+                found = [spearman(*(part[:, axis] for part in points[how])) for how in hows]
                 made = points["given"][1][:, axis]
-                table.append([f"{one} to {to}", name, given, kept, round(float(made.std()), 2), len(made)])
-                report.bar(f"{one} to {to}, {name}", given, at_least=LEAST)
-        report.table("By direction", ["from, to", "of", "clip", "without its embedding", "sd of results", "n"], table)
+                table.append([f"{one} to {to}", name, *found, round(float(made.std()), 2), len(made)])
+                report.bar(f"{one} to {to}, {name}", found[0], at_least=LEAST)
+        columns = ["clip", "without its embedding", "told the recogniser's point"][: len(hows)]
+        report.table("By direction", ["from, to", "of", *columns, "sd of results", "n"], table)
         return report
 
     def summary(self) -> list[Bar]:

@@ -169,6 +169,7 @@ class Batch(NamedTuple):
     feeling: list[np.ndarray]  # each (bars, 2)
     whole: np.ndarray  # (b,) bool: the passage reaches the end of its piece
     group: np.ndarray  # (b,) index into GROUPS
+    piece: np.ndarray  # (b,) index into the pieces of the groups that are drawn from
 
 
 class Passages:
@@ -209,7 +210,7 @@ class Passages:
         if self.vary:
             for element, most in VARIED.items():
                 rows = shifted(rows, element, int(self.random.integers(-most, most + 1)), self.vocabulary)
-        return rows, bar, left, piece.feeling[first : first + bar[-1] + 1], whole, GROUPS.index(piece.group)
+        return rows, bar, left, piece.feeling[first : first + bar[-1] + 1], whole, GROUPS.index(piece.group), at
 
     def batch(self, size: int, far: int) -> Batch:
         """``size`` passages, padded with zeros; ``far`` stands for an end out of sight."""
@@ -219,5 +220,5 @@ class Passages:
         bar, left = np.zeros((2, size, lengths.max()), dtype=np.int64)
         for i, (r, b, to_go, *_) in enumerate(drawn):
             rows[i, : len(r)], bar[i, : len(b)], left[i, : len(to_go)] = r, b, to_go
-        whole, group = (np.array([d[i] for d in drawn]) for i in (4, 5))
-        return Batch(rows, lengths, bar, left, [d[3] for d in drawn], whole, group)
+        whole, group, piece = (np.array([d[i] for d in drawn]) for i in (4, 5, 6))
+        return Batch(rows, lengths, bar, left, [d[3] for d in drawn], whole, group, piece)

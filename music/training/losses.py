@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gen.emotion.track import track
+from gen.emotion.track import EmotionTrack, track
 from gen.nn import lengths_to_mask
 from music.labels import curve_of
 from music.muser.condition import at_bar
@@ -46,14 +46,18 @@ class Data:
         group = np.where(self.random.random(len(batch.group)) < RENAMED, 0, batch.group)
         return group[:, None]
 
-    def conditions(self, model: nn.Module, batch: Batch, drop: float) -> Tensor:
-        """One condition a bar (b, bars, c); a share ``drop`` of the items gets the null instead."""
+    def tracks(self, batch: Batch) -> list[EmotionTrack]:
+        """The emotion of each passage in its bars."""
         # corpora say nothing of dominance: a random one teaches the model to leave it alone
         curves = [curve_of(f, self.random.uniform(-1, 1)) for f in batch.feeling]
         frames = np.arange(max(len(f) for f in batch.feeling))
-        prepared = model.emotion.prepare([track(curve, frames) for curve in curves])
-        prepared = {k: v.to(self.settings.device) for k, v in prepared.items()}
-        dropped = torch.from_numpy(self.random.random(len(curves)) < drop).to(self.settings.device)
+        return [track(curve, frames) for curve in curves]
+
+    def conditions(self, model: nn.Module, batch: Batch, drop: float) -> Tensor:
+        """One condition a bar (b, bars, c); a share ``drop`` of the items gets the null instead."""
+        tracks = self.tracks(batch)
+        prepared = {k: v.to(self.settings.device) for k, v in model.emotion.prepare(tracks).items()}
+        dropped = torch.from_numpy(self.random.random(len(tracks)) < drop).to(self.settings.device)
         return model.emotion(drop=dropped, **prepared)
 
 

@@ -129,7 +129,8 @@ def test_mistakes_are_refused_before_training(tmp_path, mistake, message):
 
 
 @pytest.mark.parametrize(
-    "kind", ["music", "talk", "dice", "music-conditioner", "emote-conditioner", "dice-conditioner"]
+    "kind",
+    ["music", "talk", "dice", "music-conditioner", "emote-conditioner", "dice-conditioner", "voice-conditioner"],
 )
 def test_every_conditioned_generator_can_be_ablated(kind):
     for what, names in (("trainer", ["conditioner"]), ("evaluator", ["data", "model"])):
