@@ -89,7 +89,7 @@ class Passes:
         g, bars, count = self.generator, heard + new, self.candidates
         rows = [torch.from_numpy(np.concatenate((r, BAR_LINE))).to(g.device) for r in context]
         codes = [g.autoencoder.codes(r[None])[0] for r in rows]
-        steps = max(map(len, rows)) + new * (BAR_ROWS + 1)
+        steps = max(map(len, rows)) + new * (BAR_ROWS + 2)  # a position may still wait for its note at BAR_ROWS
         drawn = lambda seeds, stage, width: randoms(
             [seed * 1_000_003 + begun * 2 + stage for seed in seeds], steps, width
         ).to(g.device)

@@ -12,7 +12,8 @@ from gen.cli import main
 from gen.emotion import lexicon, own
 from gen.emotion.embedding.perceive import perceive
 from gen.emotion.resolve import resolve
-from gen.emotion.spec import Emotion, EmotionCurve
+from gen.emotion.spec import Emotion, EmotionCurve, Keyframe
+from gen.emotion.track import track
 from gen.errors import InputError
 from gen.jobs.plan import plan_file, plan_tasks
 from gen.jobs.schema import parse_task
@@ -250,10 +251,21 @@ def test_the_typical_clip_of_a_quadrant_has_no_offset():
     held = load_file(folder("emotion-embedding") / "priors.safetensors")
     for index, name in enumerate(lexicon.QUADRANTS):
         emotion = Emotion.parse(name)
-        place = _place(emotion, held["quadrants.mean"][index].float(), held["quadrants.var"][index].float())
+        mean, var = (held[f"quadrants.{part}"][index].float() for part in ("mean", "var"))
+        place = _place(emotion, emotion.point(), mean, var)
         assert np.allclose(place.mean, unit_prior(emotion), atol=1e-3)
     assert max(np.abs(_gaps()[name]).max() for name in lexicon.CANONICAL) < 1e-3
     assert np.linalg.norm(_gaps()["calm"]) > 5
+
+
+def test_generators_that_read_numbers_are_told_the_perceived_point(tmp_path):
+    draw = np.random.default_rng(1)
+    np.savez(tmp_path / "face.npz", coefs=draw.uniform(0, 0.4, (60, 52)) * (draw.random(52) < 0.4), fps=25.0)
+    found = perceive(tmp_path / "face.npz")
+    key = Keyframe(at=0.0, emotion=found.emotion, embedding=found.embedding)
+    told = track(EmotionCurve(keyframes=(key,)), [0.0]).in_numbers()
+    assert found.emotion.intensity > 0.25
+    np.testing.assert_allclose((told.vad * told.intensity[:, None])[0], found.vad, atol=0.01)
 
 
 def test_sounds_without_speech_have_low_confidence(tmp_path):

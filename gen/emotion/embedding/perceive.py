@@ -188,19 +188,27 @@ def listen(
     shares, vad = (quadrants if kind == "music" else terms), reading.vad.numpy()
     judged = [_judge(kind, shares[i], vad[i], along[i]) for i in range(len(windows))]
     moments = tuple(
-        Moment(round(at, 3), *own, _place(own[0], mu[i], var[i]))
+        Moment(round(at, 3), *own, _place(*own[:2], mu[i], var[i]))
         for i, ((at, _), own) in enumerate(zip(windows, judged))
     )
     whole = _judge(kind, shares.mean(0), vad.mean(0), along.mean(0))
-    return Perception(kind, *whole, moments, _place(whole[0], mu.mean(0), var.mean(0) + mu.var(0, correction=0)))
+    return Perception(kind, *whole, moments, _place(*whole[:2], mu.mean(0), var.mean(0) + mu.var(0, correction=0)))
 
 
-def _place(emotion: Emotion, mean, var) -> Place:
+def _place(emotion: Emotion, point: tuple[float, ...], mean, var) -> Place:
     """A mean and a variance (e,) relative to the words' priors. Music quadrants, calm and bored have embeddings far
-    from their words' priors: the offset of their typical clip from the word is removed.
+    from their words' priors: the offset of their typical clip from the word is removed. Along the priors' slope over
+    points the mean is set to the ``point`` that the embedding's own head reads, which follows the labels of people
+    never heard more closely than the mean does.
     """
-    gap = sum(share * _gaps()[name] for name, share in emotion.mix)
-    return Place(tuple((mean.numpy() - emotion.intensity * gap).tolist()), tuple(var.tolist()))
+    from gen.emotion.embedding.priors import NEUTRAL, shared
+    from gen.emotion.track import unit_prior
+
+    slope, neutral, by = shared().slope.numpy(), shared().mean[NEUTRAL].numpy(), emotion.intensity
+    placed = mean.numpy() - by * sum(share * _gaps()[name] for name, share in emotion.mix)
+    beyond = placed - neutral - by * (unit_prior(emotion) - neutral)
+    placed = placed + (np.array(point) - by * emotion.point() - beyond @ np.linalg.pinv(slope)) @ slope
+    return Place(tuple(placed.tolist()), tuple(var.tolist()))
 
 
 @lru_cache(maxsize=1)
