@@ -10,26 +10,32 @@ writes ``benchmarks/results/controls.csv``.
 
 import csv
 import re
+from collections import defaultdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import music21
 import numpy as np
+import symusic
 import tyro
 from scipy.stats import spearmanr
 
+from gen import media
 from gen.emotion.spec import EmotionCurve
 from gen.evaluate.bootstrap import mean_of
 from gen.jobs.schema import parse_task
 from gen.notes import collect
-from music import controls, finish, names
+from music import controls, finish, names, rework
 from music.controls import Requests
 from music.evaluation import metrics
 from music.evaluation.evaluate import Music, from_rows, with_end
 from music.evaluation.judge import Judge
 from music.hands import chords, divide
+from music.notation import musicxml
 from music.pipeline import FADERS, MusicGenerator
-from music.rework import anew
-from music.score import read_song, to_notes
-from music.shape import shaped
+from music.rework import anew, turned
+from music.score import read_song, to_notes, to_score
+from music.shape import parted, shaped
 from music.task import TAKEN
 from music.tokens import POSITIONS, Grid, Vocabulary, decode
 from music.training import corpus
@@ -104,7 +110,7 @@ def swept(name: str, raw, faders, real: dict[str, float]) -> dict:
 
 def others(raw) -> list[dict]:
     """Keys, modes, lengths, chords, loops."""
-    share, right, exact, on, loops = [], [], [], [], []
+    share, right, modes, exact, on, loops = [], [], [], [], [], []
     for i, (grid, arousal, seed) in enumerate(zip(*raw, strict=True)):
         for tonic in range(0, 12, 3):
             for minor in (False, True):
@@ -112,6 +118,8 @@ def others(raw) -> list[dict]:
                 made = shaped(grid, arousal, Requests(key=key), seed)[0]
                 share.append(controls.in_scale(made, key))
                 right.append(names.found(made.notes) == key)
+        for minor in (False, True):
+            modes.append(names.found(shaped(grid, arousal, Requests(minor=minor), seed)[0].notes).minor == minor)
         for seconds in SECONDS:
             part = grid._replace(notes=grid.notes, tempo=grid.tempo)
             made = shaped(part, arousal, Requests(seconds=seconds), seed)[0]
@@ -132,6 +140,7 @@ def others(raw) -> list[dict]:
     return [
         row("key", share, "notes in its scale", f"least {min(share):.3f}"),
         row("key", right, "key found is the one asked for"),
+        row("mode", modes, "mode found is the one asked for"),
         row("seconds", exact, "mean error, s", f"most {max(exact):.4f}"),
         row("chords", on, "beats on their chord", f"least {min(on):.2f}"),
         row("loop", loops, "ends on the dominant of its beginning"),
@@ -230,6 +239,72 @@ def seams(generator: MusicGenerator, data: Path, count: int) -> list[dict]:
             "value": float(np.mean(after) - np.mean(others)),
             "also": f"95 % {spread.low:.2f} to {spread.high:.2f}; old bars {np.mean(before) - np.mean(others):.2f}",
         }
+    ]
+
+
+def themes(generator: MusicGenerator, tokens: Path, count: int) -> list[dict]:
+    """``--theme`` and ``--melody`` with the tunes of held-out clips: eight bars sad, then the same eight bars happy."""
+    held = [p for p in corpus.load(tokens) if p.group == "emopia" and p.part == "test" and len(p.feeling) >= 8]
+    alike, kept = [], []
+    for seed, piece in enumerate(held[:: max(len(held) // count, 1)][:count]):
+        clip = parted(decode(piece.rows, Vocabulary.default()), 8)[0]
+        tune = clip._replace(notes=controls.tune(clip))
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "tune.mid"
+            to_score(tune, names.found(clip.notes)).dump_midi(path)
+            emotion = {"emotion": "bar 0: sad, bar 7.9: sad, bar 8: happy"}
+            task = parse_task({"kind": "music", "theme": str(path), **emotion})
+            turns = parted(turned(generator, task, Requests(), 16, seed)[0], 8)
+            task = parse_task({"kind": "music", "melody": str(path), **emotion})
+            old, new = symusic.Score(path), rework.kept(generator, task, seed)
+        alike.append([controls.melody_likeness(tune.notes, controls.tune(turn)) for turn in turns])
+        kept.append(all(a.notes == b.notes for a, b in zip(old.tracks, new.tracks, strict=False)))
+    alike = np.array(alike)
+    return [
+        {
+            "row": "theme",
+            "n": len(alike),
+            "measure": "similarity of the tune's intervals, sad and happy",
+            "value": alike.mean(),
+            "also": f"sad {alike[:, 0].mean():.2f}, happy {alike[:, 1].mean():.2f}; least {alike.min():.2f}; "
+            f"at least .8 in both {(alike.min(1) >= 0.8).mean():.2f}",
+        },
+        {
+            "row": "melody",
+            "n": len(kept),
+            "measure": "tunes whose notes stay to the tick",
+            "value": float(np.mean(kept)),
+            "also": "",
+        },
+    ]
+
+
+def notation(pieces: list, bars: int) -> list[dict]:
+    """MusicXML and MIDI of finished pieces as music21 reads them."""
+    right = defaultdict(list)
+    for piece in pieces:
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "a.mid"
+            media.write_midi(path, to_score(piece.grid, piece.key), {}, channel=0)
+            midi = music21.converter.parse(path, quantizePost=False)
+        xml = music21.converter.parse(musicxml(piece.grid, piece.key, ""), format="musicxml")
+        for name, read in (("MusicXML", xml), ("MIDI", midi)):
+            flat = read.flatten()
+            right["two staves, hands apart"].append(len(read.parts) == 2)
+            right[f"bars, {name}"].append(max(len(part.getElementsByClass("Measure")) for part in read.parts) == bars)
+            right[f"key, {name}"].append(flat.getElementsByClass("KeySignature")[0].sharps == piece.key.fifths)
+            right["4/4"].append(flat.getElementsByClass("TimeSignature")[0].ratioString == "4/4")
+            bpm = flat.getElementsByClass("MetronomeMark")[0].number
+            right["first tempo within 1"].append(abs(bpm - piece.grid.tempo[0]) <= 1)
+        clefs = [len(part.flatten().getElementsByClass("Clef")) - 1 for part in xml.parts]
+        right["no change of clef"].append(not sum(clefs))
+        right["chord symbols"].append(len(xml.flatten().getElementsByClass("ChordSymbol")) > 0)
+        right["onsets that two hands can play"].append(_reached(piece))
+        pedals = xml.recurse().getElementsByClass(music21.expressions.PedalMark)
+        right["pedal, where a hand leaves notes"].append(bool(len(pedals)) == bool(len(divide(piece.grid).pedal)))
+    return [
+        {"row": f"notation: {name}", "n": len(found), "measure": "share", "value": float(np.mean(found)), "also": ""}
+        for name, found in right.items()
     ]
 
 
@@ -334,9 +409,9 @@ def _reached(piece) -> float:
 
 
 def main(tokens: Path, pieces: int = 12, bars: int = 16, judged: int = 48, only: str = "", data: Path = Path()) -> None:
-    """``only``: comma-separated parts: others, transfer and seams (with ``data``), every, or a control."""
+    """``only``: comma-separated parts: others, transfer and seams (with ``data``), themes, notation, every, names."""
     generator = MusicGenerator.from_pretrained()
-    parts = only.split(",") if only else ["others", *MEASURES, "transfer", "seams", "every"]
+    parts = only.split(",") if only else ["others", *MEASURES, "transfer", "seams", "themes", "notation", "every"]
     from music.faders.play import Faders
 
     vocabulary, path = Vocabulary.default(), Path(__file__).parent / "results" / "controls.csv"
@@ -356,7 +431,7 @@ def main(tokens: Path, pieces: int = 12, bars: int = 16, judged: int = 48, only:
             writer.writeheader()
             writer.writerows({**row, "value": round(float(row["value"]), 4)} for row in rows)
 
-    raw = drawn(generator, pieces, bars) if set(parts) - {"every", "seams"} else None
+    raw = drawn(generator, pieces, bars) if set(parts) - {"every", "seams", "themes", "notation"} else None
     if "others" in parts:
         add(others(raw))
     for name in MEASURES:
@@ -366,6 +441,11 @@ def main(tokens: Path, pieces: int = 12, bars: int = 16, judged: int = 48, only:
         add(transfers(raw, tokens, data))
     if "seams" in parts:
         add(seams(generator, data, pieces))
+    if "themes" in parts:
+        add(themes(generator, tokens, pieces))
+    if "notation" in parts:
+        some = [EmotionCurve.parse(EMOTIONS[i % 4]) for i in range(8)]
+        add(notation(generator.compose(some, bars, list(range(8))), bars))
     if "every" in parts:
         add(every_piece(generator, judged, 12, tokens))
 

@@ -1,6 +1,6 @@
 """The variants of Music FaderNets' table and shares of labels, each trained for equal steps on the same bars.
 
-    python benchmarks/faders.py --data DIR --out DIR
+    python -m benchmarks.faders --data DIR --out DIR
 
 Equal steps, not equal time, so that machine load has no effect. Prints and writes ``benchmarks/results/faders.csv``,
 and skips the rows that it has for these steps.
@@ -14,21 +14,23 @@ import torch
 import tyro
 
 from music.evaluation.faders import reconstruction, repeated
-from music.training.faders import VARIANTS, Batches, Settings, build, parts
+from music.training.faders import VARIANTS, Bars, Batches, Learner, Settings, build, parts
 
 NAMES = ("rhythm", "notes")
 LABELS = (0.01, 0.1)  # share of EMOPIA's training songs; the other rows use all
 
 
-def trained(learner, train, settings: Settings, steps: int, path: Path):
-    """The network after ``steps`` steps with a learning rate that decays to zero; saved in ``path``."""
+def trained(
+    learner: Learner, train: Bars, settings: Settings, steps: int, path: Path, labelled: float = 0.33
+) -> Learner:
+    """The learner after ``steps`` steps with a learning rate that decays to zero; saved in ``path``."""
     if path.exists():
         learner.load_state_dict(torch.load(path, weights_only=True))
-        return learner.net.eval()
+        return learner.eval()
     torch.manual_seed(settings.seed)
     optimiser = torch.optim.AdamW(learner.parameters(), settings.rate, betas=(0.9, 0.98), weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.rate, steps, pct_start=0.1)
-    batches = Batches(train, settings.batch, settings.seed, "cpu")
+    batches = Batches(train, settings.batch, settings.seed, "cpu", labelled)
     for step in range(steps):
         loss, _ = learner(batches(), settings, min(step / (settings.warm * steps), 1.0))
         loss.backward()
@@ -37,7 +39,7 @@ def trained(learner, train, settings: Settings, steps: int, path: Path):
         optimiser.zero_grad(set_to_none=True)
         schedule.step()
     torch.save(learner.state_dict(), path)
-    return learner.net.eval()
+    return learner.eval()
 
 
 @torch.inference_mode()
@@ -64,7 +66,7 @@ def main(
             continue
         settings, kept = Settings(size=size, variant=variant, labels=share, batch=batch), parts(data, out, share)
         kept_at = out / f"{variant}-{share:g}-{steps}.pt"
-        net = trained(build(settings, kept["train"].attributes), kept["train"], settings, steps, kept_at)
+        net = trained(build(settings, kept["train"].attributes), kept["train"], settings, steps, kept_at).net
         found = repeated(net, kept["test"], kept["train"].attributes, pieces, repeats)
         count = sum(p.numel() for p in net.parameters())
         row = {"variant": variant, "labels": share, "steps": steps, "parameters": count}

@@ -1,6 +1,6 @@
 """Compares latents between FaderNets' encoder and decoder, trained for equal steps on the same bars.
 
-    python benchmarks/latents.py --data DIR --out DIR
+    python -m benchmarks.latents --data DIR --out DIR
 
 Rows: Gaussian (vanilla prior); ARD-VAE's prior with a variance per axis, with all axes and with the relevant ones;
 vector quantisation by slots (EMA), FSQ, FSP and VP, each with 8 slots of 256 codes; OneVAE's joint training, in which
@@ -18,6 +18,7 @@ import torch
 import tyro
 from torch import Tensor, nn
 
+from benchmarks.faders import trained
 from gen.quantize import FSP, FSQ, Quantized, SlotVectorQuantizer, VPQuantizer
 from music.evaluation.faders import gridded
 from music.evaluation.judge import Judge
@@ -92,25 +93,6 @@ class Relevance(Learner):
         each = 0.5 * (square / v - 1 - posterior.std.square().log() + v.log()).sum(-1)
         kl = each.clamp_min(FREE).sum(1).mean()
         return z, weight * kl, {"kl": kl}
-
-
-def trained(learner: Learner, train, settings: Settings, steps: int, path: Path) -> Learner:
-    if path.exists():
-        learner.load_state_dict(torch.load(path, weights_only=True))
-        return learner.eval()
-    torch.manual_seed(settings.seed)
-    optimiser = torch.optim.AdamW(learner.parameters(), settings.rate, betas=(0.9, 0.98), weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.rate, steps, pct_start=0.1)
-    batches = Batches(train, settings.batch, settings.seed, "cpu", labelled=0.0)
-    for step in range(steps):
-        loss, _ = learner(batches(), settings, min(step / (settings.warm * steps), 1.0))
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        schedule.step()
-    torch.save(learner.state_dict(), path)
-    return learner.eval()
 
 
 @torch.inference_mode()
@@ -240,7 +222,7 @@ def main(data: Path, out: Path, steps: int = 1200, batch: int = 64, clips: int =
     def learnt(name: str, make) -> Learner:
         torch.manual_seed(settings.seed)
         net = FaderNet(**SIZES[settings.size] | {"mixture": 0})
-        return trained(make(net), kept["train"], settings, steps, out / f"latent-{name}-{steps}.pt")
+        return trained(make(net), kept["train"], settings, steps, out / f"latent-{name}-{steps}.pt", labelled=0.0)
 
     add("Gaussian", Read(learnt("Gaussian", lambda net: Learner(net, Variant({"mixture": 0}), attributes))))
     ard = learnt("ARD", lambda net: Relevance(net, attributes))

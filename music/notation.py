@@ -27,6 +27,12 @@ HEADING = re.compile(
     r'(?:(?!</text>).)*?<tspan font-size="(\w+)">([^<]*)</tspan>.*?</text>',
     re.DOTALL,
 )
+NOTE = r"\s*<note>(?:(?!</note>).)*</note>"
+LATE = re.compile(  # a chord, and the chord symbols that begin inside it
+    rf"({NOTE}(?:(?=\s*<note>\s*<chord />){NOTE})*)"
+    r"((?:\s*<harmony>(?:(?!</harmony>).)*<offset[^>]*>-(?:(?!</harmony>).)*</harmony>)+)",
+    re.DOTALL,
+)
 WIDTH, PRINT, PAPER = 1600, 3308, 8.27  # pixels of a page on a screen and on paper, whose width is in inches
 
 
@@ -78,7 +84,14 @@ def musicxml(grid: Grid, key: Key, title: str) -> str:
         _pedal(m21, staves[1], down, up)
     score.insert(0, m21.layout.StaffGroup(staves, name="Piano", symbol="brace"))
     text = m21.musicxml.m21ToXml.GeneralObjectExporter(score).parse().decode("utf-8")
-    return re.sub(r"\s*<encoding-date>.*?</encoding-date>", "", text)  # the same piece gives the same bytes
+    text = re.sub(r"\s*<encoding-date>.*?</encoding-date>", "", text)  # the same piece gives the same bytes
+    return LATE.sub(_early, text)
+
+
+def _early(found: re.Match) -> str:
+    """The chord symbols of a match of :data:`LATE` before their chord; Verovio misplaces those after a bar."""
+    size = int(re.search(r"<duration>(\d+)", found[1])[1])
+    return re.sub(r"(<offset[^>]*>)(-\d+)", lambda offset: f"{offset[1]}{size + int(offset[2])}", found[2]) + found[1]
 
 
 def _voice(notes: np.ndarray, bars: int) -> list[list[tuple[int, int, tuple[int, ...]]]]:
@@ -142,7 +155,7 @@ def _pedal(m21, staff, down: float, up: float) -> None:
     inside = [one for offset, one in struck if down <= offset * 4 < up]
     if inside:
         mark = m21.expressions.PedalMark(inside)
-        mark.pedalForm = m21.expressions.PedalForm.SymbolLine
+        mark.pedalForm = m21.expressions.PedalForm.Symbol
         staff.insert(0, mark)
 
 

@@ -126,7 +126,14 @@ def test_musicxml_is_what_music21_reads(tmp_path):
     assert read.flatten().getElementsByClass("TimeSignature")[0].ratioString == "4/4"
     marks = read.flatten().getElementsByClass("MetronomeMark")
     assert round(float(grid.tempo[0])) == marks[0].number
-    assert len(read.flatten().getElementsByClass("ChordSymbol"))
+    symbols = [
+        (bar.offset + one.offset)
+        for bar in read.parts[0].getElementsByClass("Measure")
+        for one in bar[m21.harmony.ChordSymbol]
+    ]
+    assert symbols == [
+        b for b, name in enumerate(grid.chords) if name != "N_N" and (b == 0 or name != grid.chords[b - 1])
+    ]
     struck = [n for part in read.parts for n in part.flatten().notes if not isinstance(n, m21.harmony.ChordSymbol)]
     onsets = {(int(n.offset * 4), p.midi) for n in struck if not (n.tie and n.tie.type != "start") for p in n.pitches}
     assert onsets == {(int(position), int(pitch)) for position, pitch in grid.notes[:, :2]}
