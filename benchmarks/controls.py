@@ -10,6 +10,7 @@ writes ``benchmarks/results/controls.csv``.
 
 import csv
 import re
+import time
 from collections import defaultdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +23,7 @@ from scipy.stats import spearmanr
 
 from gen import media
 from gen.emotion.spec import EmotionCurve
-from gen.evaluate.bootstrap import mean_of
+from gen.evaluate.bootstrap import interval, mean_of
 from gen.jobs.schema import parse_task
 from gen.notes import collect
 from music import controls, finish, names, rework
@@ -308,6 +309,27 @@ def notation(pieces: list, bars: int) -> list[dict]:
     ]
 
 
+def speed(generator: MusicGenerator) -> list[dict]:
+    """CPU seconds of one piece of 16 bars per quadrant, weights loaded."""
+    rows = []
+    for candidates in (1, 4):
+        took = []
+        for emotion in EMOTIONS:
+            begun = time.process_time()
+            generator.compose([EmotionCurve.parse(emotion)], 16, [0], candidates=candidates)
+            took.append(time.process_time() - begun)
+        rows.append(
+            {
+                "row": f"speed, candidates {candidates}",
+                "n": len(took),
+                "measure": "CPU seconds of 16 bars",
+                "value": float(np.mean(took)),
+                "also": ", ".join(f"{emotion} {t:.1f}" for emotion, t in zip(EMOTIONS, took, strict=True)),
+            }
+        )
+    return rows
+
+
 def every_piece(generator: MusicGenerator, count: int, bars: int, tokens: Path) -> list[dict]:
     """Properties of unconditional pieces, with the judge's figures and those of real clips."""
     asked = np.arange(count) % 4
@@ -326,24 +348,30 @@ def every_piece(generator: MusicGenerator, count: int, bars: int, tokens: Path) 
     rubato = [np.abs(p.grid.tempo[:-2] / np.median(p.grid.tempo[:-2]) - 1).max() for p in pieces]
     arousal = np.repeat(np.linspace(-1, 1, 9), 2)
     paces = generator.compose([EmotionCurve.parse(f"a={a:.2f} v=0") for a in arousal], 8, [*range(2)] * 9, candidates=1)
-    value = lambda name, x, measure, also="": {
-        "row": name,
-        "n": len(x) if hasattr(x, "__len__") else count,
-        "measure": measure,
-        "value": float(np.mean(x)),
-        "also": also,
-    }
+
+    def value(name: str, x, measure: str, also: str = "", how=np.mean) -> dict:
+        found = interval(how, np.asarray(x, float))
+        also = f"95 % {found.low:.2f} to {found.high:.2f}{'; ' if also else ''}{also}"
+        return {"row": name, "n": len(x), "measure": measure, "value": found.value, "also": also}
+
+    farthest, pace = int(off.argmax()), np.array([controls.tempo(piece.grid) for piece in paces])
+    tail = lambda x: float(np.quantile(x, 0.95))
     return [
         value("quadrant", verdict.quadrant.argmax(1) == asked, "judge right (held-out clips .66 to .68)"),
         value("arousal", (verdict.arousal > 0.5) == (asked < 2), "judge right"),
         value("valence", (verdict.valence > 0.5) == np.isin(asked, (0, 3)), "judge right"),
         value("valid", [piece.valid() for piece in pieces], "share"),
-        value("likeness", off.max(), "most sd off of PR NPC POLY BPR BNPC BPOLY"),
+        value(
+            "likeness",
+            (table(made)[:, farthest] - table(real)[:, farthest].mean()) / table(real)[:, farthest].std(),
+            f"sd off, the farthest of {', '.join(metrics.song_measures(*made[0]))}",
+        ),
         value(
             "memorisation",
-            float(np.quantile(runs, 0.95)),
+            runs,
             "notes shared in a row, 95th percentile, any key",
-            f"real {np.quantile(runs_real, 0.95):.1f}",
+            f"real {tail(runs_real):.1f} ({len(real)} clips); longest {max(runs)}, real {max(runs_real)}",
+            tail,
         ),
         value("tempo leaps", leaps, "pieces with a leap of 25 %"),
         value("rubato", rubato, "farthest from the pulse", f"most {max(rubato):.3f}"),
@@ -360,7 +388,12 @@ def every_piece(generator: MusicGenerator, count: int, bars: int, tokens: Path) 
             "onsets with a semitone or a minor ninth",
             f"real {np.mean([_clashes(grid) for grid in clips]):.3f}",
         ),
-        value("tempo against arousal", spearmanr(arousal, [controls.tempo(p.grid) for p in paces])[0], "Spearman"),
+        value(
+            "tempo against arousal",
+            np.column_stack((arousal, pace)),
+            "Spearman",
+            how=lambda x: float(spearmanr(*x.T)[0]),
+        ),
         value(
             "repetition",
             [_repeats(m) for m in made],
@@ -409,9 +442,11 @@ def _reached(piece) -> float:
 
 
 def main(tokens: Path, pieces: int = 12, bars: int = 16, judged: int = 48, only: str = "", data: Path = Path()) -> None:
-    """``only``: comma-separated parts: others, transfer and seams (with ``data``), themes, notation, every, names."""
+    """``only``: comma-separated parts: others, transfer and seams (with ``data``), themes, notation, speed, every."""
     generator = MusicGenerator.from_pretrained()
-    parts = only.split(",") if only else ["others", *MEASURES, "transfer", "seams", "themes", "notation", "every"]
+    parts = (
+        only.split(",") if only else ["others", *MEASURES, "transfer", "seams", "themes", "notation", "speed", "every"]
+    )
     from music.faders.play import Faders
 
     vocabulary, path = Vocabulary.default(), Path(__file__).parent / "results" / "controls.csv"
@@ -431,7 +466,7 @@ def main(tokens: Path, pieces: int = 12, bars: int = 16, judged: int = 48, only:
             writer.writeheader()
             writer.writerows({**row, "value": round(float(row["value"]), 4)} for row in rows)
 
-    raw = drawn(generator, pieces, bars) if set(parts) - {"every", "seams", "themes", "notation"} else None
+    raw = drawn(generator, pieces, bars) if set(parts) - {"every", "seams", "themes", "notation", "speed"} else None
     if "others" in parts:
         add(others(raw))
     for name in MEASURES:
@@ -446,6 +481,8 @@ def main(tokens: Path, pieces: int = 12, bars: int = 16, judged: int = 48, only:
     if "notation" in parts:
         some = [EmotionCurve.parse(EMOTIONS[i % 4]) for i in range(8)]
         add(notation(generator.compose(some, bars, list(range(8))), bars))
+    if "speed" in parts:
+        add(speed(generator))
     if "every" in parts:
         add(every_piece(generator, judged, 12, tokens))
 
