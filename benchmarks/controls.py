@@ -11,7 +11,7 @@ writes ``benchmarks/results/controls.csv``.
 import csv
 import re
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -400,6 +400,12 @@ def every_piece(generator: MusicGenerator, count: int, bars: int, tokens: Path) 
             "likeness of a bar to its nearest other",
             f"real {np.mean([_repeats(m) for m in real]):.2f}",
         ),
+        value(
+            "one chord",
+            [_commonest(p.grid) for p in pieces],
+            "share of beats on the commonest chord",
+            f"real {np.mean([_commonest(grid) for grid in clips]):.2f}",
+        ),
         value("hands", [_reached(p) for p in pieces], "onsets that two hands take"),
     ]
 
@@ -433,6 +439,11 @@ def _repeats(music: Music) -> float:
         for i, a in enumerate(sets)
     ]
     return float(np.mean(nearest))
+
+
+def _commonest(grid: Grid) -> float:
+    """The share of the beats that have the commonest chord."""
+    return Counter(grid.chords).most_common(1)[0][1] / len(grid.chords)
 
 
 def _reached(piece) -> float:
