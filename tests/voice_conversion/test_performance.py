@@ -139,8 +139,7 @@ def test_sounds_without_a_voice_keep_their_spectrum_and_the_voice_its_power(spok
     laid = laid._replace(change=laid.change + np.linspace(4, -4, laid.change.shape[1]))
     hiss = own._replace(hz=np.where(np.arange(len(own.hz)) < 40, 0, own.hz).astype(np.float32))
     change = lay.changed(hiss, recording.median, laid, 1.0)
-    high = change.bands[:36, lay.HIGH :][own.level[:36] > -3]
-    assert abs(high.mean()) * 8.686 < 3.0 and np.abs(change.bands[:36]).max() * 8.686 < 6.2
+    assert np.abs(change.bands[:36]).max() * 8.686 < 0.1
     voiced = (hiss.hz > 0) & (own.level > -2)
     power = lambda bands: np.exp(2 * (own.mel + bands))[voiced].sum()
     assert 10 * np.log10(power(change.bands) / power(0)) == pytest.approx(0, abs=1.0)

@@ -36,6 +36,7 @@ def sibilants(source: np.ndarray, made: np.ndarray) -> float:
         level = np.logaddexp.reduce(mel, axis=1)
         high = np.logaddexp.reduce(mel[:, 40:], axis=1)
         hiss = (high > np.logaddexp.reduce(mel[:, :40], axis=1)) & (level > np.quantile(level, 0.95) - LOUD)
+        hiss &= features.track(samples) == 0
         if hiss.sum() < 4:
             return float("nan")
         means.append(high[hiss].mean())

@@ -10,16 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from voice_conversion.features import BANDS, PITCH
+from voice_conversion.features import PITCH
 from voice_conversion.performance.bank import Bank, predicted, seen
 from voice_conversion.performance.phrase import Phrase, basis, smooth
 from voice_conversion.performance.warp import align, resampled, sampled
 
 STRETCH = (np.log(0.72), np.log(1.4))  # limits of the local stretch: beyond them words are lost
 QUIET = (-5.5, -3.5)  # nepers below the loud frames: between them the sound's change fades in
-HISS = 0.23  # nepers (2 dB): how far sounds without a voice may be moved on average above 2 kHz, and
-EACH = 0.7  # a band of theirs
-HIGH = 40  # the first band above 2 kHz
 HIGHEST = 1.8  # octaves above the speaker's median: upper limit of the pitch
 WIDE = 1.0  # frames over which contours are smoothed, and
 LOUDEST = 3.0  # nepers that no band is moved beyond
@@ -87,20 +84,16 @@ def _along(way: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def changed(own: Phrase, median: float, laid: Contours, intensity: np.ndarray | float) -> Change:
-    """The change that a performance makes to a phrase at an intensity (n,) or one; the voice keeps its loudness."""
+    """The change that a performance makes to a phrase at an intensity (n,) or one: the voice keeps its power,
+    sounds without a voice their spectrum."""
     intensity = np.broadcast_to(np.asarray(intensity, float), (len(own.hz),))
     octave = own.octave + intensity * (median + laid.pitch - own.octave)
     octave = np.clip(octave, np.log2(PITCH[0]), np.minimum(np.log2(PITCH[1]), median + HIGHEST))
     stretch = np.exp((intensity * laid.stretch).clip(*STRETCH))
     bands = (intensity[:, None] * laid.change) @ basis().T
     bands = LOUDEST * np.tanh(bands / LOUDEST)
-    near = np.interp(own.level, QUIET, (0.0, 1.0))[:, None]
-    voiced = smooth((own.hz > 0).astype(float), 1.0)[:, None] * near
+    voiced = smooth((own.hz > 0).astype(float), 1.0)[:, None] * np.interp(own.level, QUIET, (0.0, 1.0))[:, None]
     before = np.exp(2 * own.mel)
     power = float((voiced * before).sum()), float((voiced * before * np.exp(2 * bands)).sum())
     bands = bands - 0.5 * np.log(max(power[1], 1e-12) / max(power[0], 1e-12))
-    plain = (near - voiced).clip(0)
-    loud = plain * np.exp(2 * own.level.clip(-4, 0))[:, None]
-    hiss = float((loud * bands[:, HIGH:]).sum() / max(float(loud.sum()) * (BANDS - HIGH), 1e-9))
-    bands = voiced * bands + plain * (bands - hiss + np.clip(hiss, -HISS, HISS)).clip(-EACH, EACH)
-    return Change(octave.astype(np.float32), stretch, bands.astype(np.float32))
+    return Change(octave.astype(np.float32), stretch, (voiced * bands).astype(np.float32))
