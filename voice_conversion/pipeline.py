@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -101,7 +102,8 @@ class VoiceGenerator:
         rest = [str(one) for one in others[2:] if one != WHISPER]
         published = [checkpoints.load(one, HiFiGAN).to(device).float().eval() for one in rest]
         refiner = Refiner.load(place) if (place / FILE).is_file() else None
-        return cls(Bank.load(place), Chooser(known, ear), Calibration.load(place), *published, refiner=refiner)
+        chooser = Chooser(known, ear, Embedded(Recogniser.load()))
+        return cls(Bank.load(place), chooser, Calibration.load(place), *published, refiner=refiner)
 
     def render(self, task: VoiceTask, folder: Path, manifest: dict, progress: Callable[[float, str], None]):
         """Write ``voice.wav``, at the rate, with the channels and the bit depth of the source, into ``folder``."""
@@ -219,15 +221,15 @@ class VoiceGenerator:
         before = self.bank.mean((had.intensity[:, None] * had.weights).mean(0))
         if asked.intensity.max() < LEAST or (np.abs(felt).max() < LEAST and not before.any()):
             return None, None
-        choice = self.chooser(self.bank, recording, first, last, asked, options.candidates, random, performer)
+        adapt = partial(adapted, self.refiner, recording, first, last, track=asked, seed=options.seed)
+        adapt = adapt if self.refiner and options.refine else None
+        choice = self.chooser(self.bank, recording, first, last, asked, options.candidates, random, performer, adapt)
         strength = asked.intensity
         if choice is None:
             n = len(own.hz)
             laid, one = Contours(own.octave - recording.median, np.zeros(n), np.zeros((n, len(before) - 2))), None
         else:
             laid, one = choice.laid, self.bank.performances[choice.which]
-            if self.refiner and options.refine and choice.sign > 0:
-                laid = adapted(self.refiner, recording, first, last, laid, asked, options.seed)
             strength = strength * np.where(choice.sign * felt > 0, np.abs(felt), 0) * choice.sign
         if options.melody is not None:
             spans = options.melody.spans

@@ -214,7 +214,8 @@ def test_clips_of_an_emotion_change_what_scores(spoken):
     n, first, last = len(own.hz), recording.spans[0][0], recording.spans[-1][1]
     words = plain(one_hot("happy", n), np.ones(n))
     laid = lay.contours(bank(), [0, 3, 6], own, recording.median)
-    score = lambda asked: chooser().scores(recording, first, last, laid, [1, 1, 1], {"happy": 1.0}, asked)
+    made = chooser()
+    score = lambda asked: made.scores(recording, first, last, laid, [1, 1, 1], made.ears, {"happy": 1.0}, asked)
     placed = words._replace(embedding=np.random.default_rng(0).normal(size=words.embedding.shape), known=np.ones(n))
     assert np.array_equal(score(words), score(words)) and np.abs(score(placed) - score(words)).max() > 1e-3
 

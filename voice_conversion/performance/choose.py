@@ -1,11 +1,13 @@
-"""Choice of a performance: proposals by performer and phrase, then recognition of the rendered proposals.
+"""Choice of a performance: proposals by performer and phrase, then recognition of the rendered proposals, and of the
+best of them once more with the change of the sound that they will have.
 
 k proposals, e width of the shared embedding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -32,6 +34,7 @@ PERSON, SAME = 6.0, 0.7  # cost of a speaker's cosine below
 PITCH, LOW, HIGH = 3.0, -0.7, 1.1  # cost of each octave below and above, from the speaker's median
 WORDS, TOLD, SPOKEN = 4.0, 9, 3.0  # cost of losing the words, cepstra that tell them, nepers below the loud frames
 PACE = 0.5  # cost of a neper of pace
+FINAL = 6  # proposals that are adapted and compared again
 
 
 class Choice(NamedTuple):
@@ -126,8 +129,8 @@ class Embedded(NamedTuple):
 class Chooser:
     """Listens to proposals, and guards who speaks and how."""
 
-    def __init__(self, known: SpeakerEncoder, ear: Ear):
-        self.known, self.ear = known, ear
+    def __init__(self, known: SpeakerEncoder, *ears: Ear):
+        self.known, self.ears = known, ears  # the first ear hears all proposals, all ears the best
 
     def __call__(
         self,
@@ -139,9 +142,10 @@ class Chooser:
         count: int,
         random: np.random.Generator,
         performer: str | None = None,
+        adapt: Callable[[Contours], Contours] | None = None,
     ) -> Choice | None:
         """The performance for frames ``first`` to ``last`` of which ``asked`` (n,) says what is wanted; None where
-        nothing but neutral is."""
+        nothing but neutral is. ``adapt`` gives a performance the change of the sound that it will have."""
         mean = (asked.intensity[:, None] * asked.weights).mean(0)
         wanted, own = shares(mean, bank), recording.whole.part(first, last)
         kept = {name: share for name, share in wanted.items() if abs(share) >= SHARE * max(map(abs, wanted.values()))}
@@ -154,11 +158,13 @@ class Chooser:
         if not which:
             return None
         laid = contours(bank, which, own, recording.median)
-        if len(which) == 1:
-            return Choice(which[0], laid[0], signs[0])
-        scores = self.scores(recording, first, last, laid, signs, wanted, asked)
-        best = int(scores.argmax())
-        return Choice(which[best], laid[best], signs[best])
+        listen = partial(self.scores, recording, first, last, wanted=wanted, asked=asked)
+        best = range(len(which))
+        if len(which) > 1:
+            best = np.argsort(-listen(laid, signs, self.ears[:1]))[: FINAL if adapt else 1]
+        found = [laid[i] if signs[i] < 0 or adapt is None else adapt(laid[i]) for i in best]
+        one = int(listen(found, [signs[i] for i in best], self.ears).argmax()) if len(found) > 1 else 0
+        return Choice(which[best[one]], found[one], signs[best[one]])
 
     def scores(
         self,
@@ -167,16 +173,18 @@ class Chooser:
         last: int,
         laid: list[Contours],
         signs: list[int],
+        ears: Sequence[Ear],
         wanted: dict[str, float],
         asked: EmotionTrack,
     ) -> np.ndarray:
-        """(k,) how well each is heard as what is wanted, at full strength, less what it costs."""
+        """(k,) how well each is heard by ``ears`` as what is wanted, at full strength, less what it costs."""
         own, rate = recording.whole.part(first, last), RATE
         plain = recording.plain[first * HOP : last * HOP]
         grains = periods(plain[None], rate, own.hz)
         changes = [changed(own, recording.median, one, sign) for one, sign in zip(laid, signs)]
         heard = [sounding(plain[None], rate, own.hz, change, grains)[0] for change in changes]
-        p = np.log(self.ear.shares(heard, self.ear.reference(recording.plain, rate), rate) + 1e-3)
+        each = [np.log(ear.shares(heard, ear.reference(recording.plain, rate), rate) + 1e-3) for ear in ears]
+        p = np.mean(each, 0)
         score = sum(share * p[:, SEVEN.index(name)] for name, share in wanted.items())
         if (known := float(asked.known.mean())) > 0:
             aim, recogniser = asked.embedding.mean(0), Recogniser.load()

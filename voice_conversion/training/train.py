@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -94,7 +95,7 @@ def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> N
     bank = clearest(bank, clarity(bank, corpus, scorer, chosen.tries, chosen.seed), chosen.kept)
     bank.save(place)
     known = checkpoints.load(chosen.speaker, SpeakerEncoder).float().eval()
-    chooser, refiner = Chooser(known, scorer), refine.Refiner.load(place)
+    chooser, refiner = Chooser(known, scorer, Embedded(Recogniser.load())), refine.Refiner.load(place)
     calibrated(bank, corpus, chooser, refiner, listener, chosen.files, chosen.seed).save(place)
 
 
@@ -219,8 +220,9 @@ def calibrated(
         for name in sorted({p.emotion for p in bank.performances}):
             weights = np.eye(len(CANONICAL))[[CANONICAL.index(name)] * len(reader.own.hz)]
             asked = plain(weights, np.ones(len(weights)))
-            choice = chooser(others, reader.recording, reader.first, reader.last, asked, TOGETHER, random)
-            laid = refine.adapted(refiner, reader.recording, reader.first, reader.last, choice.laid, asked, seed)
+            where = reader.recording, reader.first, reader.last
+            adapt = partial(refine.adapted, refiner, *where, track=asked, seed=seed)
+            laid = chooser(others, *where, asked, TOGETHER, random, adapt=adapt).laid
             shares = [reader.listen([laid], strength)[0, SEVEN.index(name)] for strength in TRIED]
             responses.setdefault(name, []).append(np.array(shares))
     mean = {name: np.mean(rows, 0) for name, rows in responses.items()}
