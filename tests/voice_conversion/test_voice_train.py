@@ -14,7 +14,7 @@ from gen.emotion.embedding.recogniser import Recogniser
 from gen.evaluate.report import Report
 from gen.generator import check_evaluator
 from voice_conversion.evaluation import measures, report
-from voice_conversion.evaluation.listener import Listener
+from voice_conversion.evaluation.listener import Listener, PlainListener
 from voice_conversion.evaluation.report import VoiceEvaluator
 from voice_conversion.features import RATE
 from voice_conversion.performance.bank import Bank
@@ -93,7 +93,7 @@ def test_training_writes_what_the_generator_reads(data, tmp_path, monkeypatch):
     train.train(data, tmp_path, None, told)
     place = tmp_path / "checkpoint"
     made, reading = Bank.load(place), voice(1.0)
-    for ear in (Scorer.load(place), Listener.load(place, str(tmp_path / "whisper"))):
+    for ear in (Scorer.load(place), Listener.load(place, str(tmp_path / "whisper")), PlainListener.load(place)):
         shares = ear.shares([voice(1.0, 190.0), reading], ear.reference(reading, RATE), RATE)
         assert shares.shape == (2, 7) and shares.sum(1) == pytest.approx(1, abs=1e-4)
     assert any(one.clarity for one in made.performances)

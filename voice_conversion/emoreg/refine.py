@@ -31,7 +31,7 @@ from voice_conversion.psola import lay, places
 
 TOLD = 3  # octaves above the speaker's median, voiced or not, logarithm of the stretch
 FILE = "refiner.safetensors"
-STEPS, GUIDANCE, TEMPERATURE = 10, 8.0, 0.0
+STEPS, GUIDANCE, TEMPERATURE = 10, 6.0, 0.0
 LEVEL = 1.25  # the intensity of strong renditions, of which full strength is one
 SOFT = 4.0  # frames of 86 a second over which what is drawn is smoothed, and
 ORDER = 12  # cepstra of it that are kept: the others cost quality and are hardly heard

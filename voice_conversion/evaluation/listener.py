@@ -1,11 +1,12 @@
-"""A recogniser of emotion on Whisper base's blocks: the project's own judge of voices, and the scorer's teacher.
+"""Two recognisers of emotion, the project's own judges of voices and the scorer's teachers: one on Whisper base's
+blocks, and one on functionals of cepstra, loudness, pitch and timing, which shares no features with it.
 
 A recording is heard as the means and deviations of five blocks of Whisper's encoder and as 14 numbers of prosody, at
 one loudness, alone and against a neutral recording of the same speaker. Whisper's weights come by ``affekt checkpoints
 pull whisper-base``; the head is trained by :mod:`voice_conversion.training.listener` on the speakers that evaluations
 do not use.
 
-s samples, n recordings, f = 5134 features, p = 128 directions of them.
+s samples, n recordings, f = 5134 or 473 features, p = 128 directions of them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soxr
@@ -22,10 +24,11 @@ from scipy.special import softmax
 from gen import checkpoints
 from gen.whisper import Whisper
 from voice_conversion import features
+from voice_conversion.evaluation.functionals import functionals
 from voice_conversion.features import FFT, HOP, RATE
 
 WHISPER = "whisper-base"
-HEAD = "listener.safetensors"
+HEAD, PLAIN = "listener.safetensors", "functionals.safetensors"  # files of the heads
 BLOCKS = range(1, 6)
 HEARD = 16_000  # Hz
 LOUD = 0.06  # RMS of the loud frames
@@ -92,10 +95,8 @@ class Listener:
     @lru_cache(maxsize=1)
     def load(cls, model: Path, whisper: str = WHISPER) -> Listener:
         """From the voice's checkpoint folder; raises where Whisper's weights are not there."""
-        from safetensors.numpy import load_file
-
         place = checkpoints.folder(whisper)
-        return cls(Whisper(place / "model.bin"), {k: v.astype(np.float32) for k, v in load_file(model / HEAD).items()})
+        return cls(Whisper(place / "model.bin"), _read(model / HEAD))
 
     def features(self, samples: np.ndarray, rate: int = RATE) -> np.ndarray:
         """(s,) -> (f,)"""
@@ -126,3 +127,38 @@ class Listener:
         """Logits (n, 7), the mean of several networks with one hidden layer each."""
         into, bias, out, last = (self.head[f"{name}.{part}"] for part in ("in", "in_bias", "out", "out_bias"))
         return (np.maximum(x @ into + bias, 0) @ out + last).mean(0)
+
+
+class PlainListener(Listener):
+    """A head on functionals, without Whisper."""
+
+    def __init__(self, head: dict[str, np.ndarray]):
+        super().__init__(None, head)
+
+    @classmethod
+    def load(cls, model: Path) -> PlainListener:
+        """From the voice's checkpoint folder."""
+        return cls(_read(model / PLAIN))
+
+    def features(self, samples: np.ndarray, rate: int = RATE) -> np.ndarray:
+        """(s,) -> (f,)"""
+        own = trimmed(samples if rate == RATE else soxr.resample(np.asarray(samples, np.float32), rate, RATE))
+        return functionals(soxr.resample(own, RATE, HEARD))
+
+
+class Together(NamedTuple):
+    """Several recognisers as one: the mean of what they hear."""
+
+    ears: tuple
+
+    def reference(self, samples: np.ndarray, rate: int = RATE) -> list:
+        return [ear.reference(samples, rate) for ear in self.ears]
+
+    def shares(self, recordings: Sequence[np.ndarray], reference: list, rate: int = RATE) -> np.ndarray:
+        return np.mean([ear.shares(recordings, own, rate) for ear, own in zip(self.ears, reference)], 0)
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    from safetensors.numpy import load_file
+
+    return {name: x.astype(np.float32) for name, x in load_file(path).items()}

@@ -26,7 +26,7 @@ from gen.evaluate.bootstrap import mean_of
 from gen.evaluate.report import Report
 from gen.generator import Bar
 from voice_conversion.evaluation import measures
-from voice_conversion.evaluation.listener import Listener
+from voice_conversion.evaluation.listener import Listener, PlainListener, Together
 from voice_conversion.pipeline import SPEAKER, WHISPER, VoiceGenerator
 from voice_conversion.task import CANDIDATES
 from voice_conversion.training.bank import canonical
@@ -45,7 +45,7 @@ class Settings(BaseModel):
     data: DirectoryPath
     model: str = "voice-compact"
     files: str = ""  # a folder for what was made, with manifests for judges from outside
-    listener: str = ""  # a folder with the listener's head, which `affekt train voice` writes: the project's own judge
+    listener: str = ""  # a folder with the heads of the project's own judges, which `affekt train voice` writes
     heard: FilePath | None = None  # what a judge heard in it
     real_heard: FilePath | None = None  # and in the speakers' real renditions
     sources: int = 2  # neutral readings of each test speaker
@@ -87,7 +87,8 @@ class VoiceEvaluator:
         chosen = self.settings
         place, speech = Path(chosen.files) if chosen.files else None, chosen.data / "speech" / "emotional"
         generator, found, rows = self.generator(), defaultdict(list), []
-        bank, judge = generator.bank, Listener.load(Path(chosen.listener)) if chosen.listener else None
+        bank, heads = generator.bank, Path(chosen.listener)
+        judge = Together((Listener.load(heads), PlainListener.load(heads))) if chosen.listener else None
         judged: list[tuple[float, str, float, bool, float, bool]] = []
         for one, real in readings(chosen.data, chosen.corpora.split(","), chosen.sources):
             samples, rate = media.read_audio(speech / one["file"], mono=False)
@@ -151,7 +152,7 @@ def readings(data: Path, corpora: list[str], count: int) -> list[tuple[dict, dic
     return [pair for texts in found.values() for pair in best(texts)]
 
 
-def opinion(judge: Listener, samples: np.ndarray, rate: int, known: np.ndarray, emotion: str) -> tuple[float, bool]:
+def opinion(judge: Together, samples: np.ndarray, rate: int, known: np.ndarray, emotion: str) -> tuple[float, bool]:
     """The judge's share of an emotion in a recording, and whether it is the largest."""
     shares = judge.shares([measures.plain(samples, rate)], known)[0]
     which = SEVEN.index(canonical(emotion))
@@ -160,7 +161,10 @@ def opinion(judge: Listener, samples: np.ndarray, rate: int, known: np.ndarray, 
 
 def own_judge(report: Report, judged: list[tuple[float, str, float, bool, float, bool]]) -> None:
     """The table of what the project's own judge heard: level, emotion, p and right in a conversion and for real."""
-    report.section("Heard by the project's own judge", "Whisper base's blocks, seven ways; real renditions beside.")
+    report.section(
+        "Heard by the project's own judges",
+        "Mean of two, on Whisper base's blocks and on functionals; seven ways; real beside.",
+    )
     kinds = sorted({row[:2] for row in judged}) + [(level, "all") for level in sorted({row[0] for row in judged})]
     rows = []
     for level, emotion in kinds:

@@ -34,7 +34,7 @@ PERSON, SAME = 6.0, 0.7  # cost of a speaker's cosine below
 PITCH, LOW, HIGH = 3.0, -0.7, 1.1  # cost of each octave below and above, from the speaker's median
 WORDS, TOLD, SPOKEN = 4.0, 9, 3.0  # cost of losing the words, cepstra that tell them, nepers below the loud frames
 PACE = 0.5  # cost of a neper of pace
-FINAL = 6  # proposals that are adapted and compared again
+FINAL = 4  # proposals that are adapted and compared again
 
 
 class Choice(NamedTuple):

@@ -1,4 +1,4 @@
-"""The head of :class:`voice_conversion.evaluation.listener.Listener`, trained on acted speech.
+"""The heads of the recognisers of :mod:`voice_conversion.evaluation.listener`, trained on acted speech.
 
 c recordings, f features.
 """
@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from gen.emotion.embedding.recogniser import SEVEN
-from voice_conversion.evaluation.listener import HEAD, Listener
+from voice_conversion.evaluation.listener import Listener
 from voice_conversion.training.corpus import Clip, Corpus
 
 log = logging.getLogger(__name__)
@@ -26,10 +26,10 @@ WORDS = {"calm": "neutral"}  # what calm counts as
 
 
 def heard(listener: Listener, corpus: Corpus, clips: list[Clip]) -> np.ndarray:
-    """(c, f) float16"""
+    """(c, f) float32"""
     found = []
     for i, clip in enumerate(clips):
-        found.append(listener.features(corpus.samples(clip)).astype(np.float16))
+        found.append(listener.features(corpus.samples(clip)))
         if i % 500 == 499:
             log.info("heard %d of %d", i + 1, len(clips))
     return np.stack(found)
@@ -85,11 +85,11 @@ def fitted(features: np.ndarray, clips: list[Clip], names: list[str], seed: int 
     return head
 
 
-def save(head: dict[str, np.ndarray], folder: Path) -> None:
-    """Write ``listener.safetensors``."""
+def save(head: dict[str, np.ndarray], path: Path) -> None:
+    """Write a head, networks in 16 bits."""
     from safetensors.numpy import save_file
 
-    save_file({name: x.astype(np.float16) if x.ndim > 2 else x for name, x in head.items()}, folder / HEAD)
+    save_file({name: x.astype(np.float16) if x.ndim > 2 else x for name, x in head.items()}, path)
 
 
 def _net(size: int) -> nn.Sequential:

@@ -1,7 +1,7 @@
 """The small recogniser that chooses (:class:`voice_conversion.performance.scorer.Scorer`), taught on renderings.
 
 Performances are laid on neutral readings of training speakers at several strengths, a recogniser on Whisper's blocks
-(:class:`voice_conversion.evaluation.listener.Listener`) says what it hears, and the encoder of the embedding's voices
+(:mod:`voice_conversion.evaluation.listener`) says what it hears, and the encoder of the embedding's voices
 learns to say the same (Hinton et al., Distilling the knowledge in a neural network, 2015), beside the real recordings
 with their labels. Speakers of the evaluation take no part.
 
@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from gen.emotion.embedding.network import collate
 from gen.emotion.embedding.recogniser import SEVEN, Recogniser
-from voice_conversion.evaluation.listener import Listener
+from voice_conversion.evaluation.listener import Together
 from voice_conversion.features import HOP, RATE
 from voice_conversion.performance.bank import Bank
 from voice_conversion.performance.lay import changed, contours
@@ -62,7 +62,7 @@ class Lessons(NamedTuple):
             return cls(split("rows"), file["shares"], file["reference"], split("plain"), file["which"])
 
 
-def lessons(bank: Bank, corpus: Corpus, listener: Listener, clips: list[Clip], count: int, seed: int) -> Lessons:
+def lessons(bank: Bank, corpus: Corpus, listener: Together, clips: list[Clip], count: int, seed: int) -> Lessons:
     """``count`` renderings on neutral readings among ``clips``, none of the reader's own performances or words."""
     random, found = np.random.default_rng(seed), Lessons([], np.zeros((0, 7)), np.zeros(0, int), [], np.zeros(0, int))
     people = defaultdict(list)

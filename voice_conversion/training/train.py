@@ -12,7 +12,6 @@ from collections import defaultdict
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -24,7 +23,7 @@ from gen.emotion.spec import CANONICAL
 from gen.emotion.track import plain
 from gen.whisper import Whisper
 from voice_conversion.emoreg import refine
-from voice_conversion.evaluation.listener import HEAD, Listener
+from voice_conversion.evaluation.listener import HEAD, PLAIN, Listener, PlainListener, Together
 from voice_conversion.features import RATE
 from voice_conversion.performance.bank import Bank
 from voice_conversion.performance.choose import Chooser, Ear, Embedded, proposals
@@ -72,16 +71,17 @@ def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> N
     corpus = recordings.build(Path(data), out / "corpus")
     own = [clip for clip in corpus.clips if clip.part != "test" and clip.speaker not in ASIDE]
     names = [pairs.canonical(clip.emotion) for clip in own]
-    listener = Listener(Whisper(checkpoints.folder(chosen.whisper) / "model.bin"), {})
-    if not (place / HEAD).is_file():
-        heads.save(heads.fitted(heads.heard(listener, corpus, own), own, names, chosen.seed), place)
-    listener = Listener.load(place, chosen.whisper)
+    listeners = Listener(Whisper(checkpoints.folder(chosen.whisper) / "model.bin"), {}), PlainListener({})
+    for listener, file in zip(listeners, (HEAD, PLAIN)):
+        if not (place / file).is_file():
+            heads.save(heads.fitted(heads.heard(listener, corpus, own), own, names, chosen.seed), place / file)
+    judge = Together((Listener.load(place, chosen.whisper), PlainListener.load(place)))
     if not (out / "bank" / "performances.json").is_file():
         pairs.build(corpus).save(out / "bank")
     bank = Bank.load(out / "bank")
     if not (out / "lessons.npz").is_file():
         teachers = bank._replace(performances=[p for p in bank.performances if p.speaker not in ASIDE])
-        scoring.lessons(teachers, corpus, listener, own, chosen.renderings, chosen.seed).save(out / "lessons.npz")
+        scoring.lessons(teachers, corpus, judge, own, chosen.renderings, chosen.seed).save(out / "lessons.npz")
     if not (place / FILE).is_file():
         acted = [clip for clip in own if clip.group in REAL]
         real = scoring.real(corpus, acted, [pairs.canonical(clip.emotion) for clip in acted], chosen.seed)
@@ -90,13 +90,13 @@ def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> N
         others = bank._replace(performances=[p for p in bank.performances if p.speaker not in ASIDE])
         refining.taught(refining.build(corpus, others, own, chosen.seed), chosen.refining, chosen.seed).save(place)
     scorer = Scorer.load(place)
-    both = Together((listener, Embedded(Recogniser.load())))
-    bank = bank._replace(shares=shared(bank, corpus, both, chosen.files, chosen.seed))
+    every = Together((*judge.ears, Embedded(Recogniser.load())))
+    bank = bank._replace(shares=shared(bank, corpus, every, chosen.files, chosen.seed))
     bank = clearest(bank, clarity(bank, corpus, scorer, chosen.tries, chosen.seed), chosen.kept)
     bank.save(place)
     known = checkpoints.load(chosen.speaker, SpeakerEncoder).float().eval()
     chooser, refiner = Chooser(known, scorer, Embedded(Recogniser.load())), refine.Refiner.load(place)
-    calibrated(bank, corpus, chooser, refiner, listener, chosen.files, chosen.seed).save(place)
+    calibrated(bank, corpus, chooser, refiner, judge, chosen.files, chosen.seed).save(place)
 
 
 def clearest(bank: Bank, clear: np.ndarray, share: float) -> Bank:
@@ -160,18 +160,6 @@ def clarity(bank: Bank, corpus: Corpus, ear: Ear, tries: int, seed: int) -> np.n
         mine = np.array([p.emotion == emotion for p in bank.performances]) & (count > 0)
         found[mine] -= found[mine].mean() if mine.any() else 0
     return found * count / (count + 1)  # few tries say little
-
-
-class Together(NamedTuple):
-    """Several ears as one: the mean of what they hear."""
-
-    ears: tuple[Ear, ...]
-
-    def reference(self, samples: np.ndarray, rate: int) -> list:
-        return [ear.reference(samples, rate) for ear in self.ears]
-
-    def shares(self, recordings: list[np.ndarray], reference: list, rate: int) -> np.ndarray:
-        return np.mean([ear.shares(recordings, own, rate) for ear, own in zip(self.ears, reference)], 0)
 
 
 def readers(corpus: Corpus, ear: Ear, files: int, random: np.random.Generator) -> list[Reader]:
