@@ -31,8 +31,9 @@ from voice_conversion.psola import lay, places
 
 TOLD = 3  # octaves above the speaker's median, voiced or not, logarithm of the stretch
 FILE = "refiner.safetensors"
-STEPS, GUIDANCE, TEMPERATURE = 10, 6.0, 0.0
+STEPS, GUIDANCE, TEMPERATURE = 10, 8.0, 0.0
 LEVEL = 1.25  # the intensity of strong renditions, of which full strength is one
+SHARE = 0.8  # of what is drawn that is kept: at full size it costs quality
 SOFT = 4.0  # frames of 86 a second over which what is drawn is smoothed, and
 ORDER = 12  # cepstra of it that are kept: the others cost quality and are hardly heard
 
@@ -179,6 +180,6 @@ def adapted(
     strong = track.part(rows).at_intensity(np.full(len(rows), LEVEL, np.float32))
     change = model.refined(*seen, strong, torch.Generator().manual_seed(seed), **how)[0].numpy()
     when = np.cumsum(moved.stretch) - moved.stretch / 2 - 0.5
-    change = smooth(np.stack([np.interp(when, spots, row) for row in change.T], 1), SOFT)
+    change = SHARE * smooth(np.stack([np.interp(when, spots, row) for row in change.T], 1), SOFT)
     change[:, ORDER:] = 0
     return laid._replace(change=change)
