@@ -11,6 +11,7 @@ import numpy as np
 
 from gen.channels import middle
 from gen.errors import InputError
+from gen.loudness import loudness
 from gen.notes import note
 from voice_conversion import features, psola, separate
 from voice_conversion.features import HOP, RATE
@@ -142,8 +143,8 @@ def resampled(samples: np.ndarray, count: int) -> np.ndarray:
 def piece(
     recording: Recording, low: int, high: int, first: int, last: int, change: Change | None
 ) -> tuple[np.ndarray, int]:
-    """Frames ``low`` to ``high`` (c, t), of which ``first`` to ``last`` are changed, and FADE frames more; how many
-    samples are before those."""
+    """Frames ``low`` to ``high`` (c, t), of which ``first`` to ``last`` are changed, as loud as before, and FADE frames
+    more; how many samples are before those."""
     step, whole = HOP * recording.rate / RATE, recording.whole
     count = len(whole.hz)
     top = min(high + FADE, count)
@@ -153,6 +154,8 @@ def piece(
         return samples, (len(samples[0]) if high == count else round(high * step) - begin)
     change = extended(change, whole, first, last, low, top)
     made = finely(samples, recording.rate, whole.hz[low:top], change)
+    apart = loudness(samples, recording.rate) - loudness(made, recording.rate)
+    made *= 10 ** (apart / 20) if np.isfinite(apart) else 1.0
     if high == count:  # what is left of a frame
         made = np.concatenate((made, samples[:, round((count - low) * step) :]), 1)
     return made, made.shape[1] - (0 if high == count else round((top - high) * step))
