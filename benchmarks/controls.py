@@ -257,7 +257,7 @@ def themes(generator: MusicGenerator, tokens: Path, count: int) -> list[dict]:
             task = parse_task({"kind": "music", "theme": str(path), **emotion})
             turns = parted(turned(generator, task, Requests(), 16, seed)[0], 8)
             task = parse_task({"kind": "music", "melody": str(path), **emotion})
-            old, new = symusic.Score(path), rework.kept(generator, task, seed)
+            old, new = symusic.Score(path), rework.kept(generator, task, seed)[0]
         alike.append([controls.melody_likeness(tune.notes, controls.tune(turn)) for turn in turns])
         kept.append(all(a.notes == b.notes for a, b in zip(old.tracks, new.tracks, strict=False)))
     alike = np.array(alike)

@@ -69,7 +69,7 @@ def accompaniment(drawn: Grid, tune: Grid, chords: tuple[str, ...], key: Key) ->
     own = names.found(drawn.notes)
     moved = controls.in_key(drawn, own, Key(key.tonic, own.minor))
     left = divide(finish.in_reach(moved)[0]).left
-    part = moved._replace(notes=left if len(left) else moved.notes[moved.notes[:, 1] < 60])
+    part = moved._replace(notes=_filled(left, chords, tune))
     for half, name in enumerate(chords[: len(part.tempo) * 2]):
         part = finish.harmonised(part, name, half * 2, half * 2 + 2)
     notes = part.notes.copy()
@@ -88,6 +88,19 @@ def accompaniment(drawn: Grid, tune: Grid, chords: tuple[str, ...], key: Key) ->
     notes = np.concatenate((notes[notes[:, 0] < last], held))
     chords4 = [name for name in chords for _ in range(2)]
     return finish.within(Grid(finish.merged(notes), tune.tempo, chords4[: len(tune.tempo) * 4]))
+
+
+def _filled(notes: np.ndarray, chords: tuple[str, ...], tune: Grid) -> np.ndarray:
+    """Notes (n, 4) with the root and the fifth of the chord, held, in each half bar whose bar has none."""
+    silent = np.setdiff1d(np.arange(len(tune.tempo)), notes[:, 0] // POSITIONS)
+    loud = notes[:, 3].mean() if len(notes) else tune.notes[:, 3].mean()
+    held = [
+        (half * 8, 36 + (tone - 36) % 12 + 12 * (i > 0), 8, loud)
+        for half in range(min(2 * len(tune.tempo), len(chords)))
+        for i, tone in enumerate(names.tones(chords[half])[[0, 2]])
+        if half // 2 in silent
+    ]
+    return finish.merged(np.concatenate((notes, np.array(held, float).reshape(-1, 4))))
 
 
 def with_part(song: Song, part: Grid, key: Key):

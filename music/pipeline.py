@@ -131,8 +131,10 @@ class MusicGenerator:
             found = []
             for place, seed in enumerate(seeds):
                 progress(0.8 * place / len(seeds), "composing")
-                if task.melody or task.replace:
-                    found.append(Made(rework.kept(self, task, seed) if task.melody else rework.anew(self, task, seed)))
+                if task.melody:
+                    found.append(Made(*rework.kept(self, task, seed)))
+                elif task.replace:
+                    found.append(Made(rework.anew(self, task, seed)))
                 else:
                     make = rework.turned if task.theme else rework.taken
                     found.append(Made(None, *make(self, task, wishes, bars, seed)))
@@ -242,7 +244,7 @@ class MusicGenerator:
         each = zip(rows, map(resolve, curves), seeds, strict=True)
         found = [self._shaped(*one, bars, wishes or Requests()) for one in each]
         if gone := sum(piece.gone for piece in found):
-            note(f"{gone} notes that two hands do not reach were left out.")
+            note(f"Notes out of the reach of two hands, left out: {gone}.")
         return [piece.piece for piece in found]
 
     def drawn(

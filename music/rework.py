@@ -28,8 +28,8 @@ TRIES = 12  # least number of candidates for bars that are replaced: they have t
 AFTER = 2  # bars drawn beyond those that are replaced, so that these do not come to an end
 
 
-def kept(generator: MusicGenerator, task: MusicTask, seed: int):
-    """The tune's own score with an accompaniment in the emotion."""
+def kept(generator: MusicGenerator, task: MusicTask, seed: int) -> tuple[object, Grid, Key]:
+    """The tune's own score with an accompaniment in the emotion, both on the grid, and their key."""
     song = read_song(task.melody)
     key = names.found(song.grid.notes)
     bars = len(song.grid.tempo)
@@ -38,7 +38,9 @@ def kept(generator: MusicGenerator, task: MusicTask, seed: int):
         given = [names.chord(part) for part in task.chords.split()]
         chords = tuple(given[half // 2 % len(given)] for half in range(2 * bars))
     (drawn,) = _drawn(generator, task, bars, [seed])
-    return with_part(song, accompaniment(drawn, song.grid, chords, key), key)
+    part = accompaniment(drawn, song.grid, chords, key)
+    both = finish.merged(np.concatenate((song.grid.notes, part.notes)))
+    return with_part(song, part, key), part._replace(notes=both), key
 
 
 def turned(generator: MusicGenerator, task: MusicTask, wishes: Requests, bars: int, seed: int) -> tuple[Grid, Key]:
@@ -76,7 +78,7 @@ def taken(generator: MusicGenerator, task: MusicTask, wishes: Requests, bars: in
         grid = decode(found, generator.vocabulary)
     grid, gone = finish.in_reach(grid)
     if gone:
-        note(f"{gone} notes that two hands do not reach were left out.")
+        note(f"Notes out of the reach of two hands, left out: {gone}.")
     if not task.take_tempo:
         arousal = generator.points(resolve(task.emotion), len(grid.tempo))[:, 1]
         ends = len(grid.tempo) >= finish.SHORTEST

@@ -215,11 +215,16 @@ class MusicTask(Task):
         if len(of_file) > 1 or (self.continue_from and {"melody", "theme", "taken"} & {*of_file}):
             raise ValueError("melody, theme, continue and transferred elements exclude each other: give one of them")
         written = {"score", "stems", "tokens"}
-        fits = {"melody": {"chords"}, "replace": set(), "theme": {"tempo", "seconds", "film"} | written}
+        fits = {
+            "melody": {"chords"} | written,
+            "replace": set(),
+            "theme": {"bars", "tempo", "seconds", "film"} | written,
+        }
         fits["taken"] = fits["theme"] - ({"tempo"} if self.take_tempo else set())
         for name in of_file:
             asked = (
                 {
+                    "bars",
                     "key",
                     "mode",
                     "chords",
@@ -235,10 +240,10 @@ class MusicTask(Task):
                 }
                 | written
             ) - fits[name]
-            if wrong := sorted(control for control in asked if getattr(self, control)):
-                wrong = [type(self).model_fields[control].alias or control for control in wrong]
-                file = name.replace("taken", "take")
-                raise ValueError(f"{', '.join(wrong)} cannot be combined with {file}, which determines it")
+            fields = type(self).model_fields
+            if wrong := sorted(control for control in asked if getattr(self, control) != fields[control].default):
+                wrong = [fields[control].alias or control for control in wrong]
+                raise ValueError(f"{', '.join(wrong)} cannot be combined with {name.replace('taken', 'take')}")
         if self.stream:
             fields = type(self).model_fields
             wrong = [

@@ -101,8 +101,8 @@ def describe(error: ValidationError, cls: type[BaseModel]) -> tuple[Location, st
     elif first["type"] != "value_error":
         message = f"{message}, not {short(first['input'])}"
     more = f" (and {len(others)} more)" if others else ""
-    field = ".".join(str(part) for part in where) or cls.__name__
-    return where, f"{field}: {message}{more}"
+    field = "".join(f"{part}." for part in where)[:-1]
+    return where, f"{field}: {message}{more}" if field else f"{message}{more}"
 
 
 def short(value: object) -> str:

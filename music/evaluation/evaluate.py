@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, DirectoryPath, model_validator
 from scipy.stats import spearmanr
 
 from gen.emotion.spec import EmotionCurve
+from gen.errors import InputError
 from gen.evaluate.report import Report
 from gen.generator import Bar
 from music.evaluation import metrics
@@ -96,6 +97,12 @@ def real(chosen: Settings) -> Real:
     parts = {}
     for part in ("train", "test"):
         found = [(piece, clip) for piece, clip in zip(music, clips, strict=True) if clip.part == part]
+        if missing := {1, 2, 3, 4} - {clip.quadrant for _, clip in found}:
+            quadrants = ", ".join(f"Q{q}" for q in sorted(missing))
+            raise InputError(
+                f"{chosen.data}: no {part} song of EMOPIA is in {quadrants}: add songs (the split is by song name, and "
+                "puts 15 % of the songs into test)"
+            )
         quadrant, song = (np.array(x) for x in zip(*((c.quadrant - 1, c.song) for _, c in found), strict=True))
         parts[part] = Pieces([piece for piece, _ in found], quadrant, song)
     performed = [read_notes(clip.path) for clip in clips if clip.part == "test"]

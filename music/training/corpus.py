@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from gen.errors import InputError
 from music.beats import Beats, track
 from music.chords import estimate
 from music.keys import from_bar, home, transpose
@@ -189,6 +190,11 @@ class Passages:
         vary: bool = False,
     ):
         self.pieces = [p for p in pieces if p.group in shares]
+        if not self.pieces:
+            raise InputError(
+                f"no song of {' or '.join(shares)} is in this part of the data: add songs (the split is by song name, "
+                "and puts 8 % of EMOPIA's songs into validation)"
+            )
         self.length, self.vocabulary, self.vary = length, vocabulary, vary
         self.random = np.random.default_rng(seed)
         sizes = np.array([min(len(p.rows), 4 * length) for p in self.pieces], dtype=float)

@@ -8,7 +8,7 @@ deviations are used as such. Attributes are regularised on z_0 in units of its o
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -64,8 +64,8 @@ class Settings(BaseModel):
     """The ``--set`` options."""
 
     model_config = ConfigDict(extra="forbid")
-    size: str = "compact"
-    variant: str = "gm-adversary"
+    size: Literal["tiny", "small", "compact", "paper"] = "compact"
+    variant: Literal["vanilla", "gm", "glsr", "fader", "conditional", "pati", "gm-adversary"] = "gm-adversary"
     labels: float = 1.0  # share of EMOPIA's training songs whose quadrant is known
     seed: int = 0
     batch: int = 128

@@ -6,6 +6,7 @@ State goes to ``OUT/*.pt`` every two minutes; the same command resumes.
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ class Settings(BaseModel):
     """The ``--set`` options."""
 
     model_config = ConfigDict(extra="forbid")
-    size: str = "compact"
+    size: Literal["tiny", "compact", "paper"] = "compact"
     conditioner: str | None = None
     quantizer: str | None = None
     seed: int = 0

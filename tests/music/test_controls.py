@@ -159,7 +159,8 @@ def test_controls_in_the_text_of_an_emotion():
         ({"replace": "5-8"}, "replace needs"),
         ({"chords": "C", "key": "C"}, "chords"),
         ({"loop": True, "continue": "a.mid"}, "loop"),
-        ({"melody": "a.mid", "tempo": 90}, "tempo"),
+        ({"melody": "a.mid", "tempo": 90}, "^tempo cannot"),
+        ({"melody": "a.mid", "bars": 3}, "^bars cannot"),
         ({"melody": "a.mid", "theme": "b.mid"}, "one of"),
         ({"continue": "a.mid", "replace": "8-5"}, "5-8"),
     ],
@@ -209,6 +210,13 @@ def test_an_accompaniment_leaves_the_tune_alone_and_lies_under_it(tune, tmp_path
         ]
         assert not len(over) or pitch < over.min()
     assert all(len(c) <= 5 for c in chords(divide(part).left))
+
+
+def test_no_bar_is_without_accompaniment(tune):
+    read, drawn = read_grid(tune), tonal(5)
+    high = drawn._replace(notes=drawn.notes[drawn.notes[:, 1] > 70])
+    part = melody.accompaniment(high, read, melody.harmony(read, Key(0, False)), Key(0, False))
+    assert {*part.notes[:, 0] // POSITIONS} == set(range(8))
 
 
 def test_a_theme_is_known_again_sad_and_happy():
