@@ -150,10 +150,11 @@ class VoiceGenerator:
             return samples
         ceiling = max(CEILING, 20 * np.log10(np.abs(given).max()))  # no lower than the recording's own peaks
         for _ in range(6):  # the limiter takes a little of the loudness away
+            made = limit(made, rate, ceiling)
             apart = loudness(given, rate) - loudness(made, rate)
             if not np.isfinite(apart) or abs(apart) < 0.1:
                 break
-            made = limit(made * 10 ** (apart / 20), rate, ceiling)
+            made = made * 10 ** (apart / 20)
         made = limit(made, rate, ceiling).astype(np.float32)
         return made[0] if samples.ndim == 1 else made
 

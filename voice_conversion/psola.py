@@ -132,13 +132,14 @@ def lay(
     even = np.clip(np.abs(closer - 1) / MOVED, 0, 1).astype(np.float32)
     size = round(len(at) * step)
     out = np.zeros((len(samples), size + 2 * longest + 1), np.float32)
-    middles, spots = (np.arange(len(at)) + 0.5) * step, (at + 0.5) * step
+    which_at = _nearest(centre, at, step, size)
     place, before = 0.0, -1
     while place < size:
-        beyond = place - min(max(place, middles[0]), middles[-1])
-        which = _nearest(centre, np.interp(place, middles, spots) + beyond)
+        which = which_at[int(place)]
         left, right = gaps[which : which + 2]
-        grain = (1 - even[which]) * grains[which][0] + even[which] * grains[which][1]
+        grain, evened = grains[which]
+        if even[which]:
+            grain = grain + even[which] * (evened - grain)
         if which == before and not voiced[which]:
             grain, left, which = grain[:, ::-1], right, -1
         first = round(place) + longest - left
@@ -149,10 +150,12 @@ def lay(
     return out[:, longest : longest + size]
 
 
-def _nearest(centre: np.ndarray, spot: float) -> int:
-    """The mark (k,) that is nearest to a sample."""
-    which = min(int(np.searchsorted(centre, spot)), len(centre) - 1)
-    return which - (which > 0 and spot - centre[which - 1] < centre[which] - spot)
+def _nearest(centre: np.ndarray, at: np.ndarray, step: float, size: int) -> np.ndarray:
+    """The mark (k,) that is nearest to what each sample (size,) of the result is about."""
+    places, middles = np.arange(size), (np.arange(len(at)) + 0.5) * step
+    spots = np.interp(places, middles, (at + 0.5) * step) + places - places.clip(middles[0], middles[-1])
+    after = np.searchsorted(centre, spots).clip(1, len(centre) - 1)
+    return after - (spots - centre[after - 1] < centre[after] - spots)
 
 
 @functools.cache
@@ -179,5 +182,7 @@ def filtered(samples: np.ndarray, rate: int, change: np.ndarray) -> np.ndarray:
     gain = np.exp(near @ _spread(rate, size))
     parts = fft.irfft(fft.rfft(frames * window) * gain, size)[..., :size] * (window / 1.5)
     parts = parts.reshape(len(samples), -1, 4, hop)
-    out = sum(np.pad(parts[:, :, j], ((0, 0), (j, 3 - j), (0, 0))) for j in range(4))
-    return out.reshape(len(samples), -1)[:, size : size + samples.shape[1]].astype(np.float32)
+    out = np.zeros((len(samples), parts.shape[1] + 3, hop), np.float32)
+    for j in range(4):
+        out[:, j : j + parts.shape[1]] += parts[:, :, j]
+    return out.reshape(len(samples), -1)[:, size : size + samples.shape[1]]
