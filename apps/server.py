@@ -323,5 +323,11 @@ def serve(folder: Path, *, port: int, lan: bool, device: str, limits: Limits, re
     desk = Desk(folder, device, limits)
     threading.Thread(target=desk.work, daemon=True).start()
     host = "0.0.0.0" if lan else "127.0.0.1"
-    ready(f"the server is at http://{host}:{port}, documented at /docs and /openapi.json (stop it with Ctrl-C)")
-    uvicorn.run(build(desk, token), host=host, port=port, log_level="warning")
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets=None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                ready(f"the server is at http://{host}:{port}, documented at /docs and /openapi.json (Ctrl-C stops it)")
+
+    Server(uvicorn.Config(build(desk, token), host=host, port=port, log_level="warning")).run()

@@ -18,5 +18,12 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **facts)
         self._negative_number_matcher = re.compile(r"-(?!h$)[^-]")  # arguments that argparse never reads as options
 
+    def parse_args(self, args, namespace=None):
+        """As argparse's, but unknown arguments are those of the command that was given."""
+        options, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            raise InputError(f"unrecognized arguments: {' '.join(unknown)}; see `{self.prog} {args[0]} --help`")
+        return options
+
     def error(self, message: str):
         raise InputError(f"{message}; see `{self.prog} --help`")

@@ -157,13 +157,18 @@ def entry_of(place: Path) -> dict:
     return _read(place.parent / "index.toml").get(place.name, {})
 
 
-def load(name: str, cls: type[M], part: str = "") -> M:
-    """``cls.from_pretrained`` on a verified folder or a part of it; safetensors only."""
+def verified(name: str) -> Path:
+    """The folder of a checkpoint that is about to be loaded: compared with its index, and its licence told once."""
     digest(name)
     _log_licence(name)
+    return folder(name)
+
+
+def load(name: str, cls: type[M], part: str = "") -> M:
+    """``cls.from_pretrained`` on a verified folder or a part of it; safetensors only."""
     model: Any = cls
     return model.from_pretrained(
-        folder(name) / part, use_safetensors=True, low_cpu_mem_usage=False, local_files_only=True
+        verified(name) / part, use_safetensors=True, low_cpu_mem_usage=False, local_files_only=True
     )
 
 

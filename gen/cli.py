@@ -9,7 +9,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import gen
@@ -180,14 +181,21 @@ def _train(options) -> None:
     settings = dict(options.set) | ({"stage": options.stage} if options.stage else {})
     trainer = registry.get("trainer", options.kind)
     chosen = settings_for(trainer, f"train {options.kind}", settings)
-    with collect():  # no notes about a corpus's clips
-        trainer(_folder(options.data), options.out, options.minutes, chosen)
+    with collect(), _corpora(options.data) as data:  # no notes about a corpus's clips
+        trainer(data, options.out, options.minutes, chosen)
 
 
-def _folder(path: Path) -> Path:
-    if not path.is_dir():
-        raise InputError(f"{path} is not a folder: give the folder of the data")
-    return path
+@contextmanager
+def _corpora(folder: Path) -> Iterator[Path]:
+    """The folder of the training data; files that are not in it are the user's to add."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder: give the folder of the data")
+    try:
+        yield folder
+    except FileNotFoundError as error:
+        if error.filename and folder.resolve() in Path(error.filename).resolve().parents:
+            raise InputError(f"{error.filename} is missing: docs/reference/data.md lists the data's files") from error
+        raise
 
 
 def _evaluate(options) -> None:
@@ -202,7 +210,8 @@ def _ablate(options) -> None:
 
     kinds, names = ([name.strip() for name in given.split(",")] for given in (options.kinds, options.conditioners))
     settings = dict(options.set), dict(options.measure)
-    print(ablate(kinds, names, _folder(options.data), options.out, options.minutes, *settings))
+    with _corpora(options.data) as data:
+        print(ablate(kinds, names, data, options.out, options.minutes, *settings))
 
 
 if __name__ == "__main__":

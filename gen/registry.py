@@ -51,7 +51,7 @@ def get(kind: str, name: str) -> Any:
     points = _entry_points(kind)
     if name not in points:
         raise UnknownName(_unknown(kind, name))
-    return register(kind, name)(points[name].load())
+    return register(kind, name)(_loaded(kind, points[name]))
 
 
 def build(kind: str, name: str, **config: Any) -> Any:
@@ -78,6 +78,16 @@ def _entry_points(kind: str) -> dict[str, EntryPoint]:
         if rival.value != point.value or point.name in SHIPPED.get(kind, ("", ()))[1]:
             raise ValueError(f"{kind} {point.name!r} is claimed twice: rename {point.value}")
     return found
+
+
+def _loaded(kind: str, point: EntryPoint) -> Any:
+    try:
+        return point.load()
+    except (ImportError, AttributeError) as error:
+        package = point.dist.name if point.dist else "a package"
+        raise InputError(
+            f"{kind} {point.name!r} of {package} cannot be imported from {point.value}: {error}"
+        ) from error
 
 
 def _unknown(kind: str, name: str) -> str:

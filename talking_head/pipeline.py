@@ -185,6 +185,8 @@ class TalkGenerator:
 
         if len(samples) < rate // FPS:
             raise InputError("the recording is shorter than a frame: give at least 0.04 seconds")
+        if (last := emotion.keyframes[-1]).at > (seconds := len(samples) / rate) and not last.embedding:
+            note(f"the recording ends at {seconds:.1f} s: the keyframe at {last.at:g} s is not reached")
         heard = samples if rate == HEAR else soxr.resample(samples, rate, HEAR)
         motion = self.speaker.speak(heard, emotion, **options)
         count = max(1, round(len(samples) / rate * FPS))

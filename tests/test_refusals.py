@@ -27,6 +27,10 @@ def broken(path, state: dict) -> None:
     path.write_bytes(b"not weights at all")
 
 
+def words(path, state: dict) -> None:
+    path.write_text("hello")  # which a pickle reads as a reference to nothing
+
+
 LAYOUTS = [
     # converter, file, writer, state, expected words of the message
     ("flint", "last.ckpt", lightning, {"a": torch.ones(2)}, "decoder.smooth.weight"),
@@ -36,6 +40,9 @@ LAYOUTS = [
     ("diffvc", "vc.pt", plain, {"a": torch.ones(2)}, "neither an encoder nor an estimator"),
     ("diffvc", "vc.pt", plain, {SCORE: torch.ones(4, 4)}, "mlp.0.weight"),
     ("diffvc", "vc.pt", broken, {}, "has no plain weights"),
+    ("hifigan", "g_1", words, {}, "has no plain weights"),
+    ("music-faders", "music_attr_vae_reg_gmm.pt", words, {}, "has no plain weights"),
+    ("person-mask", "other.tflite", broken, {}, "not a TensorFlow Lite file"),
     ("hifigan", "g_1", plain, {"generator": {"conv_pre.weight": torch.ones(8, 80, 7)}}, "residual blocks"),
     ("hifigan", "g_1", plain, {"generator": {"resblocks.0.convs1.0.weight": torch.ones(8, 8, 3)}}, "conv_pre.weight"),
     ("speaker", "pretrained.pt", plain, {"a": torch.ones(2)}, "model_state"),

@@ -8,7 +8,7 @@ from gen import checkpoints
 from gen.errors import CheckpointError
 
 CLASSES = {"DiffVC": "voice_conversion.emoreg.speak", "VoiceGenerator": "voice_conversion.pipeline"}
-CONFIG = "config.json"
+CONFIG, BANK = "config.json", "performances.json"
 
 
 def class_of(name: str | Path) -> type:
@@ -19,8 +19,10 @@ def class_of(name: str | Path) -> type:
             found = json.loads(path.read_text(encoding="utf-8")).get("_class_name")
         except ValueError:
             found = None
+    elif not (path.parent / BANK).is_file():
+        found = None
     if found not in CLASSES:
-        raise CheckpointError(f"{path} names no model of voices, which are {', '.join(CLASSES)}: give another --model.")
+        raise CheckpointError(f"{path.parent} is no model of voices ({' or '.join(CLASSES)}): give another --model.")
     return getattr(import_module(CLASSES[found]), found)
 
 

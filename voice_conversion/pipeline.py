@@ -95,8 +95,7 @@ class VoiceGenerator:
         from voice_conversion.performance.scorer import Scorer
         from voice_conversion.speaker import SpeakerEncoder
 
-        checkpoints.digest(str(name))
-        place = checkpoints.folder(name)
+        place = checkpoints.verified(str(name))
         known = checkpoints.load(SPEAKER, SpeakerEncoder).float().eval()
         ear = Embedded(Recogniser.load(ear="whisper")) if WHISPER in others else Scorer.load(place)
         rest = [str(one) for one in others[2:] if one != WHISPER]

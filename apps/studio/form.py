@@ -69,7 +69,7 @@ def models(kind: str, usual: str) -> list[str]:
 
 
 def _networks(place: Path) -> dict[str, str]:
-    """The network of each part of a checkpoint."""
+    """The network of each part of a checkpoint, or the names of its files where none names its network."""
     found = {}
     for path in sorted(place.rglob("config.json")):
         try:
@@ -77,7 +77,7 @@ def _networks(place: Path) -> dict[str, str]:
         except ValueError:  # a damaged one, which the load of it tells
             config = None
         found[path.relative_to(place).as_posix()] = config.get("_class_name", "") if isinstance(config, dict) else ""
-    return found
+    return found or dict.fromkeys(checkpoints.files(place), "")
 
 
 class Form:

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import torch
 
+from gen.convert.states import UNREADABLE
 from gen.errors import CheckpointError
 
 STORAGES = ("Float", "Half", "Double", "Long", "Int", "Short", "Byte", "Bool", "BFloat16")
@@ -74,7 +75,7 @@ def load(path: Path, skip: int = 0, **options):
         with open(path, "rb") as file:
             file.seek(skip)
             return Unpickler(file, **options).load()
-    except (OSError, EOFError, pickle.UnpicklingError, ValueError, IndexError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise CheckpointError(f"{path} is not a readable pickle ({error}): download it again.") from None
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from gen.errors import CheckpointError
 
 State = dict[str, Tensor]
+UNREADABLE = (RuntimeError, EOFError, pickle.UnpicklingError, LookupError, ValueError, AttributeError, TypeError)
 MAX_KEYS = 6  # keys listed in a message
 
 
@@ -29,7 +30,7 @@ def read(path: Path, wanted: str) -> State:
             return load_file(path)
         with warnings.catch_warnings(action="ignore"):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError):
+    except (*UNREADABLE, SafetensorError):
         raise CheckpointError(f"{path} is damaged or has no plain weights: give {wanted}.") from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} has no state dict: give {wanted}.")

@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING
 from platformdirs import user_data_path
 
 from gen.errors import InputError
+from gen.notes import collect, note
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from gen.emotion.embedding.perceive import Perception
 
 NAME = r"[a-z]+(?:-[a-z]+)*"
 _loaded: dict[str, str] = {}  # name -> hash of the files last read
@@ -82,7 +85,12 @@ def make(name: str, clips: Sequence[Path], ear: str = "compact") -> Path:
         raise InputError(f"name an emotion with lower-case letters and hyphens, not {name!r}")
     if lexicon.resolve(name) is not None and name not in known():
         raise InputError(f"{name!r} is already an emotion: choose another name")
-    found = [perceive(clip, ear=ear) for clip in clips]
+    found: list[Perception] = []
+    for clip in clips:
+        with collect() as notes:
+            found.append(perceive(clip, ear=ear))
+        for sentence in notes:
+            note(f"{clip}: {sentence}")
     if any(one.kind == "text" for one in found):
         raise InputError("give clips of voices, faces or music: a text has words for its emotions")
     means, spreads = (np.array(part, np.float32) for part in zip(*(one.place for one in found)))
@@ -95,6 +103,8 @@ def make(name: str, clips: Sequence[Path], ear: str = "compact") -> Path:
         "clips": [hashlib.sha256(Path(clip).read_bytes()).hexdigest() for clip in clips],
     }
     place = folder() / f"{name}.json"
+    if place.is_file():
+        note(f"{name!r} was there: its clips are replaced")
     place.parent.mkdir(parents=True, exist_ok=True)
     place.with_suffix(".safetensors").write_bytes(save({"mean": means.mean(0), "var": means.var(0) + spreads.mean(0)}))
     draft = place.with_suffix(".draft")

@@ -270,7 +270,9 @@ class JobFile:
                 found[column] = UNUSED
             else:
                 near = ", ".join(difflib.get_close_matches(column, fields, n=3, cutoff=0.0))
+                needed = " and ".join(name for name in positional(cls) if name not in row.cells)
                 hint = f"use it in `out` as {{{column}}}, or remove it; the nearest fields are {near}"
+                hint += f"; {needed} is needed" * bool(needed)
                 raise InputError(f"{row.table}:1: {draft.job}: no field {column!r}: {hint}.")
         return found
 

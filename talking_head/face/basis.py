@@ -124,8 +124,7 @@ class FaceBasis:
     def load(cls, name: str = "face-basis") -> FaceBasis:
         from safetensors.numpy import load_file
 
-        checkpoints.digest(name)
-        folder = checkpoints.folder(name)
+        folder = checkpoints.verified(name)
         values = load_file(folder / FILE)
         return cls(*(values[key].astype(kind) for key, kind in FIELDS.items()), surface.Surface.load(folder))
 

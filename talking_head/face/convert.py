@@ -182,7 +182,7 @@ class Network:
 
 def convert_mask(source: Path, out: Path) -> None:
     """``selfie_segmentation.tflite``, of the npm package ``@mediapipe/selfie_segmentation`` -> the person mask."""
-    data = source.read_bytes()
+    data = source.read_bytes() if source.is_file() else b""
     if data[4:8] != b"TFL3":
         raise InputError(f"{source} is not a TensorFlow Lite file: give selfie_segmentation.tflite")
     Network(data).build().save_pretrained(out)

@@ -55,8 +55,7 @@ class Flame(NamedTuple):
         """Load a converted FLAME by checkpoint name or folder."""
         from safetensors.numpy import load_file
 
-        checkpoints.digest(name)
-        found = cls(**load_file(checkpoints.folder(name) / FILE))
+        found = cls(**load_file(checkpoints.verified(name) / FILE))
         return found._replace(expressions=found.expressions[..., :expressions])
 
     @classmethod

@@ -50,6 +50,11 @@ def test_every_model_that_is_here_can_be_chosen(tmp_path, monkeypatch):
     assert chosen == {"talk": faces, "music": ["muser-compact", "mine"], "scene": faces}
 
 
+def test_a_checkpoint_of_another_kind_is_no_model():
+    found = form.models("voice", "voice-compact")
+    assert found[0] == "voice-compact" and not {"face-basis", "kokoro", "piano"} & set(found)
+
+
 def test_form_gives_the_task_of_the_same_yaml(tmp_path):
     made = form.Form("music")
     task = made.task("bar 0: sad, bar 4: happy @ 1.3", values(made, bars=6, seed=3))

@@ -78,7 +78,7 @@ def test_help_of_a_kind_shows_its_fields(tone_kind, capsys):
         (["tone", "--continue", "none.wav"], 2, "none.wav cannot be read"),
         (["tone", "--voice", "none"], 3, "`affekt checkpoints list`"),
         (["tone", "--fault", "raise", "--device", "cpu"], 4, "1 of 1 items failed"),
-        (["tone", "--wrong"], 2, "--wrong"),
+        (["tone", "--wrong"], 2, "--wrong; see `affekt tone --help`"),
         (["render", "none.yaml"], 2, "none.yaml: cannot be read"),
         (["render", "none.yaml", "--shard", "3/2"], 2, "a share such as 2/5"),
         (["render", "none.yaml", "--shard", "-1/2"], 2, "not -1/2;"),
@@ -213,6 +213,12 @@ def test_mistakes_in_research_commands_are_one_line(affekt, tmp_path, asked, out
     code, _, err = affekt(*asked.split(), "--out", "o")
     assert code == 2 and err.count("\n") == 1 and output in err, err
     assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.slow
+def test_missing_training_data_is_named(affekt):
+    code, _, err = affekt("train", "music", "--data", ".", "--out", "o")
+    assert code == 2 and "emopia/labels.csv is missing: docs/reference/data.md lists" in err.splitlines()[-1]
 
 
 def test_emotion_describe(affekt, tmp_path):

@@ -209,6 +209,9 @@ def test_a_user_defined_emotion_is_used_by_name(own_folder, voice, tune, capsys)
     task = parse_task({"kind": "tone", "emotion": "tidewise"})
     before = plan_tasks({"x": task}).items[0].key
     own.make("tidewise", [tune])
+    with collect() as notes:
+        own.make("tidewise", [tune])
+    assert notes == ["'tidewise' was there: its clips are replaced"]
     assert plan_tasks({"x": task}).items[0].key != before
     assert (own_folder / "tidewise.safetensors").is_file()
 

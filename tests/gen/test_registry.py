@@ -65,6 +65,13 @@ def test_entry_points_import_only_the_requested_part(installed):
     assert "outside_bad" not in sys.modules
 
 
+def test_an_entry_point_that_leads_nowhere_is_named(installed):
+    installed("[affekt.trainer]\nlost = outside_none:train\nempty = outside_good:none\n")
+    for name in ("lost", "empty"):
+        with pytest.raises(InputError, match=f"trainer '{name}' of outside cannot be imported from outside_"):
+            registry.get("trainer", name)
+
+
 def test_entry_points_cannot_take_a_shipped_name(installed):
     installed("[affekt.conditioner]\nvad = outside_good:train\n")
     with pytest.raises(ValueError, match="rename outside_good:train"):

@@ -67,6 +67,13 @@ def test_a_portrait_is_prepared_once_for_all_emotions():
     assert not np.array_equal(*drawn)
 
 
+def test_a_keyframe_after_the_end_is_noted():
+    with collect() as notes:
+        generator().speak(tone(0.5), 16_000, EmotionCurve.parse("0: sad, 0.4: happy"))
+        generator().speak(tone(0.5), 16_000, EmotionCurve.parse("0: sad, 4: happy"))
+    assert notes == ["the recording ends at 0.5 s: the keyframe at 4 s is not reached"]
+
+
 def test_sound_that_is_no_frame_long_is_refused():
     with pytest.raises(InputError, match="shorter than a frame"):
         generator().speak(np.zeros(10, np.float32), 16_000, EmotionCurve.parse("sad"))

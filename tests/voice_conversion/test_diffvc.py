@@ -194,7 +194,7 @@ def test_what_does_not_fit_is_told(release, tmp_path):
     with pytest.raises(CheckpointError, match="300 numbers, and a speaker has 256: an EmoReg needs its directions"):
         speaks(made(tmp_path, vector=300))
     (tmp_path / "diffvc" / "config.json").write_text('{"_class_name": "What"}')
-    with pytest.raises(CheckpointError, match="names no model of voices"):
+    with pytest.raises(CheckpointError, match="is no model of voices"):
         VoiceGenerator.from_pretrained(str(tmp_path / "diffvc"))
 
 

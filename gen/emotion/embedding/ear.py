@@ -65,7 +65,7 @@ def embedder(name: str = EMBEDDING, ear: str = "compact") -> EmotionEmbedder:
     model = checkpoints.load(name, EmotionEmbedder).float().eval()
     if ear == "compact":
         return model
-    checkpoints.digest(WHISPER)
+    checkpoints.verified(WHISPER)
     own = {key: value.float() for key, value in load_file(checkpoints.folder(name) / FILE).items()}
     return fitted(model, own)
 
