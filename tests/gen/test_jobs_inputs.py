@@ -215,6 +215,7 @@ def test_a_table_may_name_its_results(clip_kind, recordings, tmp_path):
     ("rows", "line", "words"),
     [
         ("source,secnds\nin/b.wav,1", 1, "no field 'secnds'"),
+        ("recording,seconds\nin/b.wav,1", 1, "; source is needed"),
         ("source,seconds\nin/b.wav,0.1\nin/b.wav,x", 3, "a.seconds: Input should be a valid number"),
         ("source,emotion\nin/b.wav,hapy", 2, "hapy"),
         ("seconds\n1", 2, "a.source: this field is required"),
