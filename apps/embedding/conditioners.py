@@ -68,7 +68,7 @@ class Measuring(NamedTuple):
     bars: int = 8
     people: int = 6  # portraits, or speakers
     judged: str = ""  # CSV of the outside recognisers' predictions
-    listener: str = ""  # folder of the head of the voice's own judge, which `affekt train voice` writes
+    listener: str = ""  # folder of the heads of the voice's own judges, which `affekt train voice` writes
 
 
 def configuration(name: str) -> dict:

@@ -4,9 +4,9 @@ conditioner is trained, for the same number of steps and from the same seed.
     affekt ablate voice-conditioner --data DIR --out OUT --conditioners none,label,vad,gaussian,bank,direction \
         --measure listener=FOLDER
 
-Conversions of the speakers that are left aside for development, read by the project's own judge, whose head ``affekt
-train voice`` writes to FOLDER. The performances that are laid on them are the same for every conditioner: the
-conditioner decides only how the speaker's sound changes.
+Conversions of the speakers that are left aside for development, read by the project's own judges, whose heads ``affekt
+train voice`` writes to FOLDER. One performance is drawn for each, the same for every conditioner, without any choice:
+the conditioner decides only how the speaker's sound changes.
 """
 
 import csv
@@ -23,7 +23,7 @@ from gen.evaluate.report import Report
 from gen.generator import Bar
 from gen.training import Run
 from voice_conversion.emoreg.refine import Refiner
-from voice_conversion.evaluation.listener import Listener
+from voice_conversion.evaluation.listener import Listener, PlainListener, Together
 from voice_conversion.evaluation.measures import plain
 from voice_conversion.evaluation.report import TARGETS, opinion
 from voice_conversion.performance.bank import Bank
@@ -61,24 +61,25 @@ class VoiceConditioner:
 
     def __init__(self, settings: Measuring, out: Path):
         self.chosen = settings
-        self.report = Report("A conditioner of the voice", "Conversions, heard by the project's own judge.")
+        self.report = Report("A conditioner of the voice", "Conversions, heard by the project's own judges.")
 
     def run(self) -> Report:
         chosen, report, place = self.chosen, self.report, Path(self.chosen.model)
         generator = VoiceGenerator.from_pretrained()
         kind = registry.get("conditioner", (place / "name.txt").read_text(encoding="utf-8"))
         generator.refiner.emotion = conditioner = checkpoints.load(str(place), kind).eval()
-        judge, bank, found = Listener.load(Path(chosen.listener)), generator.bank, []
+        heads, bank, found = Path(chosen.listener), generator.bank, []
+        judge = Together((Listener.load(heads), PlainListener.load(heads)))
         for path, text in readings(Path(chosen.data), chosen.people):
             samples, rate = media.read_audio(path)
             known = judge.reference(plain(samples, rate))
             generator.bank = bank._replace(performances=[p for p in bank.performances if p.text != text])
             for emotion in TARGETS:
-                made = generator.convert(samples, rate, EmotionCurve.parse(emotion))
+                made = generator.convert(samples, rate, EmotionCurve.parse(emotion), candidates=1)
                 found.append(opinion(judge, made, rate, known, emotion))
         share, right = np.array(found).T
-        report.section("Conversions", f"{len(found)} conversions of {chosen.people} speakers at intensity 1.")
-        report.bar("voice: emotions recognised by the project's own judge", mean_of(right))
+        report.section("Conversions", f"{len(found)} conversions at intensity 1, one performance each.")
+        report.bar("voice: emotions recognised by the project's own judges", mean_of(right))
         report.bar("voice: probability of the emotion", mean_of(share))
         report.bar("voice: clips against words", reach(conditioner))
         report.bar("voice: parameters", float(sum(p.numel() for p in conditioner.parameters())))
