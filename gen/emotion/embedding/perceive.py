@@ -116,7 +116,7 @@ def perceive(path: str | Path, reference: Sequence[str | Path] = (), ear: str = 
     if path.suffix.lower() in TEXT and path.is_file() and not reference:
         return _text(path)
     kind, windows = _windows(path, ear)
-    return listen(kind, windows, _reference(kind, path, reference, ear), ear)
+    return listen(kind, windows, _reference(kind, path, reference, ear), ear, path.name)
 
 
 def _reference(kind: str, path: Path, others: Sequence[str | Path], ear: str) -> tuple[np.ndarray, int] | None:
@@ -170,17 +170,21 @@ NOTHING = {
 
 
 def listen(
-    kind: str, windows: list[Window], reference: tuple[np.ndarray, int] | None = None, ear: str = "compact"
+    kind: str,
+    windows: list[Window],
+    reference: tuple[np.ndarray, int] | None = None,
+    ear: str = "compact",
+    name: str = "this",
 ) -> Perception:
     """Perceives windows of one modality, each and together; ``reference``: a speaker's mean vector (v,) and its number
-    of recordings. ``ear``: the voice encoder that the windows were computed for.
+    of recordings. ``ear``: the voice encoder that the windows were computed for. ``name``: of the file, for notes.
     """
     import torch
 
     model, neutral, axes = _model(ear)
     mu, var, known = _means(kind, windows, reference, ear)
     if known is not None and known.mean() < 0.5:
-        note("this sounds like music, a song or noise, not speech: the perception is unreliable")
+        note(f"{name} sounds like music, a song or noise, not speech: the perception is unreliable")
     with torch.inference_mode():
         reading = model.read(mu)
         terms, quadrants = (p.numpy() for p in model.probabilities(reading, reference is not None, known))
