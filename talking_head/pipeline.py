@@ -183,10 +183,11 @@ class TalkGenerator:
         """Mono samples -> motion; ``options`` are those of the speaker's ``from_rows``."""
         import soxr
 
+        from gen.emotion.track import note_unreached
+
         if len(samples) < rate // FPS:
             raise InputError("the recording is shorter than a frame: give at least 0.04 seconds")
-        if (last := emotion.keyframes[-1]).at > (seconds := len(samples) / rate) and not last.embedding:
-            note(f"the recording ends at {seconds:.1f} s: the keyframe at {last.at:g} s is not reached")
+        note_unreached(emotion, len(samples) / rate)
         heard = samples if rate == HEAR else soxr.resample(samples, rate, HEAR)
         motion = self.speaker.speak(heard, emotion, **options)
         count = max(1, round(len(samples) / rate * FPS))

@@ -170,10 +170,11 @@ class VoiceGenerator:
     ) -> Iterator[np.ndarray]:
         """The converted recording (c, t) phrase by phrase, with ``options`` of SamplingOptions. Performances go into
         ``record``."""
-        from gen.emotion.track import track
+        from gen.emotion.track import note_unreached, track
         from voice_conversion.features import HOP, RATE
         from voice_conversion.performance.recording import FADE, alone, piece
 
+        note_unreached(curve, samples.shape[-1] / rate)
         options = SamplingOptions(**options)
         recording, under = alone(samples, rate, options.separate)
         times = (np.arange(len(recording.whole.hz)) + 0.5) * HOP / RATE

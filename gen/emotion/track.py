@@ -12,6 +12,7 @@ import numpy as np
 
 from gen.emotion import lexicon
 from gen.emotion.spec import Embedding, Emotion, EmotionCurve
+from gen.notes import note
 
 FAINT = 0.25  # intensity below which an embedding's difference from its prior is not scaled up further
 
@@ -91,6 +92,13 @@ def track(curve: EmotionCurve, times: Sequence[float]) -> EmotionTrack:
     if steady:
         return EmotionTrack(*(np.broadcast_to(x[:1], (len(times), *x.shape[1:])) for x in found))
     return found
+
+
+def note_unreached(curve: EmotionCurve, seconds: float) -> None:
+    """Notes a last keyframe, given by the user, that is after the end of a recording."""
+    last = curve.keyframes[-1]
+    if last.at > seconds and not last.embedding:
+        note(f"the recording ends at {seconds:.1f} s: the keyframe at {last.at:g} s is not reached")
 
 
 def plain(weights: np.ndarray, intensity: np.ndarray, vad: np.ndarray | None = None) -> EmotionTrack:
