@@ -143,13 +143,17 @@ class Refiner(ModelMixin, ConfigMixin):
     ) -> Tensor:
         """Changes (b n 20) as the speaker might make them, for an emotion of n frames."""
         prepared, b, mean = self.emotion.prepare([track]), len(mean), mean / self.scale
-        tokens = self.emotion(**prepared).tokens.expand(b, -1, -1)
-        null = self.emotion(drop=torch.ones(1, dtype=torch.bool), **prepared).tokens.expand(b, -1, -1)
+        none = self.emotion(drop=torch.ones(1, dtype=torch.bool), **prepared).tokens
+        tokens = torch.cat([x.expand(b, -1, -1) for x in (none, self.emotion(**prepared).tokens)])
+        shared = {name: x.repeat(2, 1, 1) for name, x in (("mean", mean), ("moved", moved), ("told", told))}
+
+        def guided(x: Tensor, t: Tensor) -> Tensor:
+            without, score = self(x.repeat(2, 1, 1), t.repeat(2), emotion=tokens, **shared).chunk(2)
+            return without + guidance * (score - without)
+
         start = self.sde.start(temperature * draw(mean, generator), mean, mean)
         solved = MeanRevertingScheduler(self.sde, mean, solver, self.config.spread**2)
-        shared = {"mean": mean, "moved": moved, "told": told}
-        branches = {"null": shared | {"emotion": null}, "emotion": shared | {"emotion": tokens}}
-        return self.scale * sample(self, solved, start, steps, branches, {"emotion": guidance}, generator)
+        return self.scale * sample(guided, solved, start, steps, generator=generator)
 
 
 def adapted(
