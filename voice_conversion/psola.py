@@ -106,9 +106,9 @@ def periods(samples: np.ndarray, rate: int, hz: np.ndarray) -> Periods:
         bell = np.concatenate((_rise(left), [1.0], _rise(right)[::-1])).astype(np.float32)
         near = [j for j in (i - 1, i + 1) if voiced[i] and 0 < j < len(at) - 1 and voiced[j]]
         own, *others = (bell * padded[:, at[j] + longest - left : at[j] + longest + right + 1] for j in (i, *near))
-        a, total, weights = own.mean(0), own.copy(), 1.0
+        a, total, weights = own.sum(0), own.copy(), 1.0
         for other in others:
-            b = other.mean(0)
+            b = other.sum(0)
             like = a @ b / np.sqrt((a @ a) * (b @ b) + 1e-12)
             weight = np.float32(0.5 * np.interp(like, ALIKE, (0.0, 1.0)))
             total, weights = total + weight * other, weights + weight

@@ -131,6 +131,15 @@ class Chooser:
 
     def __init__(self, known: SpeakerEncoder, *ears: Ear):
         self.known, self.ears = known, ears  # the first ear hears all proposals, all ears the best
+        self.last: tuple[np.ndarray | None, dict] = (None, {})  # a recording, and what was computed of it
+
+    def once(self, plain: np.ndarray, name: object, work: Callable):
+        """The result of ``work`` on a recording (s,), kept until another recording comes."""
+        last = self.last if self.last[0] is plain else (plain, {})
+        if name not in last[1]:
+            last[1][name] = work()
+        self.last = last
+        return last[1][name]
 
     def __call__(
         self,
@@ -180,10 +189,11 @@ class Chooser:
         """(k,) how well each is heard by ``ears`` as what is wanted, at full strength, less what it costs."""
         own, rate = recording.whole.part(first, last), RATE
         plain = recording.plain[first * HOP : last * HOP]
-        grains = periods(plain[None], rate, own.hz)
+        grains = self.once(recording.plain, (first, last), lambda: periods(plain[None], rate, own.hz))
         changes = [changed(own, recording.median, one, sign) for one, sign in zip(laid, signs)]
         heard = [sounding(plain[None], rate, own.hz, change, grains)[0] for change in changes]
-        each = [np.log(ear.shares(heard, ear.reference(recording.plain, rate), rate) + 1e-3) for ear in ears]
+        refer = lambda ear: self.once(recording.plain, id(ear), lambda: ear.reference(recording.plain, rate))
+        each = [np.log(ear.shares(heard, refer(ear), rate) + 1e-3) for ear in ears]
         p = np.mean(each, 0)
         score = sum(share * p[:, SEVEN.index(name)] for name, share in wanted.items())
         if (known := float(asked.known.mean())) > 0:
@@ -197,8 +207,8 @@ class Chooser:
     def costs(self, plain: np.ndarray, heard: list[np.ndarray], laid: list[Contours]) -> np.ndarray:
         """(k,) what proposals cost: another person's voice, much higher pitch, another pace."""
         at16 = lambda wave: soxr.resample(wave, RATE, speaker.RATE)
-        who = self.known.embed_each([at16(plain), *map(at16, heard)]).numpy()
-        person = who[1:] @ who[0]
+        embed = lambda waves: self.known.embed_each([at16(wave) for wave in waves]).numpy()
+        person = embed(heard) @ self.once(plain, "speaker", lambda: embed([plain]))[0]
         ends = np.array([np.quantile(one.pitch, (0.05, 0.95)) for one in laid])
         pitch = (LOW - ends[:, 0]).clip(0) + (ends[:, 1] - HIGH).clip(0)
         pace = np.array([abs(float(np.log(np.exp(one.stretch).mean()))) for one in laid])
