@@ -6,6 +6,7 @@ BT.709 for large ones.
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from html import escape
 from itertools import chain, islice, repeat
@@ -292,7 +293,19 @@ def _picture(out, coder: Coder, first: np.ndarray, rhythm: Fraction):
     context.sample_aspect_ratio = Fraction(1)
     if coder.tag:
         context.codec_tag = coder.tag
+    if coder.name == "libsvtav1":
+        context.open()
+        _no_real_time()
     return stream
+
+
+def _no_real_time() -> None:
+    """Gives the threads of this process their usual priority: run by root, SVT-AV1 makes them real-time threads, and
+    nothing else runs on the machine then."""
+    for thread in map(int, os.listdir("/proc/self/task") if hasattr(os, "sched_getscheduler") else ()):
+        with suppress(ProcessLookupError):
+            if os.sched_getscheduler(thread) == os.SCHED_FIFO:
+                os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
 
 
 def _frame(pixels: np.ndarray, form: str):
