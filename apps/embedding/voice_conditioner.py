@@ -23,7 +23,7 @@ from gen.evaluate.report import Report
 from gen.generator import Bar
 from gen.training import Run
 from voice_conversion.emoreg.refine import Refiner
-from voice_conversion.evaluation.listener import Listener, PlainListener, Together
+from voice_conversion.evaluation.listener import judges
 from voice_conversion.evaluation.measures import plain
 from voice_conversion.evaluation.report import TARGETS, opinion
 from voice_conversion.performance.bank import Bank
@@ -68,8 +68,7 @@ class VoiceConditioner:
         generator = VoiceGenerator.from_pretrained()
         kind = registry.get("conditioner", (place / "name.txt").read_text(encoding="utf-8"))
         generator.refiner.emotion = conditioner = checkpoints.load(str(place), kind).eval()
-        heads, bank, found = Path(chosen.listener), generator.bank, []
-        judge = Together((Listener.load(heads), PlainListener.load(heads)))
+        judge, bank, found = judges(Path(chosen.listener)), generator.bank, []
         for path, text in readings(Path(chosen.data), chosen.people):
             samples, rate = media.read_audio(path)
             known = judge.reference(plain(samples, rate))

@@ -16,12 +16,10 @@ from typing import TYPE_CHECKING
 from platformdirs import user_data_path
 
 from gen.errors import InputError
-from gen.notes import collect, note
+from gen.notes import note
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from gen.emotion.embedding.perceive import Perception
 
 NAME = r"[a-z]+(?:-[a-z]+)*"
 _loaded: dict[str, str] = {}  # name -> hash of the files last read
@@ -85,12 +83,7 @@ def make(name: str, clips: Sequence[Path], ear: str = "compact") -> Path:
         raise InputError(f"name an emotion with lower-case letters and hyphens, not {name!r}")
     if lexicon.resolve(name) is not None and name not in known():
         raise InputError(f"{name!r} is already an emotion: choose another name")
-    found: list[Perception] = []
-    for clip in clips:
-        with collect() as notes:
-            found.append(perceive(clip, ear=ear))
-        for sentence in notes:
-            note(f"{clip}: {sentence}")
+    found = [perceive(clip, ear=ear) for clip in clips]
     if any(one.kind == "text" for one in found):
         raise InputError("give clips of voices, faces or music: a text has words for its emotions")
     means, spreads = (np.array(part, np.float32) for part in zip(*(one.place for one in found)))

@@ -14,7 +14,7 @@ from gen.emotion.embedding.recogniser import Recogniser
 from gen.evaluate.report import Report
 from gen.generator import check_evaluator
 from voice_conversion.evaluation import measures, report
-from voice_conversion.evaluation.listener import Listener, PlainListener
+from voice_conversion.evaluation.listener import Listener, PlainListener, judges
 from voice_conversion.evaluation.report import VoiceEvaluator
 from voice_conversion.features import RATE
 from voice_conversion.performance.bank import Bank
@@ -100,8 +100,7 @@ def test_training_writes_what_the_generator_reads(data, tmp_path, monkeypatch):
     assert all(lift in train.LIFTS and movement in train.MOVEMENTS for lift, movement in made.shares.values())
     strengths = json.loads((tmp_path / "checkpoint" / "calibration.json").read_text())["strength"]
     assert strengths["happy"][0] == 0 and strengths["happy"][-1] > 0
-    judge = Listener.load(place, str(tmp_path / "whisper"))
-    monkeypatch.setattr(report.Listener, "load", classmethod(lambda cls, folder: judge))
+    monkeypatch.setattr(report, "judges", lambda folder: judges(folder, str(tmp_path / "whisper")))
     chosen = report.Settings(data=data, sources=1, candidates=1, levels="1", listener=str(place))
     VoiceEvaluator(chosen, tmp_path).run().write(tmp_path)
     assert "own judge" in (tmp_path / "report.html").read_text()

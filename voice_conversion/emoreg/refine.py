@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gen import registry
-from gen.diffusion import MeanReverting, MeanRevertingScheduler, draw, sample, wide
+from gen.diffusion import MeanReverting, MeanRevertingScheduler, draw, guide, sample, wide
 from gen.emotion.track import EmotionTrack
 from gen.network import ConfigMixin, ModelMixin, register_to_config
 from gen.nn import AdaLN, FourierFeatures
@@ -148,8 +148,8 @@ class Refiner(ModelMixin, ConfigMixin):
         shared = {name: x.repeat(2, 1, 1) for name, x in (("mean", mean), ("moved", moved), ("told", told))}
 
         def guided(x: Tensor, t: Tensor) -> Tensor:
-            without, score = self(x.repeat(2, 1, 1), t.repeat(2), emotion=tokens, **shared).chunk(2)
-            return without + guidance * (score - without)
+            null, score = self(x.repeat(2, 1, 1), t.repeat(2), emotion=tokens, **shared).chunk(2)
+            return guide({"null": null, "emotion": score}, {"emotion": guidance})
 
         start = self.sde.start(temperature * draw(mean, generator), mean, mean)
         solved = MeanRevertingScheduler(self.sde, mean, solver, self.config.spread**2)

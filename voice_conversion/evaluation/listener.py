@@ -158,6 +158,11 @@ class Together(NamedTuple):
         return np.mean([ear.shares(recordings, own, rate) for ear, own in zip(self.ears, reference)], 0)
 
 
+def judges(model: Path, whisper: str = WHISPER) -> Together:
+    """The project's own judges, from the folder of their heads."""
+    return Together((Listener.load(model, whisper), PlainListener.load(model)))
+
+
 def _read(path: Path) -> dict[str, np.ndarray]:
     from safetensors.numpy import load_file
 

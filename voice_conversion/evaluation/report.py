@@ -26,7 +26,7 @@ from gen.evaluate.bootstrap import mean_of
 from gen.evaluate.report import Report
 from gen.generator import Bar
 from voice_conversion.evaluation import measures
-from voice_conversion.evaluation.listener import Listener, PlainListener, Together
+from voice_conversion.evaluation.listener import Together, judges
 from voice_conversion.pipeline import SPEAKER, WHISPER, VoiceGenerator
 from voice_conversion.task import CANDIDATES
 from voice_conversion.training.bank import canonical
@@ -87,8 +87,7 @@ class VoiceEvaluator:
         chosen = self.settings
         place, speech = Path(chosen.files) if chosen.files else None, chosen.data / "speech" / "emotional"
         generator, found, rows = self.generator(), defaultdict(list), []
-        bank, heads = generator.bank, Path(chosen.listener)
-        judge = Together((Listener.load(heads), PlainListener.load(heads))) if chosen.listener else None
+        bank, judge = generator.bank, judges(Path(chosen.listener)) if chosen.listener else None
         judged: list[tuple[float, str, float, bool, float, bool]] = []
         for one, real in readings(chosen.data, chosen.corpora.split(","), chosen.sources):
             samples, rate = media.read_audio(speech / one["file"], mono=False)

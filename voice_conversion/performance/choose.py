@@ -198,7 +198,8 @@ class Chooser:
         score = sum(share * p[:, SEVEN.index(name)] for name, share in wanted.items())
         if (known := float(asked.known.mean())) > 0:
             aim, recogniser = asked.embedding.mean(0), Recogniser.load()
-            places = recogniser(heard, recogniser.reference([recording.plain], rate), rate).mu
+            neutral = self.once(recording.plain, "neutral", lambda: recogniser.reference([recording.plain], rate))
+            places = recogniser(heard, neutral, rate).mu
             near = [one @ aim / np.linalg.norm(one) / np.linalg.norm(aim) for one in places]
             score = (1 - known) * score + known * NEAR * np.array(near)
         said = np.array([kept(own, wave, change.stretch) for wave, change in zip(heard, changes)])

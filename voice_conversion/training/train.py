@@ -23,7 +23,7 @@ from gen.emotion.spec import CANONICAL
 from gen.emotion.track import plain
 from gen.whisper import Whisper
 from voice_conversion.emoreg import refine
-from voice_conversion.evaluation.listener import HEAD, PLAIN, Listener, PlainListener, Together
+from voice_conversion.evaluation.listener import HEAD, PLAIN, Listener, PlainListener, Together, judges
 from voice_conversion.features import RATE
 from voice_conversion.performance.bank import Bank
 from voice_conversion.performance.choose import Chooser, Ear, Embedded, proposals
@@ -75,7 +75,7 @@ def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> N
     for listener, file in zip(listeners, (HEAD, PLAIN)):
         if not (place / file).is_file():
             heads.save(heads.fitted(heads.heard(listener, corpus, own), own, names, chosen.seed), place / file)
-    judge = Together((Listener.load(place, chosen.whisper), PlainListener.load(place)))
+    judge = judges(place, chosen.whisper)
     if not (out / "bank" / "performances.json").is_file():
         pairs.build(corpus).save(out / "bank")
     bank = Bank.load(out / "bank")
