@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from gen import registry
 from gen.diffusion import MeanReverting, MeanRevertingScheduler, draw, guide, sample, wide
-from gen.emotion.track import EmotionTrack
+from gen.emotion.spec import CANONICAL
+from gen.emotion.track import EmotionTrack, plain
 from gen.network import ConfigMixin, ModelMixin, register_to_config
 from gen.nn import AdaLN, FourierFeatures
 from voice_conversion import features
@@ -31,11 +32,12 @@ from voice_conversion.psola import lay, places
 
 TOLD = 3  # octaves above the speaker's median, voiced or not, logarithm of the stretch
 FILE = "refiner.safetensors"
-STEPS, GUIDANCE, TEMPERATURE = 10, 8.0, 0.0
+STEPS, GUIDANCE, TEMPERATURE = 10, 6.0, 0.0
+RIVAL, ALIKE = 3.0, 0.6  # guidance that a rival gets, and the cosine in the embedding that makes one
+ASKED = 0.1  # share of a mix above which an emotion is no rival
 LEVEL = 1.25  # the intensity of strong renditions, of which full strength is one
-SHARE = 0.8  # of what is drawn that is kept: at full size it costs quality
-SOFT = 4.0  # frames of 86 a second over which what is drawn is smoothed, and
-ORDER = 12  # cepstra of it that are kept: the others cost quality and are hardly heard
+SHARE = 0.9  # of what is drawn that is kept: at full size it costs quality
+SOFT = 3.0  # frames of 86 a second over which what is drawn is smoothed
 
 
 class Layer(nn.Module):
@@ -62,7 +64,7 @@ class Refiner(ModelMixin, ConfigMixin):
     @register_to_config
     def __init__(
         self,
-        dim: int = 112,
+        dim: int = 128,
         depth: int = 8,
         cond: int = 64,
         dropout: float = 0.2,
@@ -141,19 +143,37 @@ class Refiner(ModelMixin, ConfigMixin):
         solver: str = "pf",
         temperature: float = TEMPERATURE,
     ) -> Tensor:
-        """Changes (b n 20) as the speaker might make them, for an emotion of n frames."""
+        """Changes (b n 20) as the speaker might make them, for an emotion of n frames: guided away from no emotion,
+        and from the emotion's :func:`rival` if it has one."""
         prepared, b, mean = self.emotion.prepare([track]), len(mean), mean / self.scale
-        none = self.emotion(drop=torch.ones(1, dtype=torch.bool), **prepared).tokens
-        tokens = torch.cat([x.expand(b, -1, -1) for x in (none, self.emotion(**prepared).tokens)])
-        shared = {name: x.repeat(2, 1, 1) for name, x in (("mean", mean), ("moved", moved), ("told", told))}
+        branches, scales = {"null": self.emotion(drop=torch.ones(1, dtype=torch.bool), **prepared)}, {}
+        if (other := rival(track)) is not None:
+            branches["rival"], scales["rival"] = self.emotion(**self.emotion.prepare([other])), RIVAL
+        branches["emotion"], scales["emotion"] = self.emotion(**prepared), guidance
+        k = len(branches)
+        tokens = torch.cat([one.tokens.expand(b, -1, -1) for one in branches.values()])
+        shared = {name: x.repeat(k, 1, 1) for name, x in (("mean", mean), ("moved", moved), ("told", told))}
 
         def guided(x: Tensor, t: Tensor) -> Tensor:
-            null, score = self(x.repeat(2, 1, 1), t.repeat(2), emotion=tokens, **shared).chunk(2)
-            return guide({"null": null, "emotion": score}, {"emotion": guidance})
+            scores = self(x.repeat(k, 1, 1), t.repeat(k), emotion=tokens, **shared).chunk(k)
+            return guide(dict(zip(branches, scores)), scales)
 
         start = self.sde.start(temperature * draw(mean, generator), mean, mean)
         solved = MeanRevertingScheduler(self.sde, mean, solver, self.config.spread**2)
         return self.scale * sample(guided, solved, start, steps, generator=generator)
+
+
+def rival(track: EmotionTrack) -> EmotionTrack | None:
+    """The emotion that is not asked for and lies nearest to a track in the shared embedding, at its intensities;
+    None if none is near. Listeners take one for the other: happiness and surprise."""
+    aim = plain(track.weights, track.intensity).embedding.mean(0)
+    every = plain(np.eye(len(CANONICAL), dtype=np.float32), np.ones(len(CANONICAL), np.float32))
+    near = every.embedding @ aim / np.linalg.norm(every.embedding, axis=1) / np.linalg.norm(aim)
+    near[track.weights.mean(0) > ASKED] = near[CANONICAL.index("neutral")] = -1.0
+    best = int(near.argmax())
+    if near[best] < ALIKE:
+        return None
+    return plain(np.repeat(every.weights[[best]], len(track.intensity), 0), track.intensity)
 
 
 def adapted(
@@ -184,6 +204,5 @@ def adapted(
     strong = track.part(rows).at_intensity(np.full(len(rows), LEVEL, np.float32))
     change = model.refined(*seen, strong, torch.Generator().manual_seed(seed), **how)[0].numpy()
     when = np.cumsum(moved.stretch) - moved.stretch / 2 - 0.5
-    change = SHARE * smooth(np.stack([np.interp(when, spots, row) for row in change.T], 1), SOFT)
-    change[:, ORDER:] = 0
-    return laid._replace(change=change)
+    change = np.stack([np.interp(when, spots, row) for row in change.T], 1)
+    return laid._replace(change=SHARE * smooth(change, SOFT))

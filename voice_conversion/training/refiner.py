@@ -34,7 +34,8 @@ FREE = 0.1  # cost of leaving the straight line where both say the same
 FINE = 1.0  # frames over which a rendition's own contours are smoothed
 CROP, BATCH = 96, 24  # frames, items
 SHARES = {"ravdess": 0.5, "emodb": 0.15, "nemo": 0.35}  # of the pairs drawn
-NOTHING = 0.4  # how often nothing is laid on
+TIMES = 2  # how often each pair is taken, with other performers and another lift
+NOTHING = 0.7  # how often nothing is laid on
 LOST = 0.1  # how often the emotion is not told
 RATE_OF, DECAY, EVEN = 1.5e-3, 0.02, 0.996
 TRACT = np.linspace(0.88, 1.12, 13)  # by how much formants are moved, so that few speakers sound like more
@@ -64,7 +65,7 @@ def build(corpus: Corpus, bank: Bank, clips: list[Clip], seed: int = 0, whole: f
     for clip in calm:  # another reading that is neutral, too
         again = [c for c in calm if (c.speaker, c.text) == (clip.speaker, clip.text) and c.file != clip.file]
         found += [(again[0], clip)] if again else []
-    for i, (neutral, clip) in enumerate(found):
+    for i, (neutral, clip) in enumerate(found * TIMES):
         emotion = canonical(clip.emotion)
         others = [
             k
@@ -80,7 +81,7 @@ def build(corpus: Corpus, bank: Bank, clips: list[Clip], seed: int = 0, whole: f
             rows.append(row)
             facts.append((CANONICAL.index(emotion), clip.level if emotion != "neutral" else 0.0, clip.group))
         if i % 200 == 199:
-            log.info("%d of %d pairs", i + 1, len(found))
+            log.info("%d of %d pairs", i + 1, TIMES * len(found))
     arrays = [np.concatenate(part) for part in zip(*rows)]
     starts = np.cumsum([0] + [len(row[0]) for row in rows])
     emotion, level, group = zip(*facts)

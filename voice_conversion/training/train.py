@@ -39,7 +39,7 @@ from voice_conversion.training import scorer as scoring
 from voice_conversion.training.corpus import ASIDE, Clip, Corpus
 
 log = logging.getLogger(__name__)
-TRIED = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)  # strengths; 0 is the recording
+TRIED = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)  # strengths; 0 is the recording
 LEAST = (0.0, 1.0, 1.5)  # strength at intensities 0, 1 and 2: no performance is laid on weaker than it was acted
 LIFTS, MOVEMENTS = (0.0, 0.33, 0.67, 1.0), (0.5, 1.0, 1.5)  # shares of a performance's pitch that are tried
 ENOUGH = (0.94, 0.85)  # of what is heard with the best lift, and of that with its best movement
@@ -57,7 +57,7 @@ class Settings(BaseModel):
     whisper: str = "whisper-base"  # checkpoint, of the teacher
     renderings: int = 1200  # that the scorer learns from
     steps: int = 450  # of its training
-    refining: int = 3000  # steps of the refiner's
+    refining: int = 8000  # steps of the refiner's
     tries: int = 3  # neutral readings by others that each performance is laid on, about
     kept: float = 0.55  # share of each emotion's performances that the bank keeps: the clearest
     files: int = 12  # neutral readings of validation speakers that the calibration is fitted on
