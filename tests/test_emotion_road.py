@@ -227,6 +227,15 @@ def test_emotions_made_from_clips_are_resolved(tmp_path, monkeypatch):
         own.load()
 
 
+def test_a_track_comes_nearer_to_its_words():
+    numbers = np.eye(8, dtype=np.float32)[[1, 2]], np.array([1.0, 0.5])
+    words = plain(*numbers)
+    placed = words._replace(embedding=words.embedding + 1, known=np.ones(2, np.float32))
+    near = placed.nearer(np.array([0.0, 0.5]))
+    np.testing.assert_allclose(near.embedding - words.embedding, [[0.0] * 256, [0.5] * 256], atol=1e-5)
+    assert np.array_equal(words.nearer(0.3).embedding, words.embedding)
+
+
 # ---------------------------------------------------------------- shipped checkpoints
 
 

@@ -7,6 +7,7 @@
 import csv
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,13 +63,19 @@ def faces(data: Path) -> list[Clip]:
         if label in TERMS:
             rows = motion.rows(coefs * captured.file["valid"]).astype(np.float16)
             clips.append(Clip(rows, TERMS.index(label), -1, 1.0, "neurosync", "neurosync", "train", ""))
-    talking = _motion(place / "grid_s1.npz").clips[::5] + _motion(place / "other_clips.npz").clips
-    names = ["grid_s1"] * len(talking)
-    for i in range(-15, 0):
-        names[i] = f"talk{-i}"
-    for (coefs, pose), name in zip(talking[: len(talking) - 15 : 3], names):
+    talking = [own for own in zip(*_talking(place)) if own[1] == "grid_s1"]
+    for (coefs, pose), name in talking[::3]:
         clips.append(Clip(motion.rows(coefs, pose).astype(np.float16), 0, -1, 1.0, name, "grid", "train", ""))
-    return clips + painted(talking, names, data / "emotion" / "expression_recipes.json")
+    for clip in painted(data):
+        clip.rows[:, features.UNMEASURED] = 0
+        clips.append(clip)
+    return clips
+
+
+def _talking(place: Path) -> tuple[list[tuple[np.ndarray, np.ndarray | None]], list[str]]:
+    """Recorded motion of speech, coefficients and poses, and the speakers."""
+    grid, others = _motion(place / "grid_s1.npz").clips[::5], _motion(place / "other_clips.npz").clips
+    return grid + others, ["grid_s1"] * len(grid) + [f"talk{i}" for i in range(len(others), 0, -1)]
 
 
 class Motion(NamedTuple):
@@ -85,12 +92,14 @@ def _motion(path: Path) -> Motion:
     return Motion(held, list(zip(coefs, poses)))
 
 
-def painted(talking: list, names: list[str], recipes: Path, seed: int = 0) -> list[Clip]:
-    """Up to four seconds of speech motion combined with each expression recipe."""
-    known = json.loads(recipes.read_text(encoding="utf-8"))["recipes"]
-    shapes = json.loads((recipes.parent.parent / "face/motion/blendshape_names.json").read_text(encoding="utf-8"))
+def painted(data: Path, seed: int = 0) -> list[Clip]:
+    """Up to four seconds of speech motion combined with each expression recipe; shapes that no tracker measures are
+    in it."""
+    place = data / "face" / "motion"
+    known = json.loads((data / "emotion" / "expression_recipes.json").read_text(encoding="utf-8"))["recipes"]
+    shapes = json.loads((place / "blendshape_names.json").read_text(encoding="utf-8"))
     rng, clips = np.random.default_rng(seed), []
-    for index, ((coefs, pose), name) in enumerate(zip(talking, names)):
+    for index, ((coefs, pose), name) in enumerate(zip(*_talking(place))):
         if name == "grid_s1" and index % 6:
             continue
         for recipe, shares in known.items():
@@ -103,7 +112,6 @@ def painted(talking: list, names: list[str], recipes: Path, seed: int = 0) -> li
                     for side in ("", "Left", "Right"):
                         if shape + side in shapes:
                             rows[:, shapes.index(shape + side)] += level * amount * rng.uniform(0.4, 1.2)
-                rows[:, features.UNMEASURED] = 0
                 rows[:, : features.SHAPES] = rows[:, : features.SHAPES].clip(0, 1)
                 clips.append(Clip(rows.astype(np.float16), term, -1, level, name, "painted", "train", ""))
     return clips
@@ -124,14 +132,18 @@ def music(data: Path, seed: int = 0) -> list[Clip]:
 
 def load(data: Path, cache: Path) -> dict[str, list[Clip]]:
     """Faces and music from ``cache``, which is filled first if needed."""
-    readers, found = {"face": faces, "music": music}, {}
-    for name in readers:
-        path = cache / f"{name}.npz"
-        if not path.is_file():
-            log.info("reading the %s recordings once, into %s", name, path)
-            _save(readers[name](data), path)
-        found[name] = _load(path)
-    return found
+    return {name: cached(cache / f"{name}.npz", lambda read=read: read(data)) for name, read in READERS.items()}
+
+
+READERS = {"face": faces, "music": music}
+
+
+def cached(path: Path, read: Callable[[], list[Clip]]) -> list[Clip]:
+    """The clips in ``path``, which ``read`` fills first if it is missing."""
+    if not path.is_file():
+        log.info("computing %s once", path)
+        _save(read(), path)
+    return _load(path)
 
 
 def _save(clips: list[Clip], path: Path) -> None:

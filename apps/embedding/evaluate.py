@@ -74,7 +74,7 @@ class EmbeddingEvaluator:
     def run(self) -> Report:
         chosen, out, report = self.chosen, self.out, self.report
         data, cache = Path(chosen.data), Path(chosen.cache or out / "cache")
-        prepare(data, cache)
+        prepare(data, cache, versions=1)
         clips, speech = corpus.load(data, cache), Speech(cache, 1)
         out.mkdir(parents=True, exist_ok=True)
         sound = Sound(speech, cache)
@@ -227,14 +227,21 @@ class Sound:
     def __init__(self, speech: Speech, cache: Path):
         self.takes, self.sound = speech.takes, np.memmap(cache / "sound.i16", np.int16, "r")
         self.ends = np.cumsum([0, *(take.size for take in speech.takes)])
+        self.plain: dict[tuple[torch.nn.Module, int], torch.Tensor] = {}  # vectors of unmodified recordings
 
     def of(self, groups: Sequence[str]) -> list[int]:
         return [i for i, take in enumerate(self.takes) if take.part == "test" and take.group in groups]
 
     def heard(self, model: EmotionEmbedder, index: list[int], change: Change | None = None) -> torch.Tensor:
-        """The vectors (n, v) of recordings, each modified by ``change`` first."""
+        """The vectors (n, v) of recordings, each modified by ``change`` first; without it each is encoded once."""
+        if change is None:
+            missing = [i for i in index if (model.voice, i) not in self.plain]
+            if missing:
+                vectors = self.heard(model, missing, lambda x: x)
+                self.plain |= {(model.voice, i): row for i, row in zip(missing, vectors)}
+            return torch.stack([self.plain[model.voice, i] for i in index])
         found = (self.sound[self.ends[i] : self.ends[i + 1]].astype(np.float32) / 32767 for i in index)
-        return encode(model.voice, [model.voice.rows(change(x) if change else x) for x in found])
+        return encode(model.voice, [model.voice.rows(change(x)) for x in found])
 
 
 def lines(rng: np.random.Generator) -> dict[str, Change | None]:

@@ -5,12 +5,15 @@ and the result. Reported: Spearman's correlation of source and result, in valenc
 the same without the clip's embedding, so that only mix and intensity are transferred; and, with ``--set told=true``,
 the same where the generators are told the recogniser's own valence and arousal of the source as a point, so that what
 is lost then is lost in the generator and not in perception. The music judge reads pieces.
-Outside recognisers read voices and films: ``--files DIR`` keeps all files with ``transfer.csv``, and ``--set
-judged=A.csv,B.csv`` loads their predictions (columns ``file`` and the names of emotions, one row per file). Without
-them the embedding itself reads voices and faces, which is not independent; the report names the recogniser.
+Faces are films of a held-out actor, drawn on portraits; ``--set rest=12`` adds portraits as they are, in rows of their
+own together with the films of the first portrait. Outside recognisers read voices and films: ``--files DIR`` keeps all
+files with ``transfer.csv``, and ``--set judged=A.csv,B.csv`` loads their predictions (columns ``file`` and the names of
+emotions, one row per file). Without them the embedding itself reads voices and faces, which is not independent; the
+report names the recogniser.
 """
 
 import csv
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict, DirectoryPath
 
-from apps.embedding import corpus
+from apps.embedding import corpus, films
 from gen import media, registry
 from gen.emotion import lexicon
 from gen.emotion.embedding.perceive import perceive
@@ -39,9 +42,13 @@ from voice_conversion.training.corpus import part_of
 ARTS = ("voice", "face", "music")
 WAYS = [(one, other) for one in ARTS for other in ARTS if one != other]
 HOW = ("given", "withheld", "told")  # the clip's embedding, and the recogniser's point in place of the clip
+HEADINGS = {"given": "clip", "withheld": "without its embedding", "told": "told the recogniser's point"}
 MADE = {"voice": "wav", "face": "mp4", "music": "mid"}
 SPOKEN = {"angry": "anger"}
 EVERY = 5  # frames, of which one is drawn
+PORTRAITS = ("art_10.jpg", "art_5.jpg")  # of face/portraits_eval: seen from the front, with a closed mouth
+FIRST = {f"actor{number}" for number in range(8)}  # the films of the first portrait
+REST = "at rest"  # the label of a portrait as it is
 LEAST = 0.6
 
 
@@ -54,7 +61,8 @@ class Settings(BaseModel):
     judged: str = ""  # comma-separated CSV files of the outside recognisers' predictions
     told: bool = False  # also tell the generators what the recognisers read in the sources
     clips: int = 20  # per modality
-    portrait: str = "examples/grace_hopper.jpg"
+    rest: int = 0  # portraits as they are, further sources
+    portrait: str = "examples/grace_hopper.jpg"  # of all films that are made, and of the first that are sources
     size: int = 256  # pixels of a film's side
     bars: int = 8  # bars of a piece
     seed: int = 0
@@ -95,20 +103,21 @@ def pieces(data: Path, count: int) -> list[Clip]:
 
 
 def faces(data: Path, count: int, folder: Path, generator: TalkGenerator, chosen: Settings) -> list[Clip]:
-    """Films of a held-out actor's motion, drawn on a portrait, and unmodified portraits."""
-    pixels, found = media.read_image(Path(chosen.portrait)), []
+    """Films of a held-out actor's motion, drawn on one portrait after another, and portraits as they are."""
+    there = data / "face" / "portraits_eval"
     held = [clip for clip in corpus.faces(data) if clip.part == "test"]
-    for number, clip in enumerate(held[:count]):
+    rounds = itertools.product((Path(chosen.portrait), *(there / name for name in PORTRAITS)), held)
+    found = []
+    for number, (portrait, clip) in enumerate(itertools.islice(rounds, count)):
         path = folder / f"actor{number}.mp4"
         if not path.is_file():
-            rows = clip.rows.astype(np.float32)[: 3 * FPS][::EVERY]
-            motion = Motion(rows[:, :52], rows[:, 52:55] / 2, np.zeros(len(rows), np.float32))
-            frames = generator.frames(pixels, motion, size=chosen.size)
+            shown = films.moved(clip.rows[: 3 * FPS][::EVERY])
+            frames = generator.frames(media.read_image(portrait), shown, size=chosen.size)
             media.write_video(path, frames, FPS / EVERY, manifest={})
         found.append(Clip("face", path, corpus.TERMS[clip.term]))
-    stills = sorted((data / "face" / "portraits_eval").glob("*.jpg")) + sorted((data / "face" / "portraits").glob("*"))
+    stills = sorted(there.glob("*.jpg")) + sorted((data / "face" / "portraits").glob("*"))
     stills = [path for path in stills if path.suffix in (".jpg", ".png")]
-    return found + [Clip("face", path, "?") for path in stills[: count - len(found)]]
+    return found + [Clip("face", path, REST) for path in stills[: chosen.rest]]
 
 
 def lines(data: Path) -> list[Path]:
@@ -176,7 +185,7 @@ def render(chosen: Settings, folder: Path, read: Callable[[str, Path], np.ndarra
     make, data, rows = Maker(chosen), Path(chosen.data), []
     generator = TalkGenerator.from_pretrained()
     arts = voices(data, chosen.clips), pieces(data, chosen.clips), faces(data, chosen.clips, folder, generator, chosen)
-    for number, clip in [(k, own[k]) for k in range(chosen.clips) for own in arts if k < len(own)]:
+    for number, clip in [(k, own[k]) for k in range(max(map(len, arts))) for own in arts if k < len(own)]:
         curve = None
         for to in (art for art in ARTS if art != clip.art):
             for how in HOW if chosen.told else HOW[:2]:
@@ -254,23 +263,37 @@ class TransferEvaluator:
             f"Voices and faces are read by {by}; pieces by the music "
             f"judge. {chosen.clips} clips per modality; 95 % bootstrap intervals over clips.",
         )
-        table = []
-        for one, to in WAYS:
-            points = {}
-            for how in (hows := HOW if chosen.told else HOW[:2]):
-                own = [row for row in rows if (row.source.art, row.to, row.how) == (one, to, how)]
-                points[how] = [
-                    np.array([read(row.source.art, row.source.path) for row in own]),
-                    np.array([read(to, row.made) for row in own]),
-                ]
-            for axis, name in enumerate(("valence", "arousal")):
-                found = [spearman(*(part[:, axis] for part in points[how])) for how in hows]
-                made = points["given"][1][:, axis]
-                table.append([f"{one} to {to}", name, *found, round(float(made.std()), 2), len(made)])
-                report.bar(f"{one} to {to}, {name}", found[0], at_least=LEAST)
-        columns = ["clip", "without its embedding", "told the recogniser's point"][: len(hows)]
-        report.table("By direction", ["from, to", "of", *columns, "sd of results", "n"], table)
+        expressive = [row for row in rows if row.source.label != REST]
+        columns = ["from, to", "of", *[HEADINGS[how] for how in self.hows], "sd of results", "n"]
+        table = [line for way in WAYS for line in self._lines(read, expressive, way, LEAST)]
+        report.table("By direction", columns, table)
+        if chosen.rest:
+            first = [row for row in rows if row.source.label == REST or row.source.path.stem in FIRST]
+            faces = [line for way in WAYS if way[0] == "face" for line in self._lines(read, first, way)]
+            report.table("Faces: the films of the first portrait and portraits as they are", columns, faces)
         return report
+
+    @property
+    def hows(self) -> tuple[str, ...]:
+        return HOW if self.chosen.told else HOW[:2]
+
+    def _lines(
+        self, read: Callable[[str, Path], np.ndarray], rows: list[Row], way: tuple[str, str], least: float | None = None
+    ) -> list[list]:
+        """Valence and arousal of a direction; bars where ``least`` is given."""
+        one, to = way
+        points = {}
+        for how in self.hows:
+            own = [row for row in rows if (row.source.art, row.to, row.how) == (one, to, how)]
+            sources = np.array([read(row.source.art, row.source.path) for row in own])
+            points[how] = sources, np.array([read(to, row.made) for row in own])
+        lines, made = [], points["given"][1]
+        for axis, name in enumerate(("valence", "arousal")):
+            found = [spearman(*(part[:, axis] for part in points[how])) for how in self.hows]
+            lines.append([f"{one} to {to}", name, *found, round(float(made[:, axis].std()), 2), len(made)])
+            if least is not None:
+                self.report.bar(f"{one} to {to}, {name}", found[0], at_least=least)
+        return lines
 
     def summary(self) -> list[Bar]:
         return self.report.bars

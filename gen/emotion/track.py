@@ -39,6 +39,12 @@ class EmotionTrack(NamedTuple):
         embedding = (neutral + ratio[:, None] * (self.embedding - neutral)).astype(np.float32)
         return self._replace(intensity=np.asarray(intensity, np.float32), embedding=embedding)
 
+    def nearer(self, share: np.ndarray | float) -> "EmotionTrack":
+        """The track whose embedding differs from the prior of its numbers by a ``share`` (t,) of the difference, where
+        a clip's own manner would mislead. Unchanged where the difference is 0."""
+        missing = (1 - np.broadcast_to(share, self.intensity.shape))[:, None]
+        return self._replace(embedding=(self.embedding - missing * self.beyond()).astype(np.float32))
+
     def restated(self, vad: np.ndarray) -> "EmotionTrack":
         """The track with the numbers of points (t, 3) at intensity 1; the embedding's difference from the prior of its
         numbers is kept."""

@@ -29,7 +29,6 @@ from voice_conversion.speaker import SpeakerEncoder
 SHARE = 0.2  # of the largest share of a mix: emotions with less give no proposals
 REGISTER, LENGTH, CLEAR = 1.5, 0.7, 2.0  # weights of register (octaves), length (nepers) and clarity in a proposal
 CHANCE = 0.25  # spread of the random part of a proposal's score
-NEAR = 6.0  # weight of the cosine with an emotion that came from clips, against a logarithm of probability
 PERSON, SAME = 6.0, 0.7  # cost of a speaker's cosine below
 PITCH, LOW, HIGH = 3.0, -0.7, 1.1  # cost of each octave below and above, from the speaker's median
 WORDS, TOLD, SPOKEN = 4.0, 9, 3.0  # cost of losing the words, cepstra that tell them, nepers below the loud frames
@@ -155,6 +154,7 @@ class Chooser:
     ) -> Choice | None:
         """The performance for frames ``first`` to ``last`` of which ``asked`` (n,) says what is wanted; None where
         nothing but neutral is. ``adapt`` gives a performance the change of the sound that it will have."""
+        asked = asked.in_numbers()
         mean = (asked.intensity[:, None] * asked.weights).mean(0)
         wanted, own = shares(mean, bank), recording.whole.part(first, last)
         kept = {name: share for name, share in wanted.items() if abs(share) >= SHARE * max(map(abs, wanted.values()))}
@@ -167,7 +167,7 @@ class Chooser:
         if not which:
             return None
         laid = contours(bank, which, own, recording.median)
-        listen = partial(self.scores, recording, first, last, wanted=wanted, asked=asked)
+        listen = partial(self.scores, recording, first, last, wanted=wanted)
         best = range(len(which))
         if len(which) > 1:
             best = np.argsort(-listen(laid, signs, self.ears[:1]))[: FINAL if adapt else 1]
@@ -184,7 +184,6 @@ class Chooser:
         signs: list[int],
         ears: Sequence[Ear],
         wanted: dict[str, float],
-        asked: EmotionTrack,
     ) -> np.ndarray:
         """(k,) how well each is heard by ``ears`` as what is wanted, at full strength, less what it costs."""
         own, rate = recording.whole.part(first, last), RATE
@@ -196,12 +195,6 @@ class Chooser:
         each = [np.log(ear.shares(heard, refer(ear), rate) + 1e-3) for ear in ears]
         p = np.mean(each, 0)
         score = sum(share * p[:, SEVEN.index(name)] for name, share in wanted.items())
-        if (known := float(asked.known.mean())) > 0:
-            aim, recogniser = asked.embedding.mean(0), Recogniser.load()
-            neutral = self.once(recording.plain, "neutral", lambda: recogniser.reference([recording.plain], rate))
-            places = recogniser(heard, neutral, rate).mu
-            near = [one @ aim / np.linalg.norm(one) / np.linalg.norm(aim) for one in places]
-            score = (1 - known) * score + known * NEAR * np.array(near)
         said = np.array([kept(own, wave, change.stretch) for wave, change in zip(heard, changes)])
         return score - self.costs(recording.plain, heard, laid) - WORDS * (1 - said)
 
