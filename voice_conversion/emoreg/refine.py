@@ -36,6 +36,7 @@ STEPS, GUIDANCE, TEMPERATURE = 10, 6.0, 0.0
 RIVAL, ALIKE = 3.0, 0.6  # guidance that a rival gets, and the cosine in the embedding that makes one
 ASKED = 0.1  # share of a mix above which an emotion is no rival
 LEVEL = 1.25  # the intensity of strong renditions, of which full strength is one
+OWN = 0.6  # share of a clip's difference from its words, at the size that was perceived: guidance enlarges it
 SHARE = 0.9  # of what is drawn that is kept: at full size it costs quality
 SOFT = 3.0  # frames of 86 a second over which what is drawn is smoothed
 
@@ -201,7 +202,9 @@ def adapted(
     given = mean * sampled(laid.change, source), sampled(smooth(mel, 0.5), spots), sampled(told, source)
     seen = [torch.from_numpy(x.astype(np.float32))[None] for x in given]
     rows = np.rint(source).astype(int)
-    strong = track.part(rows).at_intensity(np.full(len(rows), LEVEL, np.float32))
+    asked = track.part(rows)
+    strong = asked.at_intensity(np.full(len(rows), LEVEL, np.float32))
+    strong = strong.nearer(OWN * np.minimum(asked.intensity / LEVEL, 1))
     change = model.refined(*seen, strong, torch.Generator().manual_seed(seed), **how)[0].numpy()
     when = np.cumsum(moved.stretch) - moved.stretch / 2 - 0.5
     change = np.stack([np.interp(when, spots, row) for row in change.T], 1)
