@@ -37,7 +37,7 @@ RIVAL, ALIKE = 3.0, 0.6  # guidance that a rival gets, and the cosine in the emb
 ASKED = 0.1  # share of a mix above which an emotion is no rival
 LEVEL = 1.25  # the intensity of strong renditions, of which full strength is one
 OWN = 0.6  # share of a clip's difference from its words, at the size that was perceived: guidance enlarges it
-SHARE = 0.9  # of what is drawn that is kept: at full size it costs quality
+SHARE = 0.75  # of what is drawn that is kept: at full size it costs quality
 SOFT = 3.0  # frames of 86 a second over which what is drawn is smoothed
 
 

@@ -15,7 +15,7 @@ from voice_conversion.performance.bank import Bank, predicted, seen
 from voice_conversion.performance.phrase import Phrase, basis, smooth
 from voice_conversion.performance.warp import align, resampled, sampled
 
-STRETCH = (np.log(0.72), np.log(1.4))  # limits of the local stretch: beyond them words are lost
+STRETCH = (np.log(0.8), np.log(1.3))  # limits of the local stretch: beyond them words are lost
 QUIET = (-5.5, -3.5)  # nepers below the loud frames: between them the sound's change fades in
 HIGHEST = 1.8  # octaves above the speaker's median: upper limit of the pitch
 WIDE = 1.0  # frames over which contours are smoothed, and
