@@ -37,7 +37,8 @@ RIVAL, ALIKE = 3.0, 0.6  # guidance that a rival gets, and the cosine in the emb
 ASKED = 0.1  # share of a mix above which an emotion is no rival
 LEVEL = 1.25  # the intensity of strong renditions, of which full strength is one
 OWN = 0.6  # share of a clip's difference from its words, at the size that was perceived: guidance enlarges it
-SHARE = 0.75  # of what is drawn that is kept: at full size it costs quality
+KEPT = {"surprise": 0.5, "fear": 0.65, "disgust": 1.1}  # of what is drawn: as much as is heard, since
+SHARE = np.array([KEPT.get(name, 0.95) for name in CANONICAL])  # more costs quality and words
 SOFT = 3.0  # frames of 86 a second over which what is drawn is smoothed
 
 
@@ -208,4 +209,4 @@ def adapted(
     change = model.refined(*seen, strong, torch.Generator().manual_seed(seed), **how)[0].numpy()
     when = np.cumsum(moved.stretch) - moved.stretch / 2 - 0.5
     change = np.stack([np.interp(when, spots, row) for row in change.T], 1)
-    return laid._replace(change=SHARE * smooth(change, SOFT))
+    return laid._replace(change=(track.weights @ SHARE)[:, None] * smooth(change, SOFT))

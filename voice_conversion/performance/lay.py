@@ -15,7 +15,8 @@ from voice_conversion.performance.bank import Bank, predicted, seen
 from voice_conversion.performance.phrase import Phrase, basis, smooth
 from voice_conversion.performance.warp import align, resampled, sampled
 
-STRETCH = (np.log(0.8), np.log(1.3))  # limits of the local stretch: beyond them words are lost
+PACE = (np.log(0.72), np.log(1.4))  # limits of the mean stretch of a phrase, and
+LOCAL = (np.log(0.8), np.log(1.3))  # of what is local about it: beyond them words are lost
 QUIET = (-5.5, -3.5)  # nepers below the loud frames: between them the sound's change fades in
 HIGHEST = 1.8  # octaves above the speaker's median: upper limit of the pitch
 WIDE = 1.0  # frames over which contours are smoothed, and
@@ -60,7 +61,7 @@ def contours(bank: Bank, which: list[int], own: Phrase, median: float) -> list[C
         way = np.interp(np.linspace(0, len(way) - 1, len(own.hz)), np.arange(len(way)), way)
         along = partial(_along, way)
         pitch, stretch = smooth(along(part.pitch), WIDE), smooth(along(part.stretch), 3 * WIDE)
-        stretch = stretch.clip(*STRETCH)
+        stretch = paced(stretch)
         change = predicted(part.map, seen(own, pitch, median, stretch)) + along(part.rest)
         pitch = taken(pitch, own, median, *(bank.shares or {}).get(part.emotion, (1.0, 1.0)))
         pitch = own.octave - median + smooth(pitch - own.octave + median, EVEN)
@@ -78,6 +79,12 @@ def taken(pitch: np.ndarray, own: Phrase, median: float, lift: float, movement: 
     return height + lift * (mean - height) + movement * (pitch - mean)
 
 
+def paced(stretch: np.ndarray) -> np.ndarray:
+    """Logarithms of a stretch (n,) within the limits."""
+    mean = stretch.mean()
+    return np.clip(mean, *PACE) + np.clip(stretch - mean, *LOCAL)
+
+
 def _along(way: np.ndarray, x: np.ndarray) -> np.ndarray:
     """A curve (m, ...) at the places ``way`` (n,), 0 to 1."""
     return sampled(x, way * (len(x) - 1))
@@ -89,7 +96,7 @@ def changed(own: Phrase, median: float, laid: Contours, intensity: np.ndarray | 
     intensity = np.broadcast_to(np.asarray(intensity, float), (len(own.hz),))
     octave = own.octave + intensity * (median + laid.pitch - own.octave)
     octave = np.clip(octave, np.log2(PITCH[0]), np.minimum(np.log2(PITCH[1]), median + HIGHEST))
-    stretch = np.exp((intensity * laid.stretch).clip(*STRETCH))
+    stretch = np.exp(paced(intensity * laid.stretch))
     bands = (intensity[:, None] * laid.change) @ basis().T
     bands = LOUDEST * np.tanh(bands / LOUDEST)
     voiced = smooth((own.hz > 0).astype(float), 1.0)[:, None] * np.interp(own.level, QUIET, (0.0, 1.0))[:, None]
