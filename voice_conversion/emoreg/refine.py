@@ -37,8 +37,8 @@ RIVAL, ALIKE = 3.0, 0.6  # guidance that a rival gets, and the cosine in the emb
 ASKED = 0.1  # share of a mix above which an emotion is no rival
 LEVEL = 1.25  # the intensity of strong renditions, of which full strength is one
 OWN = 0.6  # share of a clip's difference from its words, at the size that was perceived: guidance enlarges it
-KEPT = {"surprise": 0.5, "fear": 0.65, "disgust": 1.1}  # of what is drawn: as much as is heard, since
-SHARE = np.array([KEPT.get(name, 0.95) for name in CANONICAL])  # more costs quality and words
+KEPT = {"surprise": 0.5, "fear": 0.65, "disgust": 1.1}  # others .95
+SHARE = np.array([KEPT.get(name, 0.95) for name in CANONICAL])  # of what is drawn: more costs quality and words
 SOFT = 3.0  # frames of 86 a second over which what is drawn is smoothed
 
 

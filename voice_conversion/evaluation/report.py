@@ -48,7 +48,7 @@ class Settings(BaseModel):
     listener: str = ""  # a folder with the heads of the project's own judges, which `affekt train voice` writes
     heard: FilePath | None = None  # what a judge heard in it
     real_heard: FilePath | None = None  # and in the speakers' real renditions
-    sources: int = 2  # neutral readings of each test speaker
+    sources: int = 2  # neutral readings of each test speaker; RAVDESS has four, two of each text
     corpora: str = "ravdess,emodb,nemo"
     levels: str = "1"  # intensities, such as 0,0.25,0.5,0.75,1,1.5,2
     candidates: int = CANDIDATES
@@ -137,18 +137,20 @@ class VoiceEvaluator:
 
 
 def readings(data: Path, corpora: list[str], count: int) -> list[tuple[dict, dict[str, dict]]]:
-    """Rows of neutral readings of the test speakers, ``count`` of each with different words, and for each the
-    speaker's strongest real rendition of the words in every emotion."""
+    """Rows of neutral readings of the test speakers, ``count`` of each, with different words before the same words
+    again, and for each the speaker's strongest real rendition of the words in every emotion."""
     with open(data / "speech" / "emotional" / "labels.csv", newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["set"] in corpora and part_of(row["speaker"]) == "test"]
-    found: dict[str, dict[str, tuple]] = defaultdict(dict)
+    said: dict[tuple[str, str], list[dict]] = defaultdict(list)
     for row in rows:
-        own = [r for r in rows if (r["speaker"], text_of(r)) == (row["speaker"], text_of(row))]
+        said[row["speaker"], text_of(row)].append(row)
+    found: dict[str, list[tuple]] = defaultdict(list)
+    for (speaker, _), own in said.items():
         real = {r["emotion"]: r for r in sorted(own, key=lambda r: (r["intensity"], r["file"]))}
-        if row["emotion"] == "neutral" and text_of(row) not in found[row["speaker"]]:
-            found[row["speaker"]][text_of(row)] = (row, real)
-    best = lambda texts: sorted(texts.values(), key=lambda pair: -len(pair[1]))[:count]
-    return [pair for texts in found.values() for pair in best(texts)]
+        plain = [row for row in own if row["emotion"] == "neutral"]
+        found[speaker] += [(again, -len(real), row, real) for again, row in enumerate(plain)]
+    best = lambda own: sorted(own, key=lambda one: one[:2])[:count]
+    return [one[2:] for own in found.values() for one in best(own)]
 
 
 def opinion(judge: Together, samples: np.ndarray, rate: int, known: np.ndarray, emotion: str) -> tuple[float, bool]:
@@ -191,7 +193,7 @@ def written(
     place: Path, one: dict, real: Path, emotion: str, level: float, samples: np.ndarray, made: np.ndarray, rate: int
 ) -> list[tuple[str, list]]:
     """Write a source and its conversion; the manifest's rows."""
-    name = f"{one['speaker'].replace(':', '-')}_{text_of(one)}"
+    name = f"{one['speaker'].replace(':', '-')}_{Path(one['file']).stem}"
     source, output = f"{name}.wav", f"{name}_{emotion}_{level:g}.wav"
     if not (place / source).is_file():
         media.write_audio(place / source, samples, rate)

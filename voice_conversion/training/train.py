@@ -40,7 +40,7 @@ from voice_conversion.training.corpus import ASIDE, Clip, Corpus
 
 log = logging.getLogger(__name__)
 TRIED = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)  # strengths; 0 is the recording
-LEAST = (0.0, 1.0, 1.5)  # strength at intensities 0, 1 and 2: no performance is laid on weaker than it was acted
+LEAST = (0.0, 0.8, 1.5)  # least strength at intensities 0, 1 and 2
 LIFTS, MOVEMENTS = (0.0, 0.33, 0.67, 1.0), (0.5, 1.0, 1.5)  # shares of a performance's pitch that are tried
 ENOUGH = (0.94, 0.85)  # of what is heard with the best lift, and of that with its best movement
 TOGETHER = 16  # performances that fit a reading, of which some are tried
