@@ -6,7 +6,6 @@ generators for an emotion, an actor's recorded motion, or an expression recipe o
 of ``face/portraits``; the held-out actor and ``face/portraits_eval`` are not used.
 """
 
-import csv
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from talking_head.face import motion
 from talking_head.face.pose import vector
 from talking_head.motion.speaker import Motion
 from talking_head.pipeline import TalkGenerator
-from voice_conversion.training.corpus import part_of
+from voice_conversion.training.corpus import SPEECH, labels, part_of
 
 FILMS = 1100
 SIZE = 256  # pixels
@@ -74,10 +73,8 @@ def films(data: Path, numbers: Iterable[int] = range(FILMS)) -> Iterator[Clip]:
 
 def spoken(data: Path, count: int = 24) -> list[Path]:
     """Neutral sentences of people who are trained on."""
-    place = data / "speech" / "emotional"
-    with open(place / "labels.csv", newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["set"] == "ravdess" and row["emotion"] == "neutral"]
-    return [place / row["file"] for row in rows if part_of(row["speaker"]) == "train"][:count]
+    rows = [row for row in labels(data) if row["set"] == "ravdess" and row["emotion"] == "neutral"]
+    return [data / SPEECH / row["file"] for row in rows if part_of(row["speaker"]) == "train"][:count]
 
 
 def moved(rows: np.ndarray) -> Motion:

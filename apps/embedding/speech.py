@@ -6,7 +6,6 @@ concatenated, 16 kHz, trimmed, equal loudness), ``takes.json``, ``rows0.npz`` (u
 on (augmented) and ``taught.npz``.
 """
 
-import csv
 import json
 import logging
 from collections.abc import Collection, Iterator, Sequence
@@ -27,7 +26,7 @@ from gen.media import read_audio, read_midi
 from gen.whisper import Whisper
 from music.synth import render
 from music.training.emopia import emopia
-from voice_conversion.training.corpus import LEVELS, part_of
+from voice_conversion.training.corpus import LEVELS, SPEECH, labels, part_of
 
 log = logging.getLogger(__name__)
 ASIDE = {*(f"ravdess:Actor_{k}" for k in (13, 14, 15, 16)), "emodb:09", "emodb:11", "nemo:TP0"}  # for calibration
@@ -136,11 +135,10 @@ def prepare(data: Path, cache: Path, told_by: str = "", versions: int = VERSIONS
 def _recordings(data: Path) -> Iterator[tuple[Take, np.ndarray]]:
     """Acted and read speech."""
     read = lambda path: read_audio(path, features.RATE)[0]
-    with open(data / "speech/emotional/labels.csv", newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            term, person = TERMS.index(SPOKEN.get(row["emotion"], row["emotion"])), row["speaker"]
-            take = Take(row["set"], person, term, LEVELS.get(row["intensity"], 1.0), part_of(person), row["text_id"])
-            yield take, read(data / "speech/emotional" / row["file"])
+    for row in labels(data):
+        term, person = TERMS.index(SPOKEN.get(row["emotion"], row["emotion"])), row["speaker"]
+        take = Take(row["set"], person, term, LEVELS.get(row["intensity"], 1.0), part_of(person), row["text_id"])
+        yield take, read(data / SPEECH / row["file"])
     for line in (data / "speech/aligned/rows.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         part = "test" if row["voice"] in UNREAD else "train"

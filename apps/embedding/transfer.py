@@ -37,7 +37,7 @@ from music.score import read_notes
 from music.training.emopia import emopia
 from talking_head.motion.speaker import Motion
 from talking_head.pipeline import FPS, TalkGenerator
-from voice_conversion.training.corpus import part_of
+from voice_conversion.training.corpus import SPEECH, labels, part_of
 
 ARTS = ("voice", "face", "music")
 WAYS = [(one, other) for one in ARTS for other in ARTS if one != other]
@@ -78,16 +78,16 @@ class Clip(NamedTuple):
 
 def voices(data: Path, count: int) -> list[Clip]:
     """Recordings of held-out people, alternating emotions and corpora, strong renditions where available."""
-    place = data / "speech" / "emotional"
-    with open(place / "labels.csv", newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if part_of(row["speaker"]) == "test"]
+    rows = [row for row in labels(data) if part_of(row["speaker"]) == "test"]
     rows = [row for row in rows if row["intensity"] != "normal" and row["emotion"] not in ("calm", "bored")]
     rng, groups = np.random.default_rng(0), {}
     for i in rng.permutation(len(rows)):
         groups.setdefault((rows[i]["emotion"], rows[i]["set"]), []).append(rows[i])
     order = sorted(groups, key=lambda key: (("ravdess", "emodb", "nemo").index(key[1]), key[0]))
     found = [groups[key][turn] for turn in range(count) for key in order if turn < len(groups[key])]
-    return [Clip("voice", place / row["file"], SPOKEN.get(row["emotion"], row["emotion"])) for row in found[:count]]
+    return [
+        Clip("voice", data / SPEECH / row["file"], SPOKEN.get(row["emotion"], row["emotion"])) for row in found[:count]
+    ]
 
 
 def pieces(data: Path, count: int) -> list[Clip]:
@@ -122,13 +122,11 @@ def faces(data: Path, count: int, folder: Path, generator: TalkGenerator, chosen
 
 def lines(data: Path) -> list[Path]:
     """Neutral recordings of held-out people: input of faces and voices."""
-    place = data / "speech" / "emotional"
-    with open(place / "labels.csv", newline="", encoding="utf-8") as file:
-        own = [row for row in csv.DictReader(file) if row["set"] == "ravdess" and row["emotion"] == "neutral"]
+    own = [row for row in labels(data) if row["set"] == "ravdess" and row["emotion"] == "neutral"]
     people: dict[str, Path] = {}
     for row in own:
         if part_of(row["speaker"]) == "test":
-            people.setdefault(row["speaker"], place / row["file"])
+            people.setdefault(row["speaker"], data / SPEECH / row["file"])
     return [people[name] for name in sorted(people)]
 
 

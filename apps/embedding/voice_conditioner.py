@@ -9,7 +9,6 @@ train voice`` writes to FOLDER. One performance is drawn for each, the same for 
 the conditioner decides only how the speaker's sound changes.
 """
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -90,9 +89,8 @@ class VoiceConditioner:
 
 def readings(data: Path, people: int) -> list[tuple[Path, str]]:
     """A neutral reading of each sentence by each of ``people`` speakers left aside, and the sentence."""
-    place = data / "speech" / "emotional"
-    with open(place / "labels.csv", newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["set"] == CORPUS and row["emotion"] == "neutral"]
+    rows = [row for row in corpus.labels(data) if row["set"] == CORPUS and row["emotion"] == "neutral"]
     chosen = sorted({row["speaker"] for row in rows} & ASIDE)[:people]
-    found = {(row["speaker"], corpus.text_of(row)): place / row["file"] for row in rows if row["speaker"] in chosen}
+    own = [row for row in rows if row["speaker"] in chosen]
+    found = {(row["speaker"], corpus.text_of(row)): data / corpus.SPEECH / row["file"] for row in own}
     return [(path, text) for (_, text), path in sorted(found.items())]

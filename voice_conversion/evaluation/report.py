@@ -30,7 +30,7 @@ from voice_conversion.evaluation.listener import Together, judges
 from voice_conversion.pipeline import SPEAKER, WHISPER, VoiceGenerator
 from voice_conversion.task import CANDIDATES
 from voice_conversion.training.bank import canonical
-from voice_conversion.training.corpus import part_of, text_of
+from voice_conversion.training.corpus import SPEECH, labels, part_of, text_of
 
 TARGETS = ("happy", "sad", "angry", "fear", "disgust", "surprise")
 LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
@@ -85,7 +85,7 @@ class VoiceEvaluator:
     def made(self) -> None:
         """Render everything, write it where files are wanted, and measure what needs no judge."""
         chosen = self.settings
-        place, speech = Path(chosen.files) if chosen.files else None, chosen.data / "speech" / "emotional"
+        place, speech = Path(chosen.files) if chosen.files else None, chosen.data / SPEECH
         generator, found, rows = self.generator(), defaultdict(list), []
         bank, judge = generator.bank, judges(Path(chosen.listener)) if chosen.listener else None
         judged: list[tuple[float, str, float, bool, float, bool]] = []
@@ -139,11 +139,10 @@ class VoiceEvaluator:
 def readings(data: Path, corpora: list[str], count: int) -> list[tuple[dict, dict[str, dict]]]:
     """Rows of neutral readings of the test speakers, ``count`` of each, with different words before the same words
     again, and for each the speaker's strongest real rendition of the words in every emotion."""
-    with open(data / "speech" / "emotional" / "labels.csv", newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["set"] in corpora and part_of(row["speaker"]) == "test"]
     said: dict[tuple[str, str], list[dict]] = defaultdict(list)
-    for row in rows:
-        said[row["speaker"], text_of(row)].append(row)
+    for row in labels(data):
+        if row["set"] in corpora and part_of(row["speaker"]) == "test":
+            said[row["speaker"], text_of(row)].append(row)
     found: dict[str, list[tuple]] = defaultdict(list)
     for (speaker, _), own in said.items():
         real = {r["emotion"]: r for r in sorted(own, key=lambda r: (r["intensity"], r["file"]))}

@@ -18,6 +18,7 @@ from voice_conversion import features
 
 log = logging.getLogger(__name__)
 
+SPEECH = Path("speech", "emotional")  # the acted speech under ``data``
 LEVELS = {"normal": 0.75, "strong": 1.25}  # RAVDESS; what has no level counts as 1
 TEST = {  # of the acted speech; the embedding keeps to this split, too
     *("ravdess:Actor_17", "ravdess:Actor_18", "ravdess:Actor_19", "ravdess:Actor_20"),
@@ -72,6 +73,12 @@ def levelled(samples: np.ndarray) -> np.ndarray:
     return samples * (features.LOUD / loud) if loud > 1e-5 else samples
 
 
+def labels(data: Path) -> list[dict[str, str]]:
+    """The rows of the acted speech's labels.csv under ``data``."""
+    with open(data / SPEECH / "labels.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def text_of(row: dict[str, str]) -> str:
     """The text of a row of labels.csv, the same for all readings of the same words."""
     return row["text_id"].split("r")[0] if row["set"] == "ravdess" else row["text_id"]
@@ -81,16 +88,14 @@ def build(data: Path, folder: Path) -> Corpus:
     """The corpus in ``folder``, which is filled first where it is empty."""
     if not (folder / "clips.json").is_file():
         log.info("reading the recordings once, into %s", folder)
-        _fill(data / "speech" / "emotional", folder)
+        _fill(data, folder)
     return Corpus(folder)
 
 
-def _fill(place: Path, folder: Path) -> None:
+def _fill(data: Path, folder: Path) -> None:
     at, clips, parts = 0, [], {"wave": [], "mel": [], "hz": []}
-    with open(place / "labels.csv", newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    for row in rows:
-        samples = levelled(read_audio(place / row["file"], features.RATE)[0]).clip(-1, 1)
+    for row in labels(data):
+        samples = levelled(read_audio(data / SPEECH / row["file"], features.RATE)[0]).clip(-1, 1)
         parts["wave"].append((samples * 32767).astype(np.int16))
         parts["mel"].append(features.mel(torch.from_numpy(samples)[None])[0].numpy().astype(np.float16))
         parts["hz"].append(features.track(samples))
