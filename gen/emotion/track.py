@@ -59,17 +59,20 @@ class EmotionTrack(NamedTuple):
     def in_numbers(self) -> "EmotionTrack":
         """The track for conditioners that use only numbers: the point moves by the embedding's difference from its
         prior, through the inverse of the priors' slope over points, and the weights move as the points' posteriors do.
-        Unchanged where the difference is 0.
+        Where the point is out of range at this intensity, the intensity rises. Unchanged where the difference is 0.
         """
         if not np.any(self.known):
             return self
         from gen.emotion.embedding.priors import shared
 
         moved = self.beyond() @ np.linalg.pinv(shared().slope.numpy())
-        strong = np.maximum(self.intensity, FAINT)[:, None]
-        vad = np.clip(self.vad + moved / strong, -1, 1).astype(np.float32)
+        unit = self.vad + moved / np.maximum(self.intensity, FAINT)[:, None]
+        most = 1 / np.clip(self.intensity, FAINT, 1)
+        over = np.clip(np.abs(unit).max(1), 1, most)  # beyond the range of points at intensity 1
+        vad = np.clip(unit / over[:, None], -1, 1).astype(np.float32)
         weights = self.weights + (lexicon.posterior(vad) - lexicon.posterior(self.vad))
-        return self._replace(weights=weights.astype(np.float32), vad=vad)
+        intensity = (self.intensity * over).astype(np.float32)
+        return self._replace(weights=weights.astype(np.float32), vad=vad, intensity=intensity)
 
     def beyond(self) -> np.ndarray:
         """(t, e) difference of the embedding from the prior of its numbers; exactly 0 where ``known`` is 0."""

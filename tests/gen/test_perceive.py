@@ -262,7 +262,7 @@ def test_the_typical_clip_of_a_quadrant_has_no_offset():
 
 
 def test_generators_that_read_numbers_are_told_the_perceived_point(tmp_path):
-    draw = np.random.default_rng(5)
+    draw = np.random.default_rng(1)
     np.savez(tmp_path / "face.npz", coefs=draw.uniform(0, 0.4, (60, 52)) * (draw.random(52) < 0.4), fps=25.0)
     found = perceive(tmp_path / "face.npz")
     key = Keyframe(at=0.0, emotion=found.emotion, embedding=found.embedding)
