@@ -44,7 +44,8 @@ def main() -> None:
 
     from gen import media
     from gen.emotion.spec import EmotionCurve
-    from talking_head.pipeline import TalkGenerator, _at_rate
+    from talking_head.motion.speaker import at_rate
+    from talking_head.pipeline import TalkGenerator
 
     generator = TalkGenerator.from_pretrained(options.model)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -57,7 +58,7 @@ def main() -> None:
         frames = list(generator.frames(media.read_image(portrait), motion, size=options.size, fps=options.fps))
         video = options.out / f"{path.stem}.mp4"
         media.write_video(video, frames, options.fps, samples, rate, {"ai_generated": True})
-        moved = _at_rate(generator.basis.lip_gap(motion.coefs), options.fps)
+        moved = at_rate(generator.basis.lip_gap(motion.coefs), options.fps)
         r, late = best(opening(list(generator.tracker.video(frames))), moved)
         print(f"| {path.stem} | {r:.2f} | {late} |", flush=True)
         rows.append((video.name, portrait.resolve(), path.resolve(), "neutral", 1))

@@ -14,24 +14,22 @@ from gen.emotion.resolve import resolve
 from gen.emotion.spec import Emotion, EmotionCurve
 from gen.emotion.track import EmotionTrack, track
 from gen.notes import note
-from music import controls
+from music import files
 from music.controls import Requests
 from music.labels import Labeller, anchored, features, points_of
 from music.piece import Piece
 from music.shape import followed, parted
 from music.task import CANDIDATES, GUIDANCE, TEMPERATURE
-from music.tokens import Grid, Vocabulary, decode, encode
+from music.tokens import Vocabulary, decode, encode
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from music.muser.model import MusER
     from music.muser.prior import Prior
-    from music.names import Key
     from music.task import MusicTask
 
 BATCH = 16  # pieces sampled side by side
-LEAD = 16  # bars of a file that goes on which are heard before the new ones, by the networks and in the sound
 FADERS = "faders-compact"  # what moves density and voices
 Progress = Callable[[float, str], None]
 
@@ -43,20 +41,11 @@ class _Shaped(NamedTuple):
     gone: int
 
 
-class Made(NamedTuple):
-    """A score of the user's with what is new in it, or a piece on the grid; what is played, if it is not the whole."""
-
-    score: object | None  # symusic.Score
-    grid: Grid | None = None
-    key: Key | None = None
-    heard: object | None = None  # symusic.Score
-
-
 class MusicGenerator:
     """MusER with its prior, ready to play."""
 
     endings = (".mid", ".wav")
-    rate = 44100  # Hz, of the piano
+    rate = files.RATE
 
     def __init__(
         self,
@@ -103,6 +92,7 @@ class MusicGenerator:
 
     def render(self, task: MusicTask, folder: Path, manifest: dict, progress: Progress) -> list[Path]:
         """Write ``piece-SEED.mid`` and what else is asked for, such as ``.wav`` and ``.musicxml``, into ``folder``."""
+        from music.rework import made
         from music.shape import wishes_of
 
         if task.stream:
@@ -111,9 +101,9 @@ class MusicGenerator:
             return [folder / f"piece-{task.seed}.{task.format}"]
         wishes, bars = wishes_of(task, self.points(resolve(task.emotion), 1)[0, 1])
         seeds, paths = list(range(task.seed, task.seed + task.count)), []
-        for place, (seed, made) in enumerate(zip(seeds, self._made(task, wishes, bars, seeds, progress), strict=True)):
+        for place, (seed, one) in enumerate(zip(seeds, made(self, task, wishes, bars, seeds, progress), strict=True)):
             progress(0.8 + 0.2 * place / len(seeds), "playing")
-            paths += self._written(task, made, folder / f"piece-{seed}", manifest | {"seed": seed})
+            paths += files.write(task, one, folder / f"piece-{seed}", manifest | {"seed": seed})
         return paths
 
     def stream(self, task: MusicTask) -> Iterator[np.ndarray]:
@@ -121,100 +111,6 @@ class MusicGenerator:
         from music.stream import blocks
 
         return blocks(self, task)
-
-    def _made(self, task: MusicTask, wishes: Requests, bars: int, seeds: list[int], progress: Progress) -> list[Made]:
-        """The piece of each seed: new, or based on the user's files."""
-        from music import rework
-        from music.score import after, read_song, shortened
-
-        if task.melody or task.replace or task.theme or task.taken:
-            found = []
-            for place, seed in enumerate(seeds):
-                progress(0.8 * place / len(seeds), "composing")
-                if task.melody:
-                    found.append(Made(*rework.kept(self, task, seed)))
-                elif task.replace:
-                    found.append(Made(rework.anew(self, task, seed)))
-                else:
-                    make = rework.turned if task.theme else rework.taken
-                    found.append(Made(None, *make(self, task, wishes, bars, seed)))
-            return found
-        song = None if task.continue_from is None else read_song(task.continue_from, LEAD)
-        pieces = self.compose(
-            [task.emotion] * task.count,
-            bars,
-            seeds,
-            opening=song and encode(song.grid, self.vocabulary),
-            guidance=task.guidance,
-            temperature=task.temperature,
-            candidates=task.candidates,
-            wishes=wishes,
-            progress=lambda done: progress(done * 0.8, "composing"),
-        )
-        if song is None:
-            return [Made(None, piece.grid, piece.key) for piece in pieces]
-        tracks = sum(bool(part.notes) for part in song.score.tracks)
-        note(
-            f"The file's {tracks} {'track is' if tracks == 1 else 'tracks are'} kept; what follows them is for piano, "
-            f"in two tracks more, and knows of their last {len(song.grid.tempo)} bars, drums left out."
-        )
-        found = []
-        for piece in pieces:
-            new = parted(piece.grid, len(piece.grid.tempo) - bars)[1]
-            score = after(song, new, piece.key, task.program)
-            found.append(Made(score, piece.grid, piece.key, shortened(score, int(song.beats[0]))))
-        return found
-
-    def _written(self, task: MusicTask, made: Made, name: Path, facts: dict) -> list[Path]:
-        """The files of a piece."""
-        from music.score import HANDS, to_score
-
-        paths = [name.with_suffix(".mid")]
-        score = made.score or to_score(made.grid, made.key, task.program)
-        media.write_midi(paths[0], score, facts, channel=None if made.score else 0)
-        if task.score:
-            from music.notation import write
-
-            paths += write(made.grid, made.key, name, facts, f"{task.emotion}")
-        if task.tokens:
-            import miditok
-
-            from music.score import export_miditok
-
-            kinds = {
-                "remi": miditok.REMI,
-                "tsd": miditok.TSD,
-                "structured": miditok.Structured,
-                "cpword": miditok.CPWord,
-                "midilike": miditok.MIDILike,
-            }
-            paths.append(name.with_suffix(".tokens.json"))
-            export_miditok(made.grid, kinds[task.tokens](), paths[-1], facts)
-        if task.audio:
-            paths.append(name.with_suffix(f".{task.format}"))
-            media.write_audio(paths[-1], *self._heard(task, made.heard or score, made.grid), facts)
-        for hand in HANDS if task.stems else ():
-            stem = name.with_name(f"{name.name}-{hand.split()[0]}")
-            score = to_score(made.grid, made.key, task.program, (hand,))
-            paths.append(stem.with_suffix(".mid"))
-            media.write_midi(paths[-1], score, facts, channel=0)
-            if task.audio:
-                paths.append(stem.with_suffix(f".{task.format}"))
-                media.write_audio(paths[-1], *self._heard(task, score, made.grid), facts)
-        return paths
-
-    @staticmethod
-    def _heard(task: MusicTask, score, grid: Grid | None) -> tuple[np.ndarray, int]:
-        """The sound (2, n) of a score and its rate in Hz."""
-        from music import instruments, synth
-
-        if task.instrument:
-            sound, rate = instruments.render(score, task.font)
-        else:
-            sound, rate = synth.render(score), MusicGenerator.rate
-        if task.loop or task.seconds or task.film:
-            sound = synth.fitted(sound, controls.length(grid), rate, task.loop)
-        return sound, rate
 
     def compose(
         self,

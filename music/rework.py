@@ -1,5 +1,5 @@
-"""Pieces from files of the user: a tune that is kept, a theme that is turned, bars that are replaced, elements
-that are taken."""
+"""The pieces of a task: new ones, and those from files of the user: a tune that is kept, a theme that is turned, bars
+that are replaced, elements that are taken."""
 
 from __future__ import annotations
 
@@ -12,20 +12,66 @@ from gen.emotion.track import track
 from gen.errors import InputError
 from gen.notes import note
 from music import controls, finish, names
+from music.files import Made
 from music.keys import from_bar, home, transpose
 from music.melody import accompaniment, harmony, replaced, themed, with_part
-from music.score import Song, read_song
+from music.score import Song, after, read_song, shortened
+from music.shape import parted
 from music.tokens import BAR, BEAT, POSITIONS, Grid, decode, encode
 
 if TYPE_CHECKING:
     from music.controls import Requests
     from music.names import Key
-    from music.pipeline import MusicGenerator
+    from music.pipeline import MusicGenerator, Progress
     from music.task import MusicTask
 
+LEAD = 16  # bars of a file that goes on which are heard before the new ones, by the networks and in the sound
 HEARD = 6  # bars before and after new ones that their likelihood is asked for with
 TRIES = 12  # least number of candidates for bars that are replaced: they have to fit on both sides
 AFTER = 2  # bars drawn beyond those that are replaced, so that these do not come to an end
+
+
+def made(
+    generator: MusicGenerator, task: MusicTask, wishes: Requests, bars: int, seeds: list[int], progress: Progress
+) -> list[Made]:
+    """The piece of each seed: new, or based on the user's files."""
+    if task.melody or task.replace or task.theme or task.taken:
+        found = []
+        for place, seed in enumerate(seeds):
+            progress(0.8 * place / len(seeds), "composing")
+            if task.melody:
+                found.append(Made(*kept(generator, task, seed)))
+            elif task.replace:
+                found.append(Made(anew(generator, task, seed)))
+            else:
+                make = turned if task.theme else taken
+                found.append(Made(None, *make(generator, task, wishes, bars, seed)))
+        return found
+    song = None if task.continue_from is None else read_song(task.continue_from, LEAD)
+    pieces = generator.compose(
+        [task.emotion] * task.count,
+        bars,
+        seeds,
+        opening=song and encode(song.grid, generator.vocabulary),
+        guidance=task.guidance,
+        temperature=task.temperature,
+        candidates=task.candidates,
+        wishes=wishes,
+        progress=lambda done: progress(done * 0.8, "composing"),
+    )
+    if song is None:
+        return [Made(None, piece.grid, piece.key) for piece in pieces]
+    tracks = sum(bool(part.notes) for part in song.score.tracks)
+    note(
+        f"The file's {tracks} {'track is' if tracks == 1 else 'tracks are'} kept; what follows them is for piano, "
+        f"in two tracks more, and knows of their last {len(song.grid.tempo)} bars, drums left out."
+    )
+    found = []
+    for piece in pieces:
+        new = parted(piece.grid, len(piece.grid.tempo) - bars)[1]
+        score = after(song, new, piece.key, task.program)
+        found.append(Made(score, piece.grid, piece.key, shortened(score, int(song.beats[0]))))
+    return found
 
 
 def kept(generator: MusicGenerator, task: MusicTask, seed: int) -> tuple[object, Grid, Key]:

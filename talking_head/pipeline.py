@@ -14,7 +14,8 @@ from gen import checkpoints, media
 from gen.emotion.spec import Emotion, EmotionCurve
 from gen.errors import InputError
 from gen.notes import note
-from talking_head.models import class_name
+from talking_head.frame import fitted, prepared
+from talking_head.supported import refuse_foreign
 
 if TYPE_CHECKING:
     from moviepy import VideoClip
@@ -32,26 +33,6 @@ if TYPE_CHECKING:
 FPS = 25
 HEAR = 16_000  # Hz
 MODELS = {"emote": "emote-compact", "dice": "dice-compact", "dice-video": "dice-talk"}
-LONGEST = 1280  # maximum pixels of an uncropped picture's longer side
-MOTION, DICE, VIDEO = {"EmoteSpeaker", "UpstreamSpeaker", "DiceSpeaker"}, {"DiceSpeaker", "DiceVideo"}, {"DiceVideo"}
-# fields supported by some models only: default, supporting classes
-FOREIGN = {
-    "emotion_scale": (1.0, DICE),
-    "steps": (0, DICE),
-    "vram": (24, VIDEO),
-    "head_motion": (0.6, MOTION),
-    "blinks": (True, MOTION),
-    "mouth": (1.0, MOTION),
-    "export": ((), MOTION),
-    "background": ("keep", MOTION),
-    "aspect": ("1:1", MOTION),
-    "crop": ("head", MOTION),
-    "fps": (FPS, MOTION),
-}
-HINTS = {"vram": "omit it: it applies to dice-video only"}
-HINTS |= dict.fromkeys(("emotion_scale", "steps"), "use `emotion @ intensity`, or --model dice")
-HINTS |= dict.fromkeys(("head_motion", "blinks", "mouth", "export"), "omit it: the model renders the whole face")
-HINTS |= dict.fromkeys(("aspect", "background", "crop", "fps"), "its frames are square, 25 per second")
 Progress = Callable[[float, str], None]
 Told = Callable[[float], None]  # the fraction completed
 
@@ -92,7 +73,7 @@ class TalkGenerator:
     def checkpoints(task: TalkTask) -> tuple[str, ...]:
         """The checkpoint names; InputError if the task has fields that its model does not support."""
         model = MODELS.get(task.model, task.model)
-        _refuse_foreign(task, model)
+        refuse_foreign(task, model)
         return (model, "face-tracker", "face-basis", "person-mask", *([task.flame] if task.flame else []))
 
     @classmethod
@@ -175,7 +156,7 @@ class TalkGenerator:
             aspect=task.aspect,
             crop=task.crop,
             fps=task.fps,
-            background=_background(task),
+            background=media.read_image(task.background) if isinstance(task.background, Path) else task.background,
             progress=told,
         )
 
@@ -191,7 +172,7 @@ class TalkGenerator:
         heard = samples if rate == HEAR else soxr.resample(samples, rate, HEAR)
         motion = self.speaker.speak(heard, emotion, **options)
         count = max(1, round(len(samples) / rate * FPS))
-        return type(motion)(*(_counted(part, count) for part in motion))
+        return motion.lasting(count)
 
     def frames(
         self,
@@ -212,7 +193,7 @@ class TalkGenerator:
 
         portrait = self.portrait(pixels, size, which, aspect, crop, background)
         _say(portrait, motion)
-        motion = type(motion)(*(_at_rate(part, fps) for part in motion))
+        motion = motion.at_rate(fps)
         for i, frame in enumerate(film(portrait, motion, fps), 1):
             progress(i / len(motion.coefs))
             yield frame
@@ -252,49 +233,10 @@ class TalkGenerator:
         return prepared(self.tracker, pixels, size, which, aspect, crop)
 
 
-def prepared(
-    tracker: FaceTracker,
-    pixels: np.ndarray,
-    size: int,
-    which: int | None = None,
-    aspect: str = "1:1",
-    crop: str = "head",
-) -> tuple[np.ndarray, Face]:
-    """The frame's picture and the face in it; arguments as in :func:`talking_head.frame.framed`."""
-    return fitted(pixels, tracker.face(pixels, which), size, aspect, crop)
-
-
-def fitted(
-    pixels: np.ndarray, face: Face, size: int, aspect: str = "1:1", crop: str = "head"
-) -> tuple[np.ndarray, Face]:
-    """:func:`prepared` for a face that is already detected."""
-    from PIL import Image
-
-    from talking_head.frame import even, framed
-
-    if size % 2:
-        note(f"frame size reduced from {size} to {size // 2 * 2} pixels: a film's sides are even")
-    if not size and (aspect, crop) != ("1:1", "head"):
-        note("aspect and crop are ignored for size 0 (the whole picture): give a size")
-    if size:
-        return framed(pixels, face, size // 2 * 2, aspect, crop)
-    scale = min(1.0, LONGEST / max(pixels.shape[:2]))
-    if scale < 1:
-        wanted = tuple(round(n * scale) for n in pixels.shape[1::-1])
-        note(f"the picture of {pixels.shape[1]} x {pixels.shape[0]} pixels was reduced to {wanted[0]} x {wanted[1]}")
-        pixels = np.asarray(Image.fromarray(pixels).resize(wanted, Image.Resampling.LANCZOS))
-        face = face._replace(landmarks=face.landmarks * scale)
-    return even(pixels), face
-
-
 def _key(*parts: np.ndarray | str) -> bytes:
     """A hash of arrays and words."""
     raw = (part.encode() if isinstance(part, str) else part.tobytes() for part in parts)
     return b"".join(hashlib.sha256(one).digest() for one in raw)
-
-
-def _background(task: TalkTask) -> str | np.ndarray:
-    return media.read_image(task.background) if isinstance(task.background, Path) else task.background
 
 
 def _say(portrait: Portrait, motion: Motion) -> None:
@@ -305,29 +247,3 @@ def _say(portrait: Portrait, motion: Motion) -> None:
         note("the mouth seems to be covered, so it does not move: give a photograph with a visible mouth")
     elif portrait.broad and np.median(motion.coefs[:, side("mouthSmile")]) < 0.3:
         note("some of the photograph's broad smile remains: give one with a closed mouth for other expressions")
-
-
-def _refuse_foreign(task: TalkTask, model: str) -> None:
-    """Raises InputError for fields that the model's class does not support."""
-    asked = {name for name, (usual, _) in FOREIGN.items() if getattr(task, name) != usual}
-    if not asked:
-        return
-    found = class_name(model)
-    for name in sorted(asked):
-        if found not in FOREIGN[name][1]:
-            raise InputError(f"{task.model} has no {name}: {HINTS[name]}")
-
-
-def _at_rate(values: np.ndarray, fps: int) -> np.ndarray:
-    """Resamples rows from :data:`FPS` to ``fps``, linearly interpolated between frame centres."""
-    if fps == FPS:
-        return values
-    at = ((np.arange(round(len(values) * fps / FPS)) + 0.5) * FPS / fps - 0.5).clip(0, len(values) - 1)
-    before = at.astype(int)
-    share = (at - before).reshape(-1, *[1] * (values.ndim - 1))
-    return values[before] * (1 - share) + values[np.minimum(before + 1, len(values) - 1)] * share
-
-
-def _counted(values: np.ndarray, count: int) -> np.ndarray:
-    """Exactly ``count`` rows: repeats the last one or drops surplus ones."""
-    return np.concatenate((values, np.repeat(values[-1:], max(0, count - len(values)), 0)))[:count]

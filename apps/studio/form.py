@@ -39,7 +39,7 @@ class Place(NamedTuple):
 def foreign(kind: str) -> dict[str, set[str]]:
     """Field -> the classes of models that have it, for the fields of a kind that not every model has."""
     if kind == "talk":
-        from talking_head.pipeline import FOREIGN as found
+        from talking_head.supported import FOREIGN as found
 
         return {name: classes for name, (_, classes) in found.items()}
     return {"steps": {"DiffVC"}} if kind == "voice" else {}

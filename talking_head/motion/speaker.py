@@ -42,6 +42,15 @@ class Motion(NamedTuple):
     turns: np.ndarray  # (t, 3) rotation vectors of the head from its resting pose, radians
     closed: np.ndarray  # (t,) in [0, 1]: how far the lips must close
 
+    def lasting(self, count: int) -> Motion:
+        """Exactly ``count`` frames: repeats the last one or drops surplus ones."""
+        whole = lambda part: np.concatenate((part, np.repeat(part[-1:], max(0, count - len(part)), 0)))[:count]
+        return Motion(*map(whole, self))
+
+    def at_rate(self, fps: int) -> Motion:
+        """Resampled from :data:`FPS` to ``fps`` frames per second."""
+        return Motion(*(at_rate(part, fps) for part in self))
+
 
 class Said(NamedTuple):
     """The output of a model for a recording."""
@@ -107,6 +116,16 @@ class Speaker:
     ) -> Said:
         """Predict neutral speech; ``rows`` (4 t, 80) are shifted by :func:`ahead`."""
         raise NotImplementedError
+
+
+def at_rate(values: np.ndarray, fps: int) -> np.ndarray:
+    """Resamples rows from :data:`FPS` to ``fps``, linearly interpolated between frame centres."""
+    if fps == FPS:
+        return values
+    at = ((np.arange(round(len(values) * fps / FPS)) + 0.5) * FPS / fps - 0.5).clip(0, len(values) - 1)
+    before = at.astype(int)
+    share = (at - before).reshape(-1, *[1] * (values.ndim - 1))
+    return values[before] * (1 - share) + values[np.minimum(before + 1, len(values) - 1)] * share
 
 
 def recorded(samples: np.ndarray) -> Tensor:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from gen import checkpoints, media
-from talking_head.pipeline import FPS, HEAR, Progress, prepared
+from talking_head.frame import prepared
+from talking_head.pipeline import FPS, HEAR, Progress
 
 if TYPE_CHECKING:
     from talking_head.face.tracker import FaceTracker

@@ -313,10 +313,10 @@ def test_a_frame_that_would_cut_the_face_is_refused():
 
 @pytest.mark.parametrize("fps", [25, 30, 50, 60])
 def test_another_frame_rate_keeps_the_time_of_each_movement(fps):
-    from talking_head.pipeline import _at_rate
+    from talking_head.motion.speaker import at_rate
 
     seconds = (np.arange(50) + 0.5) / 25  # the middles of the frames
-    made = _at_rate(seconds[:, None], fps)[:, 0]
+    made = at_rate(seconds[:, None], fps)[:, 0]
     middles = (np.arange(2 * fps) + 0.5) / fps
     np.testing.assert_allclose(made, middles.clip(seconds[0], seconds[-1]), atol=1e-12)
 
