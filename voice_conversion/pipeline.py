@@ -64,9 +64,10 @@ class VoiceGenerator:
         """Mean change of pitch and pace for an emotion, in words."""
         from gen.emotion.track import track
         from voice_conversion.performance.bank import Bank
+        from voice_conversion.performance.nearest import performed
 
         bank = Bank.load(checkpoints.folder(DEFAULT))
-        found = track(EmotionCurve.constant(emotion), [0.0])
+        found = track(performed(EmotionCurve.constant(emotion), bank), [0.0])
         pitch, stretch = (found.intensity[0] * bank.mean(found.weights[0]))[:2]
         return f"on average, pitch {12 * pitch:+.1f} semitones and pace {100 * (np.exp(-stretch) - 1):+.0f} %"
 
@@ -172,13 +173,14 @@ class VoiceGenerator:
         ``record``."""
         from gen.emotion.track import note_unreached, track
         from voice_conversion.features import HOP, RATE
+        from voice_conversion.performance.nearest import performed
         from voice_conversion.performance.recording import FADE, alone, piece
 
         note_unreached(curve, samples.shape[-1] / rate)
         options = SamplingOptions(**options)
         recording, under = alone(samples, rate, options.separate)
         times = (np.arange(len(recording.whole.hz)) + 0.5) * HOP / RATE
-        asked, had = self.calibration(track(curve, times)), track(spoken, times)
+        asked, had = self.calibration(track(performed(curve, self.bank), times)), track(spoken, times)
         random, cuts = np.random.default_rng(options.seed), recording.cuts()
         performer = None if options.performer == "auto" else self.bank.performer(int(options.performer))
         tail, fade = np.zeros((len(samples), 0), np.float32), round(FADE * HOP * rate / RATE)

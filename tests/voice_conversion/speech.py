@@ -3,6 +3,7 @@
 from functools import cache
 
 import numpy as np
+import soxr
 import torch
 
 from gen.emotion.calibration import Calibration
@@ -32,6 +33,12 @@ def voice(seconds=1.0, hz=140.0, seed=0, glide=0.2, rate=RATE):
     syllables = np.clip(np.sin(2 * np.pi * 3 * t) + 0.6, 0, 1)
     noise = np.random.default_rng(seed).normal(0, 0.001, len(t))
     return (0.1 * waves * syllables + noise).astype(np.float32)
+
+
+def median_of(samples, rate=RATE):
+    """log2 Hz, the median over the voiced frames."""
+    hz = features.track(features.cut(soxr.resample(samples, rate, RATE)))
+    return float(np.median(np.log2(hz[hz > 0])))
 
 
 def measured(samples):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from speech import bank, generator, voice
+from speech import bank, generator, median_of, voice
 
 from gen import media
 from gen.emotion.spec import EmotionCurve
@@ -15,7 +15,7 @@ from gen.generator import check_generator
 from gen.jobs.schema import parse_task
 from gen.loudness import loudness
 from gen.notes import collect
-from voice_conversion import features, separate
+from voice_conversion import separate
 from voice_conversion.features import RATE
 from voice_conversion.pipeline import VoiceGenerator
 from voice_conversion.task import VoiceTask, scaled
@@ -32,13 +32,6 @@ def speaks():
 @pytest.fixture(scope="module")
 def recording():
     return voice(1.3)
-
-
-def median_of(samples, rate=RATE):
-    import soxr
-
-    hz = features.track(features.cut(soxr.resample(samples, rate, RATE)))
-    return float(np.median(np.log2(hz[hz > 0])))
 
 
 def test_the_contract_of_generators_is_kept(tmp_path, recording):

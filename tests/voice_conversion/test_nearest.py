@@ -1,0 +1,59 @@
+"""Points and clips: which emotion performs them, how strong it is, and that the voice follows."""
+
+import numpy as np
+import pytest
+from speech import bank, generator, median_of, voice
+
+from gen.emotion.embedding.priors import shared
+from gen.emotion.spec import Embedding, Emotion, EmotionCurve, Keyframe
+from gen.emotion.track import unit_prior
+from voice_conversion.features import RATE
+from voice_conversion.performance.nearest import nearest, performed
+
+
+@pytest.fixture(scope="module")
+def speaks():
+    return generator()
+
+
+@pytest.fixture(scope="module")
+def recording():
+    return voice(1.3)
+
+
+def test_words_and_mixes_are_performed_as_they_are():
+    curve = EmotionCurve.parse("0: calm, 1: happy 0.5 + sad 0.5, 2: -anger @ 0.5")
+    assert performed(curve, bank()) == curve
+
+
+@pytest.mark.parametrize("name", ["happy", "sad", "anger"])
+def test_a_point_is_performed_by_the_emotion_whose_line_passes_nearest(name):
+    mean, aside = Emotion.parse(name).point(), np.array([0.05, -0.05, 0.2])
+    for intensity in (0.3, 1.0, 1.6):
+        found = nearest(intensity * mean, bank())
+        assert found.mix == ((name, 1.0),) and found.intensity == pytest.approx(intensity)
+        assert nearest(intensity * mean + aside, bank()).mix == ((name, 1.0),)
+    assert nearest(9 * mean, bank()).intensity == 2.0
+    assert nearest(np.zeros(3), bank()).intensity == 0.0
+
+
+def test_the_voice_follows_a_point_steadily_through_neutral(speaks, recording):
+    sad, happy = (Emotion.parse(name).point() for name in ("sad", "happy"))
+    points = [share * sad for share in (1, 0.5, 0)] + [share * happy for share in (0.5, 1)]
+    made = [speaks.convert(recording, RATE, EmotionCurve.parse({"vad": point.tolist()})) for point in points]
+    assert made[2] is recording
+    pitch = [median_of(one) for one in made]
+    np.testing.assert_allclose(np.diff(pitch), [0.1, 0.1, 0.2, 0.2], atol=0.08)
+    words = [speaks.convert(recording, RATE, EmotionCurve.parse(name)) for name in ("sad", "happy")]
+    assert np.array_equal(made[0], words[0]) and np.array_equal(made[-1], words[1])
+
+
+def test_a_clip_is_performed_at_its_point_in_its_own_manner():
+    slope, sad = shared().slope.numpy(), Emotion.parse("sad @ 0.7")
+    own = np.random.default_rng(0).normal(size=slope.shape[1])
+    own -= own @ np.linalg.pinv(slope) @ slope
+    place = unit_prior(sad) + (Emotion.parse("happy").point() - sad.point()) @ slope + own
+    clip = Keyframe(at=0.0, emotion=sad, embedding=Embedding(mean=place.tolist(), variance=[1.0] * len(place)))
+    key = performed(EmotionCurve(keyframes=(clip,)), bank()).keyframes[0]
+    assert key.emotion.mix == (("happy", 1.0),) and key.emotion.intensity == pytest.approx(0.7, abs=1e-3)
+    np.testing.assert_allclose(np.array(key.embedding.mean) - unit_prior(key.emotion), own, atol=1e-3)

@@ -1,0 +1,52 @@
+"""Which emotion performs a point of valence, arousal and dominance.
+
+Performances are of six emotions. A point, given as such or perceived in a clip, is performed by the emotion on whose
+line from neutral it lies nearest, at the intensity of its foot on that line. So the strength falls steadily to none
+where the emotion changes, and the point heard follows the point asked for.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gen.emotion import lexicon
+from gen.emotion.embedding.priors import shared
+from gen.emotion.spec import CANONICAL, Embedding, Emotion, EmotionCurve, Keyframe
+from gen.emotion.track import track, unit_prior
+from voice_conversion.performance.bank import Bank
+
+AXES = np.array([1.0, 1.0, 0.25])  # weights of squared distances: listeners tell dominance least
+MOST = 2.0  # intensity
+
+
+def performed(curve: EmotionCurve, bank: Bank) -> EmotionCurve:
+    """The resolved curve in which emotions of the bank stand for those that are given by a point or come from clips
+    alone. Words and mixes stay as they are."""
+    return curve.model_copy(update={"keyframes": tuple(_performed(key, bank) for key in curve.keyframes)})
+
+
+def nearest(point: np.ndarray, bank: Bank) -> Emotion:
+    """The emotion of the bank, at the intensity, that lies nearest to a point (3,)."""
+    names = sorted({one.emotion for one in bank.performances})
+    means = lexicon.canonical()[0][[CANONICAL.index(name) for name in names]]
+    foot = np.clip((AXES * means * point).sum(1) / (AXES * means * means).sum(1), 0, MOST)
+    best = int((AXES * (foot[:, None] * means - point) ** 2).sum(1).argmin())
+    return Emotion(mix={names[best]: 1.0}, intensity=round(float(foot[best]), 3))
+
+
+def _performed(key: Keyframe, bank: Bank) -> Keyframe:
+    clip = key.embedding is not None and key.embedding.known == 1
+    if key.emotion.vad is None and not clip:
+        return key
+    asked = track(EmotionCurve(keyframes=(key,)), [key.at]).in_numbers()
+    emotion = nearest(asked.intensity[0] * asked.vad[0], bank)
+    placed = _placed(key.emotion, key.embedding, emotion) if key.embedding else None
+    return key.model_copy(update={"emotion": emotion, "embedding": placed})
+
+
+def _placed(given: Emotion, embedding: Embedding, emotion: Emotion) -> Embedding:
+    """A clip's embedding relative to another emotion: what it has beyond the ``given`` words and its own point."""
+    slope = shared().slope.numpy()
+    beyond = np.array(embedding.mean) - unit_prior(given)
+    beyond = beyond - beyond @ np.linalg.pinv(slope) @ slope
+    return embedding.model_copy(update={"mean": tuple((unit_prior(emotion) + beyond).tolist())})
