@@ -7,13 +7,18 @@ from itertools import pairwise
 from math import prod
 from pathlib import Path
 
+import numpy as np
+import soxr
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen.convert.states import fit, read, sizes
 from gen.errors import CheckpointError
 from gen.network import ConfigMixin, ModelMixin, register_to_config
-from voice_conversion.features import BANDS, HOP
+from gen.notes import note
+from voice_conversion import features
+from voice_conversion.features import BANDS, HOP, RATE
 
 SLOPE = 0.1
 
@@ -65,6 +70,14 @@ class HiFiGAN(ModelMixin, ConfigMixin):
             x = up(F.leaky_relu(x, SLOPE))
             x = sum(block(x) for block in self.resblocks[i * each : (i + 1) * each]) / each
         return self.conv_post(F.leaky_relu(x)).tanh()[:, 0]
+
+    @torch.inference_mode()
+    def resynthesised(self, samples: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
+        """Samples (c, s) or (s,) made anew from their mel: one channel (t,) at 22,050 Hz, and that rate."""
+        note("the HiFi-GAN gives one channel at 22.05 kHz; the recording's own rate needs --vocoder recording")
+        plain = features.cut(soxr.resample(np.atleast_2d(samples).mean(0), rate, RATE).astype(np.float32))
+        mel = features.mel(torch.from_numpy(plain)[None].to(self.device))
+        return self(mel)[0].cpu().numpy(), RATE
 
 
 def convert(source: Path, out: Path) -> None:

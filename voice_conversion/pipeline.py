@@ -12,7 +12,7 @@ import numpy as np
 
 from gen import checkpoints, media
 from gen.emotion.spec import EMBEDDING, Emotion, EmotionCurve
-from voice_conversion.task import CANDIDATES, NEUTRAL
+from voice_conversion.task import CANDIDATES, LEAST, NEUTRAL
 
 if TYPE_CHECKING:
     from gen.emotion.calibration import Calibration
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 DEFAULT = "voice-compact"
 SPEAKER = "speaker-encoder"
 WHISPER = "whisper-base"
-LEAST = 0.02  # intensity below which nothing is changed
 Progress = Callable[[float], None]
 
 
@@ -131,7 +130,7 @@ class VoiceGenerator:
             progress=lambda share: progress(share, "speaking"),
         )
         if self.published:
-            made, rate = self.resynthesised(made, rate)
+            made, rate = self.published.resynthesised(made, rate)
         media.write_audio(path, made, rate, manifest | {"performances": chosen}, media.subtype(task.source))
         if not task.plot:
             return [path]
@@ -169,12 +168,11 @@ class VoiceGenerator:
         record: list | None = None,
         **options,
     ) -> Iterator[np.ndarray]:
-        """The converted recording (c, t) phrase by phrase, with ``options`` of SamplingOptions. Performances go into
-        ``record``."""
+        """The converted recording (c, t) by phrases; ``options``: SamplingOptions; ``record`` gets the performances."""
         from gen.emotion.track import note_unreached, track
         from voice_conversion.features import HOP, RATE
         from voice_conversion.performance.nearest import performed
-        from voice_conversion.performance.recording import FADE, alone, piece
+        from voice_conversion.performance.recording import FADE, alone, mixed, piece
 
         note_unreached(curve, samples.shape[-1] / rate)
         options = SamplingOptions(**options)
@@ -197,7 +195,7 @@ class VoiceGenerator:
             tail = made[:, size : size + fade]
             made = made[:, :size]
             if under is not None:
-                made, under = _added(made, under)
+                made, under = mixed(made, under)
             progress(high / cuts[-1])
             yield made
         if under is not None and under.shape[1]:
@@ -249,23 +247,3 @@ class VoiceGenerator:
         from voice_conversion.performance.recording import heard
 
         return heard(*media.read_audio(reference, mono=False)) if reference else None
-
-    def resynthesised(self, samples: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
-        """The sound made anew by a HiFi-GAN from its mel: one channel at 22,050 Hz."""
-        import soxr
-        import torch
-
-        from gen.notes import note
-        from voice_conversion import features
-
-        note("the HiFi-GAN gives one channel at 22.05 kHz; the recording's own rate needs --vocoder recording")
-        plain = features.cut(soxr.resample(np.atleast_2d(samples).mean(0), rate, features.RATE).astype(np.float32))
-        with torch.inference_mode():
-            mel = features.mel(torch.from_numpy(plain)[None].to(self.published.device))
-            return self.published(mel)[0].cpu().numpy(), features.RATE
-
-
-def _added(made: np.ndarray, under: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(c, t) with what sounds under it (c, s), and what is left of that."""
-    now = under[:, : made.shape[1]]
-    return made + np.pad(now, ((0, 0), (0, made.shape[1] - now.shape[1]))), under[:, made.shape[1] :]

@@ -11,6 +11,7 @@ from gen.jobs.schema import Task
 
 NEUTRAL = EmotionCurve.constant(Emotion.parse("neutral"))
 CANDIDATES = 32
+LEAST = 0.02  # intensity below which nothing is changed
 
 
 class VoiceTask(Task):

@@ -34,7 +34,7 @@ def test_a_point_is_performed_by_the_emotion_whose_line_passes_nearest(name):
         assert found.mix == ((name, 1.0),) and found.intensity == pytest.approx(intensity)
         assert nearest(intensity * mean + aside, bank()).mix == ((name, 1.0),)
     assert nearest(9 * mean, bank()).intensity == 2.0
-    assert nearest(np.zeros(3), bank()).intensity == 0.0
+    assert nearest(np.zeros(3), bank()) == Emotion.parse("neutral")
 
 
 def test_the_voice_follows_a_point_steadily_through_neutral(speaks, recording):

@@ -14,6 +14,7 @@ from gen.emotion.embedding.priors import shared
 from gen.emotion.spec import CANONICAL, Embedding, Emotion, EmotionCurve, Keyframe
 from gen.emotion.track import track, unit_prior
 from voice_conversion.performance.bank import Bank
+from voice_conversion.task import LEAST
 
 AXES = np.array([1.0, 1.0, 0.25])  # weights of squared distances: listeners tell dominance least
 MOST = 2.0  # intensity
@@ -26,11 +27,13 @@ def performed(curve: EmotionCurve, bank: Bank) -> EmotionCurve:
 
 
 def nearest(point: np.ndarray, bank: Bank) -> Emotion:
-    """The emotion of the bank, at the intensity, that lies nearest to a point (3,)."""
+    """The emotion of the bank, at the intensity, that lies nearest to a point (3,); neutral where none does."""
     names = sorted({one.emotion for one in bank.performances})
     means = lexicon.canonical()[0][[CANONICAL.index(name) for name in names]]
     foot = np.clip((AXES * means * point).sum(1) / (AXES * means * means).sum(1), 0, MOST)
     best = int((AXES * (foot[:, None] * means - point) ** 2).sum(1).argmin())
+    if foot[best] < LEAST:
+        return Emotion(mix={"neutral": 1.0})
     return Emotion(mix={names[best]: 1.0}, intensity=round(float(foot[best]), 3))
 
 

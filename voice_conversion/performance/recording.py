@@ -159,3 +159,9 @@ def piece(
     if high == count:  # what is left of a frame
         made = np.concatenate((made, samples[:, round((count - low) * step) :]), 1)
     return made, made.shape[1] - (0 if high == count else round((top - high) * step))
+
+
+def mixed(made: np.ndarray, under: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(c, t) with what sounds under it (c, s), and what is left of that."""
+    now = under[:, : made.shape[1]]
+    return made + np.pad(now, ((0, 0), (0, made.shape[1] - now.shape[1]))), under[:, made.shape[1] :]
