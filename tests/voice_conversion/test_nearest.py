@@ -1,4 +1,4 @@
-"""Points and clips: which emotion performs them, how strong it is, and that the voice follows."""
+"""Points and clips: the emotion that performs them, its strength, and that the voice follows."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from speech import bank, generator, median_of, voice
 from gen.emotion.embedding.priors import shared
 from gen.emotion.spec import Embedding, Emotion, EmotionCurve, Keyframe
 from gen.emotion.track import unit_prior
+from gen.notes import collect
 from voice_conversion.features import RATE
 from voice_conversion.performance.nearest import nearest, performed
 
@@ -46,6 +47,15 @@ def test_the_voice_follows_a_point_steadily_through_neutral(speaks, recording):
     np.testing.assert_allclose(np.diff(pitch), [0.1, 0.1, 0.2, 0.2], atol=0.08)
     words = [speaks.convert(recording, RATE, EmotionCurve.parse(name)) for name in ("sad", "happy")]
     assert np.array_equal(made[0], words[0]) and np.array_equal(made[-1], words[1])
+
+
+def test_calm_has_no_performances_and_is_said(speaks, recording):
+    with collect() as notes:
+        assert speaks.convert(recording, RATE, EmotionCurve.parse("v=0.45 a=-0.8")) is recording
+        speaks.convert(recording, RATE, EmotionCurve.parse("v=0.1 a=-0.1"))
+    assert [one for one in notes if "performances" in one] == [
+        "no performances are near v=0.45 a=-0.80: the speech stays neutral there"
+    ]
 
 
 def test_a_clip_is_performed_at_its_point_in_its_own_manner():

@@ -1,8 +1,8 @@
-"""Which emotion performs a point of valence, arousal and dominance.
+"""Performance of a point of valence, arousal and dominance by an emotion.
 
 Performances are of six emotions. A point, given as such or perceived in a clip, is performed by the emotion on whose
-line from neutral it lies nearest, at the intensity of its foot on that line. So the strength falls steadily to none
-where the emotion changes, and the point heard follows the point asked for.
+line from neutral it lies nearest, at the intensity of its foot on that line: the strength falls steadily towards
+neutral, and calm, for which there are no performances, is neutral speech.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ from gen.emotion import lexicon
 from gen.emotion.embedding.priors import shared
 from gen.emotion.spec import CANONICAL, Embedding, Emotion, EmotionCurve, Keyframe
 from gen.emotion.track import track, unit_prior
+from gen.notes import note
 from voice_conversion.performance.bank import Bank
 from voice_conversion.task import LEAST
 
 AXES = np.array([1.0, 1.0, 0.25])  # weights of squared distances: listeners tell dominance least
 MOST = 2.0  # intensity
+FAR = 0.3  # from neutral: what is performed as neutral speech though it is farther away is noted
+NEUTRAL = Emotion(mix={"neutral": 1.0})
 
 
 def performed(curve: EmotionCurve, bank: Bank) -> EmotionCurve:
@@ -33,7 +36,7 @@ def nearest(point: np.ndarray, bank: Bank) -> Emotion:
     foot = np.clip((AXES * means * point).sum(1) / (AXES * means * means).sum(1), 0, MOST)
     best = int((AXES * (foot[:, None] * means - point) ** 2).sum(1).argmin())
     if foot[best] < LEAST:
-        return Emotion(mix={"neutral": 1.0})
+        return NEUTRAL
     return Emotion(mix={names[best]: 1.0}, intensity=round(float(foot[best]), 3))
 
 
@@ -42,7 +45,10 @@ def _performed(key: Keyframe, bank: Bank) -> Keyframe:
     if key.emotion.vad is None and not clip:
         return key
     asked = track(EmotionCurve(keyframes=(key,)), [key.at]).in_numbers()
-    emotion = nearest(asked.intensity[0] * asked.vad[0], bank)
+    point = asked.intensity[0] * asked.vad[0]
+    emotion = nearest(point, bank)
+    if emotion == NEUTRAL and np.hypot(*point[:2]) > FAR:
+        note(f"no performances are near v={point[0]:.2f} a={point[1]:.2f}: the speech stays neutral there")
     placed = _placed(key.emotion, key.embedding, emotion) if key.embedding else None
     return key.model_copy(update={"emotion": emotion, "embedding": placed})
 
