@@ -31,11 +31,11 @@ def test_words_and_mixes_are_performed_as_they_are():
 def test_a_point_is_performed_by_the_emotion_whose_line_passes_nearest(name):
     mean, aside = Emotion.parse(name).point(), np.array([0.05, -0.05, 0.2])
     for intensity in (0.3, 1.0, 1.6):
-        found = nearest(intensity * mean, bank())
-        assert found.mix == ((name, 1.0),) and found.intensity == pytest.approx(intensity)
-        assert nearest(intensity * mean + aside, bank()).mix == ((name, 1.0),)
-    assert nearest(9 * mean, bank()).intensity == 2.0
-    assert nearest(np.zeros(3), bank()) == Emotion.parse("neutral")
+        assert nearest(intensity * mean, bank()) == (name, pytest.approx(intensity))
+        assert nearest(intensity * mean + aside, bank())[0] == name
+    assert nearest(9 * mean, bank()) == (name, 2.0)
+    near = performed(EmotionCurve.parse("v=0.01 a=0"), bank())
+    assert near == EmotionCurve.parse("neutral")
 
 
 def test_the_voice_follows_a_point_steadily_through_neutral(speaks, recording):
@@ -58,12 +58,25 @@ def test_calm_has_no_performances_and_is_said(speaks, recording):
     ]
 
 
+def clip(heard, point, own=0.0):
+    """A keyframe in whose clip the words ``heard`` and a point (3,) at intensity 1 are perceived."""
+    place = unit_prior(heard) + (point - heard.point()) @ shared().slope.numpy() + own
+    return Keyframe(at=0.0, emotion=heard, embedding=Embedding(mean=place.tolist(), variance=[1.0] * len(place)))
+
+
 def test_a_clip_is_performed_at_its_point_in_its_own_manner():
     slope, sad = shared().slope.numpy(), Emotion.parse("sad @ 0.7")
     own = np.random.default_rng(0).normal(size=slope.shape[1])
     own -= own @ np.linalg.pinv(slope) @ slope
-    place = unit_prior(sad) + (Emotion.parse("happy").point() - sad.point()) @ slope + own
-    clip = Keyframe(at=0.0, emotion=sad, embedding=Embedding(mean=place.tolist(), variance=[1.0] * len(place)))
-    key = performed(EmotionCurve(keyframes=(clip,)), bank()).keyframes[0]
-    assert key.emotion.mix == (("happy", 1.0),) and key.emotion.intensity == pytest.approx(0.7, abs=1e-3)
+    curve = EmotionCurve(keyframes=(clip(sad, Emotion.parse("happy").point(), own),))
+    key = performed(curve, bank()).keyframes[0]
+    assert key.emotion == Emotion.parse("happy @ 0.7")
     np.testing.assert_allclose(np.array(key.embedding.mean) - unit_prior(key.emotion), own, atol=1e-3)
+
+
+def test_words_perceived_in_a_clip_count_and_quadrants_do_not():
+    between = 0.55 * Emotion.parse("sad").point() + 0.45 * Emotion.parse("anger").point()
+    of = lambda text: performed(EmotionCurve(keyframes=(clip(Emotion.parse(text), between),)), bank()).keyframes[0]
+    assert of("anger 0.8 + neutral 0.2 @ 0.9").emotion == Emotion.parse("anger @ 0.72")
+    assert of("sad 0.8 + neutral 0.2 @ 0.9").emotion == Emotion.parse("sad @ 0.72")
+    assert of("Q2 @ 0.9").emotion.mix == of("Q3 @ 0.9").emotion.mix
