@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from gen import checkpoints, media
+from gen.emotion.embedding.perceive import listen
 from gen.emotion.resolve import resolve
 from gen.emotion.spec import Emotion, EmotionCurve
 from gen.emotion.track import EmotionTrack, track
 from gen.notes import note
-from music import files
+from music import files, reading
 from music.controls import Requests
-from music.labels import Labeller, anchored, features, points_of
+from music.labels import Labeller, features, points_of
 from music.piece import Piece
 from music.shape import followed, parted
 from music.task import CANDIDATES, GUIDANCE, TEMPERATURE
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from music.task import MusicTask
 
 BATCH = 16  # pieces sampled side by side
+EMBEDDED = 2.0  # weight of what the shared embedding hears in a candidate, beside the labeller
 FADERS = "faders-compact"  # what moves density and voices
 Progress = Callable[[float, str], None]
 
@@ -204,23 +206,24 @@ class MusicGenerator:
         return points_of(track(curve, np.arange(bars, dtype=float)).in_numbers())
 
     def miss(self, rows: np.ndarray, curve: EmotionCurve, first: int, bars: int) -> float:
-        """Mean squared distance in valence and arousal between asked and heard, over halves of the last ``bars`` of
-        rows (T, 7); the first of them is bar ``first`` of the curve."""
-        piece, total = Piece(rows, decode(rows, self.vocabulary)), 0.0
-        lines, notes = piece.bars[-bars:], piece.notes
+        """Mean squared distance in valence and arousal between asked and heard, over the last ``bars`` of rows (T, 7);
+        the first of them is bar ``first`` of the curve. Heard: by the labeller in each half, and by the shared
+        embedding in the whole."""
+        piece, distances = Piece(rows, decode(rows, self.vocabulary)), []
+        asked = points_of(track(curve, first + np.arange(bars, dtype=float)).in_numbers())
+        lines, notes = [*piece.bars[-bars:], np.inf], piece.notes
         for half in np.array_split(np.arange(bars), 2 if bars >= 8 else 1):
-            told = track(curve, first + half.astype(float)).in_numbers()
-            want = self.critic.asked(points_of(told)).mean(0)
-            end = lines[half[-1] + 1] if half[-1] + 1 < bars else np.inf
-            heard = notes[(notes[:, 0] >= lines[half[0]] - 1e-6) & (notes[:, 0] < end - 1e-6)]
-            total += float(((self.critic(features(heard)[None])[0] - want) ** 2).sum())
-        return total
+            own = notes[(notes[:, 0] >= lines[half[0]] - 1e-6) & (notes[:, 0] < lines[half[-1] + 1] - 1e-6)]
+            want = self.critic.asked(asked[half]).mean(0)
+            distances.append(np.square(self.critic(features(own)[None])[0] - want).sum())
+        (heard,) = listen("music", [(0.0, reading.rows(notes[notes[:, 0] >= lines[0] - 1e-6]))]).moments
+        return float(np.mean(distances) + EMBEDDED * np.square(heard.vad[:2] - asked.mean(0)).sum())
 
     def conditions(self, model: MusER | Prior, tracks: Sequence[EmotionTrack]) -> Tensor:
         """(b, bars, c) what ``model`` is told in each bar: labels like those it was trained with."""
         if self.critic is not None:
             asked = [self.critic.asked(points_of(one)) for one in tracks]
-            labels = (np.pad(anchored(e, np.sign(e)), ((0, 0), (0, 1))) for e in asked)
+            labels = (np.pad(estimate, ((0, 0), (0, 1))) for estimate in asked)
             tracks = [one.restated(label) for one, label in zip(tracks, labels, strict=True)]
         prepared = model.emotion.prepare(tracks)
         return model.emotion(**{name: x.to(self.device) for name, x in prepared.items()}).tokens

@@ -5,8 +5,9 @@ and the result. Reported: Spearman's correlation of source and result, in valenc
 the same without the clip's embedding, so that only mix and intensity are transferred; and, with ``--set told=true``,
 the same where the generators are told the recogniser's own valence and arousal of the source as a point, so that what
 is lost then is lost in the generator and not in perception. The music judge reads pieces.
-Faces are films of a held-out actor, drawn on portraits; ``--set rest=12`` adds portraits as they are, in rows of their
-own together with the films of the first portrait. Outside recognisers read voices and films: ``--files DIR`` keeps all
+Faces are films of a held-out actor, drawn on portraits. In rows of their own: ``--set shown=21`` adds films of the talk
+generator's expressions on portraits that nothing was trained on, and ``--set rest=12`` portraits as they are, together
+with the films of the first portrait. Outside recognisers read voices and films: ``--files DIR`` keeps all
 files with ``transfer.csv``, and ``--set judged=A.csv,B.csv`` loads their predictions (columns ``file`` and the names of
 emotions, one row per file). Without them the embedding itself reads voices and faces, which is not independent; the
 report names the recogniser.
@@ -48,7 +49,8 @@ SPOKEN = {"angry": "anger"}
 EVERY = 5  # frames, of which one is drawn
 PORTRAITS = ("art_10.jpg", "art_5.jpg")  # of face/portraits_eval: seen from the front, with a closed mouth
 FIRST = {f"actor{number}" for number in range(8)}  # the films of the first portrait
-REST = "at rest"  # the label of a portrait as it is
+SHOWN = tuple(term for term in lexicon.CANONICAL if term != "contempt")
+LEVELS = (0.6, 0.9, 1.2)  # intensities of the expressions that are shown
 LEAST = 0.6
 
 
@@ -61,6 +63,7 @@ class Settings(BaseModel):
     judged: str = ""  # comma-separated CSV files of the outside recognisers' predictions
     told: bool = False  # also tell the generators what the recognisers read in the sources
     clips: int = 20  # per modality
+    shown: int = 0  # films of the talk generator's expressions, further sources
     rest: int = 0  # portraits as they are, further sources
     portrait: str = "examples/grace_hopper.jpg"  # of all films that are made, and of the first that are sources
     size: int = 256  # pixels of a film's side
@@ -69,11 +72,12 @@ class Settings(BaseModel):
 
 
 class Clip(NamedTuple):
-    """A source file and its label."""
+    """A source file and its label; ``kind`` is "recorded", "shown" or "rest"."""
 
     art: str
     path: Path
     label: str
+    kind: str = "recorded"
 
 
 def voices(data: Path, count: int) -> list[Clip]:
@@ -103,21 +107,37 @@ def pieces(data: Path, count: int) -> list[Clip]:
 
 
 def faces(data: Path, count: int, folder: Path, generator: TalkGenerator, chosen: Settings) -> list[Clip]:
-    """Films of a held-out actor's motion, drawn on one portrait after another, and portraits as they are."""
+    """Films of a held-out actor's motion, drawn on one portrait after another, films of the generator's expressions,
+    and portraits as they are."""
     there = data / "face" / "portraits_eval"
-    held = [clip for clip in corpus.faces(data) if clip.part == "test"]
-    rounds = itertools.product((Path(chosen.portrait), *(there / name for name in PORTRAITS)), held)
-    found = []
-    for number, (portrait, clip) in enumerate(itertools.islice(rounds, count)):
-        path = folder / f"actor{number}.mp4"
+    portraits = [Path(chosen.portrait), *(there / name for name in PORTRAITS)]
+
+    def drawn(path: Path, portrait: Path, motion: Motion) -> Path:
         if not path.is_file():
-            shown = films.moved(clip.rows[: 3 * FPS][::EVERY])
-            frames = generator.frames(media.read_image(portrait), shown, size=chosen.size)
+            frames = generator.frames(media.read_image(portrait), motion, size=chosen.size)
             media.write_video(path, frames, FPS / EVERY, manifest={})
+        return path
+
+    held = [clip for clip in corpus.faces(data) if clip.part == "test"]
+    found = []
+    for number, (portrait, clip) in enumerate(itertools.islice(itertools.product(portraits, held), count)):
+        path = drawn(folder / f"actor{number}.mp4", portrait, films.moved(clip.rows[: 3 * FPS][::EVERY]))
         found.append(Clip("face", path, corpus.TERMS[clip.term]))
+    said = [media.read_audio(path) for path in lines(data)] if chosen.shown else []
+    for number in range(chosen.shown):
+        term, portrait = SHOWN[number % len(SHOWN)], portraits[number // len(SHOWN) % len(portraits)]
+        curve = EmotionCurve.parse(f"{term} @ {LEVELS[number % len(LEVELS)]}")
+        motion = sparse(generator.speak(*said[number % len(said)], curve, seed=number))
+        path = drawn(folder / f"shown{number}.mp4", portrait, motion)
+        found.append(Clip("face", path, term, "shown"))
     stills = sorted(there.glob("*.jpg")) + sorted((data / "face" / "portraits").glob("*"))
     stills = [path for path in stills if path.suffix in (".jpg", ".png")]
-    return found + [Clip("face", path, REST) for path in stills[: chosen.rest]]
+    return found + [Clip("face", path, "unknown", "rest") for path in stills[: chosen.rest]]
+
+
+def sparse(motion: Motion) -> Motion:
+    """Five frames per second of a motion, the rate of the recognisers."""
+    return Motion(*(part[EVERY // 2 :: EVERY] for part in motion))
 
 
 def lines(data: Path) -> list[Path]:
@@ -163,8 +183,7 @@ class Maker:
         generator = self.loaded.setdefault("face", None) or TalkGenerator.from_pretrained()
         self.loaded["face"] = generator
         motion = generator.speak(samples, rate, curve, seed=self.chosen.seed + number)
-        few = Motion(*(part[EVERY // 2 :: EVERY] for part in motion))
-        frames = generator.frames(self.pixels, few, size=self.chosen.size)
+        frames = generator.frames(self.pixels, sparse(motion), size=self.chosen.size)
         media.write_video(path, frames, FPS / EVERY, manifest={"ai_generated": True})
 
 
@@ -261,14 +280,18 @@ class TransferEvaluator:
             f"Voices and faces are read by {by}; pieces by the music "
             f"judge. {chosen.clips} clips per modality; 95 % bootstrap intervals over clips.",
         )
-        expressive = [row for row in rows if row.source.label != REST]
         columns = ["from, to", "of", *[HEADINGS[how] for how in self.hows], "sd of results", "n"]
-        table = [line for way in WAYS for line in self._lines(read, expressive, way, LEAST)]
+        of = lambda *kinds: [row for row in rows if row.source.kind in kinds]
+        table = [line for way in WAYS for line in self._lines(read, of("recorded"), way, LEAST)]
         report.table("By direction", columns, table)
-        if chosen.rest:
-            first = [row for row in rows if row.source.label == REST or row.source.path.stem in FIRST]
-            faces = [line for way in WAYS if way[0] == "face" for line in self._lines(read, first, way)]
-            report.table("Faces: the films of the first portrait and portraits as they are", columns, faces)
+        first = [row for row in of("recorded") if row.source.path.stem in FIRST]
+        for title, own in (
+            ("Faces: the talk generator's expressions on portraits that nothing was trained on", of("shown")),
+            ("Faces: the films of the first portrait and portraits as they are", of("rest") and first + of("rest")),
+        ):
+            if own:
+                faces = [line for way in WAYS if way[0] == "face" for line in self._lines(read, own, way)]
+                report.table(title, columns, faces)
         return report
 
     @property
