@@ -72,12 +72,13 @@ class Settings(BaseModel):
 
 
 class Clip(NamedTuple):
-    """A source file and its label; ``kind`` is "recorded", "shown" or "rest"."""
+    """A source file and its label; ``kind`` is "recorded", "shown" or "rest", ``portrait`` what a film is drawn on."""
 
     art: str
     path: Path
     label: str
     kind: str = "recorded"
+    portrait: str = ""
 
 
 def voices(data: Path, count: int) -> list[Clip]:
@@ -122,14 +123,14 @@ def faces(data: Path, count: int, folder: Path, generator: TalkGenerator, chosen
     found = []
     for number, (portrait, clip) in enumerate(itertools.islice(itertools.product(portraits, held), count)):
         path = drawn(folder / f"actor{number}.mp4", portrait, films.moved(clip.rows[: 3 * FPS][::EVERY]))
-        found.append(Clip("face", path, corpus.TERMS[clip.term]))
+        found.append(Clip("face", path, corpus.TERMS[clip.term], portrait=portrait.stem))
     said = [media.read_audio(path) for path in lines(data)] if chosen.shown else []
     for number in range(chosen.shown):
         term, portrait = SHOWN[number % len(SHOWN)], portraits[number // len(SHOWN) % len(portraits)]
         curve = EmotionCurve.parse(f"{term} @ {LEVELS[number % len(LEVELS)]}")
         motion = sparse(generator.speak(*said[number % len(said)], curve, seed=number))
         path = drawn(folder / f"shown{number}.mp4", portrait, motion)
-        found.append(Clip("face", path, term, "shown"))
+        found.append(Clip("face", path, term, "shown", portrait.stem))
     stills = sorted(there.glob("*.jpg")) + sorted((data / "face" / "portraits").glob("*"))
     stills = [path for path in stills if path.suffix in (".jpg", ".png")]
     return found + [Clip("face", path, "unknown", "rest") for path in stills[: chosen.rest]]
@@ -256,6 +257,12 @@ def reader(judged: dict[str, np.ndarray]) -> Callable[[str, Path], np.ndarray]:
     return read
 
 
+def _within(points: np.ndarray, groups: list[str]) -> np.ndarray:
+    """Points (n, 2) less the mean of their group."""
+    same = np.array(groups)[:, None] == np.array(groups)
+    return points - same @ points / same.sum(1, keepdims=True)
+
+
 def spearman(x: np.ndarray, y: np.ndarray) -> Estimate:
     """Spearman's correlation of x (n,) and y (n,) with its interval."""
     from scipy.stats import spearmanr
@@ -285,13 +292,18 @@ class TransferEvaluator:
         table = [line for way in WAYS for line in self._lines(read, of("recorded"), way, LEAST)]
         report.table("By direction", columns, table)
         first = [row for row in of("recorded") if row.source.path.stem in FIRST]
-        for title, own in (
-            ("Faces: the talk generator's expressions on portraits that nothing was trained on", of("shown")),
-            ("Faces: the films of the first portrait and portraits as they are", of("rest") and first + of("rest")),
+        for title, own, within in (
+            ("films of the actor, less the mean of their portrait", of("recorded"), True),
+            ("the talk generator's expressions on portraits that nothing was trained on", of("shown"), False),
+            ("the same, less the mean of their portrait", of("shown"), True),
+            ("the films of the first portrait and portraits as they are", of("rest") and first + of("rest"), False),
         ):
+            own = [row for row in own if row.source.art == "face"]
             if own:
-                faces = [line for way in WAYS if way[0] == "face" for line in self._lines(read, own, way)]
-                report.table(title, columns, faces)
+                faces = [
+                    line for way in WAYS if way[0] == "face" for line in self._lines(read, own, way, within=within)
+                ]
+                report.table(f"Faces: {title}", columns, faces)
         return report
 
     @property
@@ -299,15 +311,22 @@ class TransferEvaluator:
         return HOW if self.chosen.told else HOW[:2]
 
     def _lines(
-        self, read: Callable[[str, Path], np.ndarray], rows: list[Row], way: tuple[str, str], least: float | None = None
+        self,
+        read: Callable[[str, Path], np.ndarray],
+        rows: list[Row],
+        way: tuple[str, str],
+        least: float | None = None,
+        within: bool = False,
     ) -> list[list]:
-        """Valence and arousal of a direction; bars where ``least`` is given."""
+        """Valence and arousal of a direction; bars where ``least`` is given. ``within``: less the mean of all clips of
+        a portrait, whose own features a recogniser takes for an expression."""
         one, to = way
         points = {}
         for how in self.hows:
             own = [row for row in rows if (row.source.art, row.to, row.how) == (one, to, how)]
-            sources = np.array([read(row.source.art, row.source.path) for row in own])
-            points[how] = sources, np.array([read(to, row.made) for row in own])
+            found = [np.array([read(row.source.art, row.source.path) for row in own])]
+            found += [np.array([read(to, row.made) for row in own])]
+            points[how] = [_within(one, [row.source.portrait for row in own]) for one in found] if within else found
         lines, made = [], points["given"][1]
         for axis, name in enumerate(("valence", "arousal")):
             found = [spearman(*(part[:, axis] for part in points[how])) for how in self.hows]

@@ -40,6 +40,12 @@ def test_correlations_have_intervals():
     assert spearman(x, np.zeros(20)).value == 0
 
 
+def test_differences_within_a_portrait_lose_what_the_portrait_adds():
+    expressions, portraits = np.array([[0.1, 0.2], [-0.1, -0.2]]), np.array([[0.5, 0.0], [-0.3, 0.4]])
+    seen = (expressions[None] + portraits[:, None]).reshape(4, 2)
+    np.testing.assert_allclose(transfer._within(seen, ["a", "a", "b", "b"]), np.tile(expressions, (2, 1)), atol=1e-12)
+
+
 @pytest.mark.slow
 def test_every_modality_is_transferred_to_the_others(tmp_path, monkeypatch):
     from pathlib import Path
