@@ -1,4 +1,4 @@
-"""``affekt train music-guidance``: distils guidance into the shipped music prior.
+"""``affekt train music-guidance``: distils guidance into the music prior.
 
 Guidance away from the opposite emotion makes pieces follow an emotion more closely, and doubles the time of sampling.
 Here a copy of the prior learns the guided distribution of the original (as Meng et al., CVPR 2023, sec. 3.1, do for
@@ -41,9 +41,8 @@ class Settings(NamedTuple):
     clips: int = 1000  # EMOPIA training clips
     placed: float = 0.3  # share of the passages that are told with their clip's embedding
     any: float = 0.6  # share of the passages that are told any point, which may change once
-    arousal: float = (
-        0.4  # factor of the labeller's stretch of arousal: a guided prior goes further, and must not saturate
-    )
+    arousal: float = 0.7  # factor of the labeller's stretch of arousal, since a guided prior exaggerates labels
+    model: str = "muser-compact"  # the checkpoint that is taught
 
 
 class Told(Placed):
@@ -63,36 +62,30 @@ class Told(Placed):
 
 
 def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> None:
-    """Writes ``OUT/checkpoint``, the shipped checkpoint with the prior that needs no guidance."""
+    """Writes ``OUT/checkpoint``, that of ``settings.model`` with a prior that needs no guidance."""
     path, place = out / "tokens.npz", out / "checkpoint"
+    data = data / "music" if (data / "music").is_dir() else data
     out.mkdir(parents=True, exist_ok=True)
     if not path.is_file():
-        emopia(data / "music" if (data / "music").is_dir() else data, settings.clips, path)
-    shipped = MusicGenerator.from_pretrained()
+        emopia(data, settings.clips, path)
+    given = MusicGenerator.from_pretrained(settings.model)
     torch.manual_seed(settings.seed)
-    teacher, student = shipped.prior, deepcopy(shipped.prior).requires_grad_(True)
+    teacher, student = given.prior, deepcopy(given.prior).requires_grad_(True)
     student.emotion.null.requires_grad_(False)
     for layer in student.modules():
         if isinstance(layer, nn.Dropout):
             layer.p = 0.0  # the wanted distribution is known, not sampled
     how = MusicSettings(device="cpu", batch=4, length=256, seed=settings.seed)
     told = Told(corpus.load(path), np.load(path.with_name(BEYOND)), settings, how)
-    run = Run(
-        "guidance",
-        student,
-        out,
-        minutes,
-        settings.rate,
-        steps=settings.steps,
-        average=0.995,
-        settings=settings._asdict(),
-    )
-    run.train(lambda: loss(student, teacher, shipped.autoencoder, told, settings.guidance))
+    how_long = {"steps": settings.steps, "average": 0.995, "settings": settings._asdict()}
+    run = Run("guidance", student, out, minutes, settings.rate, **how_long)
+    run.train(lambda: loss(student, teacher, given.autoencoder, told, settings.guidance))
     checkpoints.save(student.eval().half(), place / "prior")
-    shipped.autoencoder.half().save_pretrained(place / "autoencoder")
-    shipped.vocabulary.save(place / "vocabulary.json")
-    shipped.critic.gain = shipped.critic.gain * np.array([1.0, settings.arousal])
-    shipped.critic.save(place / "labeller.json")
+    given.autoencoder.half().save_pretrained(place / "autoencoder")
+    given.vocabulary.save(place / "vocabulary.json")
+    labeller = corpus.labeller_of(data)
+    labeller.gain = labeller.gain * np.array([1.0, settings.arousal])
+    labeller.save(place / "labeller.json")
 
 
 def loss(student: Prior, teacher: Prior, autoencoder: MusER, data: Told, guidance: float) -> tuple[Tensor, dict]:
