@@ -28,16 +28,16 @@ class Made(NamedTuple):
 
 
 def write(task: MusicTask, made: Made, name: Path, facts: dict) -> list[Path]:
-    """The files of a piece."""
+    """Writes the files of a piece and returns their paths."""
     from music.score import HANDS, to_score
 
     paths = [name.with_suffix(".mid")]
     score = made.score or to_score(made.grid, made.key, task.program)
     media.write_midi(paths[0], score, facts, channel=None if made.score else 0)
     if task.score:
-        from music.notation import write
+        from music import notation
 
-        paths += write(made.grid, made.key, name, facts, f"{task.emotion}")
+        paths += notation.write(made.grid, made.key, name, facts, f"{task.emotion}")
     if task.tokens:
         import miditok
 

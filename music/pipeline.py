@@ -210,7 +210,7 @@ class MusicGenerator:
         the first of them is bar ``first`` of the curve. Heard: by the labeller in each half, and by the shared
         embedding in the whole."""
         piece, distances = Piece(rows, decode(rows, self.vocabulary)), []
-        asked = points_of(track(curve, first + np.arange(bars, dtype=float)).in_numbers())
+        asked = self.points(curve, first + bars)[first:]
         lines, notes = [*piece.bars[-bars:], np.inf], piece.notes
         for half in np.array_split(np.arange(bars), 2 if bars >= 8 else 1):
             own = notes[(notes[:, 0] >= lines[half[0]] - 1e-6) & (notes[:, 0] < lines[half[-1] + 1] - 1e-6)]
@@ -222,9 +222,8 @@ class MusicGenerator:
     def conditions(self, model: MusER | Prior, tracks: Sequence[EmotionTrack]) -> Tensor:
         """(b, bars, c) what ``model`` is told in each bar: labels like those it was trained with."""
         if self.critic is not None:
-            asked = [self.critic.asked(points_of(one)) for one in tracks]
-            labels = (np.pad(estimate, ((0, 0), (0, 1))) for estimate in asked)
-            tracks = [one.restated(label) for one, label in zip(tracks, labels, strict=True)]
+            labels = lambda one: np.pad(self.critic.asked(points_of(one)), ((0, 0), (0, 1)))
+            tracks = [one.restated(labels(one)) for one in tracks]
         prepared = model.emotion.prepare(tracks)
         return model.emotion(**{name: x.to(self.device) for name, x in prepared.items()}).tokens
 

@@ -36,6 +36,7 @@ from music.tokens import Vocabulary
 from music.training import corpus
 from music.training.losses import Data, prior_loss
 from music.training.train import Settings as MusicSettings
+from music.training.train import export
 from talking_head.motion.layer import Expression
 from talking_head.motion.speaker import Motion
 from talking_head.pipeline import TalkGenerator
@@ -97,9 +98,7 @@ def music(data: Path, out: Path, minutes: float | None, settings: Training) -> N
     run = Run("conditioner", learnt, out, minutes, settings.rate, steps=settings.steps, settings=settings._asdict())
     run.train(lambda: prior_loss(prior, shipped.autoencoder, heard, how, 0.1))
     prior.register_to_config(conditioner={"dim": dim, "name": settings.conditioner})
-    checkpoints.save(prior.eval().half(), place / "prior")
-    shipped.autoencoder.half().save_pretrained(place / "autoencoder")
-    shipped.vocabulary.save(place / "vocabulary.json")
+    export(shipped.autoencoder, prior.eval(), place, shipped.vocabulary)
 
 
 def emopia(data: Path, count: int, path: Path) -> None:

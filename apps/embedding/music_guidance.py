@@ -15,10 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from apps.embedding.conditioners import BEYOND, Placed, emopia
-from gen import checkpoints
 from gen.diffusion import guide
 from gen.emotion.track import EmotionTrack, track
-from gen.nn import lengths_to_mask
 from gen.training import Run
 from music.labels import curve_of
 from music.muser.condition import at_bar
@@ -27,8 +25,9 @@ from music.muser.prior import Prior
 from music.pipeline import MusicGenerator
 from music.training import corpus
 from music.training.corpus import Batch
-from music.training.losses import with_end
+from music.training.losses import coded
 from music.training.train import Settings as MusicSettings
+from music.training.train import export
 
 
 class Settings(NamedTuple):
@@ -80,9 +79,7 @@ def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> N
     how_long = {"steps": settings.steps, "average": 0.995, "settings": settings._asdict()}
     run = Run("guidance", student, out, minutes, settings.rate, **how_long)
     run.train(lambda: loss(student, teacher, given.autoencoder, told, settings.guidance))
-    checkpoints.save(student.eval().half(), place / "prior")
-    given.autoencoder.half().save_pretrained(place / "autoencoder")
-    given.vocabulary.save(place / "vocabulary.json")
+    export(given.autoencoder, student.eval(), place, given.vocabulary)
     labeller = corpus.labeller_of(data)
     labeller.gain = labeller.gain * np.array([1.0, settings.arousal])
     labeller.save(place / "labeller.json")
@@ -91,12 +88,8 @@ def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> N
 def loss(student: Prior, teacher: Prior, autoencoder: MusER, data: Told, guidance: float) -> tuple[Tensor, dict]:
     """The mean divergence, in nats a step, of the student's distribution from the teacher's guided one."""
     batch = data.batch()
-    rows, lengths, bar, left = data.tensors(batch)
+    codes, mask, bar, left = coded(student, autoencoder, data, batch)
     tracks = data.tracks(batch)
-    ends = (left.gather(1, lengths[:, None] - 1)[:, 0] == 0) & torch.from_numpy(batch.whole)
-    with torch.no_grad():
-        codes = autoencoder.codes(rows, lengths_to_mask(lengths, rows.shape[1]))
-        codes, mask, bar, left = with_end(student, codes, lengths, bar, left, ends)
     before = torch.cat((torch.full_like(codes[:, :1], student.start), codes[:, :-1]), 1)
     state = lambda prior, tracks: prior.hidden(before, at_bar(_told(prior, tracks), bar), left)
     learnt, total = state(student, tracks), 0.0

@@ -48,7 +48,6 @@ MADE = {"voice": "wav", "face": "mp4", "music": "mid"}
 SPOKEN = {"angry": "anger"}
 EVERY = 5  # frames, of which one is drawn
 PORTRAITS = ("art_10.jpg", "art_5.jpg")  # of face/portraits_eval: seen from the front, with a closed mouth
-FIRST = {f"actor{number}" for number in range(8)}  # the films of the first portrait
 SHOWN = tuple(term for term in lexicon.CANONICAL if term != "contempt")
 LEVELS = (0.6, 0.9, 1.2)  # intensities of the expressions that are shown
 LEAST = 0.6
@@ -291,7 +290,7 @@ class TransferEvaluator:
         of = lambda *kinds: [row for row in rows if row.source.kind in kinds]
         table = [line for way in WAYS for line in self._lines(read, of("recorded"), way, LEAST)]
         report.table("By direction", columns, table)
-        first = [row for row in of("recorded") if row.source.path.stem in FIRST]
+        first = [row for row in of("recorded") if row.source.portrait == Path(chosen.portrait).stem]
         for title, own, within in (
             ("films of the actor, less the mean of their portrait", of("recorded"), True),
             ("the talk generator's expressions on portraits that nothing was trained on", of("shown"), False),
@@ -324,9 +323,9 @@ class TransferEvaluator:
         points = {}
         for how in self.hows:
             own = [row for row in rows if (row.source.art, row.to, row.how) == (one, to, how)]
-            found = [np.array([read(row.source.art, row.source.path) for row in own])]
-            found += [np.array([read(to, row.made) for row in own])]
-            points[how] = [_within(one, [row.source.portrait for row in own]) for one in found] if within else found
+            pair = [[read(one, row.source.path) for row in own], [read(to, row.made) for row in own]]
+            portraits = [row.source.portrait for row in own]
+            points[how] = [_within(np.array(part), portraits) if within else np.array(part) for part in pair]
         lines, made = [], points["given"][1]
         for axis, name in enumerate(("valence", "arousal")):
             found = [spearman(*(part[:, axis] for part in points[how])) for how in self.hows]

@@ -75,15 +75,20 @@ def autoencoder_loss(model: MusER, data: Data, settings: Settings, drop: float) 
 
 def prior_loss(model: Prior, autoencoder: MusER, data: Data, settings: Settings, drop: float) -> tuple[Tensor, dict]:
     batch = data.batch()
-    rows, lengths, bar, left = data.tensors(batch)
-    with torch.no_grad():
-        codes = autoencoder.codes(rows, lengths_to_mask(lengths, rows.shape[1]))
+    codes, mask, bar, left = coded(model, autoencoder, data, batch)
     condition = data.conditions(model, batch, drop)
-    ends = (left.gather(1, lengths[:, None] - 1)[:, 0] == 0) & torch.from_numpy(batch.whole).to(left.device)
-    steps = with_end(model, codes, lengths, bar, left, ends)
-    manner = torch.from_numpy(data.manner(batch)).to(rows.device)
-    loss = model(steps[0], steps[1], at_bar(condition.tokens, steps[2]), steps[3], manner) + condition.loss
+    manner = torch.from_numpy(data.manner(batch)).to(codes.device)
+    loss = model(codes, mask, at_bar(condition.tokens, bar), left, manner) + condition.loss
     return loss, {"nll": round(float(loss.detach()), 4)}
+
+
+@torch.no_grad()
+def coded(model: Prior, autoencoder: MusER, data: Data, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """A batch as the prior's steps: codes, mask, bar and bars left, with an end after whole pieces."""
+    rows, lengths, bar, left = data.tensors(batch)
+    codes = autoencoder.codes(rows, lengths_to_mask(lengths, rows.shape[1]))
+    ends = (left.gather(1, lengths[:, None] - 1)[:, 0] == 0) & torch.from_numpy(batch.whole).to(left.device)
+    return with_end(model, codes, lengths, bar, left, ends)
 
 
 def with_end(model: Prior, codes: Tensor, lengths: Tensor, bar: Tensor, left: Tensor, ends: Tensor):

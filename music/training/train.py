@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 
+from gen import checkpoints
 from gen.training import Run
 from music.muser.model import MusER
 from music.muser.prior import Prior
@@ -106,8 +107,8 @@ def train(data: Path, out: Path, minutes: float | None, settings: Settings) -> N
     corpus.labeller_of(Path(data)).save(out / "checkpoint" / "labeller.json")
 
 
-def export(autoencoder: MusER, prior: Prior, folder: Path) -> None:
-    """The checkpoint: both models in fp16 and the vocabulary."""
+def export(autoencoder: MusER, prior: Prior, folder: Path, vocabulary: Vocabulary | None = None) -> None:
+    """The checkpoint: both models in fp16 and the vocabulary, by default :meth:`Vocabulary.default`."""
     for name, model in (("autoencoder", autoencoder), ("prior", prior)):
-        model.cpu().half().save_pretrained(folder / name)
-    Vocabulary.default().save(folder / "vocabulary.json")
+        checkpoints.save(model.cpu().half(), folder / name)
+    (vocabulary or Vocabulary.default()).save(folder / "vocabulary.json")

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from speech import bank, generator, median_of, voice
+from speech import bank, median_of
 
 from gen.emotion.embedding.priors import shared
 from gen.emotion.spec import Embedding, Emotion, EmotionCurve, Keyframe
@@ -10,16 +10,6 @@ from gen.emotion.track import unit_prior
 from gen.notes import collect
 from voice_conversion.features import RATE
 from voice_conversion.performance.nearest import nearest, performed
-
-
-@pytest.fixture(scope="module")
-def speaks():
-    return generator()
-
-
-@pytest.fixture(scope="module")
-def recording():
-    return voice(1.3)
 
 
 def test_words_and_mixes_are_performed_as_they_are():

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from speech import bank, generator, median_of, voice
+from speech import bank, median_of, voice
 
 from gen import media
 from gen.emotion.spec import EmotionCurve
@@ -22,16 +22,6 @@ from voice_conversion.task import VoiceTask, scaled
 
 ROOT = Path(__file__).parents[2]
 HAPPY = EmotionCurve.parse("happy")
-
-
-@pytest.fixture(scope="module")
-def speaks():
-    return generator()
-
-
-@pytest.fixture(scope="module")
-def recording():
-    return voice(1.3)
 
 
 def test_the_contract_of_generators_is_kept(tmp_path, recording):
